@@ -1,0 +1,79 @@
+"""Strict readers of environment variables.
+
+Every variable may also be given as a file: ``NAME_FILE=/run/secrets/name`` is read in place of ``NAME``.
+"""
+
+import contextlib
+import os
+import secrets
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from environ import FileAwareEnv
+
+SOCKET_PATH_LIMIT = 100  # bytes; the kernel's sun_path holds 108 with its end
+
+
+class Environment(FileAwareEnv):
+    """django-environ's reader, but a boolean is True or False and nothing else."""
+
+    def strict_bool(self, name: str, *, default: bool) -> bool:
+        value = self.str(name, default=str(default))
+        if value not in ("True", "False"):
+            raise ImproperlyConfigured(f"{name} must be True or False, not {value!r}.")
+        return value == "True"
+
+    def choice(self, name: str, choices: tuple[str, ...], *, default: str) -> str:
+        value = str(self.str(name, default=default))
+        if value not in choices:
+            raise ImproperlyConfigured(f"{name} must be one of {', '.join(choices)}, not {value!r}.")
+        return value
+
+    def positive_int(self, name: str, *, default: int) -> int:
+        text = str(self.str(name, default=str(default)))
+        if not text.isascii() or not text.isdigit() or int(text) == 0:
+            raise ImproperlyConfigured(f"{name} must be a whole number above 0, not {text!r}.")
+        return int(text)
+
+
+def kept_secret(path: Path) -> str:
+    """Return the secret in `path`, made at random (and readable by its owner only) where there is none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        # Written aside and linked into place, so that a process that starts beside this one never reads half of it.
+        draft_fd, draft = tempfile.mkstemp(dir=path.parent)
+        with os.fdopen(draft_fd, "w") as draft_file:
+            draft_file.write(secrets.token_urlsafe(48))
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+        os.unlink(draft)
+    secret = path.read_text().strip()
+    if not secret:
+        raise ImproperlyConfigured(f"{path} is empty: delete it, and the next start makes a new secret.")
+    return secret
+
+
+def broker_url(redis_url: str) -> str:
+    """Return `redis_url` in kombu's spelling: a unix socket is ``redis+socket://`` there, ``unix://`` in redis-py."""
+    if redis_url.startswith("unix://"):
+        return "redis+socket://" + redis_url.removeprefix("unix://").replace("?db=", "?virtual_host=")
+    return redis_url
+
+
+def database_settings(env: Environment, sqlite_path: Path) -> dict[str, Any]:
+    """Return Django's settings for the database of ``DATABASE_URL``, or SQLite at `sqlite_path`."""
+    settings: dict[str, Any] = dict(env.db_url("DATABASE_URL", default=f"sqlite:///{sqlite_path}"))
+    if settings["ENGINE"].endswith("sqlite3"):
+        # Without IMMEDIATE a third of concurrent writes fail as "database is locked" (design.md).
+        settings["OPTIONS"] = {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;",
+        }
+    else:
+        settings.setdefault("OPTIONS", {})["connect_timeout"] = 5
+        settings["CONN_MAX_AGE"] = 60
+        settings["CONN_HEALTH_CHECKS"] = True
+    return settings

@@ -1,0 +1,26 @@
+"""What every response carries: how long it took, and an identity to find it by."""
+
+import re
+import time
+import uuid
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponseBase
+
+ACCEPTED_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+
+class RequestIdentityMiddleware:
+    """Sets ``X-Process-Time`` (seconds) and ``X-Request-ID`` (the client's, where it is well formed, else a new one)."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        started = time.perf_counter()
+        offered = request.META.get("HTTP_X_REQUEST_ID", "")
+        request_id = offered if ACCEPTED_REQUEST_ID.fullmatch(offered) else uuid.uuid4().hex
+        response = self.get_response(request)
+        response["X-Request-ID"] = request_id
+        response["X-Process-Time"] = f"{time.perf_counter() - started:.6f}"
+        return response

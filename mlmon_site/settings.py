@@ -1,0 +1,286 @@
+"""Settings of mlmon, read once from the environment (docs/configuration.md lists the variables).
+
+With nothing set this is the *embedded* run: SQLite and Valkey in ``var/``, bound to 127.0.0.1, API open.
+``MLMON_ENVIRONMENT=production`` demands a secret key, a database and a Redis, and turns tokens on.
+"""
+
+import hashlib
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+from django.urls import reverse_lazy
+
+from mlmon_site.environment import SOCKET_PATH_LIMIT, Environment, broker_url, database_settings, kept_secret
+
+env = Environment()
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+VAR_DIR = Path(env.str("MLMON_VAR_DIR", default=str(BASE_DIR / "var"))).absolute()
+ENVIRONMENT = env.choice("MLMON_ENVIRONMENT", ("embedded", "production"), default="embedded")
+IS_PRODUCTION = ENVIRONMENT == "production"
+
+
+def _required_in_production(name: str) -> None:
+    if IS_PRODUCTION and not env.str(name, default=""):
+        raise ImproperlyConfigured(f"{name} (or {name}_FILE) must be set when MLMON_ENVIRONMENT=production.")
+
+
+for _name in ("MLMON_SECRET_KEY", "DATABASE_URL", "REDIS_URL", "MLMON_ALLOWED_HOSTS"):
+    _required_in_production(_name)
+
+VAR_DIR.mkdir(parents=True, exist_ok=True)
+
+# --- Django ---------------------------------------------------------------------------------------------------------
+
+DEBUG = env.strict_bool("MLMON_DEBUG", default=False)
+SECRET_KEY = env.str("MLMON_SECRET_KEY", default="") or kept_secret(VAR_DIR / "secret_key")
+ALLOWED_HOSTS = env.list("MLMON_ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = env.list("MLMON_CSRF_TRUSTED_ORIGINS", default=[])
+
+INSTALLED_APPS = [
+    "mlmon_site",
+    "monitoring",
+    "drift",
+    "inference",
+    "models_registry",
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "django_celery_beat",
+    "django_prometheus",
+]
+
+MIDDLEWARE = [
+    "mlmon_site.middleware.RequestIdentityMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "mlmon_site.urls"
+WSGI_APPLICATION = "mlmon_site.wsgi.application"
+APPEND_SLASH = True
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "mlmon_site" / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+DATABASES = {"default": database_settings(env, VAR_DIR / "mlmon.sqlite3")}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_I18N = False
+USE_TZ = True
+
+STATIC_URL = "/static/"
+STATIC_ROOT = Path(env.str("MLMON_STATIC_ROOT", default=str(VAR_DIR / "static")))
+MEDIA_ROOT = Path(env.str("MLMON_MEDIA_ROOT", default=str(VAR_DIR / "media")))
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+WHITENOISE_USE_FINDERS = not IS_PRODUCTION  # the embedded run needs no collectstatic
+
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = env.strict_bool(
+    "MLMON_HTTPS", default=IS_PRODUCTION
+)
+if SECURE_SSL_REDIRECT:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SECURE_HSTS_SECONDS = int(timedelta(days=365).total_seconds())
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+    SECURE_HSTS_PRELOAD = True
+    # Probes and scrapes come from inside the cluster over plain HTTP.
+    SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]
+
+# --- API ------------------------------------------------------------------------------------------------------------
+
+MLMON_API_ACCESS = env.choice("MLMON_API_ACCESS", ("token", "open"), default="token" if IS_PRODUCTION else "open")
+MLMON_METRICS_ACCESS = env.choice("MLMON_METRICS_ACCESS", ("token", "open"), default="open")
+MLMON_DEFAULT_MODEL = env.str("MLMON_DEFAULT_MODEL", default="classifier")
+MLMON_MAX_ROWS_PER_REQUEST = env.positive_int("MLMON_MAX_ROWS_PER_REQUEST", default=10_000)
+DATA_UPLOAD_MAX_MEMORY_SIZE = env.positive_int("MLMON_MAX_BODY_BYTES", default=16 * 2**20)
+# Uploaded files go to the disk from 2.5 MB on; their own bounds are below.
+MLMON_MAX_ARTEFACT_BYTES = env.positive_int("MLMON_MAX_ARTEFACT_BYTES", default=512 * 2**20)
+MLMON_MAX_REFERENCE_BYTES = env.positive_int("MLMON_MAX_REFERENCE_BYTES", default=512 * 2**20)
+MLMON_MAX_REFERENCE_ROWS = env.positive_int("MLMON_MAX_REFERENCE_ROWS", default=5_000_000)
+MLMON_PREDICTION_TIMEOUT_MS = env.positive_int("MLMON_PREDICTION_TIMEOUT_MS", default=10_000)
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "inference.api.authentication.BearerTokenAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["inference.api.authentication.HasApiAccess"],
+    "DEFAULT_RENDERER_CLASSES": ["inference.api.codec.OrjsonRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["inference.api.codec.OrjsonParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "inference.api.errors.problem_response",
+    "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "mlmon",
+    "DESCRIPTION": "Predictions, drift and the model registry of mlmon.",
+    "VERSION": "0.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+}
+
+# --- Redis, capture, Celery -----------------------------------------------------------------------------------------
+
+
+def valkey_socket() -> Path:
+    """Return where the embedded Valkey listens: in ``var/``, or in a short folder where that path is too long."""
+    socket = VAR_DIR / "valkey.sock"
+    if len(bytes(socket)) <= SOCKET_PATH_LIMIT:
+        return socket
+    digest = hashlib.sha256(bytes(VAR_DIR)).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"mlmon-{digest}" / "valkey.sock"
+
+
+REDIS_URL = env.str("REDIS_URL", default="") or f"unix://{valkey_socket()}?db=0"
+MLMON_CAPTURE_QUEUE_ROWS = env.positive_int("MLMON_CAPTURE_QUEUE_ROWS", default=100_000)
+MLMON_CAPTURE_FLUSH_MS = env.positive_int("MLMON_CAPTURE_FLUSH_MS", default=100)
+MLMON_LIVE_WINDOW_ROWS = env.positive_int("MLMON_LIVE_WINDOW_ROWS", default=100_000)
+
+CELERY_BROKER_URL = broker_url(REDIS_URL)
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_TASK_TIME_LIMIT = 900
+CELERY_TASK_SOFT_TIME_LIMIT = 840
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 1800, "socket_timeout": 10, "socket_keepalive": True}
+CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+MLMON_DRIFT_TICK_SECONDS = env.positive_int("MLMON_DRIFT_TICK_SECONDS", default=20)
+CELERY_BEAT_SCHEDULE = {
+    # A task that waited longer than the next tick is dropped: that tick does its work.
+    "drift-tick": {
+        "task": "drift.tasks.check_due_versions",
+        "schedule": timedelta(seconds=MLMON_DRIFT_TICK_SECONDS),
+        "options": {"expires": MLMON_DRIFT_TICK_SECONDS},
+    },
+}
+
+# --- Admin ----------------------------------------------------------------------------------------------------------
+
+UNFOLD = {
+    "SITE_TITLE": "mlmon",
+    "SITE_HEADER": "mlmon",
+    "SITE_SUBHEADER": "model monitoring",
+    "SITE_SYMBOL": "monitoring",
+    "SITE_URL": "/api/docs",
+    "SHOW_VIEW_ON_SITE": False,
+    "SIDEBAR": {
+        "show_search": True,
+        "navigation": [
+            {
+                "title": "Models",
+                "items": [
+                    {"title": "Models", "icon": "hub", "link": reverse_lazy("admin:models_registry_model_changelist")},
+                    {
+                        "title": "Versions",
+                        "icon": "deployed_code",
+                        "link": reverse_lazy("admin:models_registry_modelversion_changelist"),
+                    },
+                    {
+                        "title": "Reference data",
+                        "icon": "dataset",
+                        "link": reverse_lazy("admin:models_registry_referencedataset_changelist"),
+                    },
+                ],
+            },
+            {
+                "title": "Drift",
+                "separator": True,
+                "items": [
+                    {
+                        "title": "Checks",
+                        "icon": "troubleshoot",
+                        "link": reverse_lazy("admin:drift_driftcheck_changelist"),
+                    },
+                    {"title": "Policies", "icon": "tune", "link": reverse_lazy("admin:drift_driftpolicy_changelist")},
+                ],
+            },
+            {
+                "title": "Operations",
+                "separator": True,
+                "items": [
+                    {"title": "Jobs", "icon": "schedule", "link": reverse_lazy("admin:monitoring_jobrun_changelist")},
+                    {
+                        "title": "Schedules",
+                        "icon": "event_repeat",
+                        "link": reverse_lazy("admin:django_celery_beat_periodictask_changelist"),
+                    },
+                    {
+                        "title": "API tokens",
+                        "icon": "key",
+                        "link": reverse_lazy("admin:inference_apitoken_changelist"),
+                    },
+                    {"title": "Users", "icon": "person", "link": reverse_lazy("admin:auth_user_changelist")},
+                    {"title": "Groups", "icon": "group", "link": reverse_lazy("admin:auth_group_changelist")},
+                ],
+            },
+        ],
+    },
+}
+
+# --- Logs -----------------------------------------------------------------------------------------------------------
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "plain": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"},
+        "json": {"()": "mlmon_site.logs.JsonFormatter"},
+    },
+    "handlers": {
+        "console": {
+            "class": "logging.StreamHandler",
+            "formatter": env.choice(
+                "MLMON_LOG_FORMAT", ("plain", "json"), default="json" if IS_PRODUCTION else "plain"
+            ),
+        },
+    },
+    "root": {"handlers": ["console"], "level": env.str("MLMON_LOG_LEVEL", default="INFO")},
+}

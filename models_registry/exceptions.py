@@ -1,0 +1,42 @@
+"""What can go wrong in the registry, in words for the person who caused it."""
+
+
+class RegistryError(Exception):
+    """Base of the registry's errors."""
+
+
+class UnknownModelError(RegistryError):
+    """No model has this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is no model named {name!r}.")
+        self.name = name
+
+
+class UnknownVersionError(RegistryError):
+    """The model has no such version."""
+
+    def __init__(self, name: str, version: str) -> None:
+        super().__init__(f"Model {name!r} has no version {version!r}.")
+        self.name = name
+        self.version = version
+
+
+class ConflictError(RegistryError):
+    """The change contradicts what is stored."""
+
+
+class ArtefactError(RegistryError):
+    """The uploaded file is not a model that can be served."""
+
+
+class ReferenceFileError(RegistryError):
+    """The uploaded reference data cannot be used; the message names column and row where it can."""
+
+
+class PredictionFailedError(RegistryError):
+    """ONNX Runtime failed on rows that the schema accepts."""
+
+
+class PredictionTimeoutError(PredictionFailedError):
+    """The model took longer than it may."""

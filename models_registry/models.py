@@ -1,0 +1,213 @@
+"""What a model is and what it learned from."""
+
+from django.conf import settings
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models import F, Q
+
+from models_registry.schema import Feature, FeatureKind, ModelSchema, TaskType, TensorType
+
+# A name enters Prometheus labels, URLs and file names.
+MODEL_NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?$"
+# semver.org's grammar, with "+build" left out: a version is a path segment.
+SEMANTIC_VERSION_PATTERN = (
+    r"^(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})"
+    r"(-(?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)(?:\.(?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*))*)?$"
+)
+
+
+class Stage(models.TextChoices):
+    STAGING = "staging"
+    PRODUCTION = "production"
+    SHADOW = "shadow"
+    ARCHIVED = "archived"
+
+
+class RegistryGeneration(models.Model):
+    """One row, whose number grows with every change that a serving process has to see."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    number = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(id=1), name="registry_generation_is_one_row")]
+
+    def __str__(self) -> str:
+        return f"generation {self.number}"
+
+
+class Model(models.Model):
+    """A name under which versions answer."""
+
+    name = models.CharField(
+        max_length=63,
+        unique=True,
+        validators=[RegexValidator(MODEL_NAME_PATTERN, "Lower-case letters, digits, '.', '_' and '-', 63 at most.")],
+        help_text="Used in URLs and metric labels; cannot be changed later.",
+    )
+    description = models.TextField(blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ModelVersion(models.Model):
+    """One ONNX artefact of a model, with its schema and its stage."""
+
+    model = models.ForeignKey(Model, on_delete=models.CASCADE, related_name="versions")
+    version = models.CharField(
+        max_length=64,
+        validators=[RegexValidator(SEMANTIC_VERSION_PATTERN, "A semantic version such as 1.4.0 or 2.0.0-rc.1.")],
+    )
+    stage = models.CharField(max_length=16, choices=Stage, default=Stage.STAGING)
+    traffic_weight = models.PositiveSmallIntegerField(
+        default=0, help_text="Share of the model's traffic against the other production versions."
+    )
+    artefact = models.FileField(upload_to="artefacts/", max_length=255)
+    artefact_sha256 = models.CharField(max_length=64)
+    artefact_bytes = models.PositiveBigIntegerField()
+    framework = models.CharField(max_length=128, blank=True, help_text="The producer that the ONNX file names.")
+    task_type = models.CharField(max_length=16, choices=[(t.value, t.value) for t in TaskType])
+    classes = models.JSONField(default=list, blank=True)
+    label_output = models.CharField(max_length=255, blank=True)
+    score_output = models.CharField(max_length=255, blank=True)
+    scores_are_probabilities = models.BooleanField(default=False)
+    notes = models.TextField(blank=True)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["model__name", "-created_at"]
+        constraints = [
+            models.UniqueConstraint(fields=["model", "version"], name="model_version_is_unique"),
+            models.CheckConstraint(condition=Q(stage__in=Stage.values), name="model_version_stage_is_known"),
+            models.CheckConstraint(
+                condition=(Q(stage=Stage.PRODUCTION) & Q(traffic_weight__gt=0))
+                | (~Q(stage=Stage.PRODUCTION) & Q(traffic_weight=0)),
+                name="only_production_versions_have_traffic",
+            ),
+            models.CheckConstraint(
+                condition=Q(task_type__in=[t.value for t in TaskType]), name="model_version_task_type_is_known"
+            ),
+            models.CheckConstraint(condition=Q(artefact_bytes__gt=0), name="model_version_artefact_is_not_empty"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model.name} {self.version}"
+
+    def schema(self) -> ModelSchema:
+        """Return the schema; reads the version's features (prefetch ``features`` for many)."""
+        return ModelSchema(
+            task_type=TaskType(self.task_type),
+            features=tuple(feature.described() for feature in self.features.all()),
+            classes=tuple(self.classes),
+            label_output=self.label_output,
+            score_output=self.score_output,
+            scores_are_probabilities=self.scores_are_probabilities,
+        )
+
+
+class ModelFeature(models.Model):
+    """One input of a model version: its name, kind and place in the ONNX tensors."""
+
+    version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="features")
+    position = models.PositiveIntegerField(help_text="Place in positional rows, from 0.")
+    name = models.CharField(max_length=128)
+    kind = models.CharField(max_length=16, choices=[(k.value, k.value) for k in FeatureKind])
+    is_required = models.BooleanField(default=True)
+    input_name = models.CharField(max_length=255)
+    column = models.PositiveIntegerField(default=0)
+    tensor_type = models.CharField(max_length=16, choices=[(t.value, t.value) for t in TensorType])
+
+    class Meta:
+        ordering = ["version", "position"]
+        constraints = [
+            models.UniqueConstraint(fields=["version", "name"], name="feature_name_is_unique_in_version"),
+            models.UniqueConstraint(fields=["version", "position"], name="feature_position_is_unique_in_version"),
+            models.UniqueConstraint(
+                fields=["version", "input_name", "column"], name="feature_tensor_column_is_unique_in_version"
+            ),
+            models.CheckConstraint(condition=~Q(name=""), name="feature_name_is_not_empty"),
+            models.CheckConstraint(
+                condition=Q(kind__in=[k.value for k in FeatureKind]), name="feature_kind_is_known"
+            ),
+            models.CheckConstraint(
+                condition=~Q(tensor_type=TensorType.STRING.value) | Q(kind=FeatureKind.CATEGORICAL.value),
+                name="string_features_are_categorical",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def described(self) -> Feature:
+        """Return the pure description of this feature."""
+        return Feature(
+            name=self.name,
+            kind=FeatureKind(self.kind),
+            is_required=self.is_required,
+            input_name=self.input_name,
+            column=self.column,
+            tensor_type=TensorType(self.tensor_type),
+        )
+
+
+class ReferenceStatus(models.TextChoices):
+    PENDING = "pending"
+    PROFILING = "profiling"
+    READY = "ready"
+    FAILED = "failed"
+
+
+class ReferenceDataset(models.Model):
+    """Rows that a model version learned from (or held out), and their profile: what the current window is compared with."""
+
+    version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="references")
+    file = models.FileField(upload_to="references/", max_length=255)
+    original_filename = models.CharField(max_length=255)
+    status = models.CharField(max_length=16, choices=ReferenceStatus, default=ReferenceStatus.PENDING)
+    is_active = models.BooleanField(default=False, help_text="The reference that drift checks use.")
+    progress_percent = models.PositiveSmallIntegerField(default=0)
+    progress_step = models.CharField(max_length=64, blank=True)
+    error_message = models.TextField(blank=True)
+    rows = models.PositiveBigIntegerField(null=True)
+    ignored_columns = models.JSONField(default=list)
+    profile_file = models.FileField(upload_to="profiles/", max_length=255, blank=True)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    profiled_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-created_at"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["version"], condition=Q(is_active=True), name="one_active_reference_for_each_version"
+            ),
+            models.CheckConstraint(
+                condition=Q(is_active=False) | Q(status=ReferenceStatus.READY), name="active_reference_is_ready"
+            ),
+            models.CheckConstraint(
+                condition=~Q(status=ReferenceStatus.READY)
+                | (Q(rows__gt=0) & ~Q(profile_file="") & Q(profiled_at__isnull=False)),
+                name="ready_reference_has_a_profile",
+            ),
+            models.CheckConstraint(
+                condition=Q(status=ReferenceStatus.FAILED, error_message__gt="")
+                | (~Q(status=ReferenceStatus.FAILED) & Q(error_message="")),
+                name="only_a_failed_reference_has_an_error",
+            ),
+            models.CheckConstraint(condition=Q(status__in=ReferenceStatus.values), name="reference_status_is_known"),
+            models.CheckConstraint(condition=Q(progress_percent__lte=100), name="reference_progress_is_a_percentage"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.version}: {self.original_filename}"
+
+
+def primary_first() -> list[models.F | models.OrderBy]:
+    """Return the ordering that puts a model's primary version first: most traffic, then the newest."""
+    return [F("traffic_weight").desc(), F("id").desc()]
