@@ -1,0 +1,17 @@
+"""The process's connection to Redis."""
+
+import functools
+import os
+
+import redis
+from django.conf import settings
+
+
+def redis_client() -> redis.Redis:
+    """Return this process's client (bytes in, bytes out); a forked child gets its own."""
+    return _client_of_process(os.getpid(), settings.REDIS_URL)
+
+
+@functools.lru_cache(maxsize=4)
+def _client_of_process(pid: int, url: str) -> redis.Redis:  # noqa: ARG001 -- the pid is the cache's key
+    return redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=2, health_check_interval=30)
