@@ -1,0 +1,58 @@
+"""Processes that end with the one that started them, on Linux also when that one was killed with -9.
+
+Run as a program it is a launcher: ``python processes.py --signal 15 --parent PID -- command …`` asks the kernel for that
+signal at its parent's death and becomes the command. A `preexec_fn` would do the same, but may deadlock in a process
+that has threads. Standard library only.
+"""
+
+import argparse
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def die_with_parent(death_signal: int = signal.SIGTERM, *, parent_pid: int | None = None) -> None:
+    """Ask the kernel to send this process `death_signal` when the parent *thread* that started it ends.
+
+    Kept over `exec`, not over `fork` nor over a change of user. Does nothing outside Linux.
+
+    Parameters
+    ----------
+    death_signal
+        The signal to be sent.
+    parent_pid
+        Who the parent should be: where it died before the request was made, the signal is sent at once. None takes
+        the parent of this moment.
+    """
+    if sys.platform != "linux":
+        return
+    expected = os.getppid() if parent_pid is None else parent_pid
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0) != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
+    if os.getppid() != expected:
+        os.kill(os.getpid(), death_signal)
+
+
+def bound_command(command: Sequence[str], *, death_signal: int = signal.SIGTERM) -> list[str]:
+    """Return `command` led by the launcher that binds it to the calling process."""
+    launcher = [sys.executable, "-I", "-S", os.path.abspath(__file__)]
+    return [*launcher, "--signal", str(int(death_signal)), "--parent", str(os.getpid()), "--", *command]
+
+
+def _launch() -> None:
+    parser = argparse.ArgumentParser(description="Run a command that ends with the process that started it.")
+    parser.add_argument("--signal", type=int, required=True)
+    parser.add_argument("--parent", type=int, required=True)
+    parser.add_argument("command", nargs="+")
+    options = parser.parse_args()
+    die_with_parent(options.signal, parent_pid=options.parent)
+    os.execvp(options.command[0], options.command)  # noqa: S606 -- becoming the command is the point
+
+
+if __name__ == "__main__":
+    _launch()

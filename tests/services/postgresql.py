@@ -1,0 +1,113 @@
+"""A PostgreSQL server for one test run: its own cluster in a temporary folder, reached by a unix socket there."""
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from mlmon_site.processes import die_with_parent
+from tests.services.processes import ServiceError, stop_group, wait_until
+
+ROLE = "mlmon"
+# Nothing of a test's database outlives the run, so nothing has to reach the disk.
+SERVER_SETTINGS = {
+    "listen_addresses": "",
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "max_connections": "100",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresServer:
+    """A running server.
+
+    Attributes
+    ----------
+    url
+        Its address in django-environ's spelling, for ``DATABASE_URL``.
+    """
+
+    url: str
+    process: subprocess.Popen[bytes]
+
+    def stop(self) -> None:
+        """End it at once, open connections or not."""
+        stop_group(self.process, signal.SIGINT)  # PostgreSQL's "fast" shutdown
+
+
+def start_postgresql(folder: Path) -> PostgresServer:
+    """Make a cluster in `folder` (empty, short enough for a unix socket) and start it."""
+    binaries = _binaries()
+    identity = _server_identity(folder)
+    data = folder / "data"
+    _make_cluster(binaries, data, identity)
+    command = [str(binaries / "postgres"), "-D", str(data), "-k", str(folder)]
+    for name, value in SERVER_SETTINGS.items():
+        command += ["-c", f"{name}={value}"]
+    with (folder / "postgresql.log").open("wb") as log:
+        # The user changes before `preexec_fn` runs; the launcher of mlmon_site.processes may be out of its reach.
+        process = subprocess.Popen(  # noqa: PLW1509 -- the run has no thread yet
+            command,
+            cwd=folder,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            preexec_fn=partial(die_with_parent, signal.SIGQUIT),
+            **identity,
+        )
+    wait_until(partial(_accepts, binaries, folder), seconds=30, what="PostgreSQL", process=process)
+    return PostgresServer(url=f"postgres://{ROLE}@/postgres?host={folder}", process=process)
+
+
+def _binaries() -> Path:
+    found = shutil.which("initdb")
+    if found is not None:
+        folder = Path(found).resolve().parent
+        if (folder / "postgres").exists():
+            return folder
+    installed = Path("/usr/lib/postgresql").glob("*/bin")
+    usable = [path for path in installed if (path / "initdb").exists() and (path / "postgres").exists()]
+    if not usable:
+        raise ServiceError(
+            "The tests need PostgreSQL's server, and there is no initdb on PATH or in /usr/lib/postgresql. "
+            "On Debian: apt-get install postgresql"
+        )
+    return max(usable, key=lambda path: float(path.parent.name))
+
+
+def _server_identity(folder: Path) -> dict[str, Any]:
+    """Return the user for `Popen`: PostgreSQL refuses to run as root."""
+    if os.geteuid() != 0:
+        return {}
+    user = _unprivileged_user()
+    os.chown(folder, user.pw_uid, user.pw_gid)
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+
+def _unprivileged_user() -> pwd.struct_passwd:
+    for name in ("postgres", "nobody"):
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            continue
+    raise ServiceError("PostgreSQL does not run as root, and there is no user postgres or nobody.")
+
+
+def _make_cluster(binaries: Path, data: Path, identity: dict[str, Any]) -> None:
+    options = ["--username", ROLE, "--auth", "trust", "--encoding", "UTF8", "--no-locale", "--no-sync"]
+    command = [str(binaries / "initdb"), "-D", str(data), *options]
+    made = subprocess.run(command, cwd=data.parent, capture_output=True, text=True, check=False, **identity)
+    if made.returncode != 0:
+        raise ServiceError(f"initdb failed:\n{made.stdout}{made.stderr}")
+
+
+def _accepts(binaries: Path, folder: Path) -> bool:
+    command = [str(binaries / "pg_isready"), "-q", "-h", str(folder), "-U", ROLE, "-d", "postgres"]
+    return subprocess.run(command, check=False).returncode == 0

@@ -1,0 +1,77 @@
+"""A Redis server for one test run, on a free port of the loopback interface."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import redis
+
+from mlmon_site.processes import bound_command
+from mlmon_site.valkey import server_binary
+from tests.services.processes import ServiceError, free_port, stop_group, wait_until
+
+ATTEMPTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class RedisServer:
+    """A running server.
+
+    Attributes
+    ----------
+    url
+        Its address, for ``REDIS_URL``.
+    """
+
+    url: str
+    process: subprocess.Popen[bytes]
+
+    def stop(self) -> None:
+        stop_group(self.process)
+
+
+def start_redis(folder: Path) -> RedisServer:
+    """Start a server that keeps nothing on the disk; `folder` takes its log."""
+    binary = _binary()
+    for _ in range(ATTEMPTS):
+        try:
+            return _start(binary, free_port(), folder)
+        except ServiceError as error:  # somebody took the port in between
+            failure = error
+    raise failure
+
+
+def _binary() -> str:
+    found = shutil.which("redis-server")
+    if found is not None:
+        return found
+    if os.environ.get("CI", "").lower() in ("true", "1"):
+        raise ServiceError(
+            "The tests need redis-server, and there is none on PATH. On Debian: apt-get install redis-server"
+        )
+    sys.stderr.write("No redis-server on PATH: the tests run on the embedded Valkey instead.\n")
+    return str(server_binary())
+
+
+def _start(binary: str, port: int, folder: Path) -> RedisServer:
+    command = [binary, "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no"]
+    with (folder / "redis.log").open("ab") as log:
+        process = subprocess.Popen(bound_command(command), cwd=folder, stdout=log, stderr=log, start_new_session=True)
+    try:
+        wait_until(partial(_answers, process, port), seconds=10, what="Redis", process=process)
+    except ServiceError:
+        stop_group(process)
+        raise
+    return RedisServer(url=f"redis://127.0.0.1:{port}/0", process=process)
+
+
+def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
+    with redis.Redis(port=port, socket_connect_timeout=1, socket_timeout=1) as client:
+        try:
+            return bool(client.info("server")["process_id"] == process.pid)  # and not another run's server
+        except redis.RedisError:
+            return False
