@@ -16,14 +16,14 @@ from environ import FileAwareEnv
 SOCKET_PATH_LIMIT = 100  # bytes; the kernel's sun_path holds 108 with its end
 
 
-class Environment(FileAwareEnv):
+class Environment(FileAwareEnv):  # type: ignore[misc]  # django-environ has no annotations
     """django-environ's reader, but a boolean is True or False and nothing else."""
 
     def strict_bool(self, name: str, *, default: bool) -> bool:
         value = self.str(name, default=str(default))
         if value not in ("True", "False"):
             raise ImproperlyConfigured(f"{name} must be True or False, not {value!r}.")
-        return value == "True"
+        return bool(value == "True")
 
     def choice(self, name: str, choices: tuple[str, ...], *, default: str) -> str:
         value = str(self.str(name, default=default))

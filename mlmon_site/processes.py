@@ -1,16 +1,18 @@
 """Processes that end with the one that started them, on Linux also when that one was killed with -9.
 
-Run as a program it is a launcher: ``python processes.py --signal 15 --parent PID -- command …`` asks the kernel for that
-signal at its parent's death and becomes the command. A `preexec_fn` would do the same, but may deadlock in a process
-that has threads. Standard library only.
+Run as a program it is a launcher: ``python processes.py --signal 15 --parent PID -- command …`` asks the kernel for
+that signal at its parent's death and becomes the command. A `preexec_fn` would do the same, but may deadlock in a
+process that has threads. Standard library only.
 """
 
 import argparse
+import atexit
 import ctypes
+import functools
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -42,6 +44,19 @@ def bound_command(command: Sequence[str], *, death_signal: int = signal.SIGTERM)
     """Return `command` led by the launcher that binds it to the calling process."""
     launcher = [sys.executable, "-I", "-S", os.path.abspath(__file__)]
     return [*launcher, "--signal", str(int(death_signal)), "--parent", str(os.getpid()), "--", *command]
+
+
+def at_process_end(action: Callable[[], None]) -> None:
+    """Call `action` once when this process ends by itself or by TERM, while its daemon threads still run.
+
+    A process that `multiprocessing` forked (granian's workers) leaves by `os._exit`: `atexit` is not heard there, its
+    own finalizers are.
+    """
+    import multiprocessing.util  # here, for the launcher's sake: it triples the time of its start
+
+    once = functools.lru_cache(maxsize=1)(action)
+    atexit.register(once)
+    multiprocessing.util.Finalize(None, once, exitpriority=0)
 
 
 def _launch() -> None:

@@ -53,7 +53,7 @@ def server_command(*, socket: Path, data_folder: Path) -> list[str]:
         *("--dir", str(data_folder)),
         # The broker's queue and the live windows outlast a restart; a crash of the machine may cost a second of them.
         *("--appendonly", "yes", "--appendfsync", "everysec", "--save", ""),
-        # Streams and queues must not lose entries unseen: a full server refuses writes, and capture counts what it drops.
+        # Streams and queues must not lose entries unseen: a full server refuses writes, and capture counts its losses.
         *("--maxmemory", MAX_MEMORY, "--maxmemory-policy", "noeviction"),
         *("--loglevel", "notice", "--daemonize", "no"),
     ]

@@ -69,7 +69,7 @@ def _temporary_folder() -> Path:
     parents_open = all(parent.stat().st_mode & 0o001 for parent in folder.parents)
     if len(bytes(folder)) > SOCKET_FOLDER_LIMIT or not parents_open:
         folder.rmdir()
-        folder = Path(tempfile.mkdtemp(prefix="mlmon-", dir="/tmp"))  # noqa: S108 -- mkdtemp makes it private
+        folder = Path(tempfile.mkdtemp(prefix="mlmon-", dir="/tmp"))
     folder.chmod(0o711)
     return folder
 

@@ -53,13 +53,13 @@ def start_postgresql(folder: Path) -> PostgresServer:
         command += ["-c", f"{name}={value}"]
     with (folder / "postgresql.log").open("wb") as log:
         # The user changes before `preexec_fn` runs; the launcher of mlmon_site.processes may be out of its reach.
-        process = subprocess.Popen(  # noqa: PLW1509 -- the run has no thread yet
+        process = subprocess.Popen(
             command,
             cwd=folder,
             stdout=log,
             stderr=log,
             start_new_session=True,
-            preexec_fn=partial(die_with_parent, signal.SIGQUIT),
+            preexec_fn=partial(die_with_parent, signal.SIGQUIT),  # noqa: PLW1509 -- the run has no thread yet
             **identity,
         )
     wait_until(partial(_accepts, binaries, folder), seconds=30, what="PostgreSQL", process=process)

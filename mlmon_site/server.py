@@ -1,0 +1,85 @@
+"""The web server: ``python -m mlmon_site.server --port 8000 --workers 2``.
+
+Granian's main process only binds, watches and restarts; each worker process imports Django after the fork, so that no
+model session, connection or thread is shared between them.
+"""
+
+import argparse
+import multiprocessing
+import signal
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from granian.constants import Interfaces
+from granian.log import LogLevels
+from granian.server import Server
+
+from mlmon_site.processes import die_with_parent
+
+THREADS = 4
+# Connections a worker accepts at a time; the rest wait in the kernel, where an idle worker can take them.
+CONNECTIONS = 256
+# Below the 10 s that the embedded run's supervisor, and Docker, give to the whole stop.
+STOP_SECONDS = 6
+LARGEST_PORT = 65_535
+
+
+def load_application() -> Callable[..., Any]:
+    """Return the WSGI application; runs in each worker process, before it serves."""
+    parent = multiprocessing.parent_process()
+    # A fork inherits the main process's handlers, which only set a flag there: until granian sets the worker's own, a
+    # worker that is still loading would not hear TERM.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN if parent else signal.SIG_DFL)
+    die_with_parent(signal.SIGTERM, parent_pid=parent.pid if parent else None)
+    from mlmon_site.wsgi import application
+
+    return application
+
+
+def serve(*, host: str, port: int, workers: int, access_log: bool) -> None:
+    """Serve until TERM or INT; requests that have begun are answered first."""
+    server = Server(
+        "mlmon_site.wsgi:application",
+        address=host,
+        port=port,
+        interface=Interfaces.WSGI,
+        workers=workers,
+        blocking_threads=THREADS,
+        backpressure=CONNECTIONS,
+        respawn_failed_workers=True,
+        workers_kill_timeout=STOP_SECONDS,
+        websockets=False,
+        log_level=LogLevels.info,
+        log_access=access_log,
+    )
+    server.serve(target_loader=load_application, wrap_loader=False)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the command line and serve."""
+    parser = argparse.ArgumentParser(prog="python -m mlmon_site.server", description="Serve mlmon over HTTP.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to bind (default: %(default)s)")
+    parser.add_argument("--port", type=_port, default=8000, help="port to bind (default: %(default)s)")
+    parser.add_argument("--workers", type=_positive, default=2, help="number of processes (default: %(default)s)")
+    parser.add_argument("--access-log", action="store_true", help="write a line for each request")
+    options = parser.parse_args(arguments)
+    serve(host=options.host, port=options.port, workers=options.workers, access_log=options.access_log)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return number
+
+
+def _port(text: str) -> int:
+    number = _positive(text)
+    if number > LARGEST_PORT:
+        raise argparse.ArgumentTypeError(f"must be {LARGEST_PORT} or less")
+    return number
+
+
+if __name__ == "__main__":
+    main()

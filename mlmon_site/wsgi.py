@@ -1,0 +1,17 @@
+"""The WSGI application of a web process."""
+
+import os
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mlmon_site.settings")
+
+from django.core.wsgi import get_wsgi_application
+
+from mlmon_site.processes import at_process_end
+
+application = get_wsgi_application()
+
+# After Django's set-up, which these imports need.
+from inference.serving import serving  # noqa: E402
+
+serving().start_watching()
+at_process_end(serving().stop)
