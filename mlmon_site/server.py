@@ -1,20 +1,25 @@
 """The web server: ``python -m mlmon_site.server --port 8000 --workers 2``.
 
-Granian's main process only binds, watches and restarts; each worker process imports Django after the fork, so that no
+Granian's main process only binds, watches and restarts; each worker process sets Django up after the fork, so that no
 model session, connection or thread is shared between them.
 """
 
 import argparse
 import multiprocessing
+import os
 import signal
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from django.conf import settings
 from granian.constants import Interfaces
 from granian.log import LogLevels
 from granian.server import Server
 
 from mlmon_site.processes import die_with_parent
+from monitoring.multiprocess import reset_metrics
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mlmon_site.settings")
 
 THREADS = 4
 # Connections a worker accepts at a time; the rest wait in the kernel, where an idle worker can take them.
@@ -38,7 +43,8 @@ def load_application() -> Callable[..., Any]:
 
 
 def serve(*, host: str, port: int, workers: int, access_log: bool) -> None:
-    """Serve until TERM or INT; requests that have begun are answered first."""
+    """Serve until TERM or INT; requests that have begun are answered first. Counters begin at 0."""
+    reset_metrics(settings.MLMON_METRICS_DIR)
     server = Server(
         "mlmon_site.wsgi:application",
         address=host,

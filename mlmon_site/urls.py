@@ -3,8 +3,19 @@
 from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
+    path("", include("inference.urls")),
+    path("", include("drift.urls")),
+    path("", include("models_registry.urls")),
+    path("", include("monitoring.urls")),
+    path("api/schema", SpectacularAPIView.as_view(), name="schema"),
+    path("api/docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
 ]
+
+handler400 = "inference.api.errors.bad_request"
+handler404 = "inference.api.errors.not_found"
+handler500 = "inference.api.errors.server_error"

@@ -4,9 +4,13 @@ import os
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mlmon_site.settings")
 
+from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 
 from mlmon_site.processes import at_process_end
+from monitoring.multiprocess import enable_multiprocess_metrics
+
+enable_multiprocess_metrics(settings.MLMON_METRICS_DIR)  # before Django's set-up imports what declares metrics
 
 application = get_wsgi_application()
 

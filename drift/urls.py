@@ -1,0 +1,5 @@
+"""Addresses of the drift calls."""
+
+from django.urls import URLPattern
+
+urlpatterns: list[URLPattern] = []

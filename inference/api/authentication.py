@@ -1,0 +1,65 @@
+"""Who may call the API: bearer tokens with a scope, sessions of the admin's users for reading, or everyone where it is open."""
+
+from dataclasses import dataclass
+
+from django.conf import settings
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from inference.models import TokenScope, token_digest
+from inference.serving import serving
+from inference.snapshot import KnownToken
+
+CHALLENGE = "Bearer"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenHolder:
+    """The caller behind a valid token."""
+
+    token: KnownToken
+    is_authenticated: bool = True
+
+
+class BearerTokenAuthentication(BaseAuthentication):
+    """``Authorization: Bearer mlmon_…``, looked up in the process's snapshot: no SQL."""
+
+    def authenticate(self, request: Request) -> tuple[TokenHolder, KnownToken] | None:
+        scheme, _, token = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
+        if scheme.lower() != "bearer":
+            return None
+        known = serving().snapshot().tokens.get(token_digest(token.strip()))
+        if known is None or not known.is_valid():
+            raise AuthenticationFailed("The token is unknown, revoked or expired.")
+        return TokenHolder(known), known
+
+    def authenticate_header(self, request: Request) -> str:
+        return CHALLENGE
+
+
+class HasApiAccess(BasePermission):
+    """Lets a call through by the view's ``required_scope`` (``predict`` or ``read``; without one, ``read``)."""
+
+    message = "The token's scope does not cover this call."
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        if settings.MLMON_API_ACCESS == "open":
+            return True
+        scope = getattr(view, "required_scope", TokenScope.READ)
+        if isinstance(request.user, TokenHolder):
+            return request.user.token.scope in (scope, TokenScope.ALL)
+        return scope == TokenScope.READ and bool(getattr(request.user, "is_staff", False))
+
+
+class BearerTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """Tells the OpenAPI description of the bearer token."""
+
+    target_class = "inference.api.authentication.BearerTokenAuthentication"
+    name = "bearerToken"
+
+    def get_security_definition(self, auto_schema: object) -> dict[str, str]:
+        return {"type": "http", "scheme": "bearer"}

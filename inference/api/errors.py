@@ -1,0 +1,124 @@
+"""The only map from an exception to an HTTP status; bodies are RFC 9457 problem details."""
+
+import logging
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.db import DatabaseError
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from rest_framework.exceptions import APIException
+from rest_framework.response import Response
+from rest_framework.views import set_rollback
+
+from inference.exceptions import ArchivedVersionError, NoVersionLoadedError, PayloadError, RowValueError
+from models_registry.exceptions import (
+    ConflictError,
+    PredictionFailedError,
+    PredictionTimeoutError,
+    UnknownModelError,
+    UnknownVersionError,
+)
+
+logger = logging.getLogger(__name__)
+
+PROBLEM_JSON = "application/problem+json"
+STATUS_OF_ERROR: dict[type[Exception], HTTPStatus] = {
+    UnknownModelError: HTTPStatus.NOT_FOUND,
+    UnknownVersionError: HTTPStatus.NOT_FOUND,
+    Http404: HTTPStatus.NOT_FOUND,
+    ArchivedVersionError: HTTPStatus.CONFLICT,
+    ConflictError: HTTPStatus.CONFLICT,
+    PayloadError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    RowValueError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    PermissionDenied: HTTPStatus.FORBIDDEN,
+    RequestDataTooBig: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    NoVersionLoadedError: HTTPStatus.SERVICE_UNAVAILABLE,
+    PredictionTimeoutError: HTTPStatus.SERVICE_UNAVAILABLE,
+    PredictionFailedError: HTTPStatus.INTERNAL_SERVER_ERROR,
+    DatabaseError: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+DETAILS_THAT_ARE_OURS = {
+    DatabaseError: "The database does not answer now.",
+    RequestDataTooBig: "The body is larger than this server takes.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One problem: its status, a sentence for the client, and members of its own."""
+
+    status: HTTPStatus
+    detail: str
+    extra: dict[str, Any]
+
+    def body(self) -> dict[str, Any]:
+        return {
+            "type": "about:blank",
+            "title": self.status.phrase,
+            "status": self.status.value,
+            "detail": self.detail,
+            **self.extra,
+        }
+
+
+def problem_response(error: Exception, context: dict[str, Any]) -> Response | None:
+    """Return the response to an exception of an API view; REST framework's exception handler."""
+    problem = _problem(error)
+    if problem is None:
+        return None
+    if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        logger.error("%s: %s", type(error).__name__, error, exc_info=error)
+    set_rollback()
+    response = Response(problem.body(), status=problem.status, content_type=PROBLEM_JSON)
+    if isinstance(error, APIException):
+        if challenge := getattr(error, "auth_header", None):
+            response["WWW-Authenticate"] = challenge
+        if wait := getattr(error, "wait", None):
+            response["Retry-After"] = str(int(wait) + 1)
+    return response
+
+
+def _problem(error: Exception) -> Problem | None:
+    if isinstance(error, APIException):
+        detail = error.detail if isinstance(error.detail, str) else orjson.dumps(error.detail).decode()
+        return Problem(HTTPStatus(error.status_code), str(detail), {})
+    for kind, status in STATUS_OF_ERROR.items():
+        if isinstance(error, kind):
+            detail = DETAILS_THAT_ARE_OURS.get(kind, str(error) or status.phrase)
+            return Problem(status, detail, _members(error))
+    return None
+
+
+def _members(error: Exception) -> dict[str, Any]:
+    if isinstance(error, RowValueError):
+        return {"errors": [{"row": error.row, "feature": error.feature or None, "reason": error.reason}]}
+    return {}
+
+
+def _is_for_a_person(request: HttpRequest) -> bool:
+    return request.path.startswith("/admin") or request.path == "/"
+
+
+def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """Answer an unknown address: a page in the admin, a problem elsewhere."""
+    return _error_page(request, HTTPStatus.NOT_FOUND, "There is nothing at this address.")
+
+
+def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """Answer a request that Django refused before a view saw it."""
+    return _error_page(request, HTTPStatus.BAD_REQUEST, "The request cannot be read.")
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Answer when something of ours broke; the log has the traceback."""
+    return _error_page(request, HTTPStatus.INTERNAL_SERVER_ERROR, "Something broke on our side; it is in the log.")
+
+
+def _error_page(request: HttpRequest, status: HTTPStatus, detail: str) -> HttpResponse:
+    if _is_for_a_person(request):
+        return render(request, "error.html", {"status": status, "detail": detail}, status=status)
+    return JsonResponse(Problem(status, detail, {}).body(), status=status, content_type=PROBLEM_JSON)

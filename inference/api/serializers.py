@@ -1,0 +1,32 @@
+"""Shapes of the predict calls, for the OpenAPI description (the request path itself checks by hand: see inference/rows.py)."""
+
+from rest_framework import serializers
+
+
+class PredictRequestSerializer(serializers.Serializer[object]):
+    features = serializers.JSONField(required=False, help_text="One row: a list of values, or an object by name.")
+    rows = serializers.ListField(child=serializers.JSONField(), required=False, help_text="Many rows.")
+    routing_key = serializers.CharField(
+        required=False, max_length=256, help_text="Keeps a caller on one version while the traffic weights stay."
+    )
+
+
+class PredictionSerializer(serializers.Serializer[object]):
+    prediction = serializers.CharField(help_text="The class, or the number for regression.")
+    confidence = serializers.FloatField(allow_null=True, help_text="Probability of the predicted class.")
+    prediction_id = serializers.UUIDField(help_text="Send the ground truth under this id.")
+
+
+class PredictResponseSerializer(PredictionSerializer):
+    latency_ms = serializers.FloatField()
+    model_name = serializers.CharField()
+    model_version = serializers.CharField()
+    predictions = PredictionSerializer(many=True, required=False, help_text="In place of the first three, for rows.")
+
+
+class ProblemSerializer(serializers.Serializer[object]):
+    type = serializers.CharField()
+    title = serializers.CharField()
+    status = serializers.IntegerField()
+    detail = serializers.CharField()
+    errors = serializers.ListField(required=False, help_text="Row (from 0), feature and reason of each refused value.")

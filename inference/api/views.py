@@ -1,0 +1,83 @@
+"""The predict calls."""
+
+from http import HTTPStatus
+from typing import Any
+
+from django.conf import settings
+from drf_spectacular.utils import OpenApiExample, extend_schema
+from rest_framework.exceptions import APIException, ParseError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from inference import services
+from inference.api.authentication import BearerTokenAuthentication
+from inference.api.serializers import PredictRequestSerializer, PredictResponseSerializer, ProblemSerializer
+from inference.models import TokenScope
+
+
+class LengthRequired(APIException):  # noqa: N818 -- the HTTP status's own name
+    status_code = HTTPStatus.LENGTH_REQUIRED
+    default_detail = "Send the body with a Content-Length; chunked bodies are not taken."
+
+
+class PredictView(APIView):
+    """Answers one row or many with a model's predictions."""
+
+    authentication_classes = [BearerTokenAuthentication]
+    required_scope = TokenScope.PREDICT
+
+    @extend_schema(
+        summary="Predict",
+        request=PredictRequestSerializer,
+        responses={
+            200: PredictResponseSerializer,
+            **dict.fromkeys((400, 404, 413, 422, 503), ProblemSerializer),
+        },
+        examples=[
+            OpenApiExample("One row", {"features": [0.1, 0.5, 0.3, 0.8]}, request_only=True),
+            OpenApiExample(
+                "Named rows",
+                {
+                    "rows": [
+                        {"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2},
+                        {"sepal_length": 6.7, "sepal_width": 3.0, "petal_length": 5.2, "petal_width": 2.3},
+                    ]
+                },
+                request_only=True,
+            ),
+        ],
+    )
+    def post(self, request: Request, model_name: str | None = None, version: str | None = None) -> Response:
+        name = model_name or settings.MLMON_DEFAULT_MODEL
+        payload = _payload(request, name)
+        return Response(_body(services.predict(model_name=name, payload=payload, version=version)))
+
+
+def _payload(request: Request, model_name: str) -> Any:
+    if request.META.get("HTTP_TRANSFER_ENCODING") and not request.META.get("CONTENT_LENGTH"):
+        services.count_unreadable_request(model_name=model_name)
+        raise LengthRequired
+    try:
+        if not request.META.get("CONTENT_LENGTH", "0").strip("0"):
+            raise ParseError("The body is empty; send a JSON object.")
+        return request.data
+    except Exception:
+        services.count_unreadable_request(model_name=model_name)
+        raise
+
+
+def _body(answer: services.Answer) -> dict[str, Any]:
+    labels = answer.predictions.labels.tolist()
+    confidence = answer.predictions.confidence
+    confidences = [None] * len(labels) if confidence is None else confidence.tolist()
+    rows = [
+        {"prediction": label, "confidence": one, "prediction_id": prediction_id}
+        for label, one, prediction_id in zip(labels, confidences, answer.prediction_ids, strict=True)
+    ]
+    about = {
+        "latency_ms": round(answer.latency_ms, 3),
+        "model_name": answer.version.model_name,
+        "model_version": answer.version.version,
+    }
+    return {"predictions": rows, **about} if answer.is_batch else {**rows[0], **about}

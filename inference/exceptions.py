@@ -1,0 +1,38 @@
+"""What can go wrong on the way to an answer, in words for the client."""
+
+
+class InferenceError(Exception):
+    """Base of the errors of the prediction path."""
+
+
+class PayloadError(InferenceError):
+    """The body is JSON, but not of the form that the call takes."""
+
+
+class RowValueError(InferenceError):
+    """A value that the model's schema refuses.
+
+    Parameters
+    ----------
+    row
+        Index of the row in the request, from 0.
+    feature
+        Name of the feature; "" where the row as a whole is wrong.
+    reason
+        What is wrong and what is expected.
+    """
+
+    def __init__(self, row: int, feature: str, reason: str) -> None:
+        place = f"row {row}, feature {feature!r}" if feature else f"row {row}"
+        super().__init__(f"{place}: {reason}")
+        self.row = row
+        self.feature = feature
+        self.reason = reason
+
+
+class NoVersionLoadedError(InferenceError):
+    """The model exists, but no version of it can answer now."""
+
+
+class ArchivedVersionError(InferenceError):
+    """The version asked for is archived."""

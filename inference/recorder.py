@@ -1,0 +1,219 @@
+"""Remembering what was answered: a bounded queue in the process, packed and appended by a thread of its own.
+
+The request path only appends to the queue; it never waits for Redis. Redis away: the queue holds up to its bound, then
+drops the oldest observations and counts them. Redis back: it goes on.
+"""
+
+import logging
+import threading
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import redis
+from numpy.typing import NDArray
+
+from inference import metrics, stream
+from models_registry.columns import FeatureColumns, observed_table
+from models_registry.schema import Feature
+
+logger = logging.getLogger(__name__)
+
+LONGEST_RETRY_SECONDS = 2.0
+MOST_ROWS_OF_AN_ENTRY = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class ObservationBatch:
+    """Rows answered by one request.
+
+    Attributes
+    ----------
+    version_id, model_name, features
+        Who answered, and what the columns mean.
+    prediction_ids
+        One id of 16 bytes for each row.
+    observed_at_us
+        Unix time in microseconds.
+    columns
+        Feature values, one array of n rows for each feature.
+    predictions
+        Class labels (str) or numbers, shape (n,).
+    confidence
+        Probability of the predicted class, shape (n,), or None.
+    latency_ms
+        Of the whole request.
+    """
+
+    version_id: int
+    model_name: str
+    features: Sequence[Feature]
+    prediction_ids: Sequence[bytes]
+    observed_at_us: int
+    columns: FeatureColumns
+    predictions: NDArray[np.object_] | NDArray[np.float64]
+    confidence: NDArray[np.float64] | None
+    latency_ms: float
+
+    @property
+    def rows(self) -> int:
+        return len(self.prediction_ids)
+
+
+class Recorder:
+    """The process's queue of observations and the thread that empties it."""
+
+    def __init__(
+        self, client: Callable[[], redis.Redis], *, queue_rows: int, flush_seconds: float, window_rows: int
+    ) -> None:
+        self._client = client
+        self._queue_rows = queue_rows
+        self._flush_seconds = flush_seconds
+        self._window_rows = window_rows
+        self._lock = threading.Lock()  # guards the queue
+        self._flush_lock = threading.Lock()  # one flush at a time, so that entries keep their order
+        self._queue: deque[ObservationBatch] = deque()
+        self._rows = 0
+        self._wake = threading.Event()
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+
+    def record(self, batch: ObservationBatch) -> None:
+        """Queue `batch`; the oldest observations go where the queue is full."""
+        with self._lock:
+            self._queue.append(batch)
+            self._rows += batch.rows
+            dropped = self._drop_oldest()
+            if self._thread is None and not self._stopping:
+                self._thread = threading.Thread(target=self._run, name="mlmon-recorder", daemon=True)
+                self._thread.start()
+        metrics.CAPTURE_PENDING.labels(batch.model_name).inc(batch.rows)
+        _count_dropped(dropped)
+        self._wake.set()
+
+    def flush(self) -> None:
+        """Append everything that is queued.
+
+        Raises
+        ------
+        redis.RedisError
+            Redis did not take it; what was not taken is queued again.
+        """
+        with self._flush_lock:
+            with self._lock:
+                taken = list(self._queue)
+                self._queue.clear()
+                self._rows = 0
+            groups = _by_version(taken)
+            for done, group in enumerate(groups):
+                try:
+                    self._append(group)
+                except redis.RedisError:
+                    self._put_back([batch for waiting in groups[done:] for batch in waiting])
+                    raise
+                except Exception:
+                    # One batch that cannot be packed must not end the capture of all others.
+                    logger.exception("Observations of %s could not be packed.", group[0].model_name)
+                    _count_dropped(group)
+
+    def flush_and_stop(self, timeout_seconds: float = 5.0) -> None:
+        """Append what is queued, for at most `timeout_seconds`, and end the thread: for the process's end."""
+        self._stopping = True
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(timeout_seconds)
+        try:
+            self.flush()
+        except redis.RedisError as error:
+            logger.error("%d observations were lost at the process's end: %s", self._rows, error)
+
+    def _run(self) -> None:
+        pause = self._flush_seconds
+        while not self._stopping:
+            self._wake.wait()
+            self._wake.clear()
+            try:
+                self.flush()
+                pause = self._flush_seconds
+            except redis.RedisError as error:
+                logger.warning("Redis does not take observations (%d wait): %s", self._rows, error)
+                pause = min(LONGEST_RETRY_SECONDS, pause * 2)
+                self._wake.set()
+            if not self._stopping:
+                time.sleep(pause)
+
+    def _append(self, batches: Sequence[ObservationBatch]) -> None:
+        first = batches[0]
+        packed = packed_table(batches)
+        stream.append(self._client(), first.version_id, packed, max_entries=self._window_rows)
+        metrics.CAPTURE_PENDING.labels(first.model_name).dec(packed.num_rows)
+
+    def _put_back(self, batches: Iterable[ObservationBatch]) -> None:
+        with self._lock:
+            self._queue.extendleft(reversed(list(batches)))
+            self._rows = sum(batch.rows for batch in self._queue)
+            dropped = self._drop_oldest()
+        _count_dropped(dropped)
+
+    def _drop_oldest(self) -> list[ObservationBatch]:
+        dropped = []
+        while self._rows > self._queue_rows and len(self._queue) > 1:
+            dropped.append(self._queue.popleft())
+            self._rows -= dropped[-1].rows
+        return dropped
+
+
+def packed_table(batches: Sequence[ObservationBatch]) -> pa.Table:
+    """Return the batches of one version and schema as one table, as `stream.Window` describes it."""
+    first = batches[0]
+    columns = {
+        feature.name: np.concatenate([batch.columns[feature.name] for batch in batches]) for feature in first.features
+    }
+    features = observed_table(first.features, columns)
+    rows = [batch.rows for batch in batches]
+    observed_at = np.repeat(np.array([batch.observed_at_us for batch in batches], dtype=np.int64), rows)
+    latency = np.repeat(np.array([batch.latency_ms for batch in batches], dtype=np.float64), rows)
+    confidence = np.concatenate(
+        [np.full(batch.rows, np.nan) if batch.confidence is None else batch.confidence for batch in batches]
+    )
+    predictions = np.concatenate([batch.predictions for batch in batches])
+    arrays = [
+        pa.array([one for batch in batches for one in batch.prediction_ids], pa.binary(16)),
+        pa.array(observed_at, pa.timestamp("us", tz="UTC")),
+        pa.array(confidence, pa.float64(), from_pandas=True),
+        pa.array(latency, pa.float64()),
+        pa.array(predictions, pa.string() if predictions.dtype == object else pa.float64()),
+        *features.columns,
+    ]
+    prediction = pa.field("prediction", arrays[4].type)
+    named = [pa.field(stream.FEATURE_PREFIX + field.name, field.type) for field in features.schema]
+    return pa.table(arrays, schema=pa.schema([*stream.OBSERVATION_FIELDS, prediction, *named]))
+
+
+def _by_version(batches: Iterable[ObservationBatch]) -> list[list[ObservationBatch]]:
+    """Group batches that fit one entry: of one version and schema, and not too many rows."""
+    groups: dict[tuple[int, Sequence[Feature]], list[ObservationBatch]] = defaultdict(list)
+    for batch in batches:
+        groups[batch.version_id, batch.features].append(batch)
+    return [part for group in groups.values() for part in _parts(group)]
+
+
+def _parts(group: Sequence[ObservationBatch]) -> list[list[ObservationBatch]]:
+    parts: list[list[ObservationBatch]] = [[]]
+    rows = 0
+    for batch in group:
+        if parts[-1] and rows + batch.rows > MOST_ROWS_OF_AN_ENTRY:
+            parts.append([])
+            rows = 0
+        parts[-1].append(batch)
+        rows += batch.rows
+    return parts
+
+
+def _count_dropped(batches: Iterable[ObservationBatch]) -> None:
+    for batch in batches:
+        metrics.CAPTURE_PENDING.labels(batch.model_name).dec(batch.rows)
+        metrics.CAPTURE_DROPPED.labels(batch.model_name).inc(batch.rows)

@@ -1,0 +1,180 @@
+"""Answering: check, choose, predict, measure, remember."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.utils import timezone
+
+from inference.exceptions import ArchivedVersionError, NoVersionLoadedError, PayloadError, RowValueError
+from inference.metrics import UNKNOWN, VersionMetrics, count_without_version
+from inference.models import ApiToken, new_token, token_digest
+from inference.prediction_ids import new_prediction_ids, prediction_id_text
+from inference.recorder import ObservationBatch
+from inference.router import choose_version
+from inference.rows import columns_of_rows, routing_key, rows_of_payload
+from inference.serving import serving
+from inference.snapshot import LoadedVersion, Snapshot
+from models_registry.columns import FeatureColumns
+from models_registry.engine import Predictions
+from models_registry.exceptions import UnknownModelError, UnknownVersionError
+from models_registry.services.generation import bump_generation
+
+CLIENT_ERRORS = (PayloadError, RowValueError)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The predictions of one request, in the order of its rows."""
+
+    version: LoadedVersion
+    predictions: Predictions
+    prediction_ids: list[str]
+    latency_ms: float
+    is_batch: bool
+
+
+def predict(*, model_name: str, payload: Any, version: str | None = None) -> Answer:
+    """Answer one request.
+
+    Parameters
+    ----------
+    model_name
+        A registered model.
+    payload
+        The decoded body: ``{"features": row}`` or ``{"rows": [row, ...]}``.
+    version
+        The version that has to answer; without one the traffic policy chooses.
+
+    Raises
+    ------
+    UnknownModelError, UnknownVersionError, ArchivedVersionError
+        What was asked for does not exist or is archived.
+    PayloadError, RowValueError
+        The body, or a value in it, is refused; the model did not run.
+    NoVersionLoadedError, PredictionFailedError
+        Ours: nothing can answer, or the model failed or took too long.
+    """
+    started = time.perf_counter()
+    state = serving()
+    snapshot = state.snapshot()
+    chosen = _chosen_version(snapshot, model_name, version, payload)
+    with _counted(chosen.metrics):
+        rows, is_batch = rows_of_payload(payload, most_rows=settings.MLMON_MAX_ROWS_PER_REQUEST)
+        columns = columns_of_rows(chosen.schema.features, rows)
+        predictions = chosen.engine().predict(columns)
+    latency_seconds = time.perf_counter() - started
+    _measure(chosen.metrics, predictions, len(rows), latency_seconds)
+    prediction_ids = new_prediction_ids(len(rows))
+    state.recorder.record(_observations(chosen, columns, predictions, prediction_ids, latency_seconds * 1000))
+    if version is None:
+        state.shadows.submit(snapshot.model(model_name).shadows, chosen, columns)
+    return Answer(
+        version=chosen,
+        predictions=predictions,
+        prediction_ids=[prediction_id_text(prediction_id) for prediction_id in prediction_ids],
+        latency_ms=latency_seconds * 1000,
+        is_batch=is_batch,
+    )
+
+
+def count_unreadable_request(*, model_name: str) -> None:
+    """Count a request whose body could not be read at all, for the model that it was sent to."""
+    known = serving().snapshot().models
+    count_without_version(model_name if model_name in known else UNKNOWN, "rejected")
+
+
+def _chosen_version(snapshot: Snapshot, model_name: str, version: str | None, payload: Any) -> LoadedVersion:
+    try:
+        if version is not None:
+            return snapshot.version(model_name, version)
+        key = routing_key(payload) if isinstance(payload, dict) else None
+        return choose_version(snapshot.model(model_name), key)
+    except UnknownModelError:
+        count_without_version(UNKNOWN, "rejected")
+        raise
+    except (UnknownVersionError, ArchivedVersionError, PayloadError):
+        count_without_version(model_name, "rejected")
+        raise
+    except NoVersionLoadedError:
+        count_without_version(model_name, "error")
+        raise
+
+
+@contextmanager
+def _counted(version_metrics: VersionMetrics) -> Iterator[None]:
+    """Count a request by its outcome."""
+    try:
+        yield
+    except CLIENT_ERRORS:
+        version_metrics.rejected.inc()
+        raise
+    except Exception:
+        version_metrics.error.inc()
+        raise
+    version_metrics.success.inc()
+
+
+def _measure(version_metrics: VersionMetrics, predictions: Predictions, rows: int, latency_seconds: float) -> None:
+    version_metrics.latency.observe(latency_seconds)
+    version_metrics.batch_size.observe(rows)
+    if predictions.class_index is None:
+        return
+    for index, count in enumerate(np.bincount(predictions.class_index, minlength=len(version_metrics.classes))):
+        if count:
+            version_metrics.classes[index].count.inc(int(count))
+    if predictions.confidence is not None:
+        for index, confidence in zip(predictions.class_index.tolist(), predictions.confidence.tolist(), strict=True):
+            version_metrics.classes[index].confidence.observe(confidence)
+
+
+def _observations(
+    version: LoadedVersion,
+    columns: FeatureColumns,
+    predictions: Predictions,
+    prediction_ids: list[bytes],
+    latency_ms: float,
+) -> ObservationBatch:
+    return ObservationBatch(
+        version_id=version.id,
+        model_name=version.model_name,
+        features=version.schema.features,
+        prediction_ids=prediction_ids,
+        observed_at_us=time.time_ns() // 1000,
+        columns=columns,
+        predictions=predictions.labels,
+        confidence=predictions.confidence,
+        latency_ms=latency_ms,
+    )
+
+
+@transaction.atomic
+def create_token(
+    *, name: str, scope: str, expires_at: datetime | None = None, user: User | None = None
+) -> tuple[ApiToken, str]:
+    """Make an API token; return its row and the token itself, which is shown once and kept nowhere."""
+    token = new_token()
+    row = ApiToken(name=name, scope=scope, expires_at=expires_at, created_by=user)
+    row.digest, row.hint = token_digest(token), token[:12]
+    row.full_clean()
+    row.save()
+    bump_generation()
+    return row, token
+
+
+@transaction.atomic
+def revoke_token(*, token: ApiToken) -> bool:
+    """Let a token be refused from now on; return whether it was valid before."""
+    changed = ApiToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=timezone.now())
+    if changed:
+        bump_generation()
+    return bool(changed)
+
+

@@ -1,0 +1,90 @@
+"""The process's serving state: the current snapshot, the thread that renews it, the recorder and the shadow runner."""
+
+import functools
+import logging
+import os
+import threading
+
+from django.conf import settings
+from django.db import DatabaseError, close_old_connections, connection
+
+from inference import selectors
+from inference.recorder import Recorder
+from inference.redis_client import redis_client
+from inference.shadow import ShadowRunner
+from inference.snapshot import EMPTY, Snapshot, take_snapshot
+
+logger = logging.getLogger(__name__)
+
+WATCH_SECONDS = 1.0
+
+
+class Serving:
+    """What one process serves with.
+
+    A web process calls `start_watching` once: then the snapshot is renewed in the background, about a second after a
+    change of the registry. Without it (a test, a shell) every look compares the generation first.
+    """
+
+    def __init__(self) -> None:
+        self._snapshot = EMPTY
+        self._refresh_lock = threading.Lock()
+        self._watching = False
+        self._stopped = threading.Event()
+        self.recorder = Recorder(
+            redis_client,
+            queue_rows=settings.MLMON_CAPTURE_QUEUE_ROWS,
+            flush_seconds=settings.MLMON_CAPTURE_FLUSH_MS / 1000,
+            window_rows=settings.MLMON_LIVE_WINDOW_ROWS,
+        )
+        self.shadows = ShadowRunner(self.recorder)
+
+    def snapshot(self) -> Snapshot:
+        """Return the current picture of the registry."""
+        if not self._watching:
+            self.refresh()
+        return self._snapshot
+
+    def refresh(self) -> None:
+        """Renew the snapshot if the registry has moved on; raises DatabaseError where the database is away."""
+        with self._refresh_lock:
+            if selectors.generation() != self._snapshot.generation:
+                self._snapshot = take_snapshot(self._snapshot)
+                logger.info("Serving generation %d of the registry.", self._snapshot.generation)
+
+    def start_watching(self) -> None:
+        """Load now what can be loaded, and keep it fresh in the background."""
+        self._watching = True
+        self._refresh_or_log()
+        threading.Thread(target=self._watch, name="mlmon-registry-watch", daemon=True).start()
+
+    def stop(self) -> None:
+        """End the threads and append what is still queued: for the process's end."""
+        self._stopped.set()
+        self.shadows.stop()
+        self.recorder.flush_and_stop()
+
+    def _watch(self) -> None:
+        while not self._stopped.wait(WATCH_SECONDS):
+            self._refresh_or_log()
+            close_old_connections()
+        connection.close()
+
+    def _refresh_or_log(self) -> None:
+        try:
+            self.refresh()
+        except DatabaseError as error:
+            logger.warning("The registry cannot be read; what is loaded goes on answering: %s", error)
+            connection.close()
+        except Exception:
+            logger.exception("The registry's new generation could not be loaded; the one before goes on answering.")
+
+
+def serving() -> Serving:
+    """Return this process's serving state; a forked child makes its own (ONNX sessions do not survive a fork)."""
+    return _serving_of_process(os.getpid())
+
+
+@functools.lru_cache(maxsize=1)
+def _serving_of_process(pid: int) -> Serving:  # noqa: ARG001 -- the pid is the cache's key
+    return Serving()

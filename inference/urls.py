@@ -1,0 +1,15 @@
+"""Addresses of the predict calls."""
+
+from django.urls import path
+
+from inference.api.views import PredictView
+
+urlpatterns = [
+    path("predict", PredictView.as_view(), name="predict-default"),
+    path("api/v1/models/<str:model_name>/predict", PredictView.as_view(), name="predict"),
+    path(
+        "api/v1/models/<str:model_name>/versions/<str:version>/predict",
+        PredictView.as_view(),
+        name="predict-version",
+    ),
+]

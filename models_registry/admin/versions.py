@@ -1,0 +1,272 @@
+"""Models and their versions in the admin."""
+
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.files.uploadedfile import UploadedFile
+from django.db.models import Count, QuerySet
+from django.forms.models import BaseInlineFormSet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin, TabularInline
+from unfold.decorators import action, display
+from unfold.widgets import (
+    UnfoldAdminFileFieldWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
+)
+
+from models_registry.exceptions import ArtefactError, ConflictError
+from models_registry.models import Model, ModelFeature, ModelVersion, Stage
+from models_registry.schema import FeatureKind
+from models_registry.services import versions as services
+from models_registry.services.versions import FeatureEdit
+
+STAGE_LABELS = {
+    Stage.PRODUCTION: "success",
+    Stage.SHADOW: "info",
+    Stage.STAGING: "warning",
+    Stage.ARCHIVED: "danger",
+}
+
+
+@admin.register(Model)
+class ModelModelAdmin(ModelAdmin):
+    list_display = ["name", "description", "version_count", "created_at"]
+    search_fields = ["name", "description"]
+    fields = ["name", "description"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Model]:
+        return super().get_queryset(request).annotate(n_versions=Count("versions"))
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
+        return ["name"] if obj else []
+
+    @display(description="Versions")
+    def version_count(self, obj: Any) -> SafeString:
+        link = reverse("admin:models_registry_modelversion_changelist") + f"?model__id__exact={obj.pk}"
+        return format_html('<a href="{}" class="text-primary-600 dark:text-primary-500">{}</a>', link, obj.n_versions)
+
+    def save_model(self, request: HttpRequest, obj: Model, form: Any, change: bool) -> None:
+        if change:
+            super().save_model(request, obj, form, change)
+            return
+        created = services.register_model(name=obj.name, description=obj.description, user=_user(request))
+        obj.pk = created.pk
+
+
+class VersionUploadForm(forms.ModelForm[ModelVersion]):
+    """Uploads an ONNX file; the check runs in the form, so that its reason stands beside the field."""
+
+    artefact = forms.FileField(
+        label="ONNX file",
+        widget=UnfoldAdminFileFieldWidget,
+        help_text="Export with zipmap=False. A pickle or joblib file is refused: loading one runs the uploader's code.",
+    )
+    feature_names = forms.CharField(
+        required=False,
+        widget=UnfoldAdminTextareaWidget,
+        help_text="One name a line, in the order of the model's inputs; leave empty to take the names of the graph.",
+    )
+
+    class Meta:
+        model = ModelVersion
+        fields = ["model", "version", "notes"]
+        widgets = {"version": UnfoldAdminTextInputWidget, "notes": UnfoldAdminTextareaWidget}
+
+    def __init__(self, *args: Any, user: Any = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._user = user
+        self.uploaded: ModelVersion | None = None
+
+    def clean_artefact(self) -> UploadedFile:
+        artefact: UploadedFile = self.cleaned_data["artefact"]
+        if (artefact.size or 0) > settings.MLMON_MAX_ARTEFACT_BYTES:
+            raise ValidationError(f"The file is larger than {settings.MLMON_MAX_ARTEFACT_BYTES // 2**20} MiB.")
+        return artefact
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or {}
+        if self.errors:
+            return cleaned
+        names = [name.strip() for name in cleaned["feature_names"].splitlines() if name.strip()]
+        try:
+            self.uploaded = services.upload_version(
+                model=cleaned["model"],
+                version=cleaned["version"],
+                artefact=cleaned["artefact"],
+                feature_names=names or None,
+                notes=cleaned["notes"],
+                user=self._user,
+            )
+        except ArtefactError as error:
+            self.add_error("artefact", str(error))
+        return cleaned
+
+
+class FeatureFormSet(BaseInlineFormSet[ModelFeature, ModelVersion, forms.ModelForm[ModelFeature]]):
+    """Hands edits to the service, which checks them as a whole (two names may be swapped)."""
+
+    def validate_unique(self) -> None:
+        return None
+
+    def clean(self) -> None:
+        super().clean()
+        edits = {
+            form.instance.position: FeatureEdit(
+                name=form.cleaned_data["name"],
+                kind=FeatureKind(form.cleaned_data["kind"]),
+                is_required=form.cleaned_data["is_required"],
+            )
+            for form in self.forms
+            if form.has_changed() and form.is_valid()
+        }
+        if edits:
+            try:
+                services.edit_features(version=self.instance, edits=edits, user=getattr(self, "user", None))
+            except ConflictError as error:
+                raise ValidationError(str(error)) from error
+
+    def save(self, commit: bool = True) -> list[ModelFeature]:
+        self.new_objects: list[ModelFeature] = []
+        self.changed_objects: list[tuple[ModelFeature, list[str]]] = []
+        self.deleted_objects: list[ModelFeature] = []
+        return []
+
+
+class FeatureInline(TabularInline):
+    model = ModelFeature
+    formset = FeatureFormSet
+    fields = ["position", "name", "kind", "is_required", "tensor_type", "input_name"]
+    readonly_fields = ["position", "tensor_type", "input_name"]
+    ordering = ["position"]
+    extra = 0
+    can_delete = False
+    show_count = True
+    tab = True
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: ModelVersion | None = None) -> bool:
+        allowed = request.user.has_perm("models_registry.change_modelversion")
+        is_open = obj is None or (obj.stage == Stage.STAGING and not obj.references.exists())
+        return allowed and is_open
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("models_registry.view_modelversion")
+
+
+@admin.register(ModelVersion)
+class ModelVersionAdmin(ModelAdmin):
+    list_display = ["model", "version", "stage_label", "traffic_weight", "task_type", "framework", "created_at"]
+    list_filter = ["stage", "task_type", "model"]
+    search_fields = ["model__name", "version"]
+    list_select_related = ["model"]
+    actions_detail = ["promote", "start_shadow", "back_to_staging", "archive"]
+    inlines = [FeatureInline]
+
+    def get_fieldsets(self, request: HttpRequest, obj: ModelVersion | None = None) -> Any:
+        if obj is None:
+            return [(None, {"fields": ["model", "version", "artefact", "feature_names", "notes"]})]
+        return [
+            (None, {"fields": [("model", "version"), ("stage", "traffic_weight"), "notes"]}),
+            (
+                "What it answers",
+                {"fields": ["task_type", "classes", ("label_output", "score_output"), "scores_are_probabilities"]},
+            ),
+            ("Artefact", {"fields": ["framework", "artefact_sha256", "artefact_bytes", ("created_by", "created_at")]}),
+        ]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: ModelVersion | None = None) -> list[str]:
+        if obj is None:
+            return []
+        return [
+            *("model", "version", "stage", "traffic_weight", "task_type", "classes", "label_output", "score_output"),
+            *("scores_are_probabilities", "framework", "artefact_sha256", "artefact_bytes", "created_by", "created_at"),
+        ]
+
+    def get_inlines(self, request: HttpRequest, obj: ModelVersion | None) -> Any:
+        return self.inlines if obj else []
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        if obj is not None:
+            return super().get_form(request, obj, change, **kwargs)
+        # Built by hand: the upload's own fields are not of the model, and the check needs to know who uploads.
+        user = _user(request)
+
+        class Form(VersionUploadForm):
+            def __init__(self, *args: Any, **form_kwargs: Any) -> None:
+                super().__init__(*args, user=user, **form_kwargs)
+                self.fields["model"].widget = UnfoldAdminSelectWidget(choices=self.fields["model"].choices)  # type: ignore[attr-defined]
+
+        return Form
+
+    def save_form(self, request: HttpRequest, form: Any, change: bool) -> ModelVersion:
+        uploaded: ModelVersion | None = getattr(form, "uploaded", None)
+        saved: ModelVersion = uploaded or super().save_form(request, form, change)
+        return saved
+
+    def save_model(self, request: HttpRequest, obj: ModelVersion, form: Any, change: bool) -> None:
+        if change:
+            obj.save(update_fields=["notes"])
+
+    def response_add(self, request: HttpRequest, obj: ModelVersion, post_url_continue: str | None = None) -> HttpResponse:
+        self.message_user(
+            request, f"{obj} is checked and in staging. Next: name its features, upload reference data, promote it."
+        )
+        return redirect("admin:models_registry_modelversion_change", obj.pk)
+
+    def get_formset_kwargs(self, request: HttpRequest, obj: Any, inline: Any, prefix: str) -> dict[str, Any]:
+        kwargs: dict[str, Any] = super().get_formset_kwargs(request, obj, inline, prefix)
+        inline.formset.user = _user(request)
+        return kwargs
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False  # archived instead: history and captured rows hang on it
+
+    @display(description="Stage", label=STAGE_LABELS, ordering="stage")
+    def stage_label(self, obj: ModelVersion) -> str:
+        return obj.stage
+
+    @action(description="Promote to production", icon="rocket_launch", permissions=["change"])
+    def promote(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        return self._move(request, object_id, Stage.PRODUCTION)
+
+    @action(description="Run as shadow", icon="visibility", permissions=["change"])
+    def start_shadow(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        return self._move(request, object_id, Stage.SHADOW)
+
+    @action(description="Back to staging", icon="undo", permissions=["change"])
+    def back_to_staging(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        return self._move(request, object_id, Stage.STAGING)
+
+    @action(description="Archive", icon="archive", permissions=["change"])
+    def archive(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        return self._move(request, object_id, Stage.ARCHIVED)
+
+    def _move(self, request: HttpRequest, object_id: int, stage: Stage) -> HttpResponse:
+        version = ModelVersion.objects.select_related("model").get(pk=object_id)
+        if not self.has_change_permission(request, version):
+            raise PermissionDenied
+        try:
+            if stage is Stage.PRODUCTION:
+                services.promote(version=version, user=_user(request))
+            else:
+                services.set_stage(version=version, stage=stage, user=_user(request))
+        except ConflictError as error:
+            self.message_user(request, str(error), messages.ERROR)
+        else:
+            self.message_user(request, f"{version} is now in stage {stage.value}.")
+        return redirect("admin:models_registry_modelversion_change", object_id)
+
+
+def _user(request: HttpRequest) -> Any:
+    return request.user if request.user.is_authenticated else None

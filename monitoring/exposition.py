@@ -1,0 +1,21 @@
+"""The text that Prometheus scrapes: the workers' counters and the state gauges."""
+
+from prometheus_client import REGISTRY, CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from monitoring.collectors import StateCollector
+from monitoring.multiprocess import delete_gauges_of_dead_processes, multiprocess_directory
+
+
+def render_metrics(accept: str) -> tuple[bytes, str]:
+    """Return all metrics of all worker processes, and the content type that `accept` chose (text or OpenMetrics)."""
+    encode, content_type = choose_encoder(accept)
+    registry = CollectorRegistry()
+    if directory := multiprocess_directory():
+        delete_gauges_of_dead_processes(directory)
+        MultiProcessCollector(registry, path=str(directory))
+    else:
+        registry.register(REGISTRY)
+    registry.register(StateCollector())
+    return encode(registry), content_type

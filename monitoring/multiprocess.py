@@ -1,0 +1,94 @@
+"""Counters that stay true over several web workers: prometheus_client's multiprocess mode, with slots of our own.
+
+prometheus_client names its files by pid, so that recycled workers pile up files. Here a process takes the lowest free
+slot number, by an OS lock on a file that falls with the process; the next process in that slot goes on with its counts.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client reads it
+
+
+class SlotLock:
+    """The slot of this process; a forked child takes another at its first look."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._pid = 0
+        self._slot = 0
+        self._file_descriptor: int | None = None
+
+    def slot(self) -> int:
+        """Return the number of this process's slot."""
+        if self._pid != os.getpid():
+            self._take_lowest_free()
+        return self._slot
+
+    def _take_lowest_free(self) -> None:
+        if self._file_descriptor is not None:
+            os.close(self._file_descriptor)  # the parent's lock stays: it holds the same open file
+        slot = 0
+        while (file_descriptor := _try_lock(_lock_path(self._directory, slot))) is None:
+            slot += 1
+        _delete_live_gauges(self._directory, slot)
+        self._pid, self._slot, self._file_descriptor = os.getpid(), slot, file_descriptor
+
+
+def enable_multiprocess_metrics(directory: Path) -> None:
+    """Let every metric of this process live in `directory`; call it before anything declares a metric."""
+    directory.mkdir(parents=True, exist_ok=True)
+    os.environ[DIRECTORY_VARIABLE] = str(directory)
+    from prometheus_client import values
+
+    values.ValueClass = values.MultiProcessValue(SlotLock(directory).slot)
+
+
+def multiprocess_directory() -> Path | None:
+    """Return where the workers' files are, or None in a process that keeps its metrics to itself."""
+    directory = os.environ.get(DIRECTORY_VARIABLE)
+    return Path(directory) if directory else None
+
+
+def delete_gauges_of_dead_processes(directory: Path) -> None:
+    """Delete the live gauges of slots that no process holds: what a dead worker had loaded is gone."""
+    for slot in _slots(directory):
+        file_descriptor = _try_lock(_lock_path(directory, slot))
+        if file_descriptor is not None:
+            _delete_live_gauges(directory, slot)
+            os.close(file_descriptor)
+
+
+def reset_metrics(directory: Path) -> None:
+    """Let all counters begin at 0: for the start of a whole server, never of one worker."""
+    if not directory.exists():
+        return
+    for path in directory.glob("*.db"):
+        path.unlink(missing_ok=True)
+
+
+def _lock_path(directory: Path, slot: int) -> Path:
+    return directory / f"slot-{slot}.lock"
+
+
+def _slots(directory: Path) -> Iterator[int]:
+    for path in directory.glob("slot-*.lock"):
+        yield int(path.stem.removeprefix("slot-"))
+
+
+def _try_lock(path: Path) -> int | None:
+    """Return an open file with the lock on `path`, or None where another process has it."""
+    file_descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(file_descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(file_descriptor)
+        return None
+    return file_descriptor
+
+
+def _delete_live_gauges(directory: Path, slot: int) -> None:
+    for path in directory.glob(f"gauge_live*_{slot}.db"):
+        path.unlink(missing_ok=True)
