@@ -7,7 +7,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
-TOKEN_PREFIX = "mlmon_"
+TOKEN_PREFIX = "mlmon_"  # noqa: S105 -- lets secret scanners know a leaked token
 
 
 class TokenScope(models.TextChoices):
@@ -17,7 +17,10 @@ class TokenScope(models.TextChoices):
 
 
 class ApiToken(models.Model):
-    """A bearer token of the API; only its SHA-256 is kept (the token has 256 random bits, so no slow hash is needed)."""
+    """A bearer token of the API.
+
+    Only its SHA-256 is kept; the token has 256 random bits, so no slow hash is needed.
+    """
 
     name = models.CharField(max_length=100, unique=True, help_text="Who or what uses it.")
     scope = models.CharField(max_length=16, choices=TokenScope, default=TokenScope.PREDICT)

@@ -10,6 +10,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -180,17 +181,18 @@ def packed_table(batches: Sequence[ObservationBatch]) -> pa.Table:
         [np.full(batch.rows, np.nan) if batch.confidence is None else batch.confidence for batch in batches]
     )
     predictions = np.concatenate([batch.predictions for batch in batches])
-    arrays = [
+    arrays: list[pa.Array[Any]] = [
         pa.array([one for batch in batches for one in batch.prediction_ids], pa.binary(16)),
         pa.array(observed_at, pa.timestamp("us", tz="UTC")),
         pa.array(confidence, pa.float64(), from_pandas=True),
         pa.array(latency, pa.float64()),
         pa.array(predictions, pa.string() if predictions.dtype == object else pa.float64()),
-        *features.columns,
+        *(column.combine_chunks() for column in features.columns),
     ]
     prediction = pa.field("prediction", arrays[4].type)
     named = [pa.field(stream.FEATURE_PREFIX + field.name, field.type) for field in features.schema]
-    return pa.table(arrays, schema=pa.schema([*stream.OBSERVATION_FIELDS, prediction, *named]))
+    fields: list[pa.Field[Any]] = [*stream.OBSERVATION_FIELDS, prediction, *named]
+    return pa.table(arrays, schema=pa.schema(fields))
 
 
 def _by_version(batches: Iterable[ObservationBatch]) -> list[list[ObservationBatch]]:

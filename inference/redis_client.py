@@ -13,5 +13,5 @@ def redis_client() -> redis.Redis:
 
 
 @functools.lru_cache(maxsize=4)
-def _client_of_process(pid: int, url: str) -> redis.Redis:  # noqa: ARG001 -- the pid is the cache's key
+def _client_of_process(pid: int, url: str) -> redis.Redis:
     return redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=2, health_check_interval=30)

@@ -78,7 +78,7 @@ def columns_of_rows(features: Sequence[Feature], rows: Sequence[Any]) -> Feature
 
 
 def _plain_matrix(features: Sequence[Feature], rows: Sequence[Any]) -> NDArray[np.float64] | None:
-    """Return the rows as a matrix where every row is a full list of plain numbers in range; None sends them the slow way."""
+    """Return the rows as a matrix where all are full lists of plain numbers in range; None sends them the slow way."""
     width = len(features)
     if any(feature.tensor_type not in (TensorType.FLOAT32, TensorType.FLOAT64) for feature in features):
         return None

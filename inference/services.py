@@ -176,5 +176,3 @@ def revoke_token(*, token: ApiToken) -> bool:
     if changed:
         bump_generation()
     return bool(changed)
-
-

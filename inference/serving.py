@@ -86,5 +86,5 @@ def serving() -> Serving:
 
 
 @functools.lru_cache(maxsize=1)
-def _serving_of_process(pid: int) -> Serving:  # noqa: ARG001 -- the pid is the cache's key
+def _serving_of_process(pid: int) -> Serving:
     return Serving()

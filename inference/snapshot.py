@@ -1,4 +1,4 @@
-"""What a process serves: a picture of the registry with its models loaded, replaced as a whole when the registry changes.
+"""What a process serves: a picture of the registry with its models loaded, replaced as a whole at every change.
 
 The request path reads the picture and touches no SQL. The database away: the last picture goes on answering.
 """

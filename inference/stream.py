@@ -75,7 +75,7 @@ def append(client: redis.Redis, version_id: int, observations: pa.Table, *, max_
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, observations.schema) as writer:
         writer.write_table(observations)
-    rows_seen = cast(int, client.incrby(_counter_key(version_id), observations.num_rows))
+    rows_seen = client.incrby(_counter_key(version_id), observations.num_rows)
     entry: dict[Any, Any] = {"b": sink.getvalue().to_pybytes(), "n": observations.num_rows, "r": rows_seen}
     client.xadd(stream_key(version_id), entry, maxlen=max_entries, approximate=True)
 
@@ -137,7 +137,7 @@ def trim_to_rows(client: redis.Redis, version_id: int, rows: int) -> int:
             low = middle
         else:
             high = middle
-    return cast(int, client.xtrim(key, minid=str(low), approximate=False))
+    return client.xtrim(key, minid=str(low), approximate=False)
 
 
 def delete_window(client: redis.Redis, version_id: int) -> None:

@@ -38,14 +38,14 @@ class Environment(FileAwareEnv):  # type: ignore[misc]  # django-environ has no 
         return int(text)
 
 
-def kept_secret(path: Path) -> str:
+def kept_secret(path: Path, *, random_bytes: int = 48) -> str:
     """Return the secret in `path`, made at random (and readable by its owner only) where there is none."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         # Written aside and linked into place, so that a process that starts beside this one never reads half of it.
         draft_fd, draft = tempfile.mkstemp(dir=path.parent)
         with os.fdopen(draft_fd, "w") as draft_file:
-            draft_file.write(secrets.token_urlsafe(48))
+            draft_file.write(secrets.token_urlsafe(random_bytes))
         with contextlib.suppress(FileExistsError):
             os.link(draft, path)
         os.unlink(draft)

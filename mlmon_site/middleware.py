@@ -11,7 +11,7 @@ ACCEPTED_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 class RequestIdentityMiddleware:
-    """Sets ``X-Process-Time`` (seconds) and ``X-Request-ID`` (the client's, where it is well formed, else a new one)."""
+    """Sets ``X-Process-Time`` (seconds) and ``X-Request-ID`` (the client's where it is well formed, else a new one)."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response

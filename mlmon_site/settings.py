@@ -9,10 +9,14 @@ import tempfile
 from datetime import timedelta
 from pathlib import Path
 
+import django_stubs_ext
 from django.core.exceptions import ImproperlyConfigured
 from django.urls import reverse_lazy
 
 from mlmon_site.environment import SOCKET_PATH_LIMIT, Environment, broker_url, database_settings, kept_secret
+
+# Lets Django's generic classes be subscripted in annotations at run time, as the type checker wants them.
+django_stubs_ext.monkeypatch()
 
 env = Environment()
 

@@ -18,7 +18,7 @@ for third_party in (User, Group, PeriodicTask, IntervalSchedule, CrontabSchedule
 
 
 @admin.register(User)
-class UserModelAdmin(UserAdmin, ModelAdmin):
+class UserModelAdmin(UserAdmin[User], ModelAdmin):
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm

@@ -14,7 +14,7 @@ def render_metrics(accept: str) -> tuple[bytes, str]:
     registry = CollectorRegistry()
     if directory := multiprocess_directory():
         delete_gauges_of_dead_processes(directory)
-        MultiProcessCollector(registry, path=str(directory))
+        MultiProcessCollector(registry, path=str(directory))  # type: ignore[no-untyped-call]
     else:
         registry.register(REGISTRY)
     registry.register(StateCollector())

@@ -43,7 +43,7 @@ def enable_multiprocess_metrics(directory: Path) -> None:
     os.environ[DIRECTORY_VARIABLE] = str(directory)
     from prometheus_client import values
 
-    values.ValueClass = values.MultiProcessValue(SlotLock(directory).slot)
+    values.ValueClass = values.MultiProcessValue(SlotLock(directory).slot)  # type: ignore[no-untyped-call]
 
 
 def multiprocess_directory() -> Path | None:

@@ -39,12 +39,12 @@ PREDICTION_DRIFT_DETECTED = StateGauge(
 )
 DRIFT_WINDOW_ROWS = StateGauge("ml_drift_window_rows", "Rows of the current window in the latest check.", MODEL)
 DRIFT_REFERENCE_ROWS = StateGauge("ml_drift_reference_rows", "Rows of the reference in the latest check.", MODEL)
-JOB_LAST_SUCCESS = StateGauge(
-    "ml_job_last_success_timestamp_seconds", "Unix time of the job's last success.", JOB
-)
+JOB_LAST_SUCCESS = StateGauge("ml_job_last_success_timestamp_seconds", "Unix time of the job's last success.", JOB)
 JOB_DURATION = StateGauge("ml_job_duration_seconds", "Duration of the job's last run.", JOB)
 COLLECTOR_SUCCESS = StateGauge(
-    "ml_collector_success", "1 where the database answered this scrape, 0 where the series read from it are left out.", ()
+    "ml_collector_success",
+    "1 where the database answered this scrape, 0 where the series read from it are left out.",
+    (),
 )
 
 ALL = tuple(value for value in list(globals().values()) if isinstance(value, StateGauge))

@@ -119,6 +119,6 @@ def web_server(transactional_db: None, redis_client: "redis.Redis", tmp_path: Pa
 
     metrics = tmp_path / "metrics"
     metrics.mkdir()
-    environment = {**_test_environment(), "PROMETHEUS_MULTIPROC_DIR": str(metrics)}
+    environment = {**_test_environment(), "MLMON_METRICS_DIR": str(metrics)}
     with running_web_server(environment, tmp_path) as server:
         yield server

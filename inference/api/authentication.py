@@ -1,4 +1,4 @@
-"""Who may call the API: bearer tokens with a scope, sessions of the admin's users for reading, or everyone where it is open."""
+"""Who may call the API: holders of tokens with a scope, the admin's users for reading, or everyone where it is open."""
 
 from dataclasses import dataclass
 

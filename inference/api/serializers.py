@@ -1,4 +1,4 @@
-"""Shapes of the predict calls, for the OpenAPI description (the request path itself checks by hand: see inference/rows.py)."""
+"""Shapes of the predict calls, for the OpenAPI description; inference/rows.py is what checks a request."""
 
 from rest_framework import serializers
 
@@ -29,4 +29,6 @@ class ProblemSerializer(serializers.Serializer[object]):
     title = serializers.CharField()
     status = serializers.IntegerField()
     detail = serializers.CharField()
-    errors = serializers.ListField(required=False, help_text="Row (from 0), feature and reason of each refused value.")
+    errors = serializers.ListField(  # type: ignore[assignment]  # a field, which the metaclass takes out of the way
+        required=False, help_text="Row (from 0), feature and reason of each refused value."
+    )

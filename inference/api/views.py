@@ -16,7 +16,7 @@ from inference.api.serializers import PredictRequestSerializer, PredictResponseS
 from inference.models import TokenScope
 
 
-class LengthRequired(APIException):  # noqa: N818 -- the HTTP status's own name
+class LengthRequired(APIException):
     status_code = HTTPStatus.LENGTH_REQUIRED
     default_detail = "Send the body with a Content-Length; chunked bodies are not taken."
 

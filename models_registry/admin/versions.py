@@ -86,8 +86,8 @@ class VersionUploadForm(forms.ModelForm[ModelVersion]):
         self._user = user
         self.uploaded: ModelVersion | None = None
 
-    def clean_artefact(self) -> UploadedFile:
-        artefact: UploadedFile = self.cleaned_data["artefact"]
+    def clean_artefact(self) -> UploadedFile[bytes]:
+        artefact: UploadedFile[bytes] = self.cleaned_data["artefact"]
         if (artefact.size or 0) > settings.MLMON_MAX_ARTEFACT_BYTES:
             raise ValidationError(f"The file is larger than {settings.MLMON_MAX_ARTEFACT_BYTES // 2**20} MiB.")
         return artefact
@@ -218,7 +218,9 @@ class ModelVersionAdmin(ModelAdmin):
         if change:
             obj.save(update_fields=["notes"])
 
-    def response_add(self, request: HttpRequest, obj: ModelVersion, post_url_continue: str | None = None) -> HttpResponse:
+    def response_add(
+        self, request: HttpRequest, obj: ModelVersion, post_url_continue: str | None = None
+    ) -> HttpResponse:
         self.message_user(
             request, f"{obj} is checked and in staging. Next: name its features, upload reference data, promote it."
         )

@@ -83,7 +83,9 @@ def upload_version(
 
 
 @transaction.atomic
-def set_stage(*, version: ModelVersion, stage: Stage, traffic_weight: int | None = None, user: User | None = None) -> None:
+def set_stage(
+    *, version: ModelVersion, stage: Stage, traffic_weight: int | None = None, user: User | None = None
+) -> None:
     """Move a version to `stage`.
 
     A version in production has a traffic weight of at least 1 (100 where none is given); in any other stage it has
@@ -137,7 +139,9 @@ def edit_features(*, version: ModelVersion, edits: Mapping[int, FeatureEdit], us
     if current.stage != Stage.STAGING:
         raise ConflictError("Features can be edited only while a version is in staging.")
     if current.references.exists():
-        raise ConflictError("Features cannot be edited once the version has reference data: its columns carry the names.")
+        raise ConflictError(
+            "Features cannot be edited once the version has reference data: its columns carry the names."
+        )
     features = list(current.features.order_by("position"))
     edited = [_edited(feature.described(), edits.get(feature.position)) for feature in features]
     _check_features(edited)
