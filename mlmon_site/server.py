@@ -16,6 +16,7 @@ from granian.constants import Interfaces
 from granian.log import LogLevels
 from granian.server import Server
 
+from mlmon_site.ports import port_number
 from mlmon_site.processes import die_with_parent
 from monitoring.multiprocess import reset_metrics
 
@@ -26,7 +27,6 @@ THREADS = 4
 CONNECTIONS = 256
 # Below the 10 s that the embedded run's supervisor, and Docker, give to the whole stop.
 STOP_SECONDS = 6
-LARGEST_PORT = 65_535
 
 
 def load_application() -> Callable[..., Any]:
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and serve."""
     parser = argparse.ArgumentParser(prog="python -m mlmon_site.server", description="Serve mlmon over HTTP.")
     parser.add_argument("--host", default="127.0.0.1", help="address to bind (default: %(default)s)")
-    parser.add_argument("--port", type=_port, default=8000, help="port to bind (default: %(default)s)")
+    parser.add_argument("--port", type=port_number, default=8000, help="port to bind (default: %(default)s)")
     parser.add_argument("--workers", type=_positive, default=2, help="number of processes (default: %(default)s)")
     parser.add_argument("--access-log", action="store_true", help="write a line for each request")
     options = parser.parse_args(arguments)
@@ -77,13 +77,6 @@ def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError("must be 1 or more")
-    return number
-
-
-def _port(text: str) -> int:
-    number = _positive(text)
-    if number > LARGEST_PORT:
-        raise argparse.ArgumentTypeError(f"must be {LARGEST_PORT} or less")
     return number
 
 

@@ -2,6 +2,8 @@
 
 import importlib.util
 import shutil
+import socket
+import time
 from pathlib import Path
 
 MAX_MEMORY = "512mb"
@@ -44,12 +46,12 @@ def _bundled_binary() -> Path | None:
         return None
 
 
-def server_command(*, socket: Path, data_folder: Path) -> list[str]:
-    """Return the command that runs the server on the unix `socket` only, keeping its data in `data_folder`."""
+def server_command(*, socket_path: Path, data_folder: Path) -> list[str]:
+    """Return the command of a server on the unix socket `socket_path` only, with its data in `data_folder`."""
     return [
         str(server_binary()),
         *("--port", "0"),
-        *("--unixsocket", str(socket), "--unixsocketperm", "700"),
+        *("--unixsocket", str(socket_path), "--unixsocketperm", "700"),
         *("--dir", str(data_folder)),
         # The broker's queue and the live windows outlast a restart; a crash of the machine may cost a second of them.
         *("--appendonly", "yes", "--appendfsync", "everysec", "--save", ""),
@@ -57,3 +59,27 @@ def server_command(*, socket: Path, data_folder: Path) -> list[str]:
         *("--maxmemory", MAX_MEMORY, "--maxmemory-policy", "noeviction"),
         *("--loglevel", "notice", "--daemonize", "no"),
     ]
+
+
+def answers(socket_path: Path) -> bool:
+    """Return whether a server on `socket_path` answers PING and has its data loaded."""
+    return _ask(socket_path, b"PING\r\n").startswith(b"+PONG")
+
+
+def end_left_over(socket_path: Path, *, seconds: float = 5.0) -> None:
+    """End a server that outlived its run, as it can where the kernel has no death signal; then the socket is free."""
+    _ask(socket_path, b"SHUTDOWN\r\n")
+    deadline = time.monotonic() + seconds
+    while answers(socket_path) and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+def _ask(socket_path: Path, request: bytes) -> bytes:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(1.0)
+        try:
+            connection.connect(str(socket_path))
+            connection.sendall(request)
+            return connection.recv(256)
+        except OSError:
+            return b""

@@ -1,0 +1,37 @@
+"""The embedded run's login."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from django.contrib.auth import get_user_model
+from django.db import transaction
+
+from mlmon_site.environment import kept_secret
+
+USERNAME = "admin"
+PASSWORD_BYTES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Who may log in.
+
+    Attributes
+    ----------
+    new_password
+        The password, where the account was made just now; the database has its hash only.
+    """
+
+    username: str
+    new_password: str | None
+
+
+@transaction.atomic
+def ensure_login(*, password_path: Path) -> Login:
+    """Make the first administrator where there is none, with a random password kept in `password_path`."""
+    users = get_user_model()._default_manager
+    if users.filter(username=USERNAME).exists():
+        return Login(USERNAME, new_password=None)
+    password = kept_secret(password_path, random_bytes=PASSWORD_BYTES)
+    get_user_model().objects.create_superuser(USERNAME, password=password)
+    return Login(USERNAME, new_password=password)
