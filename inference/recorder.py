@@ -191,7 +191,7 @@ def packed_table(batches: Sequence[ObservationBatch]) -> pa.Table:
     ]
     prediction = pa.field("prediction", arrays[4].type)
     named = [pa.field(stream.FEATURE_PREFIX + field.name, field.type) for field in features.schema]
-    fields: list[pa.Field[Any]] = [*stream.OBSERVATION_FIELDS, prediction, *named]
+    fields: list[Any] = [*stream.OBSERVATION_FIELDS, prediction, *named]
     return pa.table(arrays, schema=pa.schema(fields))
 
 

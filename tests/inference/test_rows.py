@@ -1,0 +1,104 @@
+"""Checking the rows of a request."""
+
+import numpy as np
+import pytest
+
+from inference.exceptions import PayloadError, RowValueError
+from inference.rows import columns_of_rows, routing_key, rows_of_payload
+from models_registry.schema import Feature, FeatureKind, TensorType
+
+
+def feature(name: str, tensor_type: TensorType = TensorType.FLOAT32, *, is_required: bool = True) -> Feature:
+    kind = FeatureKind.CATEGORICAL if tensor_type is TensorType.STRING else FeatureKind.NUMERIC
+    return Feature(
+        name=name, kind=kind, is_required=is_required, input_name=name, column=0, tensor_type=tensor_type
+    )
+
+
+NUMBERS = (feature("width"), feature("height"))
+MIXED = (
+    feature("width", is_required=False),
+    feature("count", TensorType.INT64),
+    feature("origin", TensorType.STRING, is_required=False),
+    feature("is_new", TensorType.BOOL),
+)
+
+
+def test_positional_rows_become_one_array_a_feature() -> None:
+    columns = columns_of_rows(NUMBERS, [[1, 2.5], [3.0, 4]])
+    assert columns["width"].tolist() == [1.0, 3.0]
+    assert columns["height"].tolist() == [2.5, 4.0]
+
+
+def test_named_rows_may_leave_out_what_is_not_required() -> None:
+    columns = columns_of_rows(MIXED, [{"count": 3, "is_new": True}, {"width": 2, "count": 4, "origin": "", "is_new": False}])
+    assert np.isnan(columns["width"][0])
+    assert columns["width"][1] == 2.0
+    assert columns["origin"].tolist() == [None, None]
+    assert columns["is_new"].tolist() == [1.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("rows", "row", "name", "reason"),
+    [
+        ([[1, 2], [1]], 1, "", "has 1 values; the model takes 2: width, height"),
+        ([[1, 2], [1, "2"]], 1, "height", "must be a number, not text"),
+        ([[True, 2]], 0, "width", "must be a number, not true or false"),
+        ([[None, 2]], 0, "width", "is required and missing; expected a number"),
+        ([[1, [2]]], 0, "height", "must be a number, not a list"),
+        ([[1, {}]], 0, "height", "must be a number, not an object"),
+        ([[1, 1e39]], 0, "height", "is beyond the range of float32"),
+        ([[1, 10**400]], 0, "height", "is beyond the range of float32"),
+        ([{"width": 1}], 0, "height", "is required and missing; expected a number"),
+        ([{"width": 1, "height": 2, "depth": 3}], 0, "depth", "the model has no such feature"),
+        (["1,2"], 0, "", "must be a list of values or an object by feature name, not text"),
+        ([3], 0, "", "must be a list of values or an object by feature name, not a number"),
+        ([None], 0, "", "must be a list of values or an object by feature name, not null"),
+    ],
+)
+def test_a_refused_value_is_named_by_row_and_feature(rows: list[object], row: int, name: str, reason: str) -> None:
+    with pytest.raises(RowValueError) as caught:
+        columns_of_rows(NUMBERS, rows)
+    assert (caught.value.row, caught.value.feature, caught.value.reason) == (row, name, reason)
+
+
+@pytest.mark.parametrize(
+    ("values", "name", "reason"),
+    [
+        ({"count": 1.5}, "count", "must be a whole number"),
+        ({"count": 2**53 + 1}, "count", "is beyond the range of int64"),
+        ({"count": "7"}, "count", "must be a number, not text"),
+        ({"is_new": 1}, "is_new", "must be true or false, not a number"),
+        ({"origin": 7}, "origin", "must be text, not a number"),
+    ],
+)
+def test_each_tensor_type_takes_its_own_values(values: dict[str, object], name: str, reason: str) -> None:
+    good = {"width": 1, "count": 1, "origin": "JFK", "is_new": True}
+    with pytest.raises(RowValueError) as caught:
+        columns_of_rows(MIXED, [good, good | values])
+    assert (caught.value.row, caught.value.feature, caught.value.reason) == (1, name, reason)
+
+
+@pytest.mark.parametrize(
+    ("payload", "message"),
+    [
+        ([1, 2], "must be a JSON object"),
+        ("text", "must be a JSON object"),
+        (None, "must be a JSON object"),
+        ({}, 'Give either "features"'),
+        ({"features": [1], "rows": [[1]]}, 'Give either "features"'),
+        ({"features": [1], "model": "x"}, "Unknown field 'model'"),
+        ({"rows": []}, "at least one row"),
+        ({"rows": {"a": 1}}, "must be a list"),
+        ({"rows": [[1]] * 4}, "has 4 rows; at most 3"),
+    ],
+)
+def test_a_body_of_another_form_is_refused(payload: object, message: str) -> None:
+    with pytest.raises(PayloadError, match=message):
+        rows_of_payload(payload, most_rows=3)
+
+
+@pytest.mark.parametrize("key", ["", "x" * 257, 7, ["a"]])
+def test_a_routing_key_is_a_short_text(key: object) -> None:
+    with pytest.raises(PayloadError, match="routing_key"):
+        routing_key({"routing_key": key})
