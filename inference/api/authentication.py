@@ -1,6 +1,7 @@
 """Who may call the API: holders of tokens with a scope, the admin's users for reading, or everyone where it is open."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
@@ -8,11 +9,13 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from inference.models import TokenScope, token_digest
 from inference.serving import serving
 from inference.snapshot import KnownToken
+
+if TYPE_CHECKING:
+    from rest_framework.views import APIView  # its import needs this module, by the settings
 
 CHALLENGE = "Bearer"
 
@@ -46,7 +49,7 @@ class HasApiAccess(BasePermission):
 
     message = "The token's scope does not cover this call."
 
-    def has_permission(self, request: Request, view: APIView) -> bool:
+    def has_permission(self, request: Request, view: "APIView") -> bool:
         if settings.MLMON_API_ACCESS == "open":
             return True
         scope = getattr(view, "required_scope", TokenScope.READ)
