@@ -11,6 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from models_registry.columns import FeatureColumns, level_name
 from models_registry.exceptions import ArtefactError, PredictionFailedError, PredictionTimeoutError
+from models_registry.onnx_session import load_session
 from models_registry.schema import ModelSchema, TaskType, TensorType
 from models_registry.watchdog import deadline
 
@@ -26,7 +27,6 @@ _DTYPES: dict[TensorType, DTypeLike] = {
 }
 _FLOATS = (TensorType.FLOAT32, TensorType.FLOAT64)
 _MISSING: Any = None  # as a variable: comparing an array with a literal None reads as a mistake
-_ERRORS_ONLY = 3  # onnxruntime's severity numbers
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,18 +54,19 @@ class Predictions:
 
 @dataclass(frozen=True, slots=True)
 class _Input:
-    """One ONNX input tensor: its element type and the features of its columns, from the left."""
+    """One ONNX input tensor: its element type and the features of its columns, from the left; flat is of rank 1."""
 
     name: str
     tensor_type: TensorType
     features: tuple[str, ...]
+    is_flat: bool
 
     def tensor(self, columns: FeatureColumns) -> _Tensor:
-        """Return the tensor, rows x width, in C order."""
+        """Return the tensor in C order: rows x width, or only rows where the input is flat."""
         parts = [columns[name] for name in self.features]
         dtype = _DTYPES[self.tensor_type]
         if len(parts) == 1:
-            values: _Tensor = parts[0].reshape(-1, 1)
+            values: _Tensor = parts[0] if self.is_flat else parts[0].reshape(-1, 1)
         else:
             values = np.array(parts).T
         if self.tensor_type is TensorType.STRING:
@@ -79,9 +80,9 @@ class _Input:
             cast = values.astype(dtype, order="C")
         wrong = np.argwhere(cast != values)
         if len(wrong):
-            row, column = wrong[0]
+            row, column = (*wrong[0], 0)[:2]
             raise PredictionFailedError(
-                f"Row {row}, feature {self.features[column]!r}: {values[row, column]} is not a value of type "
+                f"Row {row}, feature {self.features[column]!r}: {values[tuple(wrong[0])]} is not a value of type "
                 f"{self.tensor_type}, which cannot hold fractions or a missing value."
             )
         return cast
@@ -112,7 +113,7 @@ class Engine:
         self.memory_bytes: int = max(size, _resident_bytes() - resident_before)
         self.schema = schema
         self._timeout_seconds = timeout_seconds
-        self._inputs = _inputs_of(schema)
+        self._inputs = _inputs_of(schema, self._session)
         self._outputs = [name for name in (schema.label_output, schema.score_output) if name]
         self._class_positions = {name: position for position, name in enumerate(schema.classes)}
         self._class_names = np.array(schema.classes, dtype=np.object_)
@@ -223,28 +224,8 @@ def softmax_of(scores: NDArray[np.float64], chosen: NDArray[np.float64]) -> NDAr
     return probabilities
 
 
-def load_session(artefact: Path | bytes) -> ort.InferenceSession:
-    """Return a session that computes in the calling thread alone: the server's processes are the parallelism.
-
-    Raises
-    ------
-    ArtefactError
-        ONNX Runtime refuses the model.
-    """
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.log_severity_level = _ERRORS_ONLY
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    source = artefact if isinstance(artefact, bytes) else str(artefact)
-    try:
-        return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        raise ArtefactError(f"ONNX Runtime cannot load the model: {error}") from error
-
-
-def _inputs_of(schema: ModelSchema) -> tuple[_Input, ...]:
+def _inputs_of(schema: ModelSchema, session: ort.InferenceSession) -> tuple[_Input, ...]:
+    ranks = {each.name: len(each.shape) for each in session.get_inputs()}
     by_input: dict[str, list[tuple[int, str]]] = {}
     types: dict[str, TensorType] = {}
     for feature in schema.features:
@@ -255,7 +236,7 @@ def _inputs_of(schema: ModelSchema) -> tuple[_Input, ...]:
         if [column for column, _ in places] != list(range(len(places))):
             raise ArtefactError(f"The features of input {name!r} do not fill its columns without a gap.")
     return tuple(
-        _Input(name=name, tensor_type=types[name], features=tuple(feature for _, feature in places))
+        _Input(name, types[name], tuple(feature for _, feature in places), is_flat=ranks.get(name) == 1)
         for name, places in by_input.items()
     )
 
