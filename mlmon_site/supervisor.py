@@ -137,7 +137,7 @@ class Supervisor:
         child.restart_at = now + child.pause_seconds
         self._say(
             f"{child.program.name} {_ending(child.process.returncode)}; it is started again in "
-            f"{child.pause_seconds:g} s. See {os.path.relpath(child.program.log)}"
+            f"{child.pause_seconds:g} s. See {child.program.log}"
         )
         child.pause_seconds = min(LONGEST_PAUSE_SECONDS, child.pause_seconds * 2)
 

@@ -218,4 +218,5 @@ def _described(login: Login) -> str:
 
 
 def _shown(path: Path) -> str:
-    return os.path.relpath(path)
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)

@@ -1,0 +1,75 @@
+# `make run` and `make test` need Python 3.11, 3.12 or 3.13 and GNU make; they set up the rest in this folder.
+
+PORT ?= 8000
+# For pytest: make test PYTEST_ARGS="tests/drift -x"
+PYTEST_ARGS ?=
+# For uv: make lock LOCK_ARGS=--upgrade
+LOCK_ARGS ?=
+
+PYTHON := .venv/bin/python
+PIP_INSTALL := $(PYTHON) -m pip install --quiet --disable-pip-version-check
+COMPILE := $(PYTHON) -m uv pip compile --quiet --universal --python-version 3.11 \
+	--custom-compile-command "make lock"
+
+# The tests and checks bring their own settings.
+unexport DJANGO_SETTINGS_MODULE
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help run test check lock pytest
+
+help:
+	@echo "make run         start mlmon on this machine, at http://localhost:$(PORT) (another port: make run PORT=8001)"
+	@echo "make test        what CI runs: the checks, then the tests, on PostgreSQL and Redis of their own"
+	@echo "make check       the checks alone: format, lint, types, layers, migrations, settings"
+	@echo "make pytest      the tests alone (some of them: make pytest PYTEST_ARGS=tests/drift)"
+	@echo "make lock        write requirements*.txt anew from pyproject.toml"
+
+# The run ends with make, even when that is killed.
+run: .venv/installed
+	@exec $(PYTHON) -I -S mlmon_site/processes.py --signal 15 --parent "$$PPID" -- \
+		$(PYTHON) manage.py run --port "$(PORT)"
+
+test: check pytest
+
+pytest: .venv/installed-dev
+	@$(PYTHON) -m pytest $(PYTEST_ARGS)
+
+check: .venv/installed-dev
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m mypy .
+	.venv/bin/lint-imports
+	@PYTHON=$(PYTHON) sh .ci/check-django
+
+lock: .venv/installed-dev
+	$(COMPILE) $(LOCK_ARGS) pyproject.toml -o requirements.txt
+	$(COMPILE) $(LOCK_ARGS) --group dev --group train -c requirements.txt -o requirements-dev.txt
+
+.venv/installed: requirements.txt | .venv/created
+	@echo "Installing what mlmon needs (a minute or so, once) …"
+	@$(PIP_INSTALL) -r requirements.txt
+	@touch $@
+
+.venv/installed-dev: requirements.txt requirements-dev.txt | .venv/created
+	@echo "Installing what mlmon and its tests need (a minute or two, once) …"
+	@$(PIP_INSTALL) -r requirements.txt -r requirements-dev.txt
+	@touch .venv/installed $@
+
+.venv/created:
+	@for python in python3.13 python3.12 python3.11 python3; do \
+		if "$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then \
+			if ! "$$python" -c 'import venv, ensurepip' 2>/dev/null; then \
+				unusable="$$python"; continue; \
+			fi; \
+			echo "Making a virtual environment in .venv with $$("$$python" --version) …"; \
+			"$$python" -m venv --clear .venv && touch $@ && exit 0; \
+			exit 1; \
+		fi; \
+	done; \
+	if [ -n "$$unusable" ]; then \
+		echo "$$unusable cannot make virtual environments. On Debian and Ubuntu: apt-get install python3-venv" >&2; \
+	else \
+		echo "mlmon needs Python 3.11, 3.12 or 3.13 on PATH, and found none." >&2; \
+	fi; \
+	exit 1
