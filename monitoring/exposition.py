@@ -5,6 +5,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from monitoring.collectors import StateCollector
+from monitoring.gpu import GpuCollector
 from monitoring.multiprocess import delete_gauges_of_dead_processes, multiprocess_directory
 
 
@@ -17,5 +18,6 @@ def render_metrics(accept: str) -> tuple[bytes, str]:
         MultiProcessCollector(registry, path=str(directory))  # type: ignore[no-untyped-call]
     else:
         registry.register(REGISTRY)
+    registry.register(GpuCollector())
     registry.register(StateCollector())
     return encode(registry), content_type

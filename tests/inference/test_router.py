@@ -16,9 +16,7 @@ def served(*weights: int) -> ServedModel:
     versions: Any = tuple(
         SimpleNamespace(version=f"{number}.0.0", traffic_weight=weight) for number, weight in enumerate(weights)
     )
-    return ServedModel(
-        name="m", versions=cast(Any, {}), production=versions, shadows=(), archived=frozenset()
-    )
+    return ServedModel(name="m", versions=cast(Any, {}), production=versions, shadows=(), archived=frozenset())
 
 
 def test_a_key_stays_on_its_version() -> None:

@@ -10,9 +10,7 @@ from models_registry.schema import Feature, FeatureKind, TensorType
 
 def feature(name: str, tensor_type: TensorType = TensorType.FLOAT32, *, is_required: bool = True) -> Feature:
     kind = FeatureKind.CATEGORICAL if tensor_type is TensorType.STRING else FeatureKind.NUMERIC
-    return Feature(
-        name=name, kind=kind, is_required=is_required, input_name=name, column=0, tensor_type=tensor_type
-    )
+    return Feature(name=name, kind=kind, is_required=is_required, input_name=name, column=0, tensor_type=tensor_type)
 
 
 NUMBERS = (feature("width"), feature("height"))
@@ -31,7 +29,9 @@ def test_positional_rows_become_one_array_a_feature() -> None:
 
 
 def test_named_rows_may_leave_out_what_is_not_required() -> None:
-    columns = columns_of_rows(MIXED, [{"count": 3, "is_new": True}, {"width": 2, "count": 4, "origin": "", "is_new": False}])
+    columns = columns_of_rows(
+        MIXED, [{"count": 3, "is_new": True}, {"width": 2, "count": 4, "origin": "", "is_new": False}]
+    )
     assert np.isnan(columns["width"][0])
     assert columns["width"][1] == 2.0
     assert columns["origin"].tolist() == [None, None]

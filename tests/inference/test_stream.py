@@ -22,7 +22,9 @@ def observations(values: list[float], *, name: str = "x") -> pa.Table:
             pa.array(["a"] * rows, pa.string()),
             pa.array(values, pa.float64()),
         ],
-        schema=pa.schema([*stream.OBSERVATION_FIELDS, pa.field("prediction", pa.string()), pa.field(f"feature.{name}", pa.float64())]),
+        schema=pa.schema(
+            [*stream.OBSERVATION_FIELDS, pa.field("prediction", pa.string()), pa.field(f"feature.{name}", pa.float64())]
+        ),
     )
 
 

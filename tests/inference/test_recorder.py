@@ -1,0 +1,128 @@
+"""The recorder, with a real Redis that comes and goes."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import redis
+from prometheus_client import REGISTRY
+
+from inference import stream
+from inference.prediction_ids import new_prediction_ids
+from inference.recorder import ObservationBatch, Recorder
+from models_registry.schema import Feature, FeatureKind, TensorType
+from tests.services.redis_server import start_redis
+
+FEATURES = (
+    Feature("width", FeatureKind.NUMERIC, False, "width", 0, TensorType.FLOAT32),
+    Feature("origin", FeatureKind.CATEGORICAL, False, "origin", 0, TensorType.STRING),
+)
+
+
+def batch(values: list[float], *, version_id: int = 1, model_name: str = "recorded") -> ObservationBatch:
+    rows = len(values)
+    return ObservationBatch(
+        version_id=version_id,
+        model_name=model_name,
+        features=FEATURES,
+        prediction_ids=new_prediction_ids(rows),
+        observed_at_us=time.time_ns() // 1000,
+        columns={"width": np.array(values), "origin": np.array(["JFK", None] * rows, dtype=object)[:rows]},
+        predictions=np.array(["late"] * rows, dtype=object),
+        confidence=np.full(rows, 0.75),
+        latency_ms=1.5,
+    )
+
+
+def recorder(client: redis.Redis, *, queue_rows: int = 1000) -> Recorder:
+    return Recorder(lambda: client, queue_rows=queue_rows, flush_seconds=0.02, window_rows=1000)
+
+
+def dropped(model_name: str) -> float:
+    return REGISTRY.get_sample_value("ml_capture_dropped_total", {"model_name": model_name}) or 0.0
+
+
+def pending(model_name: str) -> float | None:
+    return REGISTRY.get_sample_value("ml_capture_pending", {"model_name": model_name})
+
+
+def wait_for_rows(client: redis.Redis, rows: int, *, version_id: int = 1) -> None:
+    deadline = time.monotonic() + 10
+    while stream.rows_seen(client, [version_id])[version_id] < rows:
+        assert time.monotonic() < deadline, "the rows did not arrive"
+        time.sleep(0.01)
+
+
+def test_the_thread_writes_what_is_recorded(redis_client: redis.Redis) -> None:
+    recording = recorder(redis_client)
+    first = batch([1.0, np.nan])
+    recording.record(first)
+    recording.record(batch([3.0]))
+    wait_for_rows(redis_client, 3)
+    window = stream.read_window(redis_client, 1, 100)
+    assert window.features.to_pydict() == {"width": [1.0, None, 3.0], "origin": ["JFK", None, "JFK"]}
+    assert window.table.column("prediction").to_pylist() == ["late"] * 3
+    assert window.table.column("confidence").to_pylist() == [0.75] * 3
+    assert window.table.column("prediction_id").to_pylist()[:2] == list(first.prediction_ids)
+    assert pending("recorded") == 0
+    recording.flush_and_stop()
+
+
+def test_a_flush_packs_the_batches_of_a_version_into_one_entry(redis_client: redis.Redis) -> None:
+    recording = recorder(redis_client)
+    recording._stopping = True  # no thread: the flush below is the only one
+    for value in range(50):
+        recording.record(batch([float(value)], version_id=value % 2))
+    recording.flush()
+    assert [redis_client.xlen(stream.stream_key(version_id)) for version_id in (0, 1)] == [1, 1]
+    assert stream.read_window(redis_client, 1, 100).features.column("width").to_pylist() == [
+        float(value) for value in range(1, 50, 2)
+    ]
+
+
+def test_stopping_flushes_the_queue(redis_client: redis.Redis) -> None:
+    recording = recorder(redis_client)
+    for value in range(100):
+        recording.record(batch([float(value)]))
+    recording.flush_and_stop()
+    assert stream.rows_seen(redis_client, [1]) == {1: 100}
+
+
+def test_redis_away_the_oldest_are_dropped_and_counted_and_redis_back_it_goes_on(tmp_path: Path) -> None:
+    away = redis.Redis(host="127.0.0.1", port=1, socket_connect_timeout=0.2)  # nothing listens there
+    clients = [away]
+    recording = Recorder(lambda: clients[0], queue_rows=100, flush_seconds=0.02, window_rows=1000)
+    dropped_before = dropped("outage")
+    for value in range(150):
+        recording.record(batch([float(value)], model_name="outage"))
+    time.sleep(0.3)
+    assert dropped("outage") - dropped_before == 50
+    assert pending("outage") == 100
+
+    server = start_redis(tmp_path)
+    try:
+        clients[0] = redis.Redis.from_url(server.url)
+        wait_for_rows(clients[0], 100)
+        recording.flush_and_stop()
+        window = stream.read_window(clients[0], 1, 1000)
+        assert window.features.column("width").to_pylist() == [float(value) for value in range(50, 150)]
+        assert pending("outage") == 0
+    finally:
+        clients[0].close()
+        server.stop()
+
+
+def test_one_batch_that_cannot_be_packed_does_not_take_the_others_along(
+    redis_client: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    recording = recorder(redis_client)
+    recording._stopping = True
+    broken = batch([1.0], version_id=5, model_name="broken")
+    broken.columns["width"].resize(2, refcheck=False)  # two values for one id
+    recording.record(broken)
+    recording.record(batch([2.0], version_id=6))
+    recording.flush()
+    assert stream.rows_seen(redis_client, [5, 6]) == {5: 0, 6: 1}
+    assert "could not be packed" in caplog.text
+    assert dropped("broken") == 1
