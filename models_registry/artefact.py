@@ -1,0 +1,370 @@
+"""Inspection of an uploaded model: is it safe to serve, what does it take, what does it answer?
+
+Three steps, each cheaper and safer than the next: the file's first bytes, the graph read without running it, and a
+trial prediction in a process of its own with limits on memory and time.
+"""
+
+import hashlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+from models_registry.artefact_trial import TrialInput, TrialOutput, TrialReport, TrialSpecification
+from models_registry.exceptions import ArtefactError
+from models_registry.onnx_graph import (
+    GraphInput,
+    framework_of,
+    graph_inputs,
+    is_regressor,
+    read_graph,
+    refuse_unsafe,
+    stored_classes,
+)
+from models_registry.schema import Feature, FeatureKind, ModelSchema, TaskType, TensorType
+
+_PACKAGE_ROOT = Path(__file__).resolve().parent.parent
+_MIB = 1024 * 1024
+_LABEL_TYPES = frozenset({"int32", "int64", "string"})
+_NUMBER_TYPES = frozenset({"float32", "float64"})
+# What the registry's tables hold.
+_LONGEST_TENSOR_NAME = 255
+_LONGEST_NAME = 128
+
+
+@dataclass(frozen=True, slots=True)
+class ArtefactLimits:
+    """Bounds of what is accepted, and of what its trial may take.
+
+    Attributes
+    ----------
+    size_bytes
+        Of the file.
+    max_features, max_classes
+        Both become columns of every window; classes become metric labels too.
+    memory_bytes
+        Address space of the trial, beyond what the interpreter and ONNX Runtime hold and `memory_per_size` times the
+        file.
+    memory_per_size
+        A forest takes several times its file while it is loaded.
+    cpu_seconds, wall_seconds
+        Of the trial, with its start.
+    batch_rows
+        The largest batch of the trial: memory and time grow with it.
+    """
+
+    size_bytes: int = 256 * _MIB
+    max_features: int = 2_000
+    max_classes: int = 1_000
+    memory_bytes: int = 512 * _MIB
+    memory_per_size: int = 8
+    cpu_seconds: int = 20
+    wall_seconds: float = 30.0
+    batch_rows: int = 256
+
+
+@dataclass(frozen=True, slots=True)
+class ArtefactReport:
+    """What an accepted artefact is."""
+
+    sha256: str
+    size_bytes: int
+    framework: str
+    schema: ModelSchema
+
+
+def inspect_artefact(path: Path, *, limits: ArtefactLimits) -> ArtefactReport:
+    """Return what the model file is, after it was loaded and has predicted in a confined process.
+
+    Parameters
+    ----------
+    path
+        A complete file that nobody changes meanwhile.
+    limits
+        Bounds of the file and of its trial.
+
+    Raises
+    ------
+    ArtefactError
+        The file cannot be served; the message says why, and what to do.
+    """
+    size = path.stat().st_size
+    if size == 0:
+        raise ArtefactError("The file is empty. Upload it again.")
+    if size > limits.size_bytes:
+        raise ArtefactError(
+            f"The file has {size / _MIB:,.1f} MiB; {limits.size_bytes / _MIB:,.1f} MiB are accepted at most. "
+            "Use a smaller model (fewer or shallower trees, float32 weights)."
+        )
+    model = read_graph(path)
+    refuse_unsafe(model)
+    inputs = graph_inputs(model.graph, max_features=limits.max_features)
+    features = _features_of(inputs)
+    outputs = _try_out(path, inputs, size, limits)
+    return ArtefactReport(
+        sha256=_sha256(path),
+        size_bytes=size,
+        framework=framework_of(model),
+        schema=_schema_of(model.graph, features, outputs, limits),
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _features_of(inputs: tuple[GraphInput, ...]) -> tuple[Feature, ...]:
+    """Name the columns: f0, f1, ... for a single tensor; else by their input, numbered where that is wider than 1."""
+    features = tuple(
+        Feature(
+            name=_feature_name(each, column, alone=len(inputs) == 1),
+            kind=_kind_of(each.tensor_type),
+            is_required=True,
+            input_name=each.name,
+            column=column,
+            tensor_type=each.tensor_type,
+        )
+        for each in inputs
+        for column in range(each.width)
+    )
+    names = [feature.name for feature in features]
+    for name in names:
+        _refuse_name(name, "Feature name", _LONGEST_NAME)
+    if len(set(names)) < len(names):
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise ArtefactError(f"Two columns would be called {repeated!r}. Rename the inputs of the model.")
+    for each in inputs:
+        _refuse_name(each.name, "Input name", _LONGEST_TENSOR_NAME)
+    return features
+
+
+def _feature_name(each: GraphInput, column: int, *, alone: bool) -> str:
+    if each.width == 1:
+        return each.name
+    return f"f{column}" if alone else f"{each.name}_{column}"
+
+
+def _kind_of(tensor_type: TensorType) -> FeatureKind:
+    is_level = tensor_type in (TensorType.STRING, TensorType.BOOL)
+    return FeatureKind.CATEGORICAL if is_level else FeatureKind.NUMERIC
+
+
+def _refuse_name(name: str, what: str, longest: int) -> None:
+    if not name.strip() or len(name) > longest or not name.isprintable():
+        raise ArtefactError(
+            f"{what} {name[:longest]!r} cannot be used: 1 to {longest} printable characters are needed. Rename it."
+        )
+
+
+def _try_out(path: Path, inputs: tuple[GraphInput, ...], size: int, limits: ArtefactLimits) -> list[TrialOutput]:
+    specification = TrialSpecification(
+        path=str(path.resolve()),
+        memory_bytes=limits.memory_bytes + limits.memory_per_size * size,
+        cpu_seconds=limits.cpu_seconds,
+        batch_rows=limits.batch_rows,
+        inputs=[
+            TrialInput(name=each.name, dtype=each.tensor_type.value, width=each.width, rank=each.rank)
+            for each in inputs
+        ],
+    )
+    try:
+        finished = subprocess.run(
+            [sys.executable, "-m", "models_registry.artefact_trial"],
+            input=json.dumps(specification).encode(),
+            capture_output=True,
+            timeout=limits.wall_seconds,
+            cwd=_PACKAGE_ROOT,
+            env=_clean_environment(),
+            start_new_session=True,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise ArtefactError(
+            f"The model did not load and answer {limits.batch_rows} sample rows within {limits.wall_seconds:g} seconds."
+            " Use a smaller or simpler model."
+        ) from None
+    if finished.returncode != 0:
+        raise ArtefactError(_why_it_died(finished, limits))
+    report: TrialReport = json.loads(finished.stdout)
+    if report["failure"]:
+        raise ArtefactError(_why_it_failed(report, limits))
+    return report["outputs"]
+
+
+def _clean_environment() -> dict[str, str]:
+    """Return an environment without the server's secrets, and with one thread: each reserves address space."""
+    kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT") if name in os.environ}
+    return kept | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONUTF8": "1"}
+
+
+def _why_it_died(finished: subprocess.CompletedProcess[bytes], limits: ArtefactLimits) -> str:
+    if finished.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
+        return (
+            f"The model used more than {limits.cpu_seconds} seconds of CPU time to load and answer sample rows. "
+            "Use a smaller or simpler model."
+        )
+    if b"MemoryError" in finished.stderr or b"bad_alloc" in finished.stderr:
+        return _too_much_memory(limits)
+    if finished.returncode < 0:
+        name = signal.Signals(-finished.returncode).name
+        return f"ONNX Runtime crashed ({name}) on the model. Export it again with current versions of the exporter."
+    last = finished.stderr.decode(errors="replace").strip().splitlines()[-1:]
+    return f"The trial of the model failed: {''.join(last) or f'exit status {finished.returncode}'}"
+
+
+def _why_it_failed(report: TrialReport, limits: ArtefactLimits) -> str:
+    message = _plain(report["message"])
+    if report["failure"] == "memory":
+        return _too_much_memory(limits)
+    if "Unsupported model IR version" in message:
+        return f"The file's ONNX IR version is newer than this server's. Export with an older one. ({message})"
+    if "opset" in message.lower():
+        return f"This server's ONNX Runtime does not know the model's opset. Export with target_opset=21. ({message})"
+    if "Unknown Category" in message:
+        return (
+            "The model fails on a category that it did not learn, so one unknown value would be an error instead of a "
+            "prediction. Train with OneHotEncoder(handle_unknown='ignore') and export again."
+        )
+    if report["failure"] == "load":
+        return message
+    return (
+        f"The model fails on sample rows (zeros, ones, empty strings; 1, 3 and {limits.batch_rows} rows). Check that "
+        f"it takes any number of rows. ({message})"
+    )
+
+
+def _plain(message: str) -> str:
+    """Return ONNX Runtime's message without this server's paths and the signatures of its functions."""
+    message = re.sub(r"Load model from .*? failed:", "", message)
+    return re.sub(r"/onnxruntime_src/\S+:\d+ .*[)\]] ", "", message, flags=re.DOTALL).strip()
+
+
+def _too_much_memory(limits: ArtefactLimits) -> str:
+    return (
+        f"The model takes more memory than it may ({limits.memory_bytes / _MIB:,.0f} MiB and "
+        f"{limits.memory_per_size} times its file) to load and answer sample rows. Use a smaller or simpler model."
+    )
+
+
+def _schema_of(
+    graph: onnx.GraphProto, features: tuple[Feature, ...], outputs: list[TrialOutput], limits: ArtefactLimits
+) -> ModelSchema:
+    tables = [output for output in outputs if output["width"] is not None]
+    labels = [output for output in tables if output["dtype"] in _LABEL_TYPES and output["width"] == 1]
+    numbers = [output for output in tables if output["dtype"] in _NUMBER_TYPES]
+    if labels:
+        label = _preferred(labels, ("label", "class"), "label")
+        return _classifier(graph, features, label, numbers, limits)
+    if not numbers:
+        raise ArtefactError(_no_usable_output(outputs))
+    number = _preferred(numbers, ("prob",), "number")
+    _refuse_name(number["name"], "Output name", _LONGEST_TENSOR_NAME)
+    if not number["is_finite"]:
+        raise ArtefactError(f"Output {number['name']!r} was not a finite number for any sample row.")
+    if number["width"] == 1:
+        return ModelSchema(TaskType.REGRESSION, features, (), number["name"], "", scores_are_probabilities=False)
+    if is_regressor(graph, number["name"]) or number["name"] == "variable":
+        raise ArtefactError(
+            f"The model answers {number['width']} numbers a row (multi-output regression). Export one model for each."
+        )
+    classes = stored_classes(graph, number["name"])
+    if len(classes) != number["width"]:
+        classes = _numbered(number)
+    return _checked(
+        ModelSchema(TaskType.CLASSIFICATION, features, classes, "", number["name"], number["is_probability"]), limits
+    )
+
+
+def _classifier(
+    graph: onnx.GraphProto,
+    features: tuple[Feature, ...],
+    label: TrialOutput,
+    numbers: list[TrialOutput],
+    limits: ArtefactLimits,
+) -> ModelSchema:
+    classes = stored_classes(graph, label["name"])
+    fitting = [output for output in numbers if output["width"] == len(classes)]
+    scores = _preferred(fitting or numbers, ("prob",), "score") if numbers else None
+    if not classes and (scores is None or label["dtype"] == "string"):
+        raise ArtefactError(
+            f"The model answers labels ({label['name']!r}), but its file does not say which there are. Export it with "
+            "its class labels (skl2onnx and onnxmltools store them with the classifier)."
+        )
+    if scores is not None and not scores["is_finite"]:
+        raise ArtefactError(f"The scores {scores['name']!r} were not finite numbers for any sample row.")
+    classes = classes or _numbered(scores)
+    if scores is not None and scores["width"] != len(classes):
+        raise ArtefactError(
+            f"The model has {len(classes)} classes, but {scores['width']} scores a row in {scores['name']!r}. Export "
+            "one score for each class (for a support vector machine: decision_function_shape='ovr')."
+        )
+    unknown = [name for name in label["labels"] if name not in classes]
+    if unknown:
+        raise ArtefactError(
+            f"The model answered {unknown[0]!r} for a sample row, which is not one of its classes "
+            f"({', '.join(classes[:10])}). Export it with its class labels."
+        )
+    if scores is not None and _are_distances(label, scores, classes):
+        scores = None
+    return _checked(
+        ModelSchema(
+            TaskType.CLASSIFICATION,
+            features,
+            classes,
+            label["name"],
+            scores["name"] if scores else "",
+            scores["is_probability"] if scores else False,
+        ),
+        limits,
+    )
+
+
+def _are_distances(label: TrialOutput, scores: TrialOutput, classes: tuple[str, ...]) -> bool:
+    """Return whether numbers beside a label are not its scores: a clusterer's distances are least at its label."""
+    if scores["is_probability"]:
+        return False
+    best = [classes[int(position)] if position else "" for position in scores["rows"]]
+    return any(name not in ("", answered) for name, answered in zip(best, label["rows"], strict=True))
+
+
+def _numbered(scores: TrialOutput | None) -> tuple[str, ...]:
+    return tuple(str(position) for position in range((scores or {"width": 0})["width"] or 0))
+
+
+def _checked(schema: ModelSchema, limits: ArtefactLimits) -> ModelSchema:
+    count = len(schema.classes)
+    if not 2 <= count <= limits.max_classes:
+        raise ArtefactError(f"The model has {count} class(es); 2 to {limits.max_classes:,} are served.")
+    if len(set(schema.classes)) < count:
+        raise ArtefactError("Two classes of the model have the same label. Give every class its own.")
+    for name in schema.classes:
+        _refuse_name(name, "Class label", _LONGEST_NAME)
+    for name in filter(None, (schema.label_output, schema.score_output)):
+        _refuse_name(name, "Output name", _LONGEST_TENSOR_NAME)
+    return schema
+
+
+def _preferred(outputs: list[TrialOutput], words: tuple[str, ...], what: str) -> TrialOutput:
+    """Return the only output, or the only one whose name holds one of the words."""
+    named = [output for output in outputs if any(word in output["name"].lower() for word in words)]
+    for candidates in (outputs, named):
+        if len(candidates) == 1:
+            return candidates[0]
+    names = ", ".join(repr(output["name"]) for output in outputs)
+    raise ArtefactError(f"The model has several {what} outputs ({names}). Export it with one of them.")
+
+
+def _no_usable_output(outputs: list[TrialOutput]) -> str:
+    shapes = ", ".join(f"{output['name']!r}: {output['dtype']} {tuple(output['shape'])}" for output in outputs)
+    return (
+        "No output has one result for each row: three rows gave "
+        f"{shapes or 'nothing'}. A label (rows), scores (rows x classes) or a number (rows) is needed; check that the "
+        "first dimension of inputs and outputs is free."
+    )

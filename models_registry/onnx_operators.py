@@ -1,0 +1,66 @@
+"""The ONNX operators that a served model may use.
+
+What scikit-learn, XGBoost, LightGBM and tabular networks of PyTorch and TensorFlow export. Left out on purpose:
+
+- subgraphs (If, Loop, Scan, SequenceMap): a few bytes can run for ever;
+- results whose shape depends on values (NonZero, Compress, Unique, StringSplit) and images' resizing: a client's
+  number must not decide how much memory a prediction takes. With `SIZE_INPUTS` this makes every shape a function of
+  the number of rows alone;
+- random numbers: a prediction must be repeatable;
+- RegexFullMatch: a pattern is a program; ImageDecoder: a decoder's bugs;
+- sequences and maps (ZipMap, DictVectorizer): they are no tensors.
+"""
+
+_ELEMENTWISE = """
+    Abs Acos Acosh Add And Asin Asinh Atan Atanh BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Cast CastLike Ceil
+    Celu Clip Cos Cosh Div Elu Equal Erf Exp Floor Gelu Greater GreaterOrEqual HardSigmoid HardSwish Identity IsInf
+    IsNaN LeakyRelu Less LessOrEqual Log Max Mean Min Mish Mod Mul Neg Not Or PRelu Pow Reciprocal Relu Round Selu
+    Shrink Sigmoid Sign Sin Sinh Softplus Softsign Sqrt StringNormalizer StringConcat Sub Sum Swish Tan Tanh
+    ThresholdedRelu Where Xor
+"""
+_REDUCTIONS = """
+    ArgMax ArgMin CumSum Hardmax LogSoftmax LpNormalization ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax
+    ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Softmax TopK
+"""
+_SHAPES = """
+    Concat Constant ConstantOfShape Expand EyeLike Flatten Gather GatherElements GatherND OneHot Pad Range Reshape
+    ScatterElements ScatterND Shape Size Slice Split Squeeze Tile Transpose Trilu Unsqueeze
+"""
+_LAYERS = """
+    Attention AveragePool BatchNormalization Conv DequantizeLinear Dropout DynamicQuantizeLinear Einsum GRU Gemm
+    GlobalAveragePool GlobalMaxPool GroupNormalization InstanceNormalization LSTM LayerNormalization MatMul
+    MatMulInteger MaxPool MeanVarianceNormalization QLinearMatMul QuantizeLinear RMSNormalization RNN TfIdfVectorizer
+"""
+_ML = """
+    ArrayFeatureExtractor Binarizer CategoryMapper FeatureVectorizer Imputer LabelEncoder LinearClassifier
+    LinearRegressor Normalizer OneHotEncoder SVMClassifier SVMRegressor Scaler TreeEnsemble TreeEnsembleClassifier
+    TreeEnsembleRegressor
+"""
+
+# By domain; "" and "ai.onnx" are two names of one.
+ALLOWED_OPERATORS: dict[str, frozenset[str]] = {
+    "": frozenset((_ELEMENTWISE + _REDUCTIONS + _SHAPES + _LAYERS).split()),
+    "ai.onnx.ml": frozenset(_ML.split()),
+}
+
+# Operators that hold other graphs.
+SUBGRAPH_OPERATORS = frozenset({"If", "Loop", "Scan", "SequenceMap"})
+
+# Inputs (by position) that decide the shape of a result. Their values must follow from constants and shapes.
+SIZE_INPUTS: dict[str, tuple[int, ...]] = {
+    "ConstantOfShape": (0,),
+    "Expand": (1,),
+    "OneHot": (1,),
+    "Pad": (1, 3),
+    "Range": (0, 1, 2),
+    "Reshape": (1,),
+    "Slice": (1, 2, 3, 4),
+    "Split": (1,),
+    "Squeeze": (1,),
+    "Tile": (1, 2),
+    "TopK": (1,),
+    "Unsqueeze": (1,),
+}
+
+# Results that tell about a tensor's shape and nothing about its values.
+SHAPE_OPERATORS = frozenset({"Shape", "Size"})
