@@ -122,3 +122,14 @@ def web_server(transactional_db: None, redis_client: "redis.Redis", tmp_path: Pa
     environment = {**_test_environment(), "MLMON_METRICS_DIR": str(metrics)}
     with running_web_server(environment, tmp_path) as server:
         yield server
+
+
+@pytest.fixture(autouse=True)
+def _fresh_serving() -> Iterator[None]:
+    """Let each test load its own registry: a rolled back one may repeat a generation number."""
+    from inference.serving import _serving_of_process, serving
+
+    yield
+    if _serving_of_process.cache_info().currsize:
+        serving().stop()
+        _serving_of_process.cache_clear()

@@ -1,5 +1,6 @@
 """Identities of predictions."""
 
+import itertools
 import time
 import uuid
 
@@ -17,7 +18,10 @@ def test_ids_are_version_7_of_rfc_9562_and_carry_the_time() -> None:
 
 
 def test_ids_are_distinct_and_sort_by_time_between_calls() -> None:
-    batches = [new_prediction_ids(100) for _ in range(50) if not time.sleep(0.0005)]
+    batches = []
+    for _ in range(50):
+        batches.append(new_prediction_ids(100))
+        time.sleep(0.0005)
     flat = [one for batch in batches for one in batch]
     assert len(set(flat)) == len(flat)
-    assert all(max(earlier) < min(later) for earlier, later in zip(batches, batches[1:], strict=False))
+    assert all(max(earlier) < min(later) for earlier, later in itertools.pairwise(batches))

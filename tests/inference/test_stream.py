@@ -1,6 +1,7 @@
 """The live window in a real Redis."""
 
 import time
+from typing import Any
 
 import pyarrow as pa
 import redis
@@ -13,6 +14,8 @@ VERSION = 7
 
 def observations(values: list[float], *, name: str = "x") -> pa.Table:
     rows = len(values)
+    columns = [pa.field("prediction", pa.string()), pa.field(f"feature.{name}", pa.float64())]
+    fields: list[Any] = [*stream.OBSERVATION_FIELDS, *columns]
     return pa.table(
         [
             pa.array(new_prediction_ids(rows), pa.binary(16)),
@@ -22,9 +25,7 @@ def observations(values: list[float], *, name: str = "x") -> pa.Table:
             pa.array(["a"] * rows, pa.string()),
             pa.array(values, pa.float64()),
         ],
-        schema=pa.schema(
-            [*stream.OBSERVATION_FIELDS, pa.field("prediction", pa.string()), pa.field(f"feature.{name}", pa.float64())]
-        ),
+        schema=pa.schema(fields),
     )
 
 

@@ -1,0 +1,59 @@
+"""Real models for tests: trained with scikit-learn, exported with skl2onnx, registered through the services."""
+
+import functools
+from collections.abc import Sequence
+
+from django.core.files.base import ContentFile
+
+from models_registry.models import Model, ModelVersion
+from models_registry.services.versions import promote, register_model, upload_version
+
+IRIS_FEATURES = ("sepal_length", "sepal_width", "petal_length", "petal_width")
+
+
+@functools.lru_cache
+def iris_onnx(seed: int = 0) -> bytes:
+    """Return a classifier of the iris data with string labels, over one float tensor of four columns."""
+    from skl2onnx import to_onnx
+    from sklearn.datasets import load_iris
+    from sklearn.linear_model import LogisticRegression
+
+    data = load_iris()
+    model = LogisticRegression(max_iter=1000, C=1.0 + seed).fit(data.data, data.target_names[data.target])
+    exported = to_onnx(model, data.data[:1].astype("float32"), options={"zipmap": False}, target_opset=18)
+    content: bytes = exported.SerializeToString()
+    return content
+
+
+@functools.lru_cache
+def diabetes_onnx() -> bytes:
+    """Return a regression of the diabetes data over one float tensor of ten columns."""
+    from skl2onnx import to_onnx
+    from sklearn.datasets import load_diabetes
+    from sklearn.linear_model import LinearRegression
+
+    data = load_diabetes()
+    model = LinearRegression().fit(data.data, data.target)
+    content: bytes = to_onnx(model, data.data[:1].astype("float32"), target_opset=18).SerializeToString()
+    return content
+
+
+def uploaded_version(
+    name: str,
+    version: str = "1.0.0",
+    *,
+    onnx: bytes | None = None,
+    features: Sequence[str] | None = IRIS_FEATURES,
+    production: bool = True,
+) -> ModelVersion:
+    """Return a version of model `name`, registered and uploaded, in production unless told otherwise."""
+    model = Model.objects.filter(name=name).first() or register_model(name=name)
+    row = upload_version(
+        model=model,
+        version=version,
+        artefact=ContentFile(onnx or iris_onnx(), name="model.onnx"),
+        feature_names=features,
+    )
+    if production:
+        promote(version=row)
+    return row
