@@ -32,8 +32,9 @@ class LevelCounts:
         Names, in the reference's order; the last is "other" where there are levels beyond these or unseen ones.
     reference, current
         Counts, shape (k,).
-    unseen
-        Rows of the current window whose level the reference does not have; they are part of "other".
+    current_unseen
+        The part of `current` whose level has no row in the reference, shape (k,): in "other", or in the column of a
+        level that the reference names but never has (a class that was never predicted).
     unseen_levels
         Names of those levels, commonest first.
     """
@@ -41,8 +42,13 @@ class LevelCounts:
     levels: tuple[str, ...]
     reference: NDArray[np.int64]
     current: NDArray[np.int64]
-    unseen: int
+    current_unseen: NDArray[np.int64]
     unseen_levels: tuple[str, ...]
+
+    @property
+    def unseen(self) -> int:
+        """Rows of the current window whose level has no row in the reference."""
+        return int(self.current_unseen.sum())
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +100,7 @@ def align_levels(
     Parameters
     ----------
     reference_levels, reference_counts
-        Every level of the reference with its count.
+        Every level of the reference with its count, which may be 0.
     current
         Count by level of the current window.
 
@@ -103,23 +109,28 @@ def align_levels(
     LevelCounts
         A level that is itself named "other" shares the column of that name.
     """
-    known = set(reference_levels)
+    seen = {level for level, count in zip(reference_levels, reference_counts.tolist(), strict=True) if count}
+    unseen = {level: count for level, count in current.items() if level not in seen and count}
     kept_indices = _commonest(reference_levels, reference_counts)
     kept = [reference_levels[index] for index in kept_indices]
-    reference = np.array([reference_counts[index] for index in kept_indices], dtype=np.int64)
-    window = np.array([current.get(level, 0) for level in kept], dtype=np.int64)
-    rest_reference = int(reference_counts.sum() - reference.sum())
-    rest_current = sum(current.values()) - int(window.sum())
-    if rest_reference or rest_current:
+    columns = np.array(
+        [
+            [int(reference_counts[index]) for index in kept_indices],
+            [current.get(level, 0) for level in kept],
+            [unseen.get(level, 0) for level in kept],
+        ],
+        dtype=np.int64,
+    )
+    totals = np.array([reference_counts.sum(), sum(current.values()), sum(unseen.values())], dtype=np.int64)
+    rest = totals - columns.sum(axis=1)
+    if rest.any():
         kept.append(OTHER)
-        reference = np.append(reference, rest_reference)
-        window = np.append(window, rest_current)
-    unseen = {level: count for level, count in current.items() if level not in known}
+        columns = np.column_stack([columns, rest])
     return LevelCounts(
         levels=tuple(kept),
-        reference=reference,
-        current=window,
-        unseen=sum(unseen.values()),
+        reference=columns[0],
+        current=columns[1],
+        current_unseen=columns[2],
         unseen_levels=tuple(sorted(unseen, key=lambda level: (-unseen[level], level))),
     )
 
@@ -144,11 +155,11 @@ def pool_small_levels(counts: LevelCounts, *, reference_singletons: int) -> Pool
         How many levels occur once in the reference.
     """
     n, m = int(counts.current.sum()), int(counts.reference.sum())
-    reference, current = counts.reference.copy(), counts.current.copy()
+    reference, current = counts.reference, counts.current.copy()
     unseen_p_value = _unseen_p_value(counts.unseen, reference_singletons, n=n, m=m)
     stands_alone = counts.unseen >= SMALLEST_UNSEEN_SHARE * n and unseen_p_value < UNSEEN_SIGNIFICANCE
     if stands_alone:
-        current[-1] -= counts.unseen
+        current -= counts.current_unseen
     order = _rarest_first(counts.levels, reference + current)
     pools = _pools(order, (reference + current) * n / (n + m))
     reference = np.array([reference[pool].sum() for pool in pools], dtype=np.int64)

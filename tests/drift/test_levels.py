@@ -84,6 +84,16 @@ def test_a_constant_that_changes_is_an_unseen_level() -> None:
     assert compare_levels(aligned, reference_singletons=0).cohens_w > 1
 
 
+def test_a_class_that_the_reference_never_predicted_is_unseen() -> None:
+    aligned = align_levels(["a", "b", "never"], _counts(6000, 4000, 0), {"a": 30, "never": 70})
+    assert aligned.levels == ("a", "b", "never")
+    assert aligned.unseen == 70
+    assert aligned.unseen_levels == ("never",)
+    table = pool_small_levels(aligned, reference_singletons=0)
+    assert (table.reference[-1], table.current[-1]) == (0, 70)
+    assert table.current.sum() == 100
+
+
 def test_a_single_unseen_row_among_a_hundred_does_not_cry_wolf() -> None:
     aligned = align_levels(["a", "b"], _counts(6000, 4000), {"a": 60, "b": 39, "new": 1})
     table = pool_small_levels(aligned, reference_singletons=0)
