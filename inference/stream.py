@@ -108,6 +108,12 @@ def read_window(client: redis.Redis, version_id: int, rows: int) -> Window:
     )
 
 
+def newest_entry_id(client: redis.Redis, version_id: int) -> str:
+    """Return the id at which a window read now would end; "" where there is none."""
+    newest = _first_entry(client.xrevrange(stream_key(version_id), count=1))
+    return newest.id.decode() if newest else ""
+
+
 def rows_seen(client: redis.Redis, version_ids: Sequence[int]) -> dict[int, int]:
     """Return how many observations each version has captured, ever; one round trip for all."""
     if not version_ids:
