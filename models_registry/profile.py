@@ -1,0 +1,255 @@
+"""What is kept of reference data: everything that a drift check compares the current window with.
+
+A profile is one columnar file (Arrow IPC): a row for each feature and one for the prediction. Reading it copies
+nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from models_registry.schema import TaskType
+
+FORMAT_VERSION = 1
+DECILES = np.arange(1, 10) / 10
+_NUMERIC = "numeric"
+_CATEGORICAL = "categorical"
+
+_FILE_FIELDS: list[Any] = [
+    pa.field("role", pa.string()),
+    pa.field("name", pa.string()),
+    pa.field("kind", pa.string()),
+    pa.field("n_missing", pa.int64()),
+    pa.field("mean", pa.float64()),
+    pa.field("std", pa.float64()),
+    pa.field("minimum", pa.float64()),
+    pa.field("maximum", pa.float64()),
+    pa.field("n_distinct", pa.int64()),
+    pa.field("deciles", pa.large_list(pa.float64())),
+    pa.field("sorted_values", pa.large_list(pa.float64())),
+    pa.field("levels", pa.large_list(pa.string())),
+    pa.field("counts", pa.large_list(pa.int64())),
+]
+_FILE_SCHEMA = pa.schema(_FILE_FIELDS)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NumericProfile:
+    """Profile of an ordered column.
+
+    Attributes
+    ----------
+    sorted_values
+        Ascending, float64; missing values left out, infinities kept.
+    n_missing
+        Number of missing values.
+    mean, std, minimum, maximum
+        Of the finite values; std with ddof 0. NaN where there are none.
+    deciles
+        Shape (9,): the smallest values x_k whose share of values at or below is at least k/10 (the inverse of the
+        empirical distribution function; scipy and numpy call it ``inverted_cdf``), so a cut point is always a value
+        that occurs. NaN where there are no values; equal cut points are left to the reader to join.
+    n_distinct
+        Number of distinct values.
+    """
+
+    sorted_values: NDArray[np.float64]
+    n_missing: int
+    mean: float
+    std: float
+    minimum: float
+    maximum: float
+    deciles: NDArray[np.float64]
+    n_distinct: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CategoricalProfile:
+    """Profile of a column of levels.
+
+    Attributes
+    ----------
+    levels
+        By falling count, then by name; the classes of a prediction in the order of the schema.
+    counts
+        How often each level occurs, int64.
+    n_missing
+        Number of missing values.
+    """
+
+    levels: tuple[str, ...]
+    counts: NDArray[np.int64]
+    n_missing: int
+
+
+ColumnProfile = NumericProfile | CategoricalProfile
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReferenceProfile:
+    """Profiles of all features and of the predictions that the version gives on the reference rows."""
+
+    n_rows: int
+    features: Mapping[str, ColumnProfile]
+    prediction: ColumnProfile
+
+    def to_bytes(self) -> bytes:
+        """Return the profile as one Arrow IPC file."""
+        rows = [_row("feature", name, column) for name, column in self.features.items()]
+        rows.append(_row("prediction", "", self.prediction))
+        metadata = {"format": str(FORMAT_VERSION), "n_rows": str(self.n_rows)}
+        arrays = [_file_column(field, [row[field.name] for row in rows]) for field in _FILE_SCHEMA]
+        table = pa.table(arrays, schema=_FILE_SCHEMA.with_metadata(metadata))
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_file(sink, table.schema) as writer:
+            writer.write_table(table)
+        return sink.getvalue().to_pybytes()
+
+
+def from_bytes(content: "bytes | pa.Buffer") -> ReferenceProfile:
+    """Return the profile in `content`, an Arrow IPC file; arrays are views of it."""
+    table = pa.ipc.open_file(pa.py_buffer(content)).read_all()
+    metadata = table.schema.metadata or {}
+    if metadata.get(b"format") != str(FORMAT_VERSION).encode():
+        raise ValueError(f"Not a reference profile of format {FORMAT_VERSION}.")
+    columns = {name: table.column(name).combine_chunks() for name in table.column_names}
+    features: dict[str, ColumnProfile] = {}
+    prediction: ColumnProfile | None = None
+    for index, role in enumerate(columns["role"].to_pylist()):
+        profile = _profile_at(columns, index)
+        if role == "prediction":
+            prediction = profile
+        else:
+            features[columns["name"][index].as_py()] = profile
+    if prediction is None:
+        raise ValueError("The profile has no prediction.")
+    return ReferenceProfile(n_rows=int(metadata[b"n_rows"]), features=features, prediction=prediction)
+
+
+def profile_of(
+    observed: pa.Table, predictions: "pa.Array[Any]", classes: Sequence[str], task_type: TaskType
+) -> ReferenceProfile:
+    """Return the profile of reference rows.
+
+    Parameters
+    ----------
+    observed
+        One column for each feature, as `observed_table` makes it: float64 or string, null is missing.
+    predictions
+        What the model answers on these rows: class labels (string) or numbers (float64).
+    classes
+        Every class of the schema; empty for regression.
+    task_type
+        Whether predictions are classes or numbers.
+    """
+    features = {name: column_profile(observed.column(name).combine_chunks()) for name in observed.column_names}
+    if task_type is TaskType.CLASSIFICATION:
+        prediction: ColumnProfile = _class_profile(predictions, classes)
+    else:
+        prediction = column_profile(predictions)
+    return ReferenceProfile(n_rows=observed.num_rows, features=features, prediction=prediction)
+
+
+def column_profile(values: "pa.Array[Any]") -> ColumnProfile:
+    """Return the profile of one column: numeric for float64, categorical for string; null is missing."""
+    if pa.types.is_floating(values.type):
+        return _numeric_profile(values)
+    return _categorical_profile(values)
+
+
+def _numeric_profile(values: Any) -> NumericProfile:
+    present = np.asarray(values.drop_null(), dtype=np.float64)
+    sorted_values = np.sort(present)
+    finite = sorted_values[np.isfinite(sorted_values)]
+    has_finite = finite.size > 0
+    return NumericProfile(
+        sorted_values=sorted_values,
+        n_missing=values.null_count,
+        mean=float(finite.mean()) if has_finite else np.nan,
+        std=float(finite.std()) if has_finite else np.nan,
+        minimum=float(finite[0]) if has_finite else np.nan,
+        maximum=float(finite[-1]) if has_finite else np.nan,
+        deciles=_deciles(sorted_values),
+        n_distinct=int(np.count_nonzero(np.diff(sorted_values) != 0) + 1) if sorted_values.size else 0,
+    )
+
+
+def _deciles(sorted_values: NDArray[np.float64]) -> NDArray[np.float64]:
+    if not sorted_values.size:
+        return np.full(len(DECILES), np.nan)
+    with np.errstate(invalid="ignore"):
+        return np.quantile(sorted_values, DECILES, method="inverted_cdf")
+
+
+def _categorical_profile(values: Any) -> CategoricalProfile:
+    counted = pc.value_counts(values.drop_null())
+    pairs = zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True)
+    ordered = sorted(pairs, key=lambda pair: (-pair[1], pair[0]))
+    return CategoricalProfile(
+        levels=tuple(level for level, _ in ordered),
+        counts=np.array([count for _, count in ordered], dtype=np.int64),
+        n_missing=values.null_count,
+    )
+
+
+def _class_profile(predictions: Any, classes: Sequence[str]) -> CategoricalProfile:
+    counted = _categorical_profile(predictions)
+    counts = dict(zip(counted.levels, counted.counts.tolist(), strict=True))
+    return CategoricalProfile(
+        levels=tuple(classes),
+        counts=np.array([counts.get(name, 0) for name in classes], dtype=np.int64),
+        n_missing=counted.n_missing,
+    )
+
+
+def _row(role: str, name: str, profile: ColumnProfile) -> dict[str, Any]:
+    row: dict[str, Any] = dict.fromkeys(_FILE_SCHEMA.names)
+    row |= {"role": role, "name": name, "n_missing": profile.n_missing}
+    if isinstance(profile, CategoricalProfile):
+        return row | {"kind": _CATEGORICAL, "levels": list(profile.levels), "counts": profile.counts}
+    numbers = ("mean", "std", "minimum", "maximum", "n_distinct", "deciles", "sorted_values")
+    return row | {"kind": _NUMERIC, **{field: getattr(profile, field) for field in numbers}}
+
+
+def _file_column(field: Any, values: list[Any]) -> Any:
+    if not pa.types.is_large_list(field.type):
+        return pa.array(values, field.type)
+    # By offsets and one flat array: a Python list of millions of numbers would be slow and large.
+    lengths = [0 if value is None else len(value) for value in values]
+    flat = [value for value in values if value is not None and len(value)]
+    if pa.types.is_string(field.type.value_type):
+        items = pa.array([item for value in flat for item in value], field.type.value_type)
+    else:
+        items = pa.array(np.concatenate(flat) if flat else np.array([]), field.type.value_type)
+    return pa.LargeListArray.from_arrays(pa.array(np.cumsum([0, *lengths]), pa.int64()), items)
+
+
+def _profile_at(columns: Mapping[str, Any], index: int) -> ColumnProfile:
+    n_missing = columns["n_missing"][index].as_py()
+    if columns["kind"][index].as_py() == _CATEGORICAL:
+        return CategoricalProfile(
+            levels=tuple(columns["levels"][index].as_py()),
+            counts=_slice(columns["counts"], index),
+            n_missing=n_missing,
+        )
+    return NumericProfile(
+        sorted_values=_slice(columns["sorted_values"], index),
+        n_missing=n_missing,
+        deciles=_slice(columns["deciles"], index),
+        n_distinct=columns["n_distinct"][index].as_py(),
+        **{field: _number(columns[field][index].as_py()) for field in ("mean", "std", "minimum", "maximum")},
+    )
+
+
+def _slice(lists: Any, index: int) -> NDArray[Any]:
+    values: NDArray[Any] = lists[index].values.to_numpy(zero_copy_only=True)
+    return values
+
+
+def _number(value: float | None) -> float:
+    return np.nan if value is None else value
