@@ -8,3 +8,6 @@ from mlmon_site import celery as celery  # `shared_task` needs an application in
 class MlmonSiteConfig(AppConfig):
     name = "mlmon_site"
     verbose_name = "mlmon"
+
+    def ready(self) -> None:
+        from mlmon_site import checks as checks  # registers them

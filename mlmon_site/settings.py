@@ -291,5 +291,8 @@ LOGGING = {
             ),
         },
     },
-    "root": {"handlers": ["console"], "level": env.str("MLMON_LOG_LEVEL", default="INFO")},
+    "root": {
+        "handlers": ["console"],
+        "level": env.choice("MLMON_LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"), default="INFO"),
+    },
 }
