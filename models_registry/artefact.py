@@ -181,14 +181,14 @@ def _try_out(path: Path, inputs: tuple[GraphInput, ...], size: int, limits: Arte
             capture_output=True,
             timeout=limits.wall_seconds,
             cwd=_PACKAGE_ROOT,
-            env=_clean_environment(),
+            env=clean_environment(),
             start_new_session=True,
             check=False,
         )
     except subprocess.TimeoutExpired:
         raise ArtefactError(
-            f"The model did not load and answer {limits.batch_rows} sample rows within {limits.wall_seconds:g} seconds."
-            " Use a smaller or simpler model."
+            f"The model did not load and answer {limits.batch_rows} sample rows within {limits.wall_seconds:g} s. "
+            "Use a smaller or simpler model."
         ) from None
     if finished.returncode != 0:
         raise ArtefactError(_why_it_died(finished, limits))
@@ -198,7 +198,7 @@ def _try_out(path: Path, inputs: tuple[GraphInput, ...], size: int, limits: Arte
     return report["outputs"]
 
 
-def _clean_environment() -> dict[str, str]:
+def clean_environment() -> dict[str, str]:
     """Return an environment without the server's secrets, and with one thread: each reserves address space."""
     kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT") if name in os.environ}
     return kept | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONUTF8": "1"}
@@ -207,7 +207,7 @@ def _clean_environment() -> dict[str, str]:
 def _why_it_died(finished: subprocess.CompletedProcess[bytes], limits: ArtefactLimits) -> str:
     if finished.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
         return (
-            f"The model used more than {limits.cpu_seconds} seconds of CPU time to load and answer sample rows. "
+            f"The model used more than {limits.cpu_seconds} s of CPU time to load and answer sample rows. "
             "Use a smaller or simpler model."
         )
     if b"MemoryError" in finished.stderr or b"bad_alloc" in finished.stderr:
@@ -223,6 +223,8 @@ def _why_it_failed(report: TrialReport, limits: ArtefactLimits) -> str:
     message = _plain(report["message"])
     if report["failure"] == "memory":
         return _too_much_memory(limits)
+    if report["failure"] == "text":
+        return f"The model answers text that is not UTF-8. Export it with readable labels. ({message})"
     if "Unsupported model IR version" in message:
         return f"The file's ONNX IR version is newer than this server's. Export with an older one. ({message})"
     if "opset" in message.lower():

@@ -58,7 +58,7 @@ class TrialOutput(TypedDict):
 
 
 class TrialReport(TypedDict):
-    """Either outputs, or why there are none."""
+    """Either outputs, or why there are none: ``failure`` is "memory", "text", "load" or "predict"."""
 
     outputs: list[TrialOutput]
     failure: str
@@ -82,6 +82,8 @@ def run_trial(specification: TrialSpecification) -> TrialReport:
         ]
     except MemoryError as error:
         return _failure("memory", error)
+    except UnicodeDecodeError as error:
+        return _failure("text", error)
     except ArtefactError as error:
         return _failure("memory" if _is_memory(error) else "load", error)
     except Exception as error:  # onnxruntime's exceptions share no base class of their own

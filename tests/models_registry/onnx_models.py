@@ -114,6 +114,11 @@ def mixed_model() -> MixedModel:
     return MixedModel(pipeline, export(pipeline, types=types), columns)
 
 
+def node(operator: str, inputs: list[str], outputs: list[str], **attributes: Any) -> onnx.NodeProto:
+    """Return an operator of a graph."""
+    return helper.make_node(operator, inputs, outputs, **attributes)
+
+
 def value(name: str, element: int = TensorProto.FLOAT, shape: Sequence[int | str | None] | None = (None, 1)) -> Any:
     """Return the description of an input or output tensor."""
     return helper.make_tensor_value_info(name, element, shape)
@@ -127,8 +132,8 @@ def constant(name: str, values: Any, dtype: Any) -> onnx.TensorProto:
 def graph_model(
     nodes: Sequence[onnx.NodeProto],
     *,
-    inputs: Sequence[Any] = (),
-    outputs: Sequence[Any] = (),
+    inputs: Sequence[onnx.ValueInfoProto] = (),
+    outputs: Sequence[onnx.ValueInfoProto] = (),
     initializers: Sequence[onnx.TensorProto] = (),
     ir_version: int = 8,
     opset: int = 17,
@@ -186,3 +191,10 @@ def slow_model(layers: int, width: int) -> onnx.ModelProto:
         helper.make_node("Add", ["X", "mean"], ["Y"]),
     ]
     return graph_model(nodes, initializers=[constant("shape", [width, width], np.int64)])
+
+
+def parsed(content: bytes) -> onnx.ModelProto:
+    """Return the model in the bytes."""
+    model = onnx.ModelProto()
+    model.ParseFromString(content)
+    return model
