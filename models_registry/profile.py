@@ -175,7 +175,7 @@ def _numeric_profile(values: Any) -> NumericProfile:
         minimum=float(finite[0]) if has_finite else np.nan,
         maximum=float(finite[-1]) if has_finite else np.nan,
         deciles=_deciles(sorted_values),
-        n_distinct=int(np.count_nonzero(np.diff(sorted_values) != 0) + 1) if sorted_values.size else 0,
+        n_distinct=int(np.count_nonzero(sorted_values[1:] != sorted_values[:-1]) + 1) if sorted_values.size else 0,
     )
 
 
