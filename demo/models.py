@@ -1,0 +1,147 @@
+"""The two demo models: how they learn, and how they become ONNX. Needs the packages of group ``train``."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from skl2onnx import to_onnx, update_registered_converter
+from skl2onnx.common.data_types import FloatTensorType, Int64TensorType, StringTensorType
+from skl2onnx.common.shape_calculator import calculate_linear_classifier_output_shapes
+from skl2onnx.operator_converters.random_forest import convert_sklearn_random_forest_classifier
+from sklearn.compose import ColumnTransformer
+from sklearn.datasets import load_iris
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from demo.flights import CATEGORICAL_FEATURES, FEATURES, FLOAT_FEATURES, INTEGER_FEATURES, OUTCOME
+
+IRIS_FEATURES = ("sepal_length", "sepal_width", "petal_length", "petal_width")
+# Written down rather than the newest that skl2onnx knows, so that older ONNX Runtimes load the files too.
+OPSETS = {"": 17, "ai.onnx.ml": 3}
+
+
+def iris_table() -> pa.Table:
+    """Return the 150 iris flowers: four lengths in cm and the species."""
+    data, target, names = _iris()
+    columns: dict[str, Any] = {name: data[:, index] for index, name in enumerate(IRIS_FEATURES)}
+    return pa.table({**columns, "species": names[target].tolist()})
+
+
+def train_classifier() -> Pipeline:
+    """Return a logistic regression on the iris data."""
+    data, target, names = _iris()
+    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(data, names[target])
+
+
+def classifier_onnx(pipeline: Pipeline) -> bytes:
+    """Return the classifier as ONNX: one float tensor of four columns."""
+    return _onnx(pipeline, [("features", FloatTensorType([None, len(IRIS_FEATURES)]))])
+
+
+def train_flight_delay(flights: pa.Table) -> Pipeline:
+    """Return a gradient boosting that predicts ``late`` or ``on_time``; missing numbers are split on like any other.
+
+    Parameters
+    ----------
+    flights
+        Rows of `demo.flights.flight_table` whose outcome is known.
+    """
+    encoder = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+    columns = ColumnTransformer(
+        [
+            ("levels", encoder, list(CATEGORICAL_FEATURES)),
+            ("numbers", "passthrough", [*INTEGER_FEATURES, *FLOAT_FEATURES]),
+        ]
+    )
+    boosting = HistGradientBoostingClassifier(
+        learning_rate=0.08, max_iter=100, max_leaf_nodes=15, early_stopping=False, random_state=0
+    )
+    pipeline = Pipeline([("columns", columns), ("boosting", boosting)])
+    labels = np.where(flights[OUTCOME].to_numpy(), "late", "on_time")
+    with threadpool_limits(1):  # several threads add up gradients in any order, and the file would differ each time
+        pipeline.fit(feature_frame(flights), labels)
+    _round_thresholds_down(boosting)
+    return pipeline
+
+
+def flight_delay_onnx(pipeline: Pipeline) -> bytes:
+    """Return the flight model as ONNX: one input of one column for each feature, named as the feature."""
+    types = {
+        **{name: StringTensorType([None, 1]) for name in CATEGORICAL_FEATURES},
+        **{name: Int64TensorType([None, 1]) for name in INTEGER_FEATURES},
+        **{name: FloatTensorType([None, 1]) for name in FLOAT_FEATURES},
+    }
+    update_registered_converter(
+        HistGradientBoostingClassifier,
+        "SklearnHistGradientBoostingClassifier",
+        calculate_linear_classifier_output_shapes,
+        _convert_boosting,
+        options={"zipmap": [True, False, "columns"], "raw_scores": [True, False], "nocl": [True, False]},
+    )
+    return _onnx(pipeline, [(name, types[name]) for name in FEATURES])
+
+
+def feature_frame(flights: pa.Table) -> Any:
+    """Return the features as the data frame that scikit-learn picks its columns from by name."""
+    return flights.select(list(FEATURES)).to_pandas()
+
+
+def onnx_feed(flights: pa.Table) -> dict[str, NDArray[Any]]:
+    """Return the features as the tensors of the flight model's inputs."""
+    dtypes: dict[str, type] = dict.fromkeys(CATEGORICAL_FEATURES, np.object_)
+    dtypes |= dict.fromkeys(INTEGER_FEATURES, np.int64) | dict.fromkeys(FLOAT_FEATURES, np.float32)
+    return {name: flights[name].to_numpy().astype(dtypes[name]).reshape(-1, 1) for name in FEATURES}
+
+
+class _IntegerFlags:
+    """skl2onnx's container for nodes, with whole numbers where skl2onnx 1.20 gives truth values.
+
+    It writes which way missing values go (``nodes_missing_value_tracks_true``) as booleans, which onnx refuses.
+    """
+
+    def __init__(self, container: Any) -> None:
+        self._container = container
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._container, name)
+
+    def add_node(self, *args: Any, **attributes: Any) -> Any:
+        flags = attributes["nodes_missing_value_tracks_true"]
+        return self._container.add_node(
+            *args, **{**attributes, "nodes_missing_value_tracks_true": [int(flag) for flag in flags]}
+        )
+
+
+def _round_thresholds_down(boosting: HistGradientBoostingClassifier) -> None:
+    """Make every threshold t a float32: for a float32 x, x <= t holds exactly if it holds for t rounded down.
+
+    ONNX keeps float32, and would round to the nearest: up past a value that lies between the two, whose row then takes
+    the other branch (0.18 inches of rain moved a probability by 0.03).
+    """
+    for trees in boosting._predictors:
+        for tree in trees:
+            thresholds = tree.nodes["num_threshold"]
+            nearest = thresholds.astype(np.float32)
+            below = np.nextafter(nearest, np.float32(-np.inf))
+            tree.nodes["num_threshold"] = np.where(nearest > thresholds, below, nearest)
+
+
+def _convert_boosting(scope: Any, operator: Any, container: Any) -> None:
+    convert_sklearn_random_forest_classifier(scope, operator, _IntegerFlags(container))
+
+
+def _iris() -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.str_]]:
+    data, target = load_iris(return_X_y=True)
+    return data, target, np.asarray(load_iris().target_names, dtype=np.str_)
+
+
+def _onnx(pipeline: Pipeline, initial_types: list[tuple[str, Any]]) -> bytes:
+    # zipmap off: probabilities as a tensor; a list of dictionaries is not served.
+    content: bytes = to_onnx(
+        pipeline, initial_types=initial_types, options={"zipmap": False}, target_opset=OPSETS
+    ).SerializeToString(deterministic=True)
+    return content
