@@ -164,7 +164,7 @@ class ReferenceStatus(models.TextChoices):
 
 
 class ReferenceDataset(models.Model):
-    """Rows that a model version learned from (or held out), and their profile: what the current window is compared with."""
+    """Rows that a model version learned from or held out, and their profile: what a current window is compared with."""
 
     version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="references")
     file = models.FileField(upload_to="references/", max_length=255)
@@ -179,6 +179,7 @@ class ReferenceDataset(models.Model):
     profile_file = models.FileField(upload_to="profiles/", max_length=255, blank=True)
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
+    claimed_at = models.DateTimeField(null=True, help_text="When a worker took the profiling.")
     profiled_at = models.DateTimeField(null=True)
 
     class Meta:

@@ -84,6 +84,7 @@ class Migration(migrations.Migration):
                 ('ignored_columns', models.JSONField(default=list)),
                 ('profile_file', models.FileField(blank=True, max_length=255, upload_to='profiles/')),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('claimed_at', models.DateTimeField(help_text='When a worker took the profiling.', null=True)),
                 ('profiled_at', models.DateTimeField(null=True)),
                 ('created_by', models.ForeignKey(editable=False, null=True, on_delete=django.db.models.deletion.SET_NULL, to=settings.AUTH_USER_MODEL)),
                 ('version', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='references', to='models_registry.modelversion')),

@@ -1,0 +1,201 @@
+"""Reference data: from an upload to the profile in force."""
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from celery import current_app
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.core.files.base import ContentFile, File
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+from kombu.exceptions import OperationalError
+
+from models_registry.columns import observed_table
+from models_registry.engine import Engine, Predictions
+from models_registry.exceptions import ArtefactError, ConflictError, PredictionFailedError, ReferenceFileError
+from models_registry.models import ModelVersion, ReferenceDataset, ReferenceStatus
+from models_registry.profile import ReferenceProfile, profile_of
+from models_registry.schema import ModelSchema, TaskType
+from models_registry.services.audit import record_change
+from models_registry.tabular import ReferenceTable, TableLimits
+
+logger = logging.getLogger(__name__)
+
+LONGEST_ERROR = 2000
+SECONDS_BETWEEN_SAVES = 0.5
+ABANDONED_AFTER = timedelta(minutes=20)  # longer than a task may run: its worker is dead
+WAITING_TOO_LONG = timedelta(minutes=1)
+SHARE_OF_READING = 90  # percent of the progress; reading and predicting go together, batch by batch
+
+
+def upload_reference(
+    *, version: ModelVersion, file: File[bytes], filename: str, user: User | None = None, enqueue: bool = True
+) -> ReferenceDataset:
+    """Keep reference data of a version and have it profiled.
+
+    Parameters
+    ----------
+    version, file, filename
+        The version that learned from it; a CSV or Parquet file; the name that the uploader knows it by.
+    user
+        Who did it.
+    enqueue
+        Whether a worker profiles it; otherwise the caller calls `profile_reference` itself.
+
+    Raises
+    ------
+    ReferenceFileError
+        The file is larger than is taken.
+    """
+    if file.size > settings.MLMON_MAX_REFERENCE_BYTES:
+        most = settings.MLMON_MAX_REFERENCE_BYTES // 2**20
+        raise ReferenceFileError(f"The file has {file.size:,} bytes; at most {most} MiB are taken.")
+    with transaction.atomic():
+        reference = ReferenceDataset(version=version, original_filename=Path(filename).name[:255], created_by=user)
+        reference.file.save(reference.original_filename, file, save=False)
+        reference.save()
+        record_change(user=user, row=reference, message="Uploaded.")
+        if enqueue:
+            transaction.on_commit(lambda: _enqueue(reference.pk))
+    return reference
+
+
+def profile_reference(*, reference_id: int) -> ReferenceDataset:
+    """Profile an uploaded reference and put it in force; a second call for the same one does nothing.
+
+    A file that cannot be used ends as ``failed`` with the reason, and the reference in force stays in force.
+    """
+    reference = ReferenceDataset.objects.select_related("version__model").get(pk=reference_id)
+    if not _claim(reference):
+        return reference
+    try:
+        profile, ignored_columns = _profile(reference)
+        _put_in_force(reference, profile, ignored_columns)
+    except (ReferenceFileError, ArtefactError, PredictionFailedError) as error:
+        _fail(reference, str(error))
+    except Exception:
+        logger.exception("Reference %d could not be profiled.", reference.pk)
+        _fail(reference, "Something broke on our side while the file was profiled; the worker's log has the details.")
+    return reference
+
+
+@transaction.atomic
+def activate_reference(*, reference: ReferenceDataset, user: User | None = None) -> None:
+    """Let drift checks use `reference` from now on; ConflictError where it is not ready."""
+    current = ReferenceDataset.objects.select_for_update().get(pk=reference.pk)
+    if current.status != ReferenceStatus.READY:
+        raise ConflictError(f"{current.original_filename} is {current.status}; only a ready reference can be in force.")
+    _replace_active(current)
+    record_change(user=user, row=current, message="Put in force.")
+
+
+def _enqueue(reference_id: int) -> None:
+    try:
+        # By its name: tasks import services, not the other way round.
+        current_app.send_task("models_registry.tasks.profile_reference", args=[reference_id])
+    except OperationalError as error:
+        logger.warning("Reference %d waits for the broker: %s", reference_id, error)  # enqueue_waiting finds it
+
+
+def enqueue_waiting_references() -> int:
+    """Enqueue references that nobody works at, though they were uploaded a while ago; return how many."""
+    now = timezone.now()
+    waiting = ReferenceDataset.objects.filter(
+        Q(status=ReferenceStatus.PENDING, created_at__lt=now - WAITING_TOO_LONG) | _abandoned(now)
+    )
+    for reference_id in waiting.values_list("pk", flat=True):
+        _enqueue(reference_id)
+    return len(waiting)
+
+
+def _abandoned(now: datetime) -> Q:
+    return Q(status=ReferenceStatus.PROFILING, claimed_at__lt=now - ABANDONED_AFTER)
+
+
+def _claim(reference: ReferenceDataset) -> bool:
+    """Take the work, also from a worker that died at it; False where it is done or somebody is at it."""
+    now = timezone.now()
+    free = Q(status=ReferenceStatus.PENDING) | _abandoned(now)
+    claimed = ReferenceDataset.objects.filter(free, pk=reference.pk).update(
+        status=ReferenceStatus.PROFILING, claimed_at=now, progress_percent=0, progress_step="reading"
+    )
+    reference.refresh_from_db()
+    return bool(claimed)
+
+
+def _profile(reference: ReferenceDataset) -> tuple[ReferenceProfile, list[str]]:
+    schema = reference.version.schema()
+    limits = TableLimits(file_bytes=settings.MLMON_MAX_REFERENCE_BYTES, rows=settings.MLMON_MAX_REFERENCE_ROWS)
+    table = ReferenceTable(Path(reference.file.path), schema.features, limits)
+    engine = Engine(Path(reference.version.artefact.path), schema, timeout_seconds=60)
+    progress = _progress_of(reference)
+    observed: list[pa.Table] = []
+    predictions: list[Predictions] = []
+    for batch in table.batches():
+        observed.append(observed_table(schema.features, batch.columns))
+        predictions.append(engine.predict(batch.columns))
+        progress("reading and predicting", round(SHARE_OF_READING * batch.fraction))
+    progress("profiling", SHARE_OF_READING)
+    answered = _answers(schema, predictions)
+    return profile_of(pa.concat_tables(observed), answered, schema.classes, schema.task_type), table.ignored_columns
+
+
+def _answers(schema: ModelSchema, predictions: list[Predictions]) -> "pa.StringArray | pa.DoubleArray":
+    labels = np.concatenate([batch.labels for batch in predictions])
+    return (
+        pa.array(labels, pa.string()) if schema.task_type is TaskType.CLASSIFICATION else pa.array(labels, pa.float64())
+    )
+
+
+def _progress_of(reference: ReferenceDataset) -> Callable[[str, int], None]:
+    """Return a function that saves the progress, but not more often than a person can see."""
+    last_save = 0.0
+
+    def save(step: str, percent: int) -> None:
+        nonlocal last_save
+        now = time.monotonic()
+        if now - last_save >= SECONDS_BETWEEN_SAVES:
+            last_save = now
+            ReferenceDataset.objects.filter(pk=reference.pk, status=ReferenceStatus.PROFILING).update(
+                progress_step=step, progress_percent=percent
+            )
+
+    return save
+
+
+def _put_in_force(reference: ReferenceDataset, profile: ReferenceProfile, ignored_columns: list[str]) -> None:
+    content = profile.to_bytes()
+    name = f"profiles/{hashlib.sha256(content).hexdigest()}.arrow"
+    storage = reference.profile_file.storage
+    if not storage.exists(name):
+        storage.save(name, ContentFile(content))
+    with transaction.atomic():
+        reference.status = ReferenceStatus.READY
+        reference.profile_file.name = name
+        reference.rows = profile.n_rows
+        reference.ignored_columns = ignored_columns
+        reference.progress_step, reference.progress_percent = "", 100
+        reference.profiled_at = timezone.now()
+        reference.save()
+        _replace_active(reference)
+
+
+def _replace_active(reference: ReferenceDataset) -> None:
+    ReferenceDataset.objects.filter(version_id=reference.version_id, is_active=True).update(is_active=False)
+    ReferenceDataset.objects.filter(pk=reference.pk).update(is_active=True)
+    reference.is_active = True
+
+
+def _fail(reference: ReferenceDataset, message: str) -> None:
+    reference.status = ReferenceStatus.FAILED
+    reference.error_message = message[:LONGEST_ERROR]
+    reference.progress_step = ""
+    reference.save(update_fields=["status", "error_message", "progress_step"])
