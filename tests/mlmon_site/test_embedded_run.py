@@ -1,0 +1,198 @@
+"""The embedded run on SQLite and Valkey, as a newcomer starts it."""
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from inference.stream import rows_seen
+from mlmon_site.valkey import answers
+from tests.mlmon_site.test_settings import PRODUCTION, PROJECT
+from tests.services.embedded_run import (
+    EmbeddedRun,
+    Process,
+    embedded_run,
+    eventually,
+    kill,
+    start_embedded_run,
+)
+
+pytestmark = pytest.mark.timeout(240)
+
+IRIS_FEATURES = 4
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRun]:
+    """A run with the demo loaded, shared by the tests that leave it well."""
+    with embedded_run(tmp_path_factory.mktemp("embedded") / "var") as run:
+        yield run
+
+
+def test_a_newcomers_first_minutes(running: EmbeddedRun) -> None:
+    """The README's lines: a hundred predictions, true metrics over two processes, a drift check that beat ran."""
+    assert {running.predict() for _ in range(100)} == {200}
+
+    counted = running.samples("ml_prediction_requests_total")
+    assert sum(value for labels, value in counted if labels["status"] == "success") == 100
+
+    def scores() -> list[str]:
+        return [labels["feature_name"] for labels, _ in running.samples("ml_feature_drift_score")]
+
+    assert eventually(lambda: len(set(scores())) == IRIS_FEATURES, seconds=60), running.samples(
+        "ml_feature_drift_score"
+    )
+
+    status, answer = running.request("GET", "/drift")
+    assert status == 200, answer
+    features = json.loads(answer)["features"]
+    assert len(features) == IRIS_FEATURES
+    assert "reference_mean" in json.dumps(features)
+
+
+def test_the_banner_names_addresses_login_and_things_to_try(running: EmbeddedRun) -> None:
+    base = f"http://localhost:{running.port}"
+    for expected in (f"{base}/admin/", f"{base}/api/docs", f"{base}/metrics", f"{base}/drift", "manage.py replay"):
+        assert expected in running.said
+
+
+def test_the_password_is_shown_once_and_readable_by_its_owner_only(running: EmbeddedRun) -> None:
+    path = running.folder / "admin_password"
+    assert f"admin / {path.read_text()} " in running.said
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_valkey_listens_to_its_owner_only(running: EmbeddedRun) -> None:
+    path = running.folder / "valkey.sock"
+    assert answers(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o700
+
+
+def test_the_web_server_is_bound_to_the_loopback_interface(running: EmbeddedRun) -> None:
+    listening = Path("/proc/net/tcp").read_text().splitlines()
+    addresses = {line.split()[1] for line in listening if line.split()[1].endswith(f":{running.port:04X}")}
+    bound = {line.split()[1] for line in listening if line.split()[3] == "0A"} & addresses
+    assert bound == {f"0100007F:{running.port:04X}"}  # 127.0.0.1, as the kernel writes it
+
+
+@pytest.mark.parametrize("word", ["worker", "beat", "mlmon_site.server", "valkey-server"])
+def test_a_killed_program_comes_back(word: str, running: EmbeddedRun) -> None:
+    def find() -> Process:
+        if word == "valkey-server":
+            (found,) = (
+                one for one in running.processes() if "--unixsocket" in one.command or "valkey.sock" in one.command
+            )
+            return found
+        return running.program(word)
+
+    _assert_comes_back(find, running)
+
+
+def test_a_killed_web_process_comes_back_while_the_other_answers(running: EmbeddedRun) -> None:
+    victim, other = running.web_processes()
+    kill(victim)
+    time.sleep(0.1)  # the kernel takes its socket from the port
+    assert {running.predict() for _ in range(20)} == {200}
+
+    def is_replaced() -> bool:
+        pids = {process.pid for process in running.web_processes()}
+        return other.pid in pids and victim.pid not in pids and len(pids) == 2
+
+    assert eventually(is_replaced, seconds=20)
+    assert eventually(lambda: running.predict() == 200, seconds=10)
+
+
+def test_a_second_run_in_the_folder_is_refused(running: EmbeddedRun) -> None:
+    second = start_embedded_run(running.folder)
+    assert second.process.wait(20) == 1
+    assert (
+        f"mlmon is running here already (process {running.process.pid}, http://localhost:{running.port})" in second.said
+    )
+
+
+def test_a_taken_port_is_said_before_anything_starts(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        run = start_embedded_run(tmp_path / "var", port=port)
+        assert run.process.wait(20) == 1
+    assert f"Port {port} is taken by another program. Choose another one: make run PORT={port + 1}" in run.said
+    assert "Traceback" not in run.said
+    assert not (tmp_path / "var" / "mlmon.sqlite3").exists()
+    assert run.processes() == []
+
+
+def test_production_is_not_for_run(tmp_path: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "manage.py", "run"],
+        cwd=PROJECT,
+        env={"PATH": os.environ["PATH"], "MLMON_VAR_DIR": str(tmp_path), **PRODUCTION},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert "In production start the web server" in result.stderr
+
+
+def test_every_end_leaves_nothing_and_the_next_start_keeps_the_data(tmp_path: Path) -> None:
+    folder = tmp_path / "var"
+    with embedded_run(folder) as first:
+        assert {first.predict() for _ in range(10)} == {200}
+        assert first.ended_by(signal.SIGTERM) == 128 + signal.SIGTERM
+        _assert_nothing_left(first)
+
+    password = (folder / "admin_password").read_text()
+    with embedded_run(folder) as second:
+        assert password not in second.said
+        assert "admin_password" in second.said
+        assert _rows_seen(second) == 10  # captured at the end of the first run, kept by Valkey
+        second.process.kill()
+        second.process.wait(5)
+        assert eventually(lambda: second.processes() == [], seconds=10), second.processes()
+
+    with embedded_run(folder) as third:
+        assert third.predict() == 200
+        assert third.ended_by(signal.SIGINT) == 128 + signal.SIGINT
+        _assert_nothing_left(third)
+
+
+def _assert_comes_back(find: Callable[[], Process], run: EmbeddedRun) -> None:
+    victim = find()
+    kill(victim)
+
+    def is_replaced() -> bool:
+        try:
+            return find().pid != victim.pid
+        except ValueError:  # none yet, or two for a moment
+            return False
+
+    def predicts() -> bool:
+        try:
+            return run.predict() == 200
+        except OSError:
+            return False
+
+    assert eventually(is_replaced, seconds=20)
+    assert eventually(predicts, seconds=20)
+    assert "it is started again in 0.5 s" in run.said
+
+
+def _assert_nothing_left(run: EmbeddedRun) -> None:
+    assert run.processes() == []
+    assert not (run.folder / "run.lock").exists()
+    assert not (run.folder / "valkey.sock").exists()
+    assert "Traceback" not in run.said
+
+
+def _rows_seen(run: EmbeddedRun) -> int:
+    with redis.Redis(unix_socket_path=str(run.folder / "valkey.sock")) as client:
+        return sum(rows_seen(client, range(1, 10)).values())
