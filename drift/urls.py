@@ -1,5 +1,10 @@
 """Addresses of the drift calls."""
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from drift.api.views import DriftView
+
+urlpatterns = [
+    path("drift", DriftView.as_view(), name="drift-default"),
+    path("api/v1/models/<str:model_name>/drift", DriftView.as_view(), name="drift"),
+]

@@ -1,0 +1,129 @@
+"""The drift calls."""
+
+from typing import Any
+
+from django.conf import settings
+from drf_spectacular.utils import OpenApiExample, PolymorphicProxySerializer, extend_schema
+from rest_framework.exceptions import ParseError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from drift import selectors, services
+from drift.api.payloads import report_body
+from drift.api.serializers import DriftHistorySerializer, DriftQuerySerializer, DriftReportSerializer
+from drift.report import DriftReport
+from inference.api.serializers import ProblemSerializer
+from inference.models import TokenScope
+from models_registry.models import Model, ModelVersion
+
+EXAMPLE = OpenApiExample(
+    "One feature has drifted",
+    {
+        "model_name": "classifier",
+        "model_version": "1.0.0",
+        "status": "ok",
+        "detail": "",
+        "checked_at": "2026-03-01T12:00:20Z",
+        "source": "stored",
+        "check_id": 17,
+        "window": {
+            "rows": 1000,
+            "rows_seen": 4200,
+            "end_id": "1772366410123-0",
+            "started_at": "2026-03-01T11:31:07Z",
+            "ended_at": "2026-03-01T12:00:10Z",
+            "reference_rows": 10000,
+        },
+        "is_drifted": True,
+        "drifted_features": ["petal_length"],
+        "features": {
+            "petal_length": {
+                "score": 0.31,
+                "is_drifted": True,
+                "p_value": 2.1e-77,
+                "threshold": 0.15,
+                "method": "kolmogorov_smirnov",
+                "kind": "numeric",
+                "statistic": 0.31,
+                "reference_mean": 3.76,
+                "current_mean": 4.41,
+                "n_reference": 10000,
+                "n_current": 1000,
+                "n_missing_reference": 0,
+                "n_missing_current": 0,
+                "status": "ok",
+                "status_detail": "",
+            }
+        },
+        "prediction_drift": {
+            "chi2_statistic": 3.1,
+            "p_value": 0.21,
+            "js_divergence": 0.0004,
+            "threshold": 0.1,
+            "is_drifted": False,
+            "reference_dist": {"setosa": 0.33, "versicolor": 0.33, "virginica": 0.34},
+            "current_dist": {"setosa": 0.31, "versicolor": 0.34, "virginica": 0.35},
+            "status": "ok",
+        },
+        "last_failure": None,
+    },
+    response_only=True,
+)
+
+
+class DriftView(APIView):
+    """Tells how far a model's current window is from its reference."""
+
+    required_scope = TokenScope.READ
+
+    @extend_schema(
+        summary="Drift of a model",
+        description="The latest check, or a comparison made now where the next check is due; with history=N the stored "
+        "checks, newest first.",
+        parameters=[DriftQuerySerializer],
+        responses={
+            200: PolymorphicProxySerializer(
+                component_name="Drift",
+                serializers=[DriftReportSerializer, DriftHistorySerializer],
+                resource_type_field_name=None,
+            ),
+            **dict.fromkeys((400, 404), ProblemSerializer),
+        },
+        examples=[EXAMPLE],
+    )
+    def get(self, request: Request, model_name: str | None = None) -> Response:
+        query = _query(request)
+        model = selectors.model_named(model_name or settings.MLMON_DEFAULT_MODEL)
+        version = _version(model, query.get("version"))
+        if "history" in query:
+            return Response(_history_body(model, version, query["history"], query.get("before")))
+        if version is None:
+            return Response(report_body(services.without_production_version(model_name=model.name)))
+        return Response(report_body(services.latest_or_live_drift(version=version)))
+
+
+def _query(request: Request) -> dict[str, Any]:
+    serializer = DriftQuerySerializer(data=request.query_params)
+    if not serializer.is_valid():
+        name, reasons = next(iter(serializer.errors.items()))
+        raise ParseError(f"Query parameter {name!r}: {reasons[0]}")
+    return dict(serializer.validated_data)
+
+
+def _version(model: Model, version: str | None) -> ModelVersion | None:
+    return selectors.primary_version(model) if version is None else selectors.version_of(model, version)
+
+
+def _history_body(model: Model, version: ModelVersion | None, limit: int, before: int | None) -> dict[str, Any]:
+    reports: list[DriftReport] = []
+    if version is not None:
+        # One more than asked for tells whether there is a next page.
+        checks = selectors.check_history(version, limit=limit + 1, before=before)
+        reports = [selectors.report_of_check(check, version) for check in checks]
+    return {
+        "model_name": model.name,
+        "model_version": version.version if version else None,
+        "checks": [report_body(report) for report in reports[:limit]],
+        "next_before": reports[limit - 1].check_id if len(reports) > limit else None,
+    }
