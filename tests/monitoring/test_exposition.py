@@ -1,0 +1,192 @@
+"""What a scrape shows, from real rows; text parsed by prometheus_client's own parsers."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
+from prometheus_client.parser import text_string_to_metric_families as text_families
+
+from drift.models import CheckStatus, DriftCheck, FeatureDrift, FeatureStatus
+from models_registry.models import ModelVersion, ReferenceDataset, Stage
+from models_registry.services.versions import set_stage
+from monitoring import state_metrics
+from monitoring.collectors import StateCollector
+from monitoring.models import JobRun
+from monitoring.services import note_job_finished, note_job_started
+from tests.factories import iris_onnx, uploaded_version
+
+pytestmark = pytest.mark.django_db
+
+
+def samples(families: Iterable[Any]) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def scrape(client: Client) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    response = client.get("/metrics")
+    assert response.status_code == 200
+    return samples(text_families(response.content.decode()))
+
+
+def reference_of(version: ModelVersion) -> ReferenceDataset:
+    return ReferenceDataset.objects.create(
+        version=version,
+        file="references/r.csv",
+        original_filename="r.csv",
+        status="ready",
+        rows=150,
+        profile_file="profiles/p.arrow",
+        profiled_at=timezone.now(),
+    )
+
+
+def check_of(version: ModelVersion, *, window_end: str, score: float) -> DriftCheck:
+    check = DriftCheck.objects.create(
+        version=version,
+        reference=reference_of(version),
+        status=CheckStatus.SUCCEEDED,
+        window_end=window_end,
+        rows_seen=100,
+        n_reference=150,
+        n_current=100,
+        prediction_js_divergence=0.25,
+        prediction_threshold=0.1,
+        prediction_is_drifted=True,
+    )
+    FeatureDrift.objects.create(
+        check_run=check,
+        feature_name="sepal_length",
+        kind="numeric",
+        status=FeatureStatus.OK,
+        method="ks",
+        score=score,
+        threshold=0.15,
+        is_drifted=score > 0.15,
+    )
+    return check
+
+
+def labels(**pairs: str) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(pairs.items()))
+
+
+def test_the_latest_check_of_the_primary_version_is_shown(client: Client) -> None:
+    version = uploaded_version("classifier")
+    challenger = uploaded_version("classifier", "1.1.0", onnx=iris_onnx(3), production=False)
+    set_stage(version=challenger, stage=Stage.PRODUCTION, traffic_weight=5)
+    check_of(version, window_end="1-0", score=0.9)
+    check_of(version, window_end="2-0", score=0.1)
+    check_of(challenger, window_end="3-0", score=0.7)
+    shown = scrape(client)
+    feature = labels(model_name="classifier", feature_name="sepal_length")
+    model = labels(model_name="classifier")
+    assert shown["ml_feature_drift_score", feature] == 0.1
+    assert shown["ml_feature_drift_threshold", feature] == 0.15
+    assert shown["ml_feature_drift_detected", feature] == 0
+    assert shown["ml_prediction_drift_score", model] == 0.25
+    assert shown["ml_prediction_drift_detected", model] == 1
+    assert shown["ml_drift_window_rows", model] == 100
+    assert shown["ml_drift_reference_rows", model] == 150
+    assert shown["ml_collector_success", ()] == 1
+
+
+def test_a_failed_check_leaves_the_last_figures(client: Client) -> None:
+    version = uploaded_version("classifier")
+    check = check_of(version, window_end="1-0", score=0.4)
+    DriftCheck.objects.create(
+        version=version,
+        reference=check.reference,
+        status=CheckStatus.FAILED,
+        error_message="broke",
+        window_end="2-0",
+        rows_seen=200,
+    )
+    feature = labels(model_name="classifier", feature_name="sepal_length")
+    assert scrape(client)["ml_feature_drift_score", feature] == 0.4
+
+
+def test_drift_vanishes_when_the_version_is_archived(client: Client) -> None:
+    version = uploaded_version("classifier")
+    check_of(version, window_end="1-0", score=0.4)
+    set_stage(version=version, stage=Stage.ARCHIVED)
+    names = {name for name, _ in scrape(client)}
+    assert "ml_feature_drift_score" not in names
+    assert "ml_model_info" not in names
+
+
+def test_each_version_has_its_info(client: Client) -> None:
+    version = uploaded_version("classifier")
+    info = labels(
+        model_name="classifier", model_version="1.0.0", framework=version.framework, stage=Stage.PRODUCTION.value
+    )
+    assert scrape(client)["ml_model_info", info] == 1
+
+
+def test_the_number_of_queries_does_not_grow_with_the_models(client: Client) -> None:
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            list(StateCollector().collect())
+        return len(captured)
+
+    check_of(uploaded_version("a"), window_end="1-0", score=0.4)
+    few = queries()
+    for name in ("b", "c", "d"):
+        check_of(uploaded_version(name), window_end="1-0", score=0.4)
+    assert queries() == few <= 4
+
+
+def test_jobs_are_shown(client: Client) -> None:
+    note_job_started(job_name="drift.tasks.check_due_versions")
+    note_job_finished(job_name="drift.tasks.check_due_versions", duration_seconds=0.5, error="")
+    note_job_started(job_name="drift.tasks.check_due_versions")
+    note_job_finished(job_name="drift.tasks.check_due_versions", duration_seconds=0.7, error="ValueError: no")
+    job = JobRun.objects.get()
+    assert (job.runs, job.failures, job.last_error) == (2, 1, "ValueError: no")
+    shown = scrape(client)
+    name = labels(job_name="drift.tasks.check_due_versions")
+    assert job.last_success_at is not None
+    assert shown["ml_job_last_success_timestamp_seconds", name] == pytest.approx(job.last_success_at.timestamp())
+    assert shown["ml_job_duration_seconds", name] == 0.7
+
+
+def test_openmetrics_is_given_to_who_accepts_it(client: Client) -> None:
+    uploaded_version("classifier")
+    response = client.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
+    assert response["Content-Type"].startswith("application/openmetrics-text")
+    assert samples(openmetrics_families(response.content.decode()))["ml_collector_success", ()] == 1
+
+
+def test_every_state_gauge_is_collected() -> None:
+    collected = {family.name for family in StateCollector().collect()}
+    assert collected == {gauge.name for gauge in state_metrics.ALL}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_without_the_database_the_scrape_still_answers(client: Client) -> None:
+    connection.close()
+    settings = dict(connection.settings_dict)
+    connection.settings_dict.update(PORT="1", HOST="127.0.0.1")  # nothing listens there
+    try:
+        shown = samples(StateCollector().collect())
+        response = client.get("/readyz")
+    finally:
+        connection.settings_dict.update(settings)
+        connection.close()
+    assert shown == {("ml_collector_success", ()): 0}
+    assert response.status_code == 503
+    assert "database" in response.json()["problems"]
+
+
+def test_ready_and_live(client: Client) -> None:
+    uploaded_version("classifier")
+    assert client.get("/healthz").json() == {"status": "ok"}
+    assert client.get("/readyz").json() == {"status": "ok", "problems": {}}
