@@ -1,4 +1,4 @@
-"""Loads an uploaded model and lets it predict sample rows, in a process that may break: ``python -m`` this module.
+"""Reads, loads and tries an uploaded model in a process that may break: ``python -m`` this module.
 
 A JSON specification comes on standard input and a JSON report goes to standard output. The process holds neither
 Django nor a secret, and limits its own memory and CPU time before it opens the file.
@@ -7,62 +7,27 @@ Django nor a secret, and limits its own memory and CPU time before it opens the 
 import json
 import resource
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
+from models_registry.artefact_features import features_of
+from models_registry.artefact_report import InputTensor, OutputTensor, TrialReport, TrialSpecification
 from models_registry.exceptions import ArtefactError
+from models_registry.onnx_graph import (
+    framework_of,
+    graph_inputs,
+    is_regressor,
+    read_graph,
+    refuse_unsafe,
+    stored_classes,
+)
 from models_registry.onnx_session import load_session
 
 _Tensor = NDArray[Any]
-
-
-class TrialInput(TypedDict):
-    """An input tensor to fill; ``dtype`` is a NumPy name or "string"."""
-
-    name: str
-    dtype: str
-    width: int
-    rank: int
-
-
-class TrialSpecification(TypedDict):
-    """What to load, and within which limits."""
-
-    path: str
-    memory_bytes: int
-    cpu_seconds: int
-    batch_rows: int
-    inputs: list[TrialInput]
-
-
-class TrialOutput(TypedDict):
-    """What an output held over all sample rows.
-
-    ``width`` is the number of columns where every result had shape rows or rows x width, else None.
-    ``is_probability`` means that every finite row is in [0, 1] and sums to 1. ``rows`` holds, for each row but those
-    of the large batch, the label or the position of the largest number ("" where there are several, or none).
-    """
-
-    name: str
-    dtype: str
-    shape: list[int]
-    width: int | None
-    is_finite: bool
-    is_probability: bool
-    labels: list[str]
-    rows: list[str]
-
-
-class TrialReport(TypedDict):
-    """Either outputs, or why there are none: ``failure`` is "memory", "text", "load" or "predict"."""
-
-    outputs: list[TrialOutput]
-    failure: str
-    message: str
 
 
 # float32 sums of a few thousand classes
@@ -73,13 +38,18 @@ _MEMORY_WORDS = ("bad_alloc", "failed to allocate", "bad allocation", "out of me
 
 
 def run_trial(specification: TrialSpecification) -> TrialReport:
-    """Load the model, predict one row, another row, three rows and many rows, and describe the outputs."""
+    """Read the graph, load the model, predict sample rows, and describe inputs and outputs."""
+    path = Path(specification["path"])
     try:
-        session = load_session(Path(specification["path"]))
-        results = [
-            session.run(None, _sample(specification["inputs"], rows))
-            for rows in _sample_rows(specification["batch_rows"])
-        ]
+        graph = _read(path, specification["max_features"])
+    except MemoryError as error:
+        return _failure("memory", error)
+    except ArtefactError as error:
+        return _failure("refused", error)
+    batches = _sample_rows(specification["batch_rows"])
+    try:
+        session = load_session(path)
+        results = [session.run(None, _sample(graph.inputs, rows)) for rows in batches]
     except MemoryError as error:
         return _failure("memory", error)
     except UnicodeDecodeError as error:
@@ -88,10 +58,35 @@ def run_trial(specification: TrialSpecification) -> TrialReport:
         return _failure("memory" if _is_memory(error) else "load", error)
     except Exception as error:  # onnxruntime's exceptions share no base class of their own
         return _failure("memory" if _is_memory(error) else "predict", error)
-    names = [output.name for output in session.get_outputs()]
-    rows_of = [len(rows) for rows in _sample_rows(specification["batch_rows"])]
-    outputs = [_described(name, [batch[position] for batch in results], rows_of) for position, name in enumerate(names)]
-    return TrialReport(outputs=outputs, failure="", message="")
+    outputs = [
+        _described(output.name, [batch[position] for batch in results], [len(rows) for rows in batches], graph)
+        for position, output in enumerate(session.get_outputs())
+    ]
+    return TrialReport(framework=graph.framework, inputs=graph.inputs, outputs=outputs, failure="", message="")
+
+
+@dataclass(frozen=True, slots=True)
+class _Graph:
+    """What is kept of the parsed file, which takes several times its size."""
+
+    framework: str
+    inputs: list[InputTensor]
+    stored_classes: dict[str, list[str]]
+    regressors: frozenset[str]
+
+
+def _read(path: Path, max_features: int) -> _Graph:
+    model = read_graph(path)
+    refuse_unsafe(model)
+    inputs = graph_inputs(model.graph, max_features=max_features)
+    features_of(inputs)  # refuses what cannot be named, before anything is run
+    outputs = [output.name for output in model.graph.output]
+    return _Graph(
+        framework=framework_of(model),
+        inputs=inputs,
+        stored_classes={name: list(stored_classes(model.graph, name)) for name in outputs},
+        regressors=frozenset(name for name in outputs if is_regressor(model.graph, name)),
+    )
 
 
 def _sample_rows(batch_rows: int) -> list[NDArray[np.float64]]:
@@ -99,26 +94,26 @@ def _sample_rows(batch_rows: int) -> list[NDArray[np.float64]]:
     return [np.zeros(1), np.ones(1), np.array([0.0, 1.0, 2.0]), np.arange(batch_rows) % 7.0]
 
 
-def _sample(inputs: list[TrialInput], rows: NDArray[np.float64]) -> dict[str, _Tensor]:
+def _sample(inputs: list[InputTensor], rows: NDArray[np.float64]) -> dict[str, _Tensor]:
     return {each["name"]: _tensor(each, rows) for each in inputs}
 
 
-def _tensor(each: TrialInput, rows: NDArray[np.float64]) -> _Tensor:
+def _tensor(each: InputTensor, rows: NDArray[np.float64]) -> _Tensor:
     shape = (len(rows), each["width"])
     values: _Tensor
-    if each["dtype"] == "string":
+    if each["tensor_type"] == "string":
         values = np.full(shape, "", dtype=np.object_)
     else:
-        values = np.broadcast_to(rows[:, None], shape).astype(each["dtype"])
+        values = np.broadcast_to(rows[:, None], shape).astype(each["tensor_type"])
     return values.reshape(-1) if each["rank"] == 1 else values
 
 
-def _described(name: str, results: list[Any], rows_of: list[int]) -> TrialOutput:
+def _described(name: str, results: list[Any], rows_of: list[int], graph: _Graph) -> OutputTensor:
     arrays = [np.asarray(result) for result in results]
     widths = {_width(array, rows) for array, rows in zip(arrays, rows_of, strict=True)}
     width = widths.pop() if len(widths) == 1 else None
     first = arrays[0]
-    output = TrialOutput(
+    output = OutputTensor(
         name=name,
         dtype="string" if first.dtype.kind in "OU" else str(first.dtype),
         shape=list(arrays[2].shape),
@@ -127,6 +122,8 @@ def _described(name: str, results: list[Any], rows_of: list[int]) -> TrialOutput
         is_probability=False,
         labels=[],
         rows=[],
+        stored_classes=graph.stored_classes[name],
+        is_regressor=name in graph.regressors,
     )
     if width is not None and first.dtype.kind == "f":
         _describe_numbers(output, np.concatenate([array.reshape(-1, width) for array in arrays]))
@@ -143,7 +140,7 @@ def _largest(row: _Tensor) -> str:
     return str(positions[0]) if len(positions) == 1 else ""
 
 
-def _describe_numbers(output: TrialOutput, numbers: _Tensor) -> None:
+def _describe_numbers(output: OutputTensor, numbers: _Tensor) -> None:
     numbers = numbers[np.isfinite(numbers).all(axis=1)].astype(np.float64)
     output["is_finite"] = len(numbers) > 0
     output["is_probability"] = bool(
@@ -166,7 +163,7 @@ def _is_memory(error: Exception) -> bool:
 
 
 def _failure(failure: str, error: Exception) -> TrialReport:
-    return TrialReport(outputs=[], failure=failure, message=str(error)[:2000])
+    return TrialReport(framework="", inputs=[], outputs=[], failure=failure, message=str(error)[:2000])
 
 
 def confine(*, memory_bytes: int, cpu_seconds: int) -> None:
@@ -186,7 +183,6 @@ def confine(*, memory_bytes: int, cpu_seconds: int) -> None:
 def main() -> None:
     """Read the specification, confine the process, report."""
     specification: TrialSpecification = json.load(sys.stdin)
-    ort.disable_telemetry_events()
     confine(memory_bytes=specification["memory_bytes"], cpu_seconds=specification["cpu_seconds"])
     json.dump(run_trial(specification), sys.stdout)
 

@@ -1,7 +1,6 @@
 """What an ONNX file says about itself, read without running it: is it safe to load, what does it take and answer?"""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import numpy_helper
 
+from models_registry.artefact_report import InputTensor
 from models_registry.exceptions import ArtefactError
 from models_registry.onnx_operators import ALLOWED_OPERATORS, SHAPE_OPERATORS, SIZE_INPUTS, SUBGRAPH_OPERATORS
 from models_registry.schema import TensorType
@@ -51,16 +51,6 @@ _EXPORT_HINT = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class GraphInput:
-    """One input tensor: rows x width (rank 2), or rows (rank 1, width 1)."""
-
-    name: str
-    tensor_type: TensorType
-    width: int
-    rank: int
-
-
 def read_graph(path: Path) -> onnx.ModelProto:
     """Return the model in the file, parsed and not run.
 
@@ -79,7 +69,9 @@ def read_graph(path: Path) -> onnx.ModelProto:
     model = onnx.ModelProto()
     try:
         model.ParseFromString(content)
-    except DecodeError:
+    except DecodeError as error:
+        if "alloc failed" in str(error):  # the parser has no other sign of it
+            raise MemoryError(str(error)) from error
         raise ArtefactError(f"The file is not an ONNX model, or it was cut off. {_EXPORT_HINT}") from None
     if model.ir_version <= 0 or not model.graph.node:
         raise ArtefactError(f"The file is not an ONNX model: it holds no graph of operators. {_EXPORT_HINT}")
@@ -110,7 +102,7 @@ def refuse_unsafe(model: onnx.ModelProto) -> None:
     _refuse_value_dependent_shapes(model.graph)
 
 
-def graph_inputs(graph: onnx.GraphProto, *, max_features: int) -> tuple[GraphInput, ...]:
+def graph_inputs(graph: onnx.GraphProto, *, max_features: int) -> list[InputTensor]:
     """Return the inputs that a caller must give (initializers that are listed as inputs are constants).
 
     Raises
@@ -119,14 +111,14 @@ def graph_inputs(graph: onnx.GraphProto, *, max_features: int) -> tuple[GraphInp
         An input is no table of numbers or strings with a fixed width and a free number of rows.
     """
     constants = {initializer.name for initializer in graph.initializer}
-    inputs = tuple(_described(each) for each in graph.input if each.name not in constants)
+    inputs = [_described(each) for each in graph.input if each.name not in constants]
     if not inputs:
         raise ArtefactError("The model takes no input.")
-    names = [each.name for each in inputs]
+    names = [each["name"] for each in inputs]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise ArtefactError(f"Input name {repeated[0]!r} is used twice. Give every input its own name.")
-    width = sum(each.width for each in inputs)
+    width = sum(each["width"] for each in inputs)
     if width > max_features:
         raise ArtefactError(f"The model takes {width:,} features; {max_features:,} are served at most.")
     return inputs
@@ -228,7 +220,7 @@ def _refuse_value_dependent_shapes(graph: onnx.GraphProto) -> None:
             known.update(node.output)
 
 
-def _described(value: onnx.ValueInfoProto) -> GraphInput:
+def _described(value: onnx.ValueInfoProto) -> InputTensor:
     prefix = f"Input {value.name!r}"
     if not value.type.HasField("tensor_type"):
         kind = value.type.WhichOneof("value") or "nothing"
@@ -251,7 +243,9 @@ def _described(value: onnx.ValueInfoProto) -> GraphInput:
     width = 1 if len(dimensions) == 1 else dimensions[1].dim_value
     if width <= 0:
         raise ArtefactError(f"{prefix} has no fixed width. Export with the number of its columns written down.")
-    return GraphInput(name=value.name, tensor_type=_TENSOR_TYPES[tensor.elem_type], width=width, rank=len(dimensions))
+    return InputTensor(
+        name=value.name, tensor_type=_TENSOR_TYPES[tensor.elem_type].value, width=width, rank=len(dimensions)
+    )
 
 
 _ELEMENT_TYPES = frozenset(onnx.TensorProto.DataType.values())

@@ -7,6 +7,7 @@ import lzma
 import pickle
 import zipfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -194,3 +195,16 @@ def test_shapes_that_follow_from_feature_values_are_refused(tmp_path: Path) -> N
     ]
     model = build.graph_model(nodes, initializers=[build.constant("flat", [-1], np.int64)])
     assert "The shape of ConstantOfShape's result depends on feature values" in refusal(model, tmp_path)
+
+
+def test_a_file_that_swells_when_it_is_parsed_is_refused(tmp_path: Path) -> None:
+    # A node without content: two bytes in the file, more than a hundred in memory.
+    graph = b"\x0a\x00" * 4_000_000
+    length = len(graph)
+    varint = b""
+    while length >= 0x80:
+        varint += bytes([length & 0x7F | 0x80])
+        length >>= 7
+    content = b"\x08\x08\x3a" + varint + bytes([length]) + graph
+    limits = replace(LIMITS, memory_bytes=64 * 1024 * 1024)
+    assert "takes more memory than it may" in refusal(content, tmp_path, limits)

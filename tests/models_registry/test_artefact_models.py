@@ -1,5 +1,10 @@
 """Models that are refused for what they take, what they do in their trial, and what they answer."""
 
+import contextlib
+import os
+import signal
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -83,6 +88,29 @@ def test_a_model_that_burns_cpu_time_is_refused(tmp_path: Path) -> None:
 def test_a_model_that_takes_too_long_is_refused(tmp_path: Path) -> None:
     message = refusal(build.slow_model(400, 2000), tmp_path, replace(LIMITS, wall_seconds=1))
     assert "within 1 s" in message
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="finds the trial in Linux's /proc")
+def test_a_crash_of_the_trial_is_a_refusal(tmp_path: Path) -> None:
+    # No file that crashes ONNX Runtime is known; its process gets the signal that a crash would raise.
+    crash = threading.Thread(target=_crash_the_trial, args=(tmp_path,))
+    crash.start()
+    message = refusal(build.slow_model(400, 2000), tmp_path)
+    crash.join()
+    assert "ONNX Runtime crashed (SIGSEGV)" in message
+
+
+def _crash_the_trial(folder: Path) -> None:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        for status in Path("/proc").glob("[0-9]*/status"):
+            with contextlib.suppress(OSError):  # it ended meanwhile
+                is_child = f"PPid:\t{os.getpid()}\n" in status.read_text(encoding="ascii", errors="replace")
+                if is_child and b"models_registry.artefact_trial" in (status.parent / "cmdline").read_bytes():
+                    time.sleep(0.5)  # into its trial
+                    os.kill(int(status.parent.name), signal.SIGSEGV)
+                    return
+        time.sleep(0.01)
 
 
 def test_a_fixed_batch_inside_the_graph_is_refused(tmp_path: Path) -> None:
