@@ -8,7 +8,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,6 @@ from mlmon_site.valkey import answers
 from tests.mlmon_site.test_settings import PRODUCTION, PROJECT
 from tests.services.embedded_run import (
     EmbeddedRun,
-    Process,
     embedded_run,
     eventually,
     kill,
@@ -84,17 +83,26 @@ def test_the_web_server_is_bound_to_the_loopback_interface(running: EmbeddedRun)
     assert bound == {f"0100007F:{running.port:04X}"}  # 127.0.0.1, as the kernel writes it
 
 
-@pytest.mark.parametrize("word", ["worker", "beat", "mlmon_site.server", "valkey-server"])
+@pytest.mark.parametrize("word", ["worker", "beat", "mlmon_site.server", "unixsocket"])
 def test_a_killed_program_comes_back(word: str, running: EmbeddedRun) -> None:
-    def find() -> Process:
-        if word == "valkey-server":
-            (found,) = (
-                one for one in running.processes() if "--unixsocket" in one.command or "valkey.sock" in one.command
-            )
-            return found
-        return running.program(word)
+    victim = running.program(word)
+    kill(victim)
 
-    _assert_comes_back(find, running)
+    def is_replaced() -> bool:
+        try:
+            return running.program(word).pid != victim.pid
+        except ValueError:  # none yet
+            return False
+
+    def predicts() -> bool:
+        try:
+            return running.predict() == 200
+        except OSError:
+            return False
+
+    assert eventually(is_replaced, seconds=20)
+    assert eventually(predicts, seconds=20)
+    assert "was killed by SIGKILL; it is started again in 0.5 s" in running.said
 
 
 def test_a_killed_web_process_comes_back_while_the_other_answers(running: EmbeddedRun) -> None:
@@ -163,27 +171,6 @@ def test_every_end_leaves_nothing_and_the_next_start_keeps_the_data(tmp_path: Pa
         assert third.predict() == 200
         assert third.ended_by(signal.SIGINT) == 128 + signal.SIGINT
         _assert_nothing_left(third)
-
-
-def _assert_comes_back(find: Callable[[], Process], run: EmbeddedRun) -> None:
-    victim = find()
-    kill(victim)
-
-    def is_replaced() -> bool:
-        try:
-            return find().pid != victim.pid
-        except ValueError:  # none yet, or two for a moment
-            return False
-
-    def predicts() -> bool:
-        try:
-            return run.predict() == 200
-        except OSError:
-            return False
-
-    assert eventually(is_replaced, seconds=20)
-    assert eventually(predicts, seconds=20)
-    assert "it is started again in 0.5 s" in run.said
 
 
 def _assert_nothing_left(run: EmbeddedRun) -> None:

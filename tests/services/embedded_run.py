@@ -65,14 +65,15 @@ class EmbeddedRun:
     def processes(self) -> list[Process]:
         """Return every living process that was started by this run or by one of its children."""
         marker = f"MLMON_VAR_DIR={self.folder}".encode()
-        return [process for process in _machines_processes() if marker in _environment(process.pid)]
+        socket = f"{self.folder}/valkey.sock"  # Valkey writes its title over its environment
+        return [one for one in _machines_processes() if socket in one.command or marker in _environment(one.pid)]
 
     def program(self, word: str) -> Process:
         """Return the supervisor's child whose command line has `word`."""
         (found,) = (
             process
             for process in self.processes()
-            if process.parent_pid == self.process.pid and word in process.command.split()
+            if process.parent_pid == self.process.pid and word in re.split(r"[\s:]", process.command)
         )
         return found
 

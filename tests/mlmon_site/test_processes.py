@@ -1,0 +1,126 @@
+"""What ends with what, and what happens at an end, with real processes."""
+
+import multiprocessing
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mlmon_site.ports import port_is_free
+from mlmon_site.processes import bound_command
+from mlmon_site.run_lock import AlreadyRunningError, run_lock
+from tests.services.processes import free_port
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="the death signal is Linux's")
+
+
+def _python(code: str) -> list[str]:
+    return [sys.executable, "-c", code]
+
+
+def test_a_bound_command_is_the_command() -> None:
+    result = subprocess.run(bound_command(_python("print('a b')")), capture_output=True, text=True, check=True)
+    assert result.stdout == "a b\n"
+
+
+@on_linux
+def test_a_command_whose_parent_is_gone_already_does_not_start() -> None:
+    command = bound_command(_python("print('started')"))
+    command[command.index("--parent") + 1] = "1"
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout) == (-signal.SIGTERM, "")
+
+
+def test_the_action_runs_once_at_an_ordinary_end() -> None:
+    code = "from mlmon_site.processes import at_process_end; at_process_end(lambda: print('flushed', flush=True))"
+    result = subprocess.run(_python(code), cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert result.stdout == "flushed\n"
+
+
+def test_the_action_runs_once_at_the_end_of_a_forked_process() -> None:
+    """As granian makes its workers: multiprocessing, which leaves without `atexit`."""
+    code = (
+        "import multiprocessing, os\n"
+        "from mlmon_site.processes import at_process_end\n"
+        "def work(): at_process_end(lambda: os.write(1, b'flushed\\n'))\n"
+        "process = multiprocessing.get_context('fork').Process(target=work); process.start(); process.join()"
+    )
+    result = subprocess.run(_python(code), cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert result.stdout == "flushed\n"
+    assert "fork" in multiprocessing.get_all_start_methods()
+
+
+def test_the_lock_is_held_by_one_and_names_it(tmp_path: Path) -> None:
+    path = tmp_path / "run.lock"
+    with (
+        run_lock(path, holder="process 17"),
+        pytest.raises(AlreadyRunningError, match=r"already \(process 17\)"),
+        run_lock(path, holder="process 18"),
+    ):
+        pass
+    assert not path.exists()
+    with run_lock(path, holder="process 19"):
+        assert path.read_text() == "process 19"
+
+
+def test_a_killed_holder_lets_go_of_the_lock(tmp_path: Path) -> None:
+    path = tmp_path / "run.lock"
+    code = (
+        "import sys, time; from pathlib import Path; from mlmon_site.run_lock import run_lock\n"
+        "with run_lock(Path(sys.argv[1]), holder='x'): print('held', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([*_python(code), str(path)], cwd=PROJECT, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"held\n"
+        process.kill()
+    assert path.exists()  # a file, but no lock
+    with run_lock(path, holder="next"):
+        assert path.read_text() == "next"
+
+
+@on_linux
+def test_a_port_shared_by_so_reuseport_is_not_free() -> None:
+    """Granian binds so; a second server of the same user would share the port unseen."""
+    port = free_port()
+    code = (
+        "import socket, sys, time; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)\n"
+        "s.bind(('127.0.0.1', int(sys.argv[1]))); s.listen(); print('bound', flush=True); time.sleep(60)"
+    )
+    assert port_is_free("127.0.0.1", port)
+    with subprocess.Popen([*_python(code), str(port)], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"bound\n"
+        assert not port_is_free("127.0.0.1", port)
+        process.kill()
+    assert port_is_free("127.0.0.1", port)
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "http", "-1", "8_000", "٨٠"])
+def test_ports_that_are_none(port: str) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "mlmon_site.server", "--port", port],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert "must be a whole number from 1 to 65535" in result.stderr or "expected one argument" in result.stderr
+
+
+def test_the_servers_main_process_sets_no_django_up() -> None:
+    code = (
+        "import sys, mlmon_site.server; print([name for name in ('django.apps', 'django.db') if name in sys.modules])"
+    )
+    result = subprocess.run(_python(code), cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert result.stdout == "[]\n"
+
+
+def test_the_launcher_starts_fast() -> None:
+    started = time.monotonic()
+    subprocess.run(bound_command(["true"]), check=True)
+    assert time.monotonic() - started < 1

@@ -1,0 +1,166 @@
+"""The supervisor with real processes."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mlmon_site import supervisor as supervisor_module
+from mlmon_site.supervisor import Program, StopRequested, Supervisor, rotate_log, stop_signals_raise
+from tests.services.embedded_run import eventually
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+PARENT = (
+    "import subprocess, sys, time; child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']); "
+    "print('child', child.pid, flush=True); time.sleep(60)"
+)
+
+
+class Console:
+    """Collects what the supervisor says."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def __call__(self, text: str) -> None:
+        self.lines.append(text)
+
+
+@pytest.fixture
+def console() -> Console:
+    return Console()
+
+
+@pytest.fixture
+def supervisor(console: Console) -> Iterator[Supervisor]:
+    made = Supervisor(folder=PROJECT, say=console)
+    yield made
+    made.stop()
+
+
+def _program(code: str, folder: Path, *, name: str = "program", stop_seconds: float = 5.0) -> Program:
+    return Program(name, [sys.executable, "-c", code], folder / f"{name}.log", stop_seconds=stop_seconds)
+
+
+def _log_has(program: Program, pattern: str) -> bool:
+    return re.search(pattern, program.log.read_text()) is not None
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return False
+    return state not in "ZX"
+
+
+def test_a_program_that_ends_is_started_again_with_a_growing_pause(
+    supervisor: Supervisor, console: Console, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor_module, "LONGEST_PAUSE_SECONDS", 1.0)
+    supervisor.start(_program("raise SystemExit(3)", tmp_path))
+    deadline = time.monotonic() + 6
+    while time.monotonic() < deadline and len(console.lines) < 6:
+        supervisor.tend()
+        time.sleep(0.02)
+    pauses = [line.split("again in ")[1].split(" s")[0] for line in console.lines if "again in" in line]
+    assert pauses[:3] == ["0.5", "1", "1"]
+    assert "program ended with status 3" in console.lines[0]
+
+
+def test_the_pause_begins_anew_after_a_long_life(
+    supervisor: Supervisor, console: Console, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor_module, "WELL_AFTER_SECONDS", 0.0)
+    supervisor.start(_program("raise SystemExit(0)", tmp_path))
+
+    def ended_twice() -> bool:
+        supervisor.tend()
+        return len(console.lines) >= 3
+
+    assert eventually(ended_twice, seconds=6)
+    assert all("again in 0.5 s" in line for line in console.lines if "again in" in line)
+
+
+def test_what_ignores_term_is_killed_with_its_children(supervisor: Supervisor, tmp_path: Path) -> None:
+    program = _program(STUBBORN.replace("time.sleep(60)", PARENT), tmp_path, stop_seconds=0.3)
+    supervisor.start(program)
+    assert eventually(lambda: _log_has(program, r"child \d+"), seconds=5)
+    child = int(re.findall(r"child (\d+)", program.log.read_text())[0])
+    started = time.monotonic()
+    supervisor.stop()
+    assert time.monotonic() - started < 3
+    assert eventually(lambda: not _is_alive(child), seconds=2)
+
+
+def test_programs_end_in_the_order_opposite_to_their_start(supervisor: Supervisor, tmp_path: Path) -> None:
+    code = (
+        "import signal, sys, time; from pathlib import Path\n"
+        "def end(*_):\n    Path({log!r}).open('a').write({name!r} + ' '); sys.exit()\n"
+        "signal.signal(signal.SIGTERM, end); print('up', flush=True); time.sleep(60)"
+    )
+    order = tmp_path / "order"
+    programs = [_program(code.format(log=str(order), name=name), tmp_path, name=name) for name in ("a", "b", "c")]
+    for program in programs:
+        supervisor.start(program)
+    assert eventually(lambda: all(_log_has(program, "up") for program in programs), seconds=5)
+    supervisor.stop()
+    assert order.read_text().split() == ["c", "b", "a"]
+
+
+def test_a_killed_supervisor_takes_its_programs_with_it(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from mlmon_site.supervisor import Program, Supervisor\n"
+        "supervisor = Supervisor(folder=Path.cwd(), say=print)\n"
+        "supervisor.start(Program('p', [sys.executable, '-c', 'import os, time; print(os.getpid(), flush=True); "
+        f"time.sleep(60)'], Path({str(tmp_path / 'p.log')!r}), stop_seconds=1))\n"
+        "supervisor.tend_for_ever()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], cwd=PROJECT) as process:
+        log = tmp_path / "p.log"
+        assert eventually(lambda: log.exists() and log.read_text().strip().isdigit(), seconds=10)
+        pid = int(log.read_text())
+        assert _is_alive(pid)
+        process.kill()
+    assert eventually(lambda: not _is_alive(pid), seconds=2)
+
+
+def _stop_twice(number: int) -> None:
+    with stop_signals_raise():
+        try:
+            os.kill(os.getpid(), number)
+            time.sleep(1)
+        finally:
+            os.kill(os.getpid(), number)  # the second one does not cut off the ending
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_stop_signal_raises_once_and_names_the_status(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with pytest.raises(StopRequested) as caught:
+        _stop_twice(number)
+    assert caught.value.exit_status == 128 + number
+    assert signal.getsignal(number) is before
+
+
+def test_a_large_log_is_put_aside(tmp_path: Path) -> None:
+    log = tmp_path / "web.log"
+    log.write_bytes(b"x" * (supervisor_module.ROTATE_LOG_AT_BYTES + 1))
+    rotate_log(log)
+    assert not log.exists()
+    assert (tmp_path / "web.log.1").stat().st_size == supervisor_module.ROTATE_LOG_AT_BYTES + 1
+
+
+def test_a_small_log_and_none_stay(tmp_path: Path) -> None:
+    log = tmp_path / "web.log"
+    rotate_log(log)
+    log.write_text("line\n")
+    rotate_log(log)
+    assert log.read_text() == "line\n"
