@@ -1,0 +1,55 @@
+"""The pinned requirements are those of pyproject.toml; without an index, so that it also holds offline."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+DECLARED = tomllib.loads((PROJECT / "pyproject.toml").read_text())
+PIN = re.compile(r"^(?P<name>[A-Za-z0-9_.-]+)==(?P<version>\S+)", flags=re.MULTILINE)
+
+
+def _declared(*, with_tools: bool) -> list[Requirement]:
+    lines = list(DECLARED["project"]["dependencies"])
+    if with_tools:
+        lines = [line for group in DECLARED["dependency-groups"].values() for line in group] + lines
+    return [Requirement(line) for line in lines]
+
+
+def _pins(name: str) -> dict[str, list[Version]]:
+    """By package; a package can have several pins, each for its own platforms or versions of Python."""
+    pins: dict[str, list[Version]] = {}
+    for match in PIN.finditer((PROJECT / name).read_text()):
+        pins.setdefault(canonicalize_name(match["name"]), []).append(Version(match["version"]))
+    return pins
+
+
+@pytest.mark.parametrize(("name", "with_tools"), [("requirements.txt", False), ("requirements-dev.txt", True)])
+def test_every_requirement_is_pinned_within_its_bounds(name: str, with_tools: bool) -> None:
+    pins = _pins(name)
+    for requirement in _declared(with_tools=with_tools):
+        versions = pins.get(canonicalize_name(requirement.name), [])
+        assert versions, f"{requirement.name} has no pin in {name}: run `make lock`"
+        for version in versions:
+            assert requirement.specifier.contains(version, prereleases=True), f"{requirement}: run `make lock`"
+
+
+@pytest.mark.parametrize(("name", "with_tools"), [("requirements.txt", False), ("requirements-dev.txt", True)])
+def test_what_is_pinned_for_mlmon_is_still_required_by_it(name: str, with_tools: bool) -> None:
+    declared = {canonicalize_name(requirement.name) for requirement in _declared(with_tools=with_tools)}
+    for entry in re.split(r"\n(?=[A-Za-z0-9])", (PROJECT / name).read_text()):
+        pinned = PIN.match(entry)
+        if pinned and re.search(r"#.*\bmlmon \(pyproject\.toml\b", entry):
+            assert canonicalize_name(pinned["name"]) in declared, f"{pinned['name']} is not required: run `make lock`"
+
+
+def test_both_files_pin_the_same_versions() -> None:
+    tools = _pins("requirements-dev.txt")
+    for package, versions in _pins("requirements.txt").items():
+        if package in tools:
+            assert set(tools[package]) <= set(versions), package
