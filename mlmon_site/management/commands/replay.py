@@ -1,0 +1,215 @@
+"""``manage.py replay``: flights of the demo's year through the predict API of a running server."""
+
+import argparse
+import json
+import sys
+import time
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from tqdm import tqdm
+
+from mlmon_site.drift_watch import DriftWatch, table_lines
+from mlmon_site.replay import Client, Flight, RefusedError, ReplayError, SentBatch, Tally, read_flights, send
+
+EXTRACT = "flight-delay-year.parquet"
+LATER_MONTHS = tuple(range(4, 13))
+REFERENCE_MONTHS = (1, 2, 3)
+FLUSH_SECONDS = 1.0  # the server records what it answered a moment later
+INTERRUPTED = 130
+
+
+class Command(BaseCommand):
+    help = (
+        "Send flights of 2013 to the demo's model flight-delay through the HTTP API of a running server, in the order "
+        "of their scheduled departures, and show how the drift scores move. With --shuffle: flights of January to "
+        "March that the model has not learned from, in random order, which is no drift at all."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--url", default="http://127.0.0.1:8000", help="the server (default: %(default)s)")
+        parser.add_argument("--token", default="", help="API token with the scopes predict and read, if one is needed")
+        parser.add_argument("--months", type=months, help="e.g. 4-12 or 6,9 (default: 4-12; with --shuffle 1-3)")
+        parser.add_argument("--shuffle", action="store_true", help="random order instead of the order of time")
+        parser.add_argument("--seed", type=int, default=0, help="of --shuffle (default: %(default)s)")
+        parser.add_argument("--limit", type=positive, help="send so many rows at most")
+        parser.add_argument(
+            "--speed", type=speed, default=200.0, help="rows per second, or max (default: 200, about 3 minutes in all)"
+        )
+        parser.add_argument("--batch", type=positive, default=25, help="rows in a request (default: %(default)s)")
+        parser.add_argument(
+            "--watch",
+            action=argparse.BooleanOptionalAction,
+            default=True,
+            help="read the drift scores meanwhile and show them by month (default: on)",
+        )
+        parser.add_argument(
+            "--watch-rows", type=positive, default=500, help="read them each time so many rows were sent (default: 500)"
+        )
+        parser.add_argument("--json", action="store_true", help="the summary as JSON, and nothing else, on stdout")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        flights = _flights(options)
+        try:
+            client = Client(options["url"], token=options["token"])
+            client.demand_server()
+        except ReplayError as error:
+            raise CommandError(str(error)) from error
+        replay = _Replay(client, flights, options)
+        replay.run()
+        client.close()
+        self._say_summary(replay, as_json=options["json"])
+        if replay.error:
+            raise CommandError(replay.error, returncode=INTERRUPTED if replay.is_interrupted else 1)
+
+    def _say_summary(self, replay: "_Replay", *, as_json: bool) -> None:
+        summary = replay.summary()
+        if as_json:
+            self.stdout.write(json.dumps(summary, indent=2))
+            return
+        self.stdout.write(
+            f"{summary['rows_sent']:,} rows sent in {summary['duration_seconds']:.1f} s "
+            f"({summary['rows_per_second']:,.0f} rows/s), {summary['rows_failed']} failed, "
+            f"{summary['retries']} retries."
+        )
+        if summary["mean_request_ms"] is not None:
+            self.stdout.write(
+                f"A request took {summary['mean_request_ms']:.1f} ms in the mean, "
+                f"{summary['mean_server_latency_ms']:.1f} ms of it in the server."
+            )
+        if replay.watch is not None and replay.watch.periods:
+            self.stdout.write("\nDrift of flight-delay, each window under the month of its last row:\n")
+            self.stdout.write("\n".join(table_lines(replay.watch.periods)))
+        elif replay.watch is not None:
+            self.stdout.write("No drift window was filled by these rows alone: send more of them.")
+
+
+class _Replay:
+    """One run: sending, watching, and what came of it."""
+
+    def __init__(self, client: Client, flights: Sequence[Flight], options: dict[str, Any]) -> None:
+        self.client, self.flights, self.options = client, flights, options
+        self.watch = DriftWatch() if options["watch"] else None
+        self.tally = Tally()
+        self.error = ""
+        self.is_interrupted = False
+        self.duration_seconds = 0.0
+
+    def run(self) -> None:
+        """Send everything; what stops it is in `error`."""
+        started_at = time.monotonic()
+        try:
+            self._send()
+        except KeyboardInterrupt:
+            self.error, self.is_interrupted = "Interrupted.", True
+        except ReplayError as error:
+            self.error = f"Stopped after {self.tally.rows:,} rows. {error}"
+        self.duration_seconds = time.monotonic() - started_at
+        if self.tally.failed_rows and not self.error:
+            self.error = f"{self.tally.failed_rows:,} rows failed. {self.tally.last_error}"
+
+    def _send(self) -> None:
+        unwatched_rows = 0
+        batches = send(
+            self.client,
+            self.flights,
+            batch_rows=self.options["batch"],
+            rows_per_second=self.options["speed"],
+            tally=self.tally,
+        )
+        # Only on a terminal; on stderr, so that stdout holds the summary alone.
+        with tqdm(total=len(self.flights), unit="row", disable=None, file=sys.stderr) as bar:
+            for batch in batches:
+                bar.update(len(batch.flights))
+                self._note(batch)
+                unwatched_rows += len(batch.flights)
+                if unwatched_rows >= self.options["watch_rows"]:
+                    unwatched_rows = 0
+                    self._look()
+                bar.set_postfix_str(f"{batch.flights[-1].day:%d %b %Y}{self._drifted()}", refresh=False)
+        if unwatched_rows and self.watch is not None:
+            time.sleep(FLUSH_SECONDS)
+            self._look()
+
+    def _note(self, batch: SentBatch) -> None:
+        if self.watch is not None and batch.answer is not None:
+            self.watch.note_batch(batch.answer.prediction_ids[0], batch.flights[-1].heading)
+
+    def _look(self) -> None:
+        if self.watch is None:
+            return
+        try:
+            self.watch.add(self.client.drift())
+        except RefusedError as error:
+            raise ReplayError(f"The drift scores cannot be read: {error} Leave them out with --no-watch.") from error
+
+    def _drifted(self) -> str:
+        names = self.watch.newest_report.get("drifted_features") if self.watch is not None else None
+        return f", drifted: {', '.join(names)}" if names else ""
+
+    def summary(self) -> dict[str, Any]:
+        """Return what was done as JSON-ready values."""
+        requests = self.tally.request_seconds
+        return {
+            "rows_sent": self.tally.rows,
+            "rows_failed": self.tally.failed_rows,
+            "retries": self.tally.retries,
+            "duration_seconds": round(self.duration_seconds, 3),
+            "rows_per_second": round(self.tally.rows / max(self.duration_seconds, 1e-9), 1),
+            "mean_request_ms": round(1000 * fmean(requests), 3) if requests else None,
+            "mean_server_latency_ms": round(fmean(self.tally.latency_ms), 3) if requests else None,
+            "error": self.error,
+            "drift": [period.summary() for period in self.watch.periods] if self.watch is not None else [],
+        }
+
+
+def months(text: str) -> tuple[int, ...]:
+    """Read months such as ``4-12`` or ``1,3,6-8``."""
+    chosen: set[int] = set()
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        try:
+            chosen.update(range(int(first), int(last if dash else first) + 1))
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is no list of months such as 4-12 or 6,9") from None
+    if not chosen or not chosen <= set(range(1, 13)):
+        raise argparse.ArgumentTypeError(f"{text!r}: months go from 1 to 12, the earlier first")
+    return tuple(sorted(chosen))
+
+
+def positive(text: str) -> int:
+    """Read a whole number above 0."""
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+    return int(text)
+
+
+def speed(text: str) -> float | None:
+    """Read rows per second; ``max`` is None, no bound."""
+    if text == "max":
+        return None
+    try:
+        rows_per_second = float(text)
+    except ValueError:
+        rows_per_second = 0.0
+    if not 0.0 < rows_per_second < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number of rows per second nor max")
+    return rows_per_second
+
+
+def _flights(options: dict[str, Any]) -> list[Flight]:
+    path = Path(settings.BASE_DIR) / "demo" / EXTRACT
+    if not path.is_file():
+        raise CommandError(f"The extract {path.name} is missing: python -m demo.train makes it.")
+    shuffle: bool = options["shuffle"]
+    return read_flights(
+        path,
+        months=options["months"] or (REFERENCE_MONTHS if shuffle else LATER_MONTHS),
+        limit=options["limit"],
+        shuffle_seed=options["seed"] if shuffle else None,
+    )
