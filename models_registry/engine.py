@@ -1,5 +1,6 @@
 """Prediction with ONNX Runtime: columns of features in, labels and confidences out, within a time limit."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -274,4 +275,4 @@ def _resident_bytes() -> int:
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     except OSError:  # not Linux: the artefact's size has to do
         return 0
-    return pages * 4096
+    return pages * os.sysconf("SC_PAGE_SIZE")
