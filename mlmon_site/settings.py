@@ -167,6 +167,7 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
+    "ENUM_NAME_OVERRIDES": {"ResultStatusEnum": "drift.api.serializers.RESULT_STATUSES"},
 }
 
 # Where the web workers keep their counters (prometheus_client's multiprocess mode).

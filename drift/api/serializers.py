@@ -7,6 +7,8 @@ from drift.results import Method, ResultStatus
 from models_registry.schema import FeatureKind
 
 LONGEST_HISTORY = 100
+LARGEST_ID = 2**63 - 1
+RESULT_STATUSES = [status.value for status in ResultStatus]  # named in SPECTACULAR_SETTINGS
 
 
 class DriftQuerySerializer(serializers.Serializer[object]):
@@ -20,7 +22,10 @@ class DriftQuerySerializer(serializers.Serializer[object]):
         help_text="Answer with this many stored checks, newest first, in place of the latest drift.",
     )
     before = serializers.IntegerField(
-        required=False, min_value=1, help_text="With history: only checks older than this one (`next_before`)."
+        required=False,
+        min_value=1,
+        max_value=LARGEST_ID,
+        help_text="With history: only checks older than this one (`next_before`).",
     )
 
     def validate(self, attrs: dict[str, object]) -> dict[str, object]:
@@ -54,7 +59,7 @@ class FeatureDriftSerializer(serializers.Serializer[object]):
     n_current = serializers.IntegerField(help_text="Window rows in which the feature is not missing.")
     n_missing_reference = serializers.IntegerField()
     n_missing_current = serializers.IntegerField()
-    status = serializers.ChoiceField(choices=[s.value for s in ResultStatus])
+    status = serializers.ChoiceField(choices=RESULT_STATUSES)
     status_detail = serializers.CharField(allow_blank=True)
 
 
@@ -70,7 +75,7 @@ class PredictionDriftSerializer(serializers.Serializer[object]):
     is_drifted = serializers.BooleanField()
     reference_dist = serializers.DictField(child=serializers.FloatField(), help_text="Shares by class, or by decile.")
     current_dist = serializers.DictField(child=serializers.FloatField())
-    status = serializers.ChoiceField(choices=[s.value for s in ResultStatus])
+    status = serializers.ChoiceField(choices=RESULT_STATUSES)
 
 
 class FailureSerializer(serializers.Serializer[object]):

@@ -17,11 +17,11 @@ def documented() -> dict[str, tuple[str, tuple[str, ...]]]:
 
 
 def declared() -> dict[str, tuple[str, tuple[str, ...]]]:
-    found = {}
+    found: dict[str, tuple[str, tuple[str, ...]]] = {}
     for metric in vars(metrics).values():
         if isinstance(metric, MetricWrapperBase):
             name = f"{metric._name}_total" if metric._type == "counter" else metric._name
-            found[name] = (metric._type, tuple(metric._labelnames))
+            found[name] = (str(metric._type), tuple(metric._labelnames))
     for gauge in state_metrics.ALL:
         found[gauge.name] = ("gauge", gauge.labels)
     return found

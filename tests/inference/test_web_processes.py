@@ -1,0 +1,137 @@
+"""The real server with two processes: counts, capture, kills and stops."""
+
+import json
+import os
+import signal
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from prometheus_client.parser import text_string_to_metric_families
+
+from inference import stream
+from models_registry.models import ModelVersion
+from models_registry.services.versions import promote
+from tests.factories import iris_onnx, uploaded_version
+from tests.services.web_server import WebServer
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+FLOWER = [5.1, 3.5, 1.4, 0.2]
+
+
+@pytest.fixture
+def classifier(transactional_db: None) -> ModelVersion:
+    return uploaded_version("classifier")
+
+
+def predict(server: WebServer, body: object | None = None) -> Any:
+    request = urllib.request.Request(
+        f"{server.url}/predict",
+        data=json.dumps(body or {"features": FLOWER}).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=10) as response:
+        return json.load(response)
+
+
+def counted(server: WebServer, name: str, **labels: str) -> float:
+    with urllib.request.urlopen(f"{server.url}/metrics", timeout=10) as response:
+        text = response.read().decode()
+    return sum(
+        sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == name and labels.items() <= sample.labels.items()
+    )
+
+
+def successes(server: WebServer) -> float:
+    return counted(server, "ml_prediction_requests_total", model_name="classifier", status="success")
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+def worker_pids(server: WebServer) -> list[int]:
+    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
+    return [int(pid) for pid in children]
+
+
+def answered_by_retrying(server: WebServer) -> Any:
+    """Send until answered, as a client with retries does; a killed worker resets the connections it held."""
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            return predict(server)
+        except (urllib.error.URLError, ConnectionError):
+            assert time.monotonic() < deadline, "nothing answers"
+            time.sleep(0.05)
+
+
+def test_counts_and_capture_are_exact_over_two_processes(
+    classifier: ModelVersion, web_server: WebServer, redis_client: redis.Redis
+) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: predict(web_server), range(300)))
+    assert successes(web_server) == 300
+    assert counted(web_server, "ml_batch_size_count", model_name="classifier") == 300
+    wait_until(lambda: stream.rows_seen(redis_client, [classifier.pk])[classifier.pk] == 300, "rows were not captured")
+    captured = stream.read_window(redis_client, classifier.pk, 1000).table.column("prediction_id").to_pylist()
+    assert sorted(one.hex() for one in captured) == sorted(one["prediction_id"].replace("-", "") for one in answers)
+    assert len(list((web_server.folder / "metrics").glob("counter_*.db"))) == 2
+
+
+def test_a_killed_process_comes_back_and_no_count_is_lost(classifier: ModelVersion, web_server: WebServer) -> None:
+    for _ in range(50):
+        predict(web_server)
+    before = successes(web_server)
+    killed = worker_pids(web_server)[0]
+    os.kill(killed, signal.SIGKILL)
+    for _ in range(50):
+        answered_by_retrying(web_server)
+    wait_until(
+        lambda: len(worker_pids(web_server)) == 2 and killed not in worker_pids(web_server), "no process came back"
+    )
+    for _ in range(50):
+        answered_by_retrying(web_server)
+    assert before == 50
+    assert successes(web_server) == 150
+    assert len(list((web_server.folder / "metrics").glob("counter_*.db"))) <= 3
+
+
+def test_term_flushes_what_is_queued(
+    classifier: ModelVersion, web_server: WebServer, redis_client: redis.Redis
+) -> None:
+    for _ in range(40):
+        predict(web_server)
+    web_server.process.send_signal(signal.SIGTERM)
+    web_server.process.wait(timeout=15)
+    assert stream.rows_seen(redis_client, [classifier.pk]) == {classifier.pk: 40}
+
+
+def test_a_promoted_version_takes_over_without_a_failed_request(
+    classifier: ModelVersion, web_server: WebServer
+) -> None:
+    predict(web_server)
+    promote(version=uploaded_version("classifier", "1.1.0", onnx=iris_onnx(4), production=False))
+    seen = set()
+
+    def both_processes_have_moved() -> bool:
+        versions = {predict(web_server)["model_version"] for _ in range(20)}
+        seen.update(versions)
+        return versions == {"1.1.0"}
+
+    wait_until(both_processes_have_moved, "the new version did not take over")
+    assert seen <= {"1.0.0", "1.1.0"}
+    assert counted(web_server, "ml_prediction_requests_total", status="error") == 0
