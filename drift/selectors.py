@@ -1,5 +1,6 @@
 """Policies, checks and due versions, as rows and as plain values."""
 
+import re
 from collections.abc import Sequence
 
 from django.db.models import OuterRef, QuerySet, Subquery
@@ -11,7 +12,15 @@ from drift.results import ComparisonResult, FeatureResult, Method, PredictionRes
 from inference.redis_client import redis_client
 from inference.stream import rows_seen
 from models_registry.exceptions import UnknownModelError, UnknownVersionError
-from models_registry.models import Model, ModelFeature, ModelVersion, ReferenceDataset, Stage, primary_first
+from models_registry.models import (
+    MODEL_NAME_PATTERN,
+    Model,
+    ModelFeature,
+    ModelVersion,
+    ReferenceDataset,
+    Stage,
+    primary_first,
+)
 from models_registry.schema import FeatureKind
 
 CHECKED_STAGES = (Stage.PRODUCTION, Stage.SHADOW)
@@ -43,6 +52,8 @@ def feature_names(model: Model) -> list[str]:
 
 def model_named(name: str) -> Model:
     """Return the model; UnknownModelError where there is none."""
+    if not re.fullmatch(MODEL_NAME_PATTERN, name):  # PostgreSQL takes no NUL, not even to look for it
+        raise UnknownModelError(name)
     try:
         return Model.objects.select_related("drift_policy").get(name=name)
     except Model.DoesNotExist:

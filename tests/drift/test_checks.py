@@ -1,0 +1,262 @@
+"""Checks on real services: the window from Redis, the profile from its file, the rows in the database."""
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import redis
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from pytest_django.fixtures import Settings
+from scipy.stats import ks_2samp
+
+import models_registry.selectors
+from drift.models import DriftCheck, DriftPolicy, FeatureDrift, FeatureThreshold
+from drift.selectors import due_versions, policy_for, result_of_check, thresholds_of
+from drift.services import checks, run_drift_check, trim_live_windows
+from drift.services.checks import compare_window
+from inference.stream import delete_window, read_window, rows_seen, stream_key
+from models_registry.models import ModelVersion, Stage
+from models_registry.selectors import load_profile
+from models_registry.services.versions import set_stage
+from tests.drift.observed import iris_rows, observe, profiled_reference
+from tests.factories import IRIS_FEATURES, uploaded_version
+
+pytestmark = pytest.mark.django_db
+
+DRIFTED_ROW = [0.1, 0.5, 0.3, 0.8]
+
+
+@pytest.fixture
+def version(redis_client: redis.Redis, settings: Settings, tmp_path: Path) -> ModelVersion:
+    settings.MEDIA_ROOT = tmp_path
+    return uploaded_version("classifier")
+
+
+@pytest.fixture
+def checked(version: ModelVersion) -> ModelVersion:
+    """A version with a reference of 2000 rows."""
+    profiled_reference(version, iris_rows(2000, seed=1))
+    return version
+
+
+def test_a_check_writes_scores_of_every_feature(checked: ModelVersion) -> None:
+    reference, current = iris_rows(2000, seed=1), np.tile(DRIFTED_ROW, (100, 1))
+    observe(checked, current)
+    check = run_drift_check(version_id=checked.pk)
+    assert check is not None
+    assert (check.status, check.n_reference, check.n_current, check.rows_seen) == ("succeeded", 2000, 100, 100)
+    assert (check.n_features, check.n_drifted_features) == (4, 4)
+    assert check.window_started_at is not None
+    assert check.duration_seconds > 0
+    rows = {row.feature_name: row for row in check.features.all()}
+    for index, name in enumerate(IRIS_FEATURES):
+        expected = ks_2samp(reference[:, index], current[:, index], method="asymp")
+        assert rows[name].score == pytest.approx(expected.statistic, abs=1e-12)
+        assert rows[name].p_value == pytest.approx(expected.pvalue, rel=1e-9, abs=1e-300)
+        assert rows[name].reference_mean == pytest.approx(reference[:, index].mean())
+        assert rows[name].current_mean == pytest.approx(DRIFTED_ROW[index])
+        assert rows[name].is_drifted
+    assert check.prediction_is_drifted
+    assert sum(check.prediction_current_dist.values()) == pytest.approx(1)
+
+
+def test_rows_like_the_references_have_not_drifted(checked: ModelVersion) -> None:
+    observe(checked, iris_rows(1000, seed=2))
+    check = run_drift_check(version_id=checked.pk)
+    assert check is not None
+    assert check.n_drifted_features == 0
+    assert not check.prediction_is_drifted
+
+
+def test_the_stored_rows_are_the_comparison(checked: ModelVersion, redis_client: redis.Redis) -> None:
+    observe(checked, iris_rows(300, seed=3))
+    check = run_drift_check(version_id=checked.pk)
+    assert check is not None
+    window = read_window(redis_client, checked.pk, 1000)
+    stored = DriftCheck.objects.get(pk=check.pk)
+    assert result_of_check(stored) == compare_window(window, check.reference, policy_for(checked.model))
+
+
+def test_a_window_is_never_checked_twice(checked: ModelVersion) -> None:
+    observe(checked, iris_rows(200))
+    assert run_drift_check(version_id=checked.pk) is not None
+    assert run_drift_check(version_id=checked.pk) is None
+    observe(checked, iris_rows(1))
+    assert run_drift_check(version_id=checked.pk) is not None
+    assert DriftCheck.objects.count() == 2
+
+
+def test_nothing_to_compare_leaves_no_row(version: ModelVersion, redis_client: redis.Redis) -> None:
+    observe(version, iris_rows(200))
+    assert run_drift_check(version_id=version.pk) is None  # no reference
+    profiled_reference(version, iris_rows(200))
+    delete_window(redis_client, version.pk)
+    observe(version, iris_rows(99))
+    assert run_drift_check(version_id=version.pk) is None  # fewer rows than the minimum
+    assert run_drift_check(version_id=0) is None
+    assert not DriftCheck.objects.exists()
+
+
+def test_one_worker_at_a_time(checked: ModelVersion, redis_client: redis.Redis) -> None:
+    observe(checked, iris_rows(200))
+    lock = redis_client.lock(f"mlmon:{{{checked.pk}}}:drift-check", timeout=30)
+    with lock:
+        assert run_drift_check(version_id=checked.pk) is None
+    assert run_drift_check(version_id=checked.pk) is not None
+
+
+def test_the_policy_decides_window_and_thresholds(checked: ModelVersion) -> None:
+    policy = DriftPolicy.objects.create(
+        model=checked.model, window_rows=150, minimum_rows=50, feature_threshold=0.3, prediction_threshold=0.2
+    )
+    FeatureThreshold.objects.create(policy=policy, feature_name="sepal_width", threshold=0.05)
+    observe(checked, iris_rows(400))
+    check = run_drift_check(version_id=checked.pk)
+    assert check is not None
+    assert check.n_current == 150
+    assert check.prediction_threshold == 0.2
+    thresholds = dict(check.features.values_list("feature_name", "threshold"))
+    assert thresholds == {**dict.fromkeys(IRIS_FEATURES, 0.3), "sepal_width": 0.05}
+
+
+def test_a_model_without_policy_has_the_defaults(checked: ModelVersion) -> None:
+    policy = policy_for(checked.model)
+    assert policy.pk is None
+    assert (policy.window_rows, policy.minimum_rows, policy.interval_rows) == (1000, 100, 100)
+    thresholds = thresholds_of(policy)
+    assert (thresholds.of("anything"), thresholds.prediction) == (0.15, 0.1)
+    assert not DriftPolicy.objects.exists()
+
+
+def test_a_failed_check_leaves_the_reason_and_no_path(checked: ModelVersion, caplog: pytest.LogCaptureFixture) -> None:
+    reference = checked.references.get()
+    Path(reference.profile_file.path).unlink()
+    _forget_profiles()
+    observe(checked, iris_rows(200))
+    check = run_drift_check(version_id=checked.pk)
+    assert check is not None
+    assert check.status == "failed"
+    assert check.error_message == "FileNotFoundError: No such file or directory"
+    assert not FeatureDrift.objects.exists()
+    assert "Traceback" in caplog.text
+    assert run_drift_check(version_id=checked.pk) is None  # that window has its row
+    assert not due_versions()
+
+
+def _forget_profiles() -> None:
+    models_registry.selectors._profile_in.cache_clear()
+
+
+def test_a_window_that_another_worker_has_written_is_left_to_it(
+    checked: ModelVersion, redis_client: redis.Redis
+) -> None:
+    observe(checked, iris_rows(200))
+    window = read_window(redis_client, checked.pk, 1000)
+    reference, policy = checked.references.get(), policy_for(checked.model)
+    mine, theirs = (checks._compared(checked, reference, window, policy) for _ in range(2))
+    assert checks._saved(*theirs) == theirs[0]
+    assert checks._saved(*mine) is None
+    assert DriftCheck.objects.get().features.count() == 4
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_workers_whose_lock_expired_write_one_row(checked: ModelVersion, redis_client: redis.Redis) -> None:
+    observe(checked, iris_rows(500))
+    load_profile(checked.references.get())
+    results: list[DriftCheck | None] = []
+    errors: list[BaseException] = []
+    barrier = threading.Barrier(2)
+
+    def work() -> None:
+        try:
+            barrier.wait(10)
+            redis_client.delete(f"mlmon:{{{checked.pk}}}:drift-check")
+            results.append(run_drift_check(version_id=checked.pk))
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert not errors
+    assert DriftCheck.objects.count() == 1
+    assert [result for result in results if result is not None] == [DriftCheck.objects.get()]
+
+
+def test_due_by_rows_stage_policy_and_reference(checked: ModelVersion) -> None:
+    assert due_versions() == []
+    observe(checked, iris_rows(100))
+    assert due_versions() == [checked]
+    run_drift_check(version_id=checked.pk)
+    assert due_versions() == []
+    observe(checked, iris_rows(99))
+    assert due_versions() == []
+    observe(checked, iris_rows(1))
+    assert due_versions() == [checked]
+    policy = DriftPolicy.objects.create(model=checked.model, is_enabled=False)
+    assert due_versions() == []
+    DriftPolicy.objects.filter(pk=policy.pk).update(is_enabled=True)
+    assert due_versions() == [checked]
+    ModelVersion.objects.filter(pk=checked.pk).update(stage=Stage.SHADOW, traffic_weight=0)
+    assert due_versions() == [checked]
+    set_stage(version=ModelVersion.objects.get(pk=checked.pk), stage=Stage.ARCHIVED)
+    assert due_versions() == []
+
+
+def test_a_version_without_reference_is_not_due(version: ModelVersion) -> None:
+    observe(version, iris_rows(500))
+    assert due_versions() == []
+
+
+def test_due_again_after_redis_lost_its_data(checked: ModelVersion, redis_client: redis.Redis) -> None:
+    observe(checked, iris_rows(500))
+    run_drift_check(version_id=checked.pk)
+    redis_client.flushdb()
+    observe(checked, iris_rows(99))
+    assert due_versions() == []
+    observe(checked, iris_rows(1))
+    assert due_versions() == [checked]
+    assert run_drift_check(version_id=checked.pk) is not None
+    assert due_versions() == []
+
+
+def test_a_new_reference_is_checked_with_the_next_row(checked: ModelVersion) -> None:
+    observe(checked, iris_rows(200))
+    run_drift_check(version_id=checked.pk)
+    second = profiled_reference(checked, iris_rows(500, seed=9))
+    assert due_versions() == []
+    observe(checked, iris_rows(1))
+    assert due_versions() == [checked]
+    check = run_drift_check(version_id=checked.pk)
+    assert check is not None
+    assert check.reference == second
+
+
+def test_due_versions_costs_one_query_whatever_the_number(checked: ModelVersion) -> None:
+    other = uploaded_version("other")
+    profiled_reference(other, iris_rows(200))
+    for version in (checked, other):
+        observe(version, iris_rows(100))
+    with CaptureQueriesContext(connection) as queries:
+        assert due_versions() == [checked, other]
+    assert len(queries) == 1
+
+
+def test_live_windows_are_trimmed_to_the_longest_that_is_needed(
+    checked: ModelVersion, redis_client: redis.Redis, settings: Settings
+) -> None:
+    settings.MLMON_LIVE_WINDOW_ROWS = 200
+    for seed in range(10):
+        observe(checked, iris_rows(50, seed=seed))
+        threading.Event().wait(0.003)  # entries of one millisecond are trimmed together
+    DriftPolicy.objects.create(model=checked.model, window_rows=300)
+    trim_live_windows()
+    assert redis_client.xlen(stream_key(checked.pk)) in (6, 7)
+    assert rows_seen(redis_client, [checked.pk]) == {checked.pk: 500}
+    assert trim_live_windows() in (0, 1)

@@ -1,0 +1,99 @@
+"""Each constraint of drift's tables, refused by the database itself."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, transaction
+
+from drift.models import DriftCheck, DriftPolicy, FeatureDrift, FeatureThreshold
+from models_registry.models import Model, ModelVersion, ReferenceDataset
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def model() -> Model:
+    return Model.objects.create(name="classifier")
+
+
+@pytest.fixture
+def check(model: Model) -> DriftCheck:
+    version = ModelVersion.objects.create(
+        model=model, version="1.0.0", artefact="m.onnx", artefact_bytes=1, task_type="classification"
+    )
+    reference = ReferenceDataset.objects.create(version=version, file="r.csv", original_filename="r.csv")
+    return DriftCheck.objects.create(
+        version=version, reference=reference, status="succeeded", window_end="1-0", rows_seen=100
+    )
+
+
+def _refused(constraint: str, write: Callable[[], Any]) -> None:
+    with pytest.raises(IntegrityError, match=constraint), transaction.atomic():
+        write()
+
+
+@pytest.mark.parametrize(
+    ("constraint", "values"),
+    [
+        ("drift_window_holds_the_minimum_of_30_rows", {"minimum_rows": 29}),
+        ("drift_window_holds_the_minimum_of_30_rows", {"minimum_rows": 200, "window_rows": 199}),
+        ("drift_interval_is_positive", {"interval_rows": 0}),
+        ("drift_thresholds_are_in_the_unit_interval", {"feature_threshold": 1.01}),
+        ("drift_thresholds_are_in_the_unit_interval", {"feature_threshold": -0.01}),
+        ("drift_thresholds_are_in_the_unit_interval", {"prediction_threshold": 1.01}),
+    ],
+)
+def test_a_policy_that_makes_no_sense_is_refused(model: Model, constraint: str, values: dict[str, float]) -> None:
+    _refused(constraint, lambda: DriftPolicy.objects.create(model=model, **values))
+
+
+def test_a_model_has_one_policy(model: Model) -> None:
+    DriftPolicy.objects.create(model=model)
+    _refused("model_id", lambda: DriftPolicy.objects.create(model=model))
+
+
+def test_a_policy_has_one_threshold_for_each_feature_in_the_unit_interval(model: Model) -> None:
+    policy = DriftPolicy.objects.create(model=model)
+    FeatureThreshold.objects.create(policy=policy, feature_name="age", threshold=0.2)
+    _refused(
+        "one_threshold_for_each_feature",
+        lambda: FeatureThreshold.objects.create(policy=policy, feature_name="age", threshold=0.3),
+    )
+    _refused(
+        "feature_threshold_is_in_the_unit_interval",
+        lambda: FeatureThreshold.objects.create(policy=policy, feature_name="city", threshold=1.5),
+    )
+
+
+def test_a_window_is_checked_once(check: DriftCheck) -> None:
+    again = DriftCheck(
+        version=check.version, reference=check.reference, status="succeeded", window_end="1-0", rows_seen=100
+    )
+    _refused("a_window_is_checked_once", again.save)
+
+
+@pytest.mark.parametrize(
+    ("constraint", "values"),
+    [
+        # A status that is not known breaks both; the database names the one it looked at first.
+        ("drift_check_status_is_known|only_a_failed_check_has_an_error", {"status": "running"}),
+        ("only_a_failed_check_has_an_error", {"status": "failed", "error_message": ""}),
+        ("only_a_failed_check_has_an_error", {"status": "succeeded", "error_message": "no"}),
+    ],
+)
+def test_a_check_is_succeeded_or_failed_with_a_reason(
+    check: DriftCheck, constraint: str, values: dict[str, str]
+) -> None:
+    _refused(constraint, lambda: DriftCheck.objects.filter(pk=check.pk).update(**values))
+
+
+def test_a_feature_has_one_result_of_a_known_status(check: DriftCheck) -> None:
+    values: dict[str, Any] = {"check_run": check, "feature_name": "age", "kind": "numeric", "threshold": 0.15}
+    FeatureDrift.objects.create(**values, status="ok", score=0.1)
+    _refused("one_result_for_each_feature", lambda: FeatureDrift.objects.create(**values, status="ok"))
+    values["feature_name"] = "city"
+    _refused("feature_status_is_known", lambda: FeatureDrift.objects.create(**values, status="fine"))
+    _refused(
+        "a_drifted_feature_has_a_score", lambda: FeatureDrift.objects.create(**values, status="ok", is_drifted=True)
+    )
