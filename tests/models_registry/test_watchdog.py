@@ -13,7 +13,7 @@ def test_a_deadline_passes_at_its_time() -> None:
     start = time.monotonic()
     limit = deadline(0.1, passed.set)
     assert passed.wait(5)
-    assert 0.1 <= time.monotonic() - start < 1
+    assert 0.1 <= time.monotonic() - start < 3
     assert limit.has_passed
     limit.lift()
 
