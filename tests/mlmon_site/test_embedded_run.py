@@ -106,6 +106,11 @@ def test_a_killed_program_comes_back(word: str, running: EmbeddedRun) -> None:
 
 
 def test_a_killed_web_process_comes_back_while_the_other_answers(running: EmbeddedRun) -> None:
+    def both_answer() -> bool:
+        latest = (running.folder / "log" / "web.log").read_text().rsplit("Starting granian", 1)[-1]
+        return "Started worker-1" in latest and "Started worker-2" in latest
+
+    assert eventually(both_answer, seconds=20)
     victim, other = running.web_processes()
     kill(victim)
     time.sleep(0.1)  # the kernel takes its socket from the port
