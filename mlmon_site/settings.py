@@ -11,6 +11,7 @@ from pathlib import Path
 
 import django_stubs_ext
 from django.core.exceptions import ImproperlyConfigured
+from django.templatetags.static import static
 from django.urls import reverse_lazy
 
 from mlmon_site.environment import SOCKET_PATH_LIMIT, Environment, broker_url, database_settings, kept_secret
@@ -140,7 +141,7 @@ MLMON_DEFAULT_MODEL = env.str("MLMON_DEFAULT_MODEL", default="classifier")
 MLMON_MAX_ROWS_PER_REQUEST = env.positive_int("MLMON_MAX_ROWS_PER_REQUEST", default=10_000)
 DATA_UPLOAD_MAX_MEMORY_SIZE = env.positive_int("MLMON_MAX_BODY_BYTES", default=16 * 2**20)
 # Uploaded files go to the disk from 2.5 MB on; their own bounds are below.
-MLMON_MAX_ARTEFACT_BYTES = env.positive_int("MLMON_MAX_ARTEFACT_BYTES", default=512 * 2**20)
+MLMON_MAX_ARTEFACT_BYTES = env.positive_int("MLMON_MAX_ARTEFACT_BYTES", default=256 * 2**20)
 MLMON_MAX_REFERENCE_BYTES = env.positive_int("MLMON_MAX_REFERENCE_BYTES", default=512 * 2**20)
 MLMON_MAX_REFERENCE_ROWS = env.positive_int("MLMON_MAX_REFERENCE_ROWS", default=5_000_000)
 MLMON_PREDICTION_TIMEOUT_MS = env.positive_int("MLMON_PREDICTION_TIMEOUT_MS", default=10_000)
@@ -225,6 +226,7 @@ UNFOLD = {
     "SITE_SUBHEADER": "model monitoring",
     "SITE_SYMBOL": "monitoring",
     "SITE_URL": "/api/docs",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("mlmon/favicon.svg")}],
     "SHOW_VIEW_ON_SITE": False,
     "SIDEBAR": {
         "show_search": True,

@@ -8,6 +8,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
+    path("favicon.ico", RedirectView.as_view(url="/static/mlmon/favicon.svg")),
     path("", include("inference.urls")),
     path("", include("drift.urls")),
     path("", include("models_registry.urls")),

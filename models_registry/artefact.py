@@ -18,6 +18,7 @@ from pathlib import Path
 from models_registry.artefact_features import LONGEST_NAME, LONGEST_TENSOR_NAME, features_of, refuse_name
 from models_registry.artefact_report import OutputTensor, TrialReport, TrialSpecification
 from models_registry.exceptions import ArtefactError
+from models_registry.onnx_session import MOST_ROWS_AT_ONCE
 from models_registry.schema import Feature, ModelSchema, TaskType
 
 _PACKAGE_ROOT = Path(__file__).resolve().parent.parent
@@ -44,7 +45,7 @@ class ArtefactLimits:
     cpu_seconds, wall_seconds
         Of the trial, with its start.
     batch_rows
-        The largest batch of the trial: memory and time grow with it.
+        The largest batch of the trial, which is the largest that the engine runs at once: memory grows with it.
     """
 
     size_bytes: int = 256 * _MIB
@@ -54,7 +55,7 @@ class ArtefactLimits:
     memory_per_size: int = 20
     cpu_seconds: int = 20
     wall_seconds: float = 30.0
-    batch_rows: int = 256
+    batch_rows: int = MOST_ROWS_AT_ONCE
 
 
 @dataclass(frozen=True, slots=True)

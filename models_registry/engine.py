@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from models_registry.columns import FeatureColumns, level_name
 from models_registry.exceptions import ArtefactError, PredictionFailedError, PredictionTimeoutError
-from models_registry.onnx_session import load_session
+from models_registry.onnx_session import MOST_ROWS_AT_ONCE, load_session
 from models_registry.schema import ModelSchema, TaskType, TensorType
 from models_registry.watchdog import deadline
 
@@ -141,13 +141,19 @@ class Engine:
         rows = len(columns[self.schema.features[0].name])
         with np.errstate(over="ignore"):
             feed = {each.name: each.tensor(columns) for each in self._inputs}
-        return self._answer(self._run(feed), rows)
+        return self._answer(self._run(feed, rows), rows)
 
-    def _run(self, feed: dict[str, _Tensor]) -> dict[str, _Tensor]:
+    def _run(self, feed: dict[str, _Tensor], rows: int) -> dict[str, _Tensor]:
+        """Run the model, in slices no larger than the upload's trial has tried: memory grows with the rows."""
         options = ort.RunOptions()
         limit = deadline(self._timeout_seconds, _terminator(options))
         try:
-            results = self._session.run(self._outputs, feed, options)
+            slices = [slice(start, start + MOST_ROWS_AT_ONCE) for start in range(0, rows, MOST_ROWS_AT_ONCE)]
+            parts = [
+                self._session.run(self._outputs, {name: tensor[part] for name, tensor in feed.items()}, options)
+                for part in slices
+            ]
+            results = parts[0] if len(parts) == 1 else [np.concatenate(column) for column in zip(*parts, strict=True)]
         # onnxruntime's exceptions share no base class of their own.
         except Exception as error:
             if limit.has_passed:

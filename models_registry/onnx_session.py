@@ -6,6 +6,8 @@ import onnxruntime as ort
 
 from models_registry.exceptions import ArtefactError
 
+# The rows of one run: what an upload's trial has tried. A larger request is answered in slices.
+MOST_ROWS_AT_ONCE = 512
 # onnxruntime's severity numbers. It raises what it logs as an error, so only fatal lines are left.
 _FATAL_ONLY = 4
 

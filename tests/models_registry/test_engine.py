@@ -27,6 +27,7 @@ from sklearn.svm import SVC
 from models_registry.artefact import ArtefactLimits, inspect_artefact
 from models_registry.engine import Engine, softmax_of
 from models_registry.exceptions import ArtefactError, PredictionFailedError, PredictionTimeoutError
+from models_registry.onnx_session import MOST_ROWS_AT_ONCE
 from models_registry.schema import Feature, FeatureKind, ModelSchema, TaskType, TensorType
 from tests.models_registry import onnx_models as build
 
@@ -157,6 +158,16 @@ def test_one_row_is_predicted_as_it_is_among_many(tmp_path: Path) -> None:
     assert one.confidence is not None
     assert many.confidence is not None
     np.testing.assert_allclose(one.confidence, many.confidence[70:71], rtol=1e-5)  # float32
+
+
+def test_many_rows_are_answered_in_slices_as_scikit_learn_answers_them(tmp_path: Path) -> None:
+    model = LogisticRegression(max_iter=500)
+    engine = engine_for(build.iris_export(model, named=True), tmp_path)
+    rows = np.random.default_rng(7).uniform(0, 8, size=(2 * MOST_ROWS_AT_ONCE + 1, 4)).astype(np.float32)
+    answered = engine.predict(columns_of(rows))
+    assert answered.scores is not None
+    assert len(answered.labels) == len(rows)
+    assert_close(answered.scores, model.predict_proba(rows))
 
 
 @pytest.mark.filterwarnings("ignore:Attribute `prob:FutureWarning")  # skl2onnx reads it
