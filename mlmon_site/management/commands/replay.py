@@ -6,6 +6,7 @@ import sys
 import time
 from argparse import ArgumentParser
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -30,6 +31,8 @@ class Command(BaseCommand):
         "of their scheduled departures, and show how the drift scores move. With --shuffle: flights of January to "
         "March that the model has not learned from, in random order, which is no drift at all."
     )
+
+    requires_system_checks: list[str] = []  # a client: the server may be on another machine
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--url", default="http://127.0.0.1:8000", help="the server (default: %(default)s)")
@@ -56,13 +59,12 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         flights = _flights(options)
         try:
-            client = Client(options["url"], token=options["token"])
-            client.demand_server()
+            with closing(Client(options["url"], token=options["token"])) as client:
+                client.demand_server()
+                replay = _Replay(client, flights, options)
+                replay.run()
         except ReplayError as error:
             raise CommandError(str(error)) from error
-        replay = _Replay(client, flights, options)
-        replay.run()
-        client.close()
         self._say_summary(replay, as_json=options["json"])
         if replay.error:
             raise CommandError(replay.error, returncode=INTERRUPTED if replay.is_interrupted else 1)
@@ -102,19 +104,19 @@ class _Replay:
 
     def run(self) -> None:
         """Send everything; what stops it is in `error`."""
-        started_at = time.monotonic()
         try:
             self._send()
+            self._look_once_more()
         except KeyboardInterrupt:
             self.error, self.is_interrupted = "Interrupted.", True
         except ReplayError as error:
             self.error = f"Stopped after {self.tally.rows:,} rows. {error}"
-        self.duration_seconds = time.monotonic() - started_at
         if self.tally.failed_rows and not self.error:
             self.error = f"{self.tally.failed_rows:,} rows failed. {self.tally.last_error}"
 
     def _send(self) -> None:
         unwatched_rows = 0
+        started_at = time.monotonic()
         batches = send(
             self.client,
             self.flights,
@@ -126,19 +128,22 @@ class _Replay:
         with tqdm(total=len(self.flights), unit="row", disable=None, file=sys.stderr) as bar:
             for batch in batches:
                 bar.update(len(batch.flights))
+                self.duration_seconds = time.monotonic() - started_at
                 self._note(batch)
                 unwatched_rows += len(batch.flights)
                 if unwatched_rows >= self.options["watch_rows"]:
                     unwatched_rows = 0
                     self._look()
                 bar.set_postfix_str(f"{batch.flights[-1].day:%d %b %Y}{self._drifted()}", refresh=False)
-        if unwatched_rows and self.watch is not None:
-            time.sleep(FLUSH_SECONDS)
-            self._look()
 
     def _note(self, batch: SentBatch) -> None:
         if self.watch is not None and batch.answer is not None:
             self.watch.note_batch(batch.answer.prediction_ids[0], batch.flights[-1].heading)
+
+    def _look_once_more(self) -> None:
+        if self.watch is not None:
+            time.sleep(FLUSH_SECONDS)
+            self._look()
 
     def _look(self) -> None:
         if self.watch is None:

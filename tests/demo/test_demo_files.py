@@ -1,0 +1,131 @@
+"""The files that the demo's training script has made, and the script's steps on a part of the data."""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+import pytest
+from sklearn.metrics import accuracy_score, roc_auc_score
+
+from demo.flights import CATEGORICAL_FEATURES, FEATURES, FLOAT_FEATURES, split_flights
+from demo.models import classifier_onnx, feature_frame, flight_delay_onnx, onnx_feed, train_classifier
+from demo.models import train_flight_delay as train
+from demo.train import ConversionError, check_conversion, onnx_probabilities
+
+DEMO = Path(__file__).resolve().parent.parent.parent / "demo"
+LARGEST_TOTAL_BYTES = 4_000_000
+
+
+@pytest.fixture(scope="module")
+def reference() -> pa.Table:
+    return pq.read_table(DEMO / "flight-delay-reference.parquet")
+
+
+@pytest.fixture(scope="module")
+def year() -> pa.Table:
+    return pq.read_table(DEMO / "flight-delay-year.parquet")
+
+
+def known(flights: pa.Table) -> pa.Table:
+    """The flights whose outcome is known."""
+    return flights.filter(flights["late"].is_valid())
+
+
+def test_the_extract_is_in_order_and_spread_over_the_year(year: pa.Table) -> None:
+    months = year["month"].to_numpy()
+    later = year.filter(pa.array(months > 3))
+    departures = later["scheduled_departure"].to_numpy()
+    assert year.column_names == ["scheduled_departure", "month", *FEATURES, "late"]
+    assert np.all(departures[:-1] <= departures[1:])
+    counts = np.bincount(months, minlength=13)
+    assert counts[1:4].sum() == 10_000
+    assert counts[4:].min() > 3_000
+
+
+def test_reference_and_extract_share_no_flights_of_the_reference_months(reference: pa.Table, year: pa.Table) -> None:
+    # A flight has no number here; distinct rows that are equal by chance are few, a copied part would be many.
+    held_out = {tuple(row.values()) for row in year.filter(pa.array(year["month"].to_numpy() <= 3)).to_pylist()}
+    shared = sum(tuple(row.values()) in held_out for row in reference.to_pylist())
+    assert shared < 20
+
+
+def test_values_are_missing_only_where_nobody_knows_them(year: pa.Table) -> None:
+    missing = {name: year[name].null_count / year.num_rows for name in year.column_names}
+    assert all(missing[name] == 0 for name in (*CATEGORICAL_FEATURES, "scheduled_hour", "distance"))
+    assert missing["plane_age"] == pytest.approx(0.17, abs=0.02)
+    assert 0 < missing["wind_speed"] < 0.01
+    assert 0 < missing["late"] < 0.05
+
+
+def test_the_files_are_small() -> None:
+    assert sum(path.stat().st_size for path in DEMO.iterdir() if path.is_file()) < LARGEST_TOTAL_BYTES
+
+
+def test_the_flight_model_is_as_good_as_its_page_says(year: pa.Table) -> None:
+    # Oracle: scikit-learn's metrics on the outcomes in the extract.
+    content = (DEMO / "flight-delay-1.0.0.onnx").read_bytes()
+    for months, auc, accuracy in (((1, 2, 3), 0.708, 0.786), ((7,), 0.671, 0.684)):
+        flights = known(year.filter(pa.array(np.isin(year["month"].to_numpy(), months))))
+        late = flights["late"].to_numpy()
+        scores = onnx_probabilities(content, onnx_feed(flights))[:, 0]
+        assert roc_auc_score(late, scores) == pytest.approx(auc, abs=5e-4)
+        assert accuracy_score(late, scores > 0.5) == pytest.approx(accuracy, abs=5e-4)
+
+
+def test_the_flight_model_answers_for_unseen_levels_and_missing_numbers(year: pa.Table) -> None:
+    feed = onnx_feed(year.slice(0, 3))
+    for name in CATEGORICAL_FEATURES:
+        feed[name][:] = "???"
+    for name in FLOAT_FEATURES:
+        feed[name][:] = np.nan
+    probabilities = onnx_probabilities((DEMO / "flight-delay-1.0.0.onnx").read_bytes(), feed)
+    assert np.isfinite(probabilities).all()
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, atol=1e-6)
+
+
+def test_a_converted_flight_model_answers_what_scikit_learn_answers(reference: pa.Table, year: pa.Table) -> None:
+    learned_from = known(reference)
+    pipeline = train(learned_from)
+    assert not set(year["dest"].unique().to_pylist()) <= set(learned_from["dest"].unique().to_pylist())
+    converted = onnx_probabilities(flight_delay_onnx(pipeline), onnx_feed(year))
+    # Oracle: scikit-learn. All rows: one in thousands lies on a threshold that float32 cannot hold.
+    assert check_conversion(pipeline.predict_proba(feature_frame(year)), converted) < 1e-6
+
+
+def test_training_twice_gives_the_same_bytes(reference: pa.Table) -> None:
+    learned_from = known(reference).slice(0, 2000)
+    assert flight_delay_onnx(train(learned_from)) == flight_delay_onnx(train(learned_from))
+
+
+def test_the_classifier_answers_what_scikit_learn_answers() -> None:
+    table = pa_csv.read_csv(DEMO / "classifier-reference.csv")
+    data = np.column_stack([table[index].to_numpy() for index in range(4)])
+    pipeline = train_classifier()
+    committed = (DEMO / "classifier-1.0.0.onnx").read_bytes()
+    converted = onnx_probabilities(committed, {"features": data.astype(np.float32)})
+    assert check_conversion(pipeline.predict_proba(data), converted) < 1e-6
+    assert ort.InferenceSession(classifier_onnx(pipeline)).get_inputs()[0].shape[1] == 4
+
+
+def test_a_conversion_that_changes_answers_is_refused() -> None:
+    right = np.array([[0.2, 0.8]])
+    for wrong in (np.array([[0.21, 0.79]]), np.array([[np.nan, np.nan]])):
+        with pytest.raises(ConversionError):
+            check_conversion(right, wrong)
+
+
+def test_splits_are_disjoint_and_even(year: pa.Table) -> None:
+    """On a year of numbered rows, so that each can be recognised."""
+    months = np.repeat(np.arange(1, 13), 9_000)
+    table = pa.table(
+        {"month": months, "late": pa.array(np.arange(months.size) % 5 == 0), "number": np.arange(months.size)}
+    )
+    splits = split_flights(table)
+    parts = [part["number"].to_numpy() for part in (splits.train, splits.reference, splits.held_out, splits.later)]
+    assert [part.size for part in parts] == [7_000, 10_000, 10_000, 9 * 9_000 // 8]
+    assert np.unique(np.concatenate(parts)).size == sum(part.size for part in parts)
+    assert all(np.all(np.diff(part) > 0) for part in parts)
+    assert np.diff(parts[3]).max() < 16

@@ -1,0 +1,277 @@
+"""``replay``: reading, sending, watching; the whole of it against the real web server."""
+
+import argparse
+import http.server
+import json
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from inference.prediction_ids import new_prediction_ids, prediction_id_text
+from mlmon_site.drift_watch import DriftWatch, table_lines, time_of_id
+from mlmon_site.management.commands.replay import months, positive, speed
+from mlmon_site.replay import SHUFFLED, Client, RefusedError, ReplayError, read_flights
+from tests.services.processes import free_port
+from tests.services.web_server import WebServer
+
+YEAR = Path(__file__).resolve().parent.parent.parent / "demo" / "flight-delay-year.parquet"
+
+
+def replay(url: str, **options: Any) -> dict[str, Any]:
+    output = StringIO()
+    call_command("replay", url=url, speed=None, json=True, stdout=output, **options)
+    summary: dict[str, Any] = json.loads(output.getvalue())
+    return summary
+
+
+@pytest.fixture
+def demo_server(transactional_db: None, request: pytest.FixtureRequest) -> WebServer:
+    call_command("load_demo", stdout=StringIO())  # before the server starts, which then has the models at once
+    server: WebServer = request.getfixturevalue("web_server")
+    return server
+
+
+# --- reading --------------------------------------------------------------------------------------------------------
+
+
+def test_flights_come_in_the_order_of_time() -> None:
+    flights = read_flights(YEAR, months=[6, 9], limit=None, shuffle_seed=None)
+    assert list(dict.fromkeys(flight.heading for flight in flights)) == ["June", "September"]
+    assert [flight.day for flight in flights] == sorted(flight.day for flight in flights)
+    assert "late" not in flights[0].features
+
+
+def test_a_seed_shuffles_in_one_way() -> None:
+    first, again, other = (read_flights(YEAR, months=[1, 2, 3], limit=50, shuffle_seed=seed) for seed in (1, 1, 2))
+    assert first == again != other
+    assert {flight.heading for flight in first} == {SHUFFLED}
+    assert {flight.day.month for flight in first} >= {1, 2, 3}
+
+
+@pytest.mark.parametrize(("text", "expected"), [("4-6", (4, 5, 6)), ("12", (12,)), ("9,1-2", (1, 2, 9))])
+def test_months_are_read(text: str, expected: tuple[int, ...]) -> None:
+    assert months(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "0-3", "6-4", "13", "May", "1-", "-3"])
+def test_other_texts_are_no_months(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError):
+        months(text)
+
+
+def test_speeds_are_read() -> None:
+    assert (speed("max"), speed("12.5")) == (None, 12.5)
+    for text in ("0", "-1", "nan", "inf", "fast"):
+        with pytest.raises(argparse.ArgumentTypeError):
+            speed(text)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "²", ""])
+def test_other_texts_are_no_positive_numbers(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError):
+        positive(text)
+
+
+# --- watching -------------------------------------------------------------------------------------------------------
+
+
+def test_an_id_says_when_it_was_made() -> None:
+    # The example of RFC 9562, appendix A.6: Tuesday, February 22, 2022 2:22:22.00 PM GMT-05:00.
+    # Its 12 bits after the version are random (0xCC3), and read as 0.797 ms here.
+    expected = datetime(2022, 2, 22, 19, 22, 22, 797, tzinfo=UTC)
+    assert time_of_id("017F22E2-79B0-7CC3-98C4-DC0C0C07398F") == expected
+
+
+def test_an_id_is_never_later_than_the_row() -> None:
+    (made,) = new_prediction_ids(1)
+    now = datetime.fromtimestamp(time.time_ns() // 1000 / 1e6, tz=UTC)
+    assert timedelta(0) <= now - time_of_id(prediction_id_text(made)) < timedelta(seconds=1)
+
+
+def report(started_at: datetime, ended_at: datetime, *, score: float = 0.2, end_id: str = "1-0") -> dict[str, Any]:
+    return {
+        "status": "ok",
+        "window": {"end_id": end_id, "started_at": started_at.isoformat(), "ended_at": ended_at.isoformat()},
+        "drifted_features": ["dest"] if score > 0.15 else [],
+        "features": {
+            "dest": {"score": score, "threshold": 0.15, "is_drifted": score > 0.15},
+            "seats": {"score": None, "threshold": 0.15, "is_drifted": False},
+        },
+        "prediction_drift": {"js_divergence": 0.12, "is_drifted": True},
+    }
+
+
+def id_at(moment: datetime) -> str:
+    milliseconds = round(moment.timestamp() * 1000)
+    return str(uuid.UUID(int=milliseconds << 80 | 0x7 << 76 | 0x8 << 60))
+
+
+def test_windows_are_counted_under_the_month_of_their_last_row() -> None:
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    watch = DriftWatch()
+    second = timedelta(seconds=1)
+    for index, heading in enumerate(["April", "April", "May", "May"]):
+        watch.note_batch(id_at(start + index * second), heading)
+    watch.add(report(start, start + 1.5 * second, score=0.1, end_id="1-0"))
+    watch.add(report(start, start + 2 * second, score=0.2, end_id="2-0"))
+    watch.add(report(start, start + 3 * second, score=0.1, end_id="3-0"))
+    watch.add(report(start, start + 3 * second, score=0.9, end_id="3-0"))  # the same window again
+    watch.add(report(start - second, start + 3 * second, score=0.9, end_id="4-0"))  # with rows from before
+    april, may = watch.periods
+    assert (april.heading, april.windows, april.drifted_windows["dest"]) == ("April", 1, 0)
+    assert (may.heading, may.windows, may.drifted_windows["dest"]) == ("May", 2, 1)
+    assert may.highest_scores == {"dest": 0.2}
+    assert may.drifted_prediction_windows == 2
+    lines = table_lines(watch.periods)
+    assert lines[2].split() == ["April", "1", "none", "dest", "0.100", "0.120", "(drifted", "in", "1)"]
+
+
+def test_a_report_without_a_comparison_changes_nothing() -> None:
+    watch = DriftWatch()
+    watch.note_batch(id_at(datetime(2026, 1, 1, tzinfo=UTC)), "April")
+    watch.add({"status": "no_observations", "window": None})
+    assert watch.periods == []
+
+
+# --- the client -----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def plain_server(answers: list[tuple[int, bytes]]) -> Iterator[str]:
+    """A foreign HTTP server that gives these answers in turn, the last one for ever."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            status, body = answers.pop(0) if len(answers) > 1 else answers[0]
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
+def client_of(url: str, *, patience_seconds: float = 5.0) -> Iterator[Client]:
+    client = Client(url, patience_seconds=patience_seconds)
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def test_a_busy_server_is_asked_again() -> None:
+    answers = [(503, b'{"detail": "starting"}'), (429, b""), (200, b'{"status": "ok"}')]
+    with plain_server(answers) as url, client_of(url) as client:
+        assert client.drift() == {"status": "ok"}
+        assert client.retries == 2
+
+
+def test_patience_ends() -> None:
+    with (
+        plain_server([(503, b'{"detail": "no version is loaded"}')]) as url,
+        client_of(url, patience_seconds=0.3) as client,
+    ):
+        started_at = time.monotonic()
+        with pytest.raises(RefusedError, match="no version is loaded"):
+            client.drift()
+        assert time.monotonic() - started_at < 2
+
+
+def test_a_server_that_went_away_is_given_up_in_the_end() -> None:
+    with (
+        client_of(f"http://127.0.0.1:{free_port()}", patience_seconds=0.3) as client,
+        pytest.raises(ReplayError, match="refused"),
+    ):
+        client.drift()
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ((404, b"<html>"), "load_demo"),
+        ((401, b'{"detail": "No token."}'), "--token"),
+        ((200, b"hello"), "mlmon server"),
+    ],
+)
+def test_a_no_is_explained_at_once(answer: tuple[int, bytes], message: str) -> None:
+    with plain_server([answer]) as url, client_of(url) as client, pytest.raises(ReplayError, match=message):
+        client.drift()
+
+
+@pytest.mark.parametrize(
+    "url", ["localhost:8000", "ftp://localhost", "http://", "http://localhost:port", "http://h/?a=1"]
+)
+def test_a_malformed_address_is_refused(url: str) -> None:
+    with pytest.raises(ReplayError, match="no address"):
+        Client(url)
+
+
+# --- the command ----------------------------------------------------------------------------------------------------
+
+
+def test_nothing_at_the_address_is_said_clearly() -> None:
+    with pytest.raises(CommandError, match=r"No server answers at .*--url") as caught:
+        replay(f"http://127.0.0.1:{free_port()}")
+    assert caught.value.returncode == 1
+
+
+def test_a_foreign_server_is_said_clearly() -> None:
+    with plain_server([(404, b"")]) as url, pytest.raises(CommandError, match="is that an mlmon server"):
+        replay(url)
+
+
+def test_a_server_without_the_demo_is_said_clearly(web_server: WebServer) -> None:
+    with pytest.raises(CommandError, match="load_demo"):
+        replay(web_server.url, limit=10)
+
+
+def test_summer_flights_drift_by_their_destinations(demo_server: WebServer) -> None:
+    summary = replay(demo_server.url, months=(6, 7), limit=5000, batch=100)
+    assert (summary["rows_sent"], summary["rows_failed"], summary["error"]) == (5000, 0, "")
+    assert [period["period"] for period in summary["drift"]] == ["June", "July"]
+    assert max(period["highest_scores"]["dest"] for period in summary["drift"]) > 0.15
+    shuffled = replay(demo_server.url, shuffle=True, limit=4000, batch=100)
+    (period,) = shuffled["drift"]
+    assert period["windows"] > 1
+    assert period["drifted_windows"] == {}
+    assert max(period["highest_scores"].values()) < 0.15
+
+
+def test_the_text_summary_has_a_table(demo_server: WebServer) -> None:
+    output = StringIO()
+    call_command("replay", url=demo_server.url, speed=None, limit=2500, batch=250, stdout=output)
+    assert "2,500 rows sent" in output.getvalue()
+    assert "highest scores" in output.getvalue()
+    assert "\nApril " in output.getvalue()
+
+
+def test_a_speed_is_kept(demo_server: WebServer) -> None:
+    output = StringIO()
+    call_command("replay", url=demo_server.url, speed=200.0, limit=250, batch=25, watch=False, json=True, stdout=output)
+    summary = json.loads(output.getvalue())
+    # The last of ten batches is due after 225 rows' time.
+    assert 1.125 <= summary["duration_seconds"] < 3
+    assert summary["drift"] == []
