@@ -88,7 +88,9 @@ def test_counts_and_capture_are_exact_over_two_processes(
     assert counted(web_server, "ml_batch_size_count", model_name="classifier") == 300
     wait_until(lambda: stream.rows_seen(redis_client, [classifier.pk])[classifier.pk] == 300, "rows were not captured")
     captured = stream.read_window(redis_client, classifier.pk, 1000).table.column("prediction_id").to_pylist()
-    assert sorted(one.hex() for one in captured if one) == sorted(one["prediction_id"].replace("-", "") for one in answers)
+    assert sorted(one.hex() for one in captured if one) == sorted(
+        one["prediction_id"].replace("-", "") for one in answers
+    )
     assert len(list((web_server.folder / "metrics").glob("counter_*.db"))) == 2
 
 

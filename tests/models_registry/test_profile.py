@@ -67,7 +67,7 @@ def test_a_profile_comes_back_from_its_file_to_the_last_bit() -> None:
         {
             "x": pa.array(np.where(rng.random(500) < 0.1, np.nan, rng.normal(size=500)), from_pandas=True),
             "empty": pa.array([None] * 500, pa.float64()),
-            "origin": pa.array(rng.choice(["JFK", "LGA", None], 500).tolist(), pa.string()),
+            "origin": pa.array(rng.choice(np.array(["JFK", "LGA", None], dtype=object), 500).tolist(), pa.string()),
             "nothing": pa.array([None] * 500, pa.string()),
         }
     )
