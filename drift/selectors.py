@@ -176,8 +176,8 @@ def result_of_check(check: DriftCheck) -> ComparisonResult:
             chi2_statistic=check.prediction_chi2_statistic,
             p_value=check.prediction_p_value,
             is_drifted=check.prediction_is_drifted,
-            reference_dist=check.prediction_reference_dist,
-            current_dist=check.prediction_current_dist,
+            reference_dist=dict(check.prediction_reference_dist),
+            current_dist=dict(check.prediction_current_dist),
         ),
     )
 

@@ -15,7 +15,7 @@ from drift.results import FeatureResult, PredictionResult, ResultStatus
 from drift.selectors import result_of_check
 
 DRIFTED, QUIET, FAILED = "drifted", "no drift", "failed"
-VERDICT_LABELS = {DRIFTED: "warning", QUIET: "success", FAILED: "danger"}
+OUTCOME_LABELS = {DRIFTED: "warning", QUIET: "success", FAILED: "danger"}
 STATUS_LABELS = {
     ResultStatus.OK: "success",
     ResultStatus.CONSTANT: "info",
@@ -66,38 +66,34 @@ class DriftedFilter(admin.SimpleListFilter):
 @admin.register(DriftCheck)
 class DriftCheckAdmin(ModelAdmin):
     list_display = [
-        "created_at",
+        "checked_at",
         "model_name",
         "version_name",
-        "verdict",
-        "n_current",
+        "outcome",
+        "window_rows",
         "drifted_features",
-        "prediction_js_divergence",
+        "prediction_divergence",
         "check_status",
     ]
-    list_display_links = ["created_at"]
+    list_display_links = ["checked_at"]
     list_filter = ["version__model", DriftedFilter, "status", "created_at"]
     list_select_related = ["version__model"]
     search_fields = ["version__model__name", "version__version"]
     show_full_result_count = False
-    fields = [
-        "version",
-        "verdict",
-        "created_at",
-        "reference",
-        "n_reference",
-        "n_current",
-        "window_started_at",
-        "window_ended_at",
-        "rows_seen",
-        "window_end",
-        "duration_seconds",
-        "error_message",
-    ]
-    change_form_outer_after_template = "admin/drift/driftcheck/results.html"
+    change_form_outer_before_template = "admin/drift/driftcheck/results.html"
 
     class Media:
         css = {"all": ["drift/checks.css"]}
+
+    def get_fields(self, request: HttpRequest, obj: DriftCheck | None = None) -> list[str | tuple[str, str]]:
+        about: list[str | tuple[str, str]] = [
+            "version",
+            "reference",
+            ("checked_at", "duration"),
+            ("window_started_at", "window_ended_at"),
+        ]
+        reason = ["error_message"] if obj and obj.status == CheckStatus.FAILED else []
+        return [*reason, *about, ("n_reference", "n_current"), ("rows_seen", "window_end")]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -123,8 +119,25 @@ class DriftCheckAdmin(ModelAdmin):
     def version_name(self, obj: DriftCheck) -> str:
         return obj.version.version
 
-    @display(description="Result", label=VERDICT_LABELS)
-    def verdict(self, obj: DriftCheck) -> str:
+    @display(description="Checked at", ordering="id")
+    def checked_at(self, obj: DriftCheck) -> str:
+        return f"{obj.created_at:%Y-%m-%d %H:%M:%S}"
+
+    @display(description="Took")
+    def duration(self, obj: DriftCheck) -> str:
+        return f"{obj.duration_seconds * 1000:.1f} ms"
+
+    @display(description="Window rows", ordering="n_current")
+    def window_rows(self, obj: DriftCheck) -> int:
+        return obj.n_current
+
+    @display(description="Prediction divergence", ordering="prediction_js_divergence")
+    def prediction_divergence(self, obj: DriftCheck) -> str:
+        divergence = obj.prediction_js_divergence
+        return "-" if divergence is None else f"{divergence:.4f}"
+
+    @display(description="Result", label=OUTCOME_LABELS)
+    def outcome(self, obj: DriftCheck) -> str:
         if obj.status == CheckStatus.FAILED:
             return FAILED
         return DRIFTED if obj.n_drifted_features or obj.prediction_is_drifted else QUIET

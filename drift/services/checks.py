@@ -131,8 +131,9 @@ def _fill_prediction(check: DriftCheck, prediction: PredictionResult) -> None:
     check.prediction_p_value = prediction.p_value
     check.prediction_threshold = prediction.threshold
     check.prediction_is_drifted = prediction.is_drifted
-    check.prediction_reference_dist = dict(prediction.reference_dist)
-    check.prediction_current_dist = dict(prediction.current_dist)
+    # Pairs, not objects: PostgreSQL's jsonb does not keep the order of keys, and bins have one.
+    check.prediction_reference_dist = [list(pair) for pair in prediction.reference_dist.items()]
+    check.prediction_current_dist = [list(pair) for pair in prediction.current_dist.items()]
 
 
 def _feature_row(check: DriftCheck, result: FeatureResult) -> FeatureDrift:

@@ -59,7 +59,7 @@ def test_a_check_writes_scores_of_every_feature(checked: ModelVersion) -> None:
         assert rows[name].current_mean == pytest.approx(DRIFTED_ROW[index])
         assert rows[name].is_drifted
     assert check.prediction_is_drifted
-    assert sum(check.prediction_current_dist.values()) == pytest.approx(1)
+    assert sum(share for _, share in check.prediction_current_dist) == pytest.approx(1)
 
 
 def test_rows_like_the_references_have_not_drifted(checked: ModelVersion) -> None:
@@ -75,8 +75,9 @@ def test_the_stored_rows_are_the_comparison(checked: ModelVersion, redis_client:
     check = run_drift_check(version_id=checked.pk)
     assert check is not None
     window = read_window(redis_client, checked.pk, 1000)
-    stored = DriftCheck.objects.get(pk=check.pk)
-    assert result_of_check(stored) == compare_window(window, check.reference, policy_for(checked.model))
+    stored = result_of_check(DriftCheck.objects.get(pk=check.pk))
+    assert stored == compare_window(window, check.reference, policy_for(checked.model))
+    assert list(stored.prediction.reference_dist) == ["setosa", "versicolor", "virginica"]  # the schema's order
 
 
 def test_a_window_is_never_checked_twice(checked: ModelVersion) -> None:
