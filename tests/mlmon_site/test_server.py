@@ -1,0 +1,75 @@
+"""The web server and the worker beside the tests, and how they end."""
+
+import contextlib
+import http.client
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from mlmon_site.celery import app
+from tests.services.embedded_run import eventually
+from tests.services.web_server import WebServer
+
+
+def _workers(server: WebServer) -> list[int]:
+    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
+    return [int(pid) for pid in children.read_text().split()]
+
+
+def _get(server: WebServer, path: str) -> tuple[int, http.client.HTTPMessage]:
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)) as connection:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        response.read()
+        return response.status, response.headers
+
+
+def test_the_server_answers_on_the_test_database(web_server: WebServer) -> None:
+    status, headers = _get(web_server, "/readyz")
+    assert status == 200
+    assert headers["X-Request-ID"]
+    assert len(_workers(web_server)) == 2
+
+
+def test_term_ends_the_server_and_its_processes(web_server: WebServer) -> None:
+    workers = _workers(web_server)
+    web_server.process.send_signal(signal.SIGTERM)
+    assert web_server.process.wait(10) == 0
+    assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
+    assert "Traceback" not in (web_server.folder / "web.log").read_text()
+
+
+def test_a_killed_main_process_takes_its_processes_with_it(web_server: WebServer) -> None:
+    workers = _workers(web_server)
+    assert len(workers) == 2
+    web_server.process.kill()
+    web_server.process.wait(5)
+    assert eventually(lambda: not any(_is_alive(pid) for pid in workers), seconds=8)
+
+
+def test_a_killed_workers_pool_ends_with_it(celery_worker_process: "subprocess.Popen[bytes]") -> None:
+    main = celery_worker_process.pid
+    pool = [int(pid) for pid in Path(f"/proc/{main}/task/{main}/children").read_text().split()]
+    assert pool
+    os.kill(main, signal.SIGKILL)
+    celery_worker_process.wait(5)
+    assert eventually(lambda: not any(_is_alive(pid) for pid in pool), seconds=3)
+
+
+@pytest.mark.usefixtures("celery_worker_process")
+def test_the_worker_knows_the_periodic_tasks() -> None:
+    answers = app.control.inspect(timeout=2).registered()
+    assert answers
+    (known,) = answers.values()
+    assert {entry["task"] for entry in app.conf.beat_schedule.values()} <= set(known)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return False
+    return state not in "ZX"
