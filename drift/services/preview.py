@@ -16,7 +16,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from drift.due import CheckedUpTo
-from drift.models import DriftCheck, DriftPolicy
+from drift.models import CheckStatus, DriftCheck, DriftPolicy
 from drift.report import DriftReport, ReportSource, ReportStatus, WindowSummary
 from drift.selectors import (
     failure_of,
@@ -61,7 +61,8 @@ def latest_or_live_drift(*, version: ModelVersion) -> DriftReport:
         Redis does not answer, and no check is stored.
     """
     newest = newest_check(version)
-    latest = newest_succeeded_check(version) if newest else None
+    failed = newest is not None and newest.status == CheckStatus.FAILED
+    latest = newest_succeeded_check(version) if failed else newest
     report = _obstacle_or_live(version, newest, can_be_without=latest is not None)
     if latest is not None and (report is None or report.result is None):
         report = report_of_check(latest, version)

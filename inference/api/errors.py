@@ -10,6 +10,7 @@ from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.db import DatabaseError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from redis.exceptions import RedisError
 from rest_framework.exceptions import APIException
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
@@ -40,9 +41,11 @@ STATUS_OF_ERROR: dict[type[Exception], HTTPStatus] = {
     PredictionTimeoutError: HTTPStatus.SERVICE_UNAVAILABLE,
     PredictionFailedError: HTTPStatus.INTERNAL_SERVER_ERROR,
     DatabaseError: HTTPStatus.SERVICE_UNAVAILABLE,
+    RedisError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 DETAILS_THAT_ARE_OURS = {
     DatabaseError: "The database does not answer now.",
+    RedisError: "Redis, which holds the live window, does not answer now.",
     RequestDataTooBig: "The body is larger than this server takes.",
 }
 

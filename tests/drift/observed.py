@@ -44,6 +44,16 @@ def profiled_reference(version: ModelVersion, rows: Rows, names: tuple[str, ...]
 
 def observe(version: ModelVersion, rows: Rows) -> None:
     """Let `version` answer these rows and append them to its live window, as one flush does."""
+    append(version, observations(version, rows))
+
+
+def append(version: ModelVersion, packed: pa.Table) -> None:
+    """Append observations to the live window of `version`."""
+    stream.append(redis_client(), version.pk, packed, max_entries=100_000)
+
+
+def observations(version: ModelVersion, rows: Rows) -> pa.Table:
+    """Return these rows with the answers of `version`, as the recorder packs them."""
     schema = version.schema()
     columns = {feature.name: rows[:, index].copy() for index, feature in enumerate(schema.features)}
     predictions = Engine(Path(version.artefact.path), schema, timeout_seconds=30).predict(columns)
@@ -58,4 +68,4 @@ def observe(version: ModelVersion, rows: Rows) -> None:
         confidence=predictions.confidence,
         latency_ms=1.0,
     )
-    stream.append(redis_client(), version.pk, packed_table([batch]), max_entries=100_000)
+    return packed_table([batch])

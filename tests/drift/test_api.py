@@ -1,5 +1,7 @@
 """The drift calls through Django: the contract's body, history, and what stands in for a comparison."""
 
+import threading
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,10 +24,10 @@ from drift.api.serializers import (
 from drift.models import DriftCheck, DriftPolicy
 from drift.services import preview, run_drift_check
 from inference.services import create_token
-from inference.stream import delete_window
+from inference.stream import delete_window, stream_key
 from models_registry.models import ModelVersion, Stage
 from models_registry.services.versions import register_model, set_stage
-from tests.drift.observed import iris_rows, observe, profiled_reference
+from tests.drift.observed import append, iris_rows, observations, observe, profiled_reference
 from tests.factories import IRIS_FEATURES, uploaded_version
 
 pytestmark = pytest.mark.django_db
@@ -84,6 +86,28 @@ def test_just_after_a_hundred_predictions_there_are_scores(client: Client, check
     assert len(strengths) == 4
     assert strengths == sorted(strengths, reverse=True)
     assert not DriftCheck.objects.exists()
+
+
+def test_rows_that_another_process_is_just_flushing_are_waited_for(client: Client, checked: ModelVersion) -> None:
+    late = observations(checked, iris_rows(40))
+    observe(checked, iris_rows(60))
+    flusher = threading.Timer(0.1, append, [checked, late])
+    flusher.start()
+    body = _get(client)
+    flusher.join()
+    assert (body["status"], body["window"]["rows"]) == ("ok", 100)
+
+
+def test_rows_that_came_long_ago_are_not_waited_for(
+    client: Client, checked: ModelVersion, settings: Settings, redis_client: redis.Redis
+) -> None:
+    settings.MLMON_CAPTURE_FLUSH_MS = 60_000  # waiting would take the test past its time limit
+    observe(checked, iris_rows(60))
+    entries: Any = redis_client.xrange(stream_key(checked.pk))
+    redis_client.delete(stream_key(checked.pk))
+    long_ago_ms = int(time.time() * 1000) - 10_000
+    redis_client.xadd(stream_key(checked.pk), entries[0][1], id=f"{long_ago_ms}-0")
+    assert _get(client)["status"] == "insufficient_data"
 
 
 def test_a_live_comparison_is_made_once_for_a_window(client: Client, checked: ModelVersion) -> None:
@@ -214,6 +238,13 @@ def test_the_stored_check_stays_where_redis_is_away(
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
     assert _get(client)["check_id"] == check.pk
     assert "Redis does not answer" in caplog.text
+
+
+def test_without_redis_and_without_a_stored_check_the_service_is_unavailable(
+    client: Client, checked: ModelVersion, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    assert "Redis" in _get(client, expected_status=503)["detail"]
 
 
 def test_a_version_can_be_asked_for(client: Client, checked: ModelVersion) -> None:

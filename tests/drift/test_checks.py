@@ -10,6 +10,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from pytest_django.fixtures import Settings
 from scipy.stats import ks_2samp
+from sklearn.datasets import load_diabetes
 
 import models_registry.selectors
 from drift.models import DriftCheck, DriftPolicy, FeatureDrift, FeatureThreshold
@@ -21,7 +22,7 @@ from models_registry.models import ModelVersion, Stage
 from models_registry.selectors import load_profile
 from models_registry.services.versions import set_stage
 from tests.drift.observed import iris_rows, observe, profiled_reference
-from tests.factories import IRIS_FEATURES, uploaded_version
+from tests.factories import IRIS_FEATURES, diabetes_onnx, uploaded_version
 
 pytestmark = pytest.mark.django_db
 
@@ -78,6 +79,23 @@ def test_the_stored_rows_are_the_comparison(checked: ModelVersion, redis_client:
     stored = result_of_check(DriftCheck.objects.get(pk=check.pk))
     assert stored == compare_window(window, check.reference, policy_for(checked.model))
     assert list(stored.prediction.reference_dist) == ["setosa", "versicolor", "virginica"]  # the schema's order
+
+
+def test_a_regression_is_compared_by_deciles(version: ModelVersion) -> None:
+    names = tuple(f"x{index}" for index in range(10))
+    regression = uploaded_version("progression", onnx=diabetes_onnx(), features=names)
+    rows = load_diabetes().data
+    profiled_reference(regression, np.tile(rows, (3, 1)), names)
+    observe(regression, rows[rows[:, 2] > 0.03])  # the heaviest patients
+    check = run_drift_check(version_id=regression.pk)
+    assert check is not None
+    assert check.prediction_status == "ok"
+    assert check.prediction_is_drifted
+    assert check.features.order_by("-score").values_list("feature_name", flat=True)[0] == "x2"
+    prediction = result_of_check(DriftCheck.objects.get(pk=check.pk)).prediction
+    assert len(prediction.reference_dist) == 10
+    assert next(iter(prediction.reference_dist)).startswith("<= ")
+    assert list(prediction.reference_dist.values()) == pytest.approx([0.1] * 10, abs=0.01)
 
 
 def test_a_window_is_never_checked_twice(checked: ModelVersion) -> None:
