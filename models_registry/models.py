@@ -132,9 +132,7 @@ class ModelFeature(models.Model):
                 fields=["version", "input_name", "column"], name="feature_tensor_column_is_unique_in_version"
             ),
             models.CheckConstraint(condition=~Q(name=""), name="feature_name_is_not_empty"),
-            models.CheckConstraint(
-                condition=Q(kind__in=[k.value for k in FeatureKind]), name="feature_kind_is_known"
-            ),
+            models.CheckConstraint(condition=Q(kind__in=[k.value for k in FeatureKind]), name="feature_kind_is_known"),
             models.CheckConstraint(
                 condition=~Q(tensor_type=TensorType.STRING.value) | Q(kind=FeatureKind.CATEGORICAL.value),
                 name="string_features_are_categorical",

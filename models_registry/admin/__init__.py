@@ -1,3 +1,4 @@
 """The registry in the admin."""
 
+from models_registry.admin import references as references
 from models_registry.admin import versions as versions

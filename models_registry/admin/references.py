@@ -1,0 +1,180 @@
+"""Reference data in the admin: upload, progress, report."""
+
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.files.uploadedfile import UploadedFile
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from unfold.admin import ModelAdmin
+from unfold.decorators import action, display
+from unfold.widgets import UnfoldAdminFileFieldWidget
+
+from models_registry.exceptions import ConflictError
+from models_registry.models import ModelVersion, ReferenceDataset, ReferenceStatus, Stage
+from models_registry.reference_report import feature_reports, prediction_report
+from models_registry.selectors import load_profile
+from models_registry.services.references import activate_reference, upload_reference
+
+STATUS_LABELS = {
+    ReferenceStatus.READY: "success",
+    ReferenceStatus.FAILED: "danger",
+    ReferenceStatus.PROFILING: "info",
+    ReferenceStatus.PENDING: "info",
+}
+REPORT_TEMPLATE = "admin/models_registry/referencedataset/report.html"
+CHANGE_URL = "admin:models_registry_referencedataset_change"
+
+
+class ReferenceUploadForm(forms.ModelForm[ReferenceDataset]):
+    file = forms.FileField(
+        label="CSV or Parquet file",
+        widget=UnfoldAdminFileFieldWidget,
+        help_text="A column for each feature of the version, by its name; other columns are ignored. CSV in UTF-8.",
+    )
+
+    class Meta:
+        model = ReferenceDataset
+        fields = ["version", "file"]
+
+    def clean_file(self) -> UploadedFile[bytes]:
+        file: UploadedFile[bytes] = self.cleaned_data["file"]
+        if (file.size or 0) > settings.MLMON_MAX_REFERENCE_BYTES:
+            raise ValidationError(
+                f"The file has {file.size or 0:,} bytes; at most {settings.MLMON_MAX_REFERENCE_BYTES // 2**20} MiB "
+                "are taken."
+            )
+        return file
+
+
+@admin.register(ReferenceDataset)
+class ReferenceDatasetAdmin(ModelAdmin):
+    form = ReferenceUploadForm
+    list_display = ["original_filename", "version", "status_label", "rows", "in_force", "created_by", "created_at"]
+    list_filter = ["status", "is_active", "version__model"]
+    list_select_related = ["version__model", "created_by"]
+    search_fields = ["original_filename", "version__model__name"]
+    actions_detail = ["put_in_force"]
+    change_form_outer_before_template = REPORT_TEMPLATE
+
+    class Media:
+        css = {"all": ["models_registry/figures.css"]}
+        js = ["models_registry/reference_progress.js"]
+
+    def get_fields(self, request: HttpRequest, obj: ReferenceDataset | None = None) -> Any:
+        if obj is None:
+            return ["version", "file"]
+        return [("version", "original_filename"), ("in_force", "created_by"), ("created_at", "profiled_at")]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: ReferenceDataset | None = None) -> list[str]:
+        return ["in_force"]
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest | None, **kwargs: Any) -> Any:
+        if db_field.name == "version":
+            kwargs["queryset"] = ModelVersion.objects.exclude(stage=Stage.ARCHIVED).select_related("model")
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False  # a reference is never edited: another one is uploaded
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False  # checks hang on it
+
+    def has_activate_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        return request.user.has_perm("models_registry.change_referencedataset")
+
+    def save_model(self, request: HttpRequest, obj: ReferenceDataset, form: Any, change: bool) -> None:
+        file = form.cleaned_data["file"]
+        user = request.user if request.user.is_authenticated else None
+        obj.pk = upload_reference(version=obj.version, file=file, filename=file.name, user=user).pk
+
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> None:
+        return None  # the service has written who uploaded it
+
+    def response_add(
+        self, request: HttpRequest, obj: ReferenceDataset, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        return redirect(CHANGE_URL, obj.pk)
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        reference = self.get_object(request, object_id)
+        context = {} if reference is None else report_context(reference)
+        return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
+
+    def get_urls(self) -> list[URLPattern]:
+        views = [
+            path(
+                "<int:object_id>/progress/",
+                self.admin_site.admin_view(self.progress),
+                name="models_registry_referencedataset_progress",
+            ),
+            path(
+                "<int:object_id>/report/",
+                self.admin_site.admin_view(self.report),
+                name="models_registry_referencedataset_report",
+            ),
+        ]
+        return views + super().get_urls()
+
+    def progress(self, request: HttpRequest, object_id: int) -> JsonResponse:
+        """Return how far the profiling is."""
+        reference = self._viewed(request, object_id)
+        return JsonResponse(
+            {
+                "status": reference.status,
+                "percent": reference.progress_percent,
+                "step": reference.progress_step or reference.status,
+            }
+        )
+
+    def report(self, request: HttpRequest, object_id: int) -> TemplateResponse:
+        """Return the report alone, for the page that waits for it."""
+        return TemplateResponse(request, REPORT_TEMPLATE, report_context(self._viewed(request, object_id)))
+
+    def _viewed(self, request: HttpRequest, object_id: int) -> ReferenceDataset:
+        reference = get_object_or_404(ReferenceDataset, pk=object_id)
+        if not self.has_view_permission(request, reference):
+            raise PermissionDenied
+        return reference
+
+    @display(description="Status", label=STATUS_LABELS, ordering="status")
+    def status_label(self, obj: ReferenceDataset) -> str:
+        return obj.status
+
+    @display(description="In force", boolean=True, ordering="is_active")
+    def in_force(self, obj: ReferenceDataset) -> bool:
+        return obj.is_active
+
+    @action(description="Put in force", icon="published_with_changes", permissions=["activate"])
+    def put_in_force(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        reference = get_object_or_404(ReferenceDataset, pk=object_id)
+        if not self.has_activate_permission(request):
+            raise PermissionDenied
+        try:
+            activate_reference(reference=reference, user=request.user if request.user.is_authenticated else None)
+        except ConflictError as error:
+            self.message_user(request, str(error), messages.ERROR)
+        else:
+            self.message_user(request, f"{reference} is in force: the next drift check compares with it.")
+        return redirect(CHANGE_URL, object_id)
+
+
+def report_context(reference: ReferenceDataset) -> dict[str, Any]:
+    """Return what the page shows of a reference: its progress, its profile, or why it failed."""
+    context: dict[str, Any] = {
+        "reference": reference,
+        "progress_url": reverse("admin:models_registry_referencedataset_progress", args=[reference.pk]),
+        "report_url": reverse("admin:models_registry_referencedataset_report", args=[reference.pk]),
+        "upload_url": reverse("admin:models_registry_referencedataset_add") + f"?version={reference.version_id}",
+    }
+    if reference.status == ReferenceStatus.READY:
+        profile = load_profile(reference)
+        context |= {"feature_reports": list(feature_reports(profile)), "prediction": prediction_report(profile)}
+    return context
