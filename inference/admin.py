@@ -13,6 +13,7 @@ from unfold.decorators import action, display
 
 from inference import services
 from inference.models import ApiToken
+from models_registry.admin.confirmation import confirmation_page, is_confirmed
 
 
 @admin.register(ApiToken)
@@ -54,6 +55,16 @@ class ApiTokenAdmin(ModelAdmin):
         if not self.has_revoke_permission(request):
             raise PermissionDenied
         token = get_object_or_404(ApiToken, pk=object_id)
+        if not is_confirmed(request):
+            return confirmation_page(
+                self,
+                request,
+                row=token,
+                title=f"Revoke {token}",
+                changes=[f"Every call with the token {token.hint}… is refused, within a second."],
+                button="Revoke",
+                is_final=True,
+            )
         if services.revoke_token(token=token):
             self.message_user(request, f"{token} is revoked; servers refuse it from the next second on.")
         return redirect("admin:inference_apitoken_changelist")

@@ -3,7 +3,7 @@
 import functools
 
 from models_registry import profile
-from models_registry.models import ReferenceDataset
+from models_registry.models import ModelVersion, ReferenceDataset, Stage
 from models_registry.profile import ReferenceProfile
 
 
@@ -21,3 +21,21 @@ def load_profile(reference: ReferenceDataset) -> ReferenceProfile:
 def _profile_in(name: str) -> ReferenceProfile:
     with ReferenceDataset.profile_file.field.storage.open(name) as content:
         return profile.from_bytes(content.read())
+
+
+def consequences_of_stage(version: ModelVersion, stage: Stage) -> list[str]:
+    """Return what moving `version` to `stage` changes, a sentence for each version that it touches."""
+    sentences = [f"{version} goes from {version.stage} to {stage.value}."]
+    if stage is Stage.PRODUCTION:
+        sentences.append(f"It answers all calls for {version.model.name} that name no version.")
+        others = version.model.versions.filter(stage=Stage.PRODUCTION).exclude(pk=version.pk)
+        sentences += [
+            f"{version.model.name} {other.version} loses its traffic and goes to staging." for other in others
+        ]
+        if active_reference(version.pk) is None:
+            sentences.append("It has no reference data yet: drift is not checked until it has.")
+    elif version.stage == Stage.PRODUCTION and version.model.versions.filter(stage=Stage.PRODUCTION).count() == 1:
+        sentences.append(f"{version.model.name} then has no version in production: calls are refused (503).")
+    if stage is Stage.ARCHIVED:
+        sentences.append("Its drift gauges vanish, and it answers no call any more.")
+    return sentences

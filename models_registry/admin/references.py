@@ -15,6 +15,7 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminFileFieldWidget
 
+from models_registry.admin.confirmation import confirmation_page, is_confirmed
 from models_registry.exceptions import ConflictError
 from models_registry.models import ModelVersion, ReferenceDataset, ReferenceStatus, Stage
 from models_registry.reference_report import feature_reports, prediction_report
@@ -157,6 +158,15 @@ class ReferenceDatasetAdmin(ModelAdmin):
         reference = get_object_or_404(ReferenceDataset, pk=object_id)
         if not self.has_activate_permission(request):
             raise PermissionDenied
+        if not is_confirmed(request):
+            return confirmation_page(
+                self,
+                request,
+                row=reference,
+                title=f"Put {reference.original_filename} in force",
+                changes=[f"Drift checks of {reference.version} compare with it from the next one on."],
+                button="Put in force",
+            )
         try:
             activate_reference(reference=reference, user=request.user if request.user.is_authenticated else None)
         except ConflictError as error:

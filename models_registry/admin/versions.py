@@ -10,7 +10,7 @@ from django.core.files.uploadedfile import UploadedFile
 from django.db.models import Count, QuerySet
 from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -23,9 +23,11 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
+from models_registry.admin.confirmation import confirmation_page, is_confirmed
 from models_registry.exceptions import ArtefactError, ConflictError
 from models_registry.models import Model, ModelFeature, ModelVersion, Stage
 from models_registry.schema import FeatureKind
+from models_registry.selectors import consequences_of_stage
 from models_registry.services import versions as services
 from models_registry.services.versions import FeatureEdit
 
@@ -34,6 +36,13 @@ STAGE_LABELS = {
     Stage.SHADOW: "info",
     Stage.STAGING: "warning",
     Stage.ARCHIVED: "danger",
+}
+
+MOVES = {
+    Stage.PRODUCTION: "Promote to production",
+    Stage.SHADOW: "Run as shadow",
+    Stage.STAGING: "Back to staging",
+    Stage.ARCHIVED: "Archive",
 }
 
 
@@ -92,23 +101,25 @@ class VersionUploadForm(forms.ModelForm[ModelVersion]):
             raise ValidationError(f"The file is larger than {settings.MLMON_MAX_ARTEFACT_BYTES // 2**20} MiB.")
         return artefact
 
-    def clean(self) -> dict[str, Any]:
-        cleaned: dict[str, Any] = super().clean() or {}
+    def _post_clean(self) -> None:
+        """Upload once all else is valid: afterwards the form would find the row a duplicate of itself."""
+        super()._post_clean()  # type: ignore[misc]
         if self.errors:
-            return cleaned
-        names = [name.strip() for name in cleaned["feature_names"].splitlines() if name.strip()]
+            return
+        names = [name.strip() for name in self.cleaned_data["feature_names"].splitlines() if name.strip()]
         try:
             self.uploaded = services.upload_version(
-                model=cleaned["model"],
-                version=cleaned["version"],
-                artefact=cleaned["artefact"],
+                model=self.cleaned_data["model"],
+                version=self.cleaned_data["version"],
+                artefact=self.cleaned_data["artefact"],
                 feature_names=names or None,
-                notes=cleaned["notes"],
+                notes=self.cleaned_data["notes"],
                 user=self._user,
             )
         except ArtefactError as error:
             self.add_error("artefact", str(error))
-        return cleaned
+        except ValidationError as error:
+            self.add_error(None, error)
 
 
 class FeatureFormSet(BaseInlineFormSet[ModelFeature, ModelVersion, forms.ModelForm[ModelFeature]]):
@@ -238,26 +249,36 @@ class ModelVersionAdmin(ModelAdmin):
     def stage_label(self, obj: ModelVersion) -> str:
         return obj.stage
 
-    @action(description="Promote to production", icon="rocket_launch", permissions=["change"])
+    @action(description=MOVES[Stage.PRODUCTION], icon="rocket_launch", permissions=["change"])
     def promote(self, request: HttpRequest, object_id: int) -> HttpResponse:
         return self._move(request, object_id, Stage.PRODUCTION)
 
-    @action(description="Run as shadow", icon="visibility", permissions=["change"])
+    @action(description=MOVES[Stage.SHADOW], icon="visibility", permissions=["change"])
     def start_shadow(self, request: HttpRequest, object_id: int) -> HttpResponse:
         return self._move(request, object_id, Stage.SHADOW)
 
-    @action(description="Back to staging", icon="undo", permissions=["change"])
+    @action(description=MOVES[Stage.STAGING], icon="undo", permissions=["change"])
     def back_to_staging(self, request: HttpRequest, object_id: int) -> HttpResponse:
         return self._move(request, object_id, Stage.STAGING)
 
-    @action(description="Archive", icon="archive", permissions=["change"])
+    @action(description=MOVES[Stage.ARCHIVED], icon="archive", permissions=["change"])
     def archive(self, request: HttpRequest, object_id: int) -> HttpResponse:
         return self._move(request, object_id, Stage.ARCHIVED)
 
     def _move(self, request: HttpRequest, object_id: int, stage: Stage) -> HttpResponse:
-        version = ModelVersion.objects.select_related("model").get(pk=object_id)
+        version = get_object_or_404(ModelVersion.objects.select_related("model"), pk=object_id)
         if not self.has_change_permission(request, version):
             raise PermissionDenied
+        if not is_confirmed(request):
+            return confirmation_page(
+                self,
+                request,
+                row=version,
+                title=f"{version}: {stage.value}",
+                changes=consequences_of_stage(version, stage),
+                button=MOVES[stage],
+                is_final=stage is Stage.ARCHIVED,
+            )
         try:
             if stage is Stage.PRODUCTION:
                 services.promote(version=version, user=_user(request))

@@ -1,0 +1,120 @@
+"""Uploading reference data in the admin."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission, User
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+from django.urls import reverse
+from pytest_django.fixtures import DjangoCaptureOnCommitCallbacks, Settings
+
+from models_registry.models import ModelVersion, ReferenceDataset
+from models_registry.services.references import profile_reference
+from tests.factories import uploaded_version
+
+pytestmark = pytest.mark.django_db
+
+REFERENCE = Path(__file__).resolve().parent.parent.parent / "demo" / "classifier-reference.csv"
+ADD = "/admin/models_registry/referencedataset/add/"
+
+
+@pytest.fixture
+def version(client: Client, admin_user: User) -> ModelVersion:
+    client.force_login(admin_user)
+    return uploaded_version("classifier")
+
+
+def upload(client: Client, version: ModelVersion, content: bytes) -> Any:
+    return client.post(ADD, {"version": version.pk, "file": SimpleUploadedFile("flowers.csv", content)})
+
+
+def change_page(reference: ReferenceDataset) -> str:
+    return reverse("admin:models_registry_referencedataset_change", args=[reference.pk])
+
+
+def test_an_upload_leads_to_its_page_and_is_profiled_there(client: Client, version: ModelVersion) -> None:
+    response = upload(client, version, REFERENCE.read_bytes())
+    reference = ReferenceDataset.objects.get()
+    assert response.status_code == 302
+    assert response["Location"] == change_page(reference)
+    waiting = client.get(change_page(reference)).content.decode()
+    assert "data-progress-url" in waiting
+    assert "Profiling the file" in waiting
+    progress = client.get(f"/admin/models_registry/referencedataset/{reference.pk}/progress/").json()
+    assert progress == {"status": "pending", "percent": 0, "step": "pending"}
+
+    profile_reference(reference_id=reference.pk)
+
+    report = client.get(f"/admin/models_registry/referencedataset/{reference.pk}/report/").content.decode()
+    assert "150 rows, 4 features" in report
+    assert "sepal_length" in report
+    assert "5.843" in report  # the mean, as R. A. Fisher's data set gives it
+    assert "setosa" in report
+    page = client.get(change_page(reference)).content.decode()
+    assert "data-progress-url" not in page
+    assert "150 rows, 4 features" in page
+
+
+def test_a_bad_file_says_why_and_what_to_do(client: Client, version: ModelVersion) -> None:
+    upload(client, version, b"sepal_length,sepal_width,petal_length,petal_width\n1,2,3,4\n1,2,wide,4\n")
+    reference = ReferenceDataset.objects.get()
+    profile_reference(reference_id=reference.pk)
+    page = client.get(change_page(reference)).content.decode()
+    assert "Column &#x27;petal_length&#x27;, row 2: &#x27;wide&#x27; is not a number." in page
+    assert f"{ADD}?version={version.pk}" in page
+
+
+def test_a_file_beyond_the_bound_is_refused_in_the_form(
+    client: Client, version: ModelVersion, settings: Settings
+) -> None:
+    settings.MLMON_MAX_REFERENCE_BYTES = 10
+    response = upload(client, version, REFERENCE.read_bytes())
+    assert response.status_code == 200
+    assert "at most 0 MiB" in response.content.decode()
+    assert not ReferenceDataset.objects.exists()
+
+
+def test_an_older_reference_is_put_in_force_again(client: Client, version: ModelVersion) -> None:
+    for _ in range(2):
+        upload(client, version, REFERENCE.read_bytes())
+    newer, older = ReferenceDataset.objects.order_by("-pk")
+    for reference in (older, newer):
+        profile_reference(reference_id=reference.pk)
+    address = reverse("admin:models_registry_referencedataset_put_in_force", args=[older.pk])
+    assert "compare with it from the next one on" in client.get(address).content.decode()
+    older.refresh_from_db()
+    assert not older.is_active  # a link alone changes nothing
+    client.post(address)
+    older.refresh_from_db()
+    newer.refresh_from_db()
+    assert (older.is_active, newer.is_active) == (True, False)
+    assert LogEntry.objects.filter(change_message="Put in force.", object_id=str(older.pk)).exists()
+
+
+def test_who_may_only_look_cannot_upload_or_put_in_force(client: Client, version: ModelVersion) -> None:
+    upload(client, version, REFERENCE.read_bytes())
+    reference = ReferenceDataset.objects.get()
+    viewer = User.objects.create_user("viewer", is_staff=True)
+    viewer.user_permissions.add(Permission.objects.get(codename="view_referencedataset"))
+    client.force_login(viewer)
+    assert client.get(change_page(reference)).status_code == 200
+    assert client.get(ADD).status_code == 403
+    assert (
+        client.get(reverse("admin:models_registry_referencedataset_put_in_force", args=[reference.pk])).status_code
+        == 403
+    )
+    client.force_login(User.objects.create_user("stranger", is_staff=True))
+    assert client.get(f"/admin/models_registry/referencedataset/{reference.pk}/progress/").status_code == 403
+    assert client.get(f"/admin/models_registry/referencedataset/{reference.pk}/report/").status_code == 403
+
+
+def test_the_upload_is_enqueued_when_it_is_committed(
+    client: Client, version: ModelVersion, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    with django_capture_on_commit_callbacks() as callbacks:
+        upload(client, version, REFERENCE.read_bytes())
+    assert len(callbacks) == 1
+    assert LogEntry.objects.filter(change_message="Uploaded.").count() == 1

@@ -1,0 +1,188 @@
+"""Versions and API tokens in the admin."""
+
+import pickle
+import re
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission, User
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+from django.urls import reverse
+
+from inference.models import ApiToken, token_digest
+from models_registry.models import Model, ModelVersion, Stage
+from models_registry.services.versions import register_model
+from tests.factories import iris_onnx, uploaded_version
+
+pytestmark = pytest.mark.django_db
+
+ADD = "/admin/models_registry/modelversion/add/"
+NAMES = "sepal_length\nsepal_width\npetal_length\npetal_width\n"
+
+
+@pytest.fixture(autouse=True)
+def _logged_in(client: Client, admin_user: User) -> None:
+    client.force_login(admin_user)
+
+
+def upload(client: Client, model: Model, content: bytes, *, version: str = "1.0.0", names: str = NAMES) -> Any:
+    artefact = SimpleUploadedFile("model.onnx", content)
+    return client.post(
+        ADD, {"model": model.pk, "version": version, "artefact": artefact, "feature_names": names, "notes": ""}
+    )
+
+
+def change_page(version: ModelVersion) -> str:
+    return reverse("admin:models_registry_modelversion_change", args=[version.pk])
+
+
+def move(name: str, version: ModelVersion) -> str:
+    return reverse(f"admin:models_registry_modelversion_{name}", args=[version.pk])
+
+
+def test_registering_a_model(client: Client) -> None:
+    response = client.post("/admin/models_registry/model/add/", {"name": "classifier", "description": "iris"})
+    assert response.status_code == 302
+    assert Model.objects.get().description == "iris"
+    again = client.post("/admin/models_registry/model/add/", {"name": "Not A Name", "description": ""})
+    assert "Lower-case letters" in again.content.decode()
+
+
+def test_an_onnx_file_becomes_a_version_in_staging(client: Client) -> None:
+    response = upload(client, register_model(name="classifier"), iris_onnx())
+    version = ModelVersion.objects.get()
+    assert response["Location"] == change_page(version)
+    assert (version.stage, version.classes) == (Stage.STAGING, ["setosa", "versicolor", "virginica"])
+    assert [feature.name for feature in version.features.all()] == NAMES.split()
+    page = client.get(change_page(version)).content.decode()
+    assert version.artefact_sha256 in page
+    assert LogEntry.objects.filter(change_message__startswith="Uploaded, sha256").count() == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "version", "names", "reason"),
+    [
+        (pickle.dumps({"a": 1}), "1.0.0", NAMES, "pickle"),
+        (b"just text", "1.0.0", NAMES, "ONNX"),
+        (None, "1.0", NAMES, "semantic version"),
+        (None, "1.0.0", "one\ntwo", "2 feature names were given; the model takes 4 features"),
+        (None, "1.0.0", "a\na\nb\nc", "Two features are named"),
+    ],
+)
+def test_what_is_refused_is_said_in_the_form(
+    client: Client, content: bytes | None, version: str, names: str, reason: str
+) -> None:
+    response = upload(client, register_model(name="m"), content or iris_onnx(), version=version, names=names)
+    assert response.status_code == 200
+    assert reason in response.content.decode()
+    assert not ModelVersion.objects.exists()
+
+
+def feature_form(version: ModelVersion, **changes: dict[str, str]) -> dict[str, Any]:
+    """Return what the browser would send for the version's page, with `changes` by feature name."""
+    features = list(version.features.all())
+    data: dict[str, Any] = {
+        "notes": "edited",
+        "features-TOTAL_FORMS": len(features),
+        "features-INITIAL_FORMS": len(features),
+    }
+    for index, feature in enumerate(features):
+        values = {
+            "id": feature.pk,
+            "version": version.pk,
+            "name": feature.name,
+            "kind": feature.kind,
+            "is_required": "on",
+        }
+        values |= changes.get(feature.name, {})
+        data |= {f"features-{index}-{field}": value for field, value in values.items() if value != ""}
+    return data
+
+
+def test_features_are_edited_while_the_version_is_in_staging(client: Client) -> None:
+    version = uploaded_version("classifier", production=False)
+    swapped = {"sepal_length": {"name": "sepal_width"}, "sepal_width": {"name": "sepal_length"}}
+    edits = {**swapped, "petal_width": {"kind": "categorical", "is_required": ""}}
+    response = client.post(change_page(version), feature_form(version, **edits))
+    assert response.status_code == 302
+    features = {feature.name: feature for feature in version.features.all()}
+    assert (features["sepal_width"].position, features["sepal_length"].position) == (0, 1)
+    assert (features["petal_width"].kind, features["petal_width"].is_required) == ("categorical", False)
+    version.refresh_from_db()
+    assert version.notes == "edited"
+
+
+def test_two_features_of_one_name_are_refused(client: Client) -> None:
+    version = uploaded_version("classifier", production=False)
+    response = client.post(change_page(version), feature_form(version, sepal_length={"name": "petal_width"}))
+    assert response.status_code == 200
+    assert "Two features are named" in response.content.decode()
+
+
+def test_features_are_read_only_in_production(client: Client) -> None:
+    version = uploaded_version("classifier")
+    client.post(change_page(version), feature_form(version, sepal_length={"name": "other"}))
+    assert not version.features.filter(name="other").exists()
+
+
+def test_promoting_shows_what_changes_and_then_changes_it(client: Client) -> None:
+    first = uploaded_version("classifier")
+    second = uploaded_version("classifier", "1.1.0", onnx=iris_onnx(2), production=False)
+    page = client.get(move("promote", second)).content.decode()
+    assert "classifier 1.0.0 loses its traffic and goes to staging." in page
+    assert "no reference data yet" in page
+    second.refresh_from_db()
+    assert second.stage == Stage.STAGING  # a link alone changes nothing
+    client.post(move("promote", second))
+    first.refresh_from_db()
+    second.refresh_from_db()
+    assert (first.stage, second.stage, second.traffic_weight) == (Stage.STAGING, Stage.PRODUCTION, 100)
+    assert LogEntry.objects.filter(object_id=str(second.pk), change_message__startswith="Stage changed").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "stage"),
+    [("start_shadow", Stage.SHADOW), ("back_to_staging", Stage.STAGING), ("archive", Stage.ARCHIVED)],
+)
+def test_other_stages(client: Client, name: str, stage: Stage) -> None:
+    version = uploaded_version("classifier")
+    assert "has no version in production" in client.get(move(name, version)).content.decode()
+    client.post(move(name, version))
+    version.refresh_from_db()
+    assert version.stage == stage
+
+
+def test_archived_is_final(client: Client) -> None:
+    version = uploaded_version("classifier")
+    client.post(move("archive", version))
+    response = client.post(move("promote", version), follow=True)
+    assert "is archived, which is final" in response.content.decode()
+
+
+def test_who_may_only_look_changes_nothing(client: Client) -> None:
+    version = uploaded_version("classifier")
+    viewer = User.objects.create_user("viewer", is_staff=True)
+    viewer.user_permissions.add(Permission.objects.get(codename="view_modelversion"))
+    client.force_login(viewer)
+    assert client.get(change_page(version)).status_code == 200
+    assert client.post(move("archive", version)).status_code == 403
+    assert client.get(ADD).status_code == 403
+    version.refresh_from_db()
+    assert version.stage == Stage.PRODUCTION
+
+
+def test_a_token_is_shown_once_and_can_be_revoked(client: Client) -> None:
+    response = client.post("/admin/inference/apitoken/add/", {"name": "checkout", "scope": "predict"}, follow=True)
+    token = ApiToken.objects.get()
+    (shown,) = re.findall(r"<code>(mlmon_[\w-]+)</code>", response.content.decode())
+    assert token_digest(shown) == token.digest
+    assert shown not in client.get("/admin/inference/apitoken/").content.decode()
+    address = reverse("admin:inference_apitoken_revoke", args=[token.pk])
+    client.get(address)
+    token.refresh_from_db()
+    assert token.revoked_at is None
+    client.post(address)
+    token.refresh_from_db()
+    assert token.revoked_at is not None
