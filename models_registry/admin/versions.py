@@ -121,6 +121,11 @@ class VersionUploadForm(forms.ModelForm[ModelVersion]):
         except ValidationError as error:
             self.add_error(None, error)
 
+    def save(self, commit: bool = True) -> Any:
+        """Return the row that the service has saved."""
+        self.save_m2m = self._save_m2m  # type: ignore[method-assign]
+        return self.uploaded
+
 
 class FeatureFormSet(BaseInlineFormSet[ModelFeature, ModelVersion, forms.ModelForm[ModelFeature]]):
     """Hands edits to the service, which checks them as a whole (two names may be swapped)."""
@@ -219,11 +224,6 @@ class ModelVersionAdmin(ModelAdmin):
                 self.fields["model"].widget = UnfoldAdminSelectWidget(choices=self.fields["model"].choices)  # type: ignore[attr-defined]
 
         return Form
-
-    def save_form(self, request: HttpRequest, form: Any, change: bool) -> ModelVersion:
-        uploaded: ModelVersion | None = getattr(form, "uploaded", None)
-        saved: ModelVersion = uploaded or super().save_form(request, form, change)
-        return saved
 
     def save_model(self, request: HttpRequest, obj: ModelVersion, form: Any, change: bool) -> None:
         if change:
