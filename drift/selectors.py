@@ -1,6 +1,5 @@
 """Policies, checks and due versions, as rows and as plain values."""
 
-import re
 from collections.abc import Sequence
 
 from django.db.models import OuterRef, QuerySet, Subquery
@@ -11,9 +10,8 @@ from drift.report import DriftReport, Failure, ReportSource, ReportStatus, Windo
 from drift.results import ComparisonResult, FeatureResult, Method, PredictionResult, ResultStatus, Thresholds
 from inference.redis_client import redis_client
 from inference.stream import rows_seen
-from models_registry.exceptions import UnknownModelError, UnknownVersionError
+from models_registry.exceptions import UnknownVersionError
 from models_registry.models import (
-    MODEL_NAME_PATTERN,
     Model,
     ModelFeature,
     ModelVersion,
@@ -48,16 +46,6 @@ def feature_names(model: Model) -> list[str]:
     """Return the names of the features of all versions of a model, each once."""
     names = ModelFeature.objects.filter(version__model=model).order_by("name").values_list("name", flat=True)
     return list(names.distinct())
-
-
-def model_named(name: str) -> Model:
-    """Return the model; UnknownModelError where there is none."""
-    if not re.fullmatch(MODEL_NAME_PATTERN, name):  # PostgreSQL takes no NUL, not even to look for it
-        raise UnknownModelError(name)
-    try:
-        return Model.objects.select_related("drift_policy").get(name=name)
-    except Model.DoesNotExist:
-        raise UnknownModelError(name) from None
 
 
 def version_of(model: Model, version: str) -> ModelVersion:

@@ -1,10 +1,24 @@
 """What other apps read of the registry."""
 
 import functools
+import re
+
+from django.db.models import QuerySet
 
 from models_registry import profile
-from models_registry.models import ModelVersion, ReferenceDataset, Stage
+from models_registry.exceptions import UnknownModelError
+from models_registry.models import MODEL_NAME_PATTERN, Model, ModelVersion, ReferenceDataset, Stage
 from models_registry.profile import ReferenceProfile
+
+
+def model_named(name: str, models: QuerySet[Model] | None = None) -> Model:
+    """Return the model of that name, out of `models` where given; UnknownModelError where there is none."""
+    known = Model.objects.all() if models is None else models
+    # A text that is no name is not looked for: PostgreSQL takes no NUL, not even to find nothing.
+    model = known.filter(name=name).first() if re.fullmatch(MODEL_NAME_PATTERN, name) else None
+    if model is None:
+        raise UnknownModelError(name)
+    return model
 
 
 def active_reference(version_id: int) -> ReferenceDataset | None:

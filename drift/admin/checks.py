@@ -83,7 +83,7 @@ class DriftCheckAdmin(ModelAdmin):
     change_form_outer_before_template = "admin/drift/driftcheck/results.html"
 
     class Media:
-        css = {"all": ["drift/checks.css"]}
+        css = {"all": ["models_registry/figures.css"]}
 
     def get_fields(self, request: HttpRequest, obj: DriftCheck | None = None) -> list[str | tuple[str, str]]:
         about: list[str | tuple[str, str]] = [

@@ -16,6 +16,7 @@ from drift.report import DriftReport
 from inference.api.serializers import ProblemSerializer
 from inference.models import TokenScope
 from models_registry.models import Model, ModelVersion
+from models_registry.selectors import model_named
 
 EXAMPLE = OpenApiExample(
     "One feature has drifted",
@@ -94,7 +95,7 @@ class DriftView(APIView):
     )
     def get(self, request: Request, model_name: str | None = None) -> Response:
         query = _query(request)
-        model = selectors.model_named(model_name or settings.MLMON_DEFAULT_MODEL)
+        model = model_named(model_name or settings.MLMON_DEFAULT_MODEL, Model.objects.select_related("drift_policy"))
         version = _version(model, query.get("version"))
         if "history" in query:
             return Response(_history_body(model, version, query["history"], query.get("before")))

@@ -123,7 +123,7 @@ class VersionUploadForm(forms.ModelForm[ModelVersion]):
 
     def save(self, commit: bool = True) -> Any:
         """Return the row that the service has saved."""
-        self.save_m2m = self._save_m2m  # type: ignore[method-assign]
+        self.save_m2m = self._save_m2m  # type: ignore[method-assign,attr-defined]
         return self.uploaded
 
 

@@ -5,8 +5,8 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.generics import ListAPIView, RetrieveAPIView
 
 from models_registry.api.serializers import ModelSerializer
-from models_registry.exceptions import UnknownModelError
 from models_registry.models import Model
+from models_registry.selectors import model_named
 
 
 def _models() -> QuerySet[Model]:
@@ -30,8 +30,4 @@ class ModelView(RetrieveAPIView[Model]):
     lookup_field = "name"
 
     def get_object(self) -> Model:
-        name = self.kwargs["name"]
-        model = _models().filter(name=name).first()
-        if model is None:
-            raise UnknownModelError(name)
-        return model
+        return model_named(self.kwargs["name"], _models())
