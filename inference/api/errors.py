@@ -1,18 +1,18 @@
 """The only map from an exception to an HTTP status; bodies are RFC 9457 problem details."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
 import orjson
-from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation, TooManyFieldsSent
 from django.db import DatabaseError
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from redis.exceptions import RedisError
 from rest_framework.exceptions import APIException
-from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 from inference.exceptions import ArchivedVersionError, NoVersionLoadedError, PayloadError, RowValueError
@@ -27,6 +27,7 @@ from models_registry.exceptions import (
 logger = logging.getLogger(__name__)
 
 PROBLEM_JSON = "application/problem+json"
+LONGEST_DETAIL = 2000
 STATUS_OF_ERROR: dict[type[Exception], HTTPStatus] = {
     UnknownModelError: HTTPStatus.NOT_FOUND,
     UnknownVersionError: HTTPStatus.NOT_FOUND,
@@ -37,6 +38,8 @@ STATUS_OF_ERROR: dict[type[Exception], HTTPStatus] = {
     RowValueError: HTTPStatus.UNPROCESSABLE_ENTITY,
     PermissionDenied: HTTPStatus.FORBIDDEN,
     RequestDataTooBig: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    TooManyFieldsSent: HTTPStatus.BAD_REQUEST,
+    SuspiciousOperation: HTTPStatus.BAD_REQUEST,  # the base of the two above
     NoVersionLoadedError: HTTPStatus.SERVICE_UNAVAILABLE,
     PredictionTimeoutError: HTTPStatus.SERVICE_UNAVAILABLE,
     PredictionFailedError: HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -47,6 +50,8 @@ DETAILS_THAT_ARE_OURS = {
     DatabaseError: "The database does not answer now.",
     RedisError: "Redis, which holds the live window, does not answer now.",
     RequestDataTooBig: "The body is larger than this server takes.",
+    TooManyFieldsSent: "The address has more parameters than this server takes.",
+    SuspiciousOperation: "The request cannot be read.",
 }
 
 
@@ -63,20 +68,26 @@ class Problem:
             "type": "about:blank",
             "title": self.status.phrase,
             "status": self.status.value,
-            "detail": self.detail,
+            "detail": shortened(self.detail),
             **self.extra,
         }
 
+    def response(self) -> HttpResponse:
+        return HttpResponse(orjson.dumps(self.body()), status=self.status, content_type=PROBLEM_JSON)
 
-def problem_response(error: Exception, context: dict[str, Any]) -> Response | None:
-    """Return the response to an exception of an API view; REST framework's exception handler."""
+
+def problem_response(error: Exception, context: dict[str, Any]) -> HttpResponse | None:
+    """Return the response to an exception of an API view; REST framework's exception handler.
+
+    It is JSON whatever the view's own renderers make (YAML, HTML), as its media type says.
+    """
     problem = _problem(error)
     if problem is None:
         return None
     if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("%s: %s", type(error).__name__, error, exc_info=error)
     set_rollback()
-    response = Response(problem.body(), status=problem.status, content_type=PROBLEM_JSON)
+    response = problem.response()
     if isinstance(error, APIException):
         if challenge := getattr(error, "auth_header", None):
             response["WWW-Authenticate"] = challenge
@@ -96,9 +107,17 @@ def _problem(error: Exception) -> Problem | None:
     return None
 
 
+def shortened(text: str) -> str:
+    """Return `text` without its middle where it is long: a client's own megabyte is not sent back to it."""
+    if len(text) <= LONGEST_DETAIL:
+        return text
+    return f"{text[: LONGEST_DETAIL // 2]} … {text[-LONGEST_DETAIL // 4 :]}"
+
+
 def _members(error: Exception) -> dict[str, Any]:
     if isinstance(error, RowValueError):
-        return {"errors": [{"row": error.row, "feature": error.feature or None, "reason": error.reason}]}
+        feature = shortened(error.feature) or None
+        return {"errors": [{"row": error.row, "feature": feature, "reason": shortened(error.reason)}]}
     return {}
 
 
@@ -116,6 +135,14 @@ def bad_request(request: HttpRequest, exception: Exception | None = None) -> Htt
     return _error_page(request, HTTPStatus.BAD_REQUEST, "The request cannot be read.")
 
 
+def method_not_allowed(method: str, *, allowed: Sequence[str]) -> HttpResponse:
+    """Answer a method that the address does not take."""
+    detail = f"{method} is not taken here; {' and '.join(allowed)} are."
+    response = Problem(HTTPStatus.METHOD_NOT_ALLOWED, detail, {}).response()
+    response["Allow"] = ", ".join(allowed)
+    return response
+
+
 def server_error(request: HttpRequest) -> HttpResponse:
     """Answer when something of ours broke; the log has the traceback."""
     return _error_page(request, HTTPStatus.INTERNAL_SERVER_ERROR, "Something broke on our side; it is in the log.")
@@ -124,4 +151,4 @@ def server_error(request: HttpRequest) -> HttpResponse:
 def _error_page(request: HttpRequest, status: HTTPStatus, detail: str) -> HttpResponse:
     if _is_for_a_person(request):
         return render(request, "error.html", {"status": status, "detail": detail}, status=status)
-    return JsonResponse(Problem(status, detail, {}).body(), status=status, content_type=PROBLEM_JSON)
+    return Problem(status, detail, {}).response()
