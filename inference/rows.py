@@ -17,6 +17,7 @@ LARGEST = {
     TensorType.INT64: float(2**53),  # beyond it float64, in which features are kept, skips whole numbers
     TensorType.BOOL: 1.0,
 }
+LONGEST_TEXT = 1000  # characters; texts are kept in the live window, whose memory is bounded only by its rows
 WHOLE_NUMBERS = frozenset({TensorType.INT32, TensorType.INT64})
 _NUMBERS = frozenset({int, float})
 
@@ -127,6 +128,8 @@ def _number_column(feature: Feature, values: list[Any]) -> NDArray[np.float64]:
 def _string_column(feature: Feature, values: list[Any]) -> NDArray[np.object_]:
     present = [value if value != "" else None for value in values]  # a string tensor knows no other missing than ""
     _check_types(feature, present, {str}, "text")
+    too_long = f"is longer than the {LONGEST_TEXT} characters that are taken"
+    _check_each(feature, present, lambda value: len(value) <= LONGEST_TEXT, too_long)
     column = np.empty(len(present), dtype=object)
     column[:] = present
     return column

@@ -24,7 +24,7 @@ from inference.serving import serving
 from inference.snapshot import LoadedVersion, Snapshot
 from models_registry.columns import FeatureColumns
 from models_registry.engine import Predictions
-from models_registry.exceptions import UnknownModelError, UnknownVersionError
+from models_registry.exceptions import NoFiniteAnswerError, UnknownModelError, UnknownVersionError
 from models_registry.services.generation import bump_generation
 
 CLIENT_ERRORS = (PayloadError, RowValueError)
@@ -58,7 +58,7 @@ def predict(*, model_name: str, payload: Any, version: str | None = None) -> Ans
     UnknownModelError, UnknownVersionError, ArchivedVersionError
         What was asked for does not exist or is archived.
     PayloadError, RowValueError
-        The body, or a value in it, is refused; the model did not run.
+        The body, or a value in it, is refused: the model did not run, or has no finite answer to a row.
     NoVersionLoadedError, PredictionFailedError
         Ours: nothing can answer, or the model failed or took too long.
     """
@@ -69,7 +69,7 @@ def predict(*, model_name: str, payload: Any, version: str | None = None) -> Ans
     with _counted(chosen.metrics):
         rows, is_batch = rows_of_payload(payload, most_rows=settings.MLMON_MAX_ROWS_PER_REQUEST)
         columns = columns_of_rows(chosen.schema.features, rows)
-        predictions = chosen.engine().predict(columns)
+        predictions = _answered(chosen, columns)
     latency_seconds = time.perf_counter() - started
     _measure(chosen.metrics, predictions, len(rows), latency_seconds)
     prediction_ids = new_prediction_ids(len(rows))
@@ -86,7 +86,7 @@ def predict(*, model_name: str, payload: Any, version: str | None = None) -> Ans
 
 
 def count_unreadable_request(*, model_name: str) -> None:
-    """Count a request whose body could not be read at all, for the model that it was sent to."""
+    """Count a request that was refused before its rows were looked at, for the model that it was sent to."""
     known = serving().snapshot().models
     count_without_version(model_name if model_name in known else UNKNOWN, "rejected")
 
@@ -120,6 +120,15 @@ def _counted(version_metrics: VersionMetrics) -> Iterator[None]:
         version_metrics.error.inc()
         raise
     version_metrics.success.inc()
+
+
+def _answered(version: LoadedVersion, columns: FeatureColumns) -> Predictions:
+    try:
+        return version.engine().predict(columns)
+    except NoFiniteAnswerError as error:
+        # The upload's trial has seen finite answers of this model: it is these values that it cannot take.
+        reason = "the model has no finite answer to these values; look for values far too large, or missing ones"
+        raise RowValueError(error.row, "", reason) from error
 
 
 def _measure(version_metrics: VersionMetrics, predictions: Predictions, rows: int, latency_seconds: float) -> None:

@@ -11,7 +11,7 @@ import onnxruntime as ort
 from numpy.typing import DTypeLike, NDArray
 
 from models_registry.columns import FeatureColumns, level_name
-from models_registry.exceptions import ArtefactError, PredictionFailedError, PredictionTimeoutError
+from models_registry.exceptions import ArtefactError, NoFiniteAnswerError, PredictionFailedError, PredictionTimeoutError
 from models_registry.onnx_session import MOST_ROWS_AT_ONCE, load_session
 from models_registry.schema import ModelSchema, TaskType, TensorType
 from models_registry.watchdog import deadline
@@ -134,6 +134,8 @@ class Engine:
         ------
         PredictionTimeoutError
             The model ran longer than it may.
+        NoFiniteAnswerError
+            The answer to a row is NaN or infinite.
         PredictionFailedError
             An integer tensor would get a value that it cannot hold, ONNX Runtime failed, or the answer makes no
             sense: a label that is not among the classes, or a result that is not a number.
@@ -169,7 +171,7 @@ class Engine:
         name = self.schema.label_output
         values = _shaped(name, results[name], (rows,)).astype(np.float64, copy=False)
         if not np.isfinite(values).all():
-            raise PredictionFailedError(f"Row {_first(~np.isfinite(values))}: the model answered no finite number.")
+            raise NoFiniteAnswerError(_first(~np.isfinite(values)), "the model answered no finite number.")
         return Predictions(labels=values, class_index=None, confidence=None, scores=None)
 
     def _classified(self, results: dict[str, _Tensor], rows: int) -> Predictions:
@@ -190,9 +192,11 @@ class Engine:
     def _scores(self, results: dict[str, _Tensor], rows: int) -> NDArray[np.float64]:
         name = self.schema.score_output
         scores = _shaped(name, results[name], (rows, len(self.schema.classes))).astype(np.float64, copy=False)
-        missing = np.isnan(scores)
-        if missing.any():
-            raise PredictionFailedError(f"Row {_first(missing.any(axis=1))}: the model's scores are not numbers (NaN).")
+        largest = scores.max(axis=1)  # NaN where one of them is
+        # Of infinite scores no softmax can be taken; -inf beside others is the logarithm of 0.
+        answered = ~np.isnan(largest) if self.schema.scores_are_probabilities else np.isfinite(largest)
+        if not answered.all():
+            raise NoFiniteAnswerError(_first(~answered), "the model's scores are not numbers (NaN or infinite).")
         return scores
 
     def _positions(self, labels: _Tensor) -> NDArray[np.int64]:

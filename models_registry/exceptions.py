@@ -38,5 +38,13 @@ class PredictionFailedError(RegistryError):
     """ONNX Runtime failed on rows that the schema accepts."""
 
 
+class NoFiniteAnswerError(PredictionFailedError):
+    """The model ran, but what it answers to a row is no finite number: arithmetic on the row's values overflowed."""
+
+    def __init__(self, row: int, answer: str) -> None:
+        super().__init__(f"Row {row}: {answer}")
+        self.row = row
+
+
 class PredictionTimeoutError(PredictionFailedError):
     """The model took longer than it may."""

@@ -27,6 +27,14 @@ class PredictView(APIView):
     authentication_classes = [BearerTokenAuthentication]
     required_scope = TokenScope.PREDICT
 
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        try:
+            super().initial(request, *args, **kwargs)
+        except Exception:  # no valid token, or no answer that the client accepts
+            if request.method == "POST":
+                services.count_unreadable_request(model_name=kwargs.get("model_name") or settings.MLMON_DEFAULT_MODEL)
+            raise
+
     @extend_schema(
         summary="Predict",
         request=PredictRequestSerializer,
