@@ -5,6 +5,15 @@ import logging
 from datetime import UTC, datetime
 
 
+class WithoutClientsTraceback(logging.Filter):
+    """Takes the traceback from what Django refused as suspicious: a client caused it, and the line says it all."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.startswith("django.security"):
+            record.exc_info = record.exc_text = None
+        return True
+
+
 class JsonFormatter(logging.Formatter):
     """Formats a record as JSON: time (RFC 3339, UTC), level, logger, message and the traceback where there is one."""
 

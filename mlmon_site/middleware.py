@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponseBase
 
+from inference.api.errors import bad_request
+
 ACCEPTED_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
@@ -24,3 +26,16 @@ class RequestIdentityMiddleware:
         response["X-Request-ID"] = request_id
         response["X-Process-Time"] = f"{time.perf_counter() - started:.6f}"
         return response
+
+
+class CookieCheckMiddleware:
+    """Refuses a cookie that holds a NUL, which a quoted cookie can: the session's would be looked for in PostgreSQL,
+    whose texts hold none, and the error would look like a broken database."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if any("\0" in value for value in request.COOKIES.values()):
+            return bad_request(request)
+        return self.get_response(request)

@@ -66,6 +66,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "mlmon_site.middleware.RequestIdentityMiddleware",
+    "mlmon_site.middleware.CookieCheckMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -157,7 +158,7 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "inference.api.errors.problem_response",
     "UNAUTHENTICATED_USER": None,
-    "DEFAULT_PAGINATION_CLASS": "rest_framework.pagination.LimitOffsetPagination",
+    "DEFAULT_PAGINATION_CLASS": "inference.api.pagination.BoundedPagination",
     "PAGE_SIZE": 100,
 }
 SPECTACULAR_SETTINGS = {
@@ -291,9 +292,11 @@ LOGGING = {
         "plain": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"},
         "json": {"()": "mlmon_site.logs.JsonFormatter"},
     },
+    "filters": {"without_clients_traceback": {"()": "mlmon_site.logs.WithoutClientsTraceback"}},
     "handlers": {
         "console": {
             "class": "logging.StreamHandler",
+            "filters": ["without_clients_traceback"],
             "formatter": env.choice(
                 "MLMON_LOG_FORMAT", ("plain", "json"), default="json" if IS_PRODUCTION else "plain"
             ),
