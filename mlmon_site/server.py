@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.conf import settings
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
 from granian.server import Server
 
@@ -50,6 +50,8 @@ def serve(*, host: str, port: int, workers: int, access_log: bool) -> None:
         address=host,
         port=port,
         interface=Interfaces.WSGI,
+        # Where the protocol is guessed from the first bytes, a connection that never sends any is kept for ever.
+        http=HTTPModes.http1,
         workers=workers,
         blocking_threads=THREADS,
         backpressure=CONNECTIONS,

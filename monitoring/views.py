@@ -1,20 +1,37 @@
 """What machines ask: metrics and health."""
 
+import functools
+from collections.abc import Callable
 from http import HTTPStatus
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.views.decorators.http import require_safe
+from django.views.decorators.csrf import csrf_exempt
 
+from inference.api.errors import method_not_allowed
 from inference.models import TokenScope, token_digest
 from inference.serving import serving
 from monitoring.exposition import render_metrics
 from monitoring.health import readiness_problems
 
 READING_SCOPES = (TokenScope.READ, TokenScope.ALL)
+READING_METHODS = ("GET", "HEAD")
 
 
-@require_safe
+def _read_only(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Let only GET and HEAD through; others are told so, and not that they lack a form's CSRF token."""
+
+    @csrf_exempt
+    @functools.wraps(view)
+    def answer(request: HttpRequest) -> HttpResponse:
+        if request.method in READING_METHODS:
+            return view(request)
+        return method_not_allowed(request.method or "", allowed=READING_METHODS)
+
+    return answer
+
+
+@_read_only
 def metrics(request: HttpRequest) -> HttpResponse:
     """Return the metrics of all worker processes."""
     if settings.MLMON_METRICS_ACCESS == "token" and not _has_reading_token(request):
@@ -28,13 +45,13 @@ def metrics(request: HttpRequest) -> HttpResponse:
     return HttpResponse(body, content_type=content_type)
 
 
-@require_safe
+@_read_only
 def healthz(request: HttpRequest) -> JsonResponse:
     """Answer that this process lives."""
     return JsonResponse({"status": "ok"})
 
 
-@require_safe
+@_read_only
 def readyz(request: HttpRequest) -> JsonResponse:
     """Answer whether the database, Redis and the models in production answer."""
     problems = readiness_problems()
