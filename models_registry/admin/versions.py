@@ -81,14 +81,17 @@ class VersionUploadForm(forms.ModelForm[ModelVersion]):
     )
     feature_names = forms.CharField(
         required=False,
-        widget=UnfoldAdminTextareaWidget,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 5}),
         help_text="One name a line, in the order of the model's inputs; leave empty to take the names of the graph.",
     )
 
     class Meta:
         model = ModelVersion
         fields = ["model", "version", "notes"]
-        widgets = {"version": UnfoldAdminTextInputWidget, "notes": UnfoldAdminTextareaWidget}
+        widgets = {
+            "version": UnfoldAdminTextInputWidget(attrs={"placeholder": "1.0.0"}),
+            "notes": UnfoldAdminTextareaWidget(attrs={"rows": 3}),
+        }
 
     def __init__(self, *args: Any, user: Any = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -186,7 +189,9 @@ class ModelVersionAdmin(ModelAdmin):
     list_filter = ["stage", "task_type", "model"]
     search_fields = ["model__name", "version"]
     list_select_related = ["model"]
-    actions_detail = ["promote", "start_shadow", "back_to_staging", "archive"]
+    actions_detail = [
+        {"title": "Change stage", "icon": "moving", "items": ["promote", "start_shadow", "back_to_staging", "archive"]}
+    ]
     inlines = [FeatureInline]
 
     def get_fieldsets(self, request: HttpRequest, obj: ModelVersion | None = None) -> Any:

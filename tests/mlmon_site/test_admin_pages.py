@@ -28,6 +28,11 @@ def test_the_front_page_opens(client: Client) -> None:
     assert client.get("/", follow=True).status_code == 200
 
 
+def test_a_login_leads_to_the_front_page(client: Client, admin_user: User) -> None:
+    response = client.post("/admin/login/", {"username": admin_user.username, "password": "password"})
+    assert response["Location"] == "/admin/"
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_without_a_login_there_is_only_the_login_page(client: Client, name: str) -> None:
     response = client.get(reverse(f"admin:{name}_changelist"))
