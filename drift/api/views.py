@@ -13,7 +13,7 @@ from drift import selectors, services
 from drift.api.payloads import report_body
 from drift.api.serializers import DriftHistorySerializer, DriftQuerySerializer, DriftReportSerializer
 from drift.report import DriftReport
-from inference.api.serializers import ProblemSerializer
+from inference.api.serializers import problem_responses
 from inference.models import TokenScope
 from models_registry.models import Model, ModelVersion
 from models_registry.selectors import model_named
@@ -89,7 +89,7 @@ class DriftView(APIView):
                 serializers=[DriftReportSerializer, DriftHistorySerializer],
                 resource_type_field_name=None,
             ),
-            **dict.fromkeys((400, 404), ProblemSerializer),
+            **problem_responses(400, 401, 403, 404, 406),
         },
         examples=[EXAMPLE],
     )

@@ -1,6 +1,9 @@
 """Shapes of the predict calls, for the OpenAPI description; inference/rows.py is what checks a request."""
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
+
+from inference.api.errors import PROBLEM_JSON
 
 
 class PredictRequestSerializer(serializers.Serializer[object]):
@@ -11,8 +14,13 @@ class PredictRequestSerializer(serializers.Serializer[object]):
     )
 
 
+@extend_schema_field({"oneOf": [{"type": "string"}, {"type": "number"}]})
+class ClassOrNumberField(serializers.Field[object, object, object, object]):
+    """What a model predicts."""
+
+
 class PredictionSerializer(serializers.Serializer[object]):
-    prediction = serializers.CharField(help_text="The class, or the number for regression.")
+    prediction = ClassOrNumberField(help_text="The class, or the number for regression.")
     confidence = serializers.FloatField(allow_null=True, help_text="Probability of the predicted class.")
     prediction_id = serializers.UUIDField(help_text="Send the ground truth under this id.")
 
@@ -21,7 +29,13 @@ class PredictResponseSerializer(PredictionSerializer):
     latency_ms = serializers.FloatField()
     model_name = serializers.CharField()
     model_version = serializers.CharField()
-    predictions = PredictionSerializer(many=True, required=False, help_text="In place of the first three, for rows.")
+
+
+class PredictRowsResponseSerializer(serializers.Serializer[object]):
+    predictions = PredictionSerializer(many=True, help_text="In the order of the rows.")
+    latency_ms = serializers.FloatField()
+    model_name = serializers.CharField()
+    model_version = serializers.CharField()
 
 
 class ProblemSerializer(serializers.Serializer[object]):
@@ -32,3 +46,8 @@ class ProblemSerializer(serializers.Serializer[object]):
     errors = serializers.ListField(  # type: ignore[assignment]  # a field, which the metaclass takes out of the way
         required=False, help_text="Row (from 0), feature and reason of each refused value."
     )
+
+
+def problem_responses(*statuses: int) -> dict[tuple[int, str], type[ProblemSerializer]]:
+    """Return how a call's refusals look, by status, for the OpenAPI description."""
+    return {(status, PROBLEM_JSON): ProblemSerializer for status in statuses}

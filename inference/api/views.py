@@ -4,7 +4,7 @@ from http import HTTPStatus
 from typing import Any
 
 from django.conf import settings
-from drf_spectacular.utils import OpenApiExample, extend_schema
+from drf_spectacular.utils import OpenApiExample, PolymorphicProxySerializer, extend_schema
 from rest_framework.exceptions import APIException, ParseError
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -12,7 +12,12 @@ from rest_framework.views import APIView
 
 from inference import services
 from inference.api.authentication import BearerTokenAuthentication
-from inference.api.serializers import PredictRequestSerializer, PredictResponseSerializer, ProblemSerializer
+from inference.api.serializers import (
+    PredictRequestSerializer,
+    PredictResponseSerializer,
+    PredictRowsResponseSerializer,
+    problem_responses,
+)
 from inference.models import TokenScope
 
 
@@ -39,8 +44,12 @@ class PredictView(APIView):
         summary="Predict",
         request=PredictRequestSerializer,
         responses={
-            200: PredictResponseSerializer,
-            **dict.fromkeys((400, 404, 413, 422, 503), ProblemSerializer),
+            200: PolymorphicProxySerializer(
+                component_name="PredictAnswer",
+                serializers=[PredictResponseSerializer, PredictRowsResponseSerializer],
+                resource_type_field_name=None,
+            ),
+            **problem_responses(400, 401, 403, 404, 406, 409, 411, 413, 415, 422, 503),
         },
         examples=[
             OpenApiExample("One row", {"features": [0.1, 0.5, 0.3, 0.8]}, request_only=True),
