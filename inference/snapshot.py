@@ -62,7 +62,8 @@ class LoadedVersion:
                 self._artefact_path, self.schema, timeout_seconds=settings.MLMON_PREDICTION_TIMEOUT_MS / 1000
             )
         except Exception as error:
-            self.load_error = f"{self.model_name} {self.version} cannot be loaded: {error}"
+            # Told by /readyz to everyone: the cause names paths of this server, and is in the log.
+            self.load_error = f"{self.model_name} {self.version} cannot be loaded; the log says why"
             logger.exception("%s %s cannot be loaded.", self.model_name, self.version)
             raise NoVersionLoadedError(f"{self.model_name} {self.version} cannot be loaded now.") from error
         self.load_error = ""

@@ -2,6 +2,7 @@
 
 import json
 import socket
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from inference.rows import LONGEST_TEXT, columns_of_rows
 from models_registry.engine import Engine
 from models_registry.exceptions import NoFiniteAnswerError
 from models_registry.schema import Feature, FeatureKind, ModelSchema, TaskType, TensorType
-from tests.factories import diabetes_onnx, uploaded_version
+from tests.factories import diabetes_onnx, iris_onnx, uploaded_version
 from tests.models_registry import onnx_models as build
 from tests.services.web_server import WebServer
 
@@ -166,3 +167,13 @@ def test_infinite_scores_have_no_softmax() -> None:
     logarithms = engine.predict({"first": np.array([-1e300]), "second": np.array([0.0])})
     assert logarithms.confidence is not None
     assert logarithms.confidence.tolist() == [1.0]
+
+
+@pytest.mark.django_db
+def test_readiness_tells_everyone_which_version_is_broken_but_no_path(client: Client) -> None:
+    artefact = Path(uploaded_version("broken", onnx=iris_onnx(7)).artefact.path)
+    artefact.write_bytes(b"gone")
+    problem_of(post(client, "/api/v1/models/broken/predict", {"features": FLOWER}), 503)
+    problem = client.get("/readyz").json()["problems"]["models"]
+    assert "broken 1.0.0 cannot be loaded" in problem
+    assert str(artefact.parent) not in problem
