@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import redis
 from prometheus_client import REGISTRY
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from inference import stream
 from inference.prediction_ids import new_prediction_ids
@@ -90,7 +92,8 @@ def test_stopping_flushes_the_queue(redis_client: redis.Redis) -> None:
 
 
 def test_redis_away_the_oldest_are_dropped_and_counted_and_redis_back_it_goes_on(tmp_path: Path) -> None:
-    away = redis.Redis(host="127.0.0.1", port=1, socket_connect_timeout=0.2)  # nothing listens there
+    # Nothing listens there; without retries, as their pauses are random and up to seconds.
+    away = redis.Redis(host="127.0.0.1", port=1, socket_connect_timeout=0.2, retry=Retry(NoBackoff(), 0))
     clients = [away]
     recording = Recorder(lambda: clients[0], queue_rows=100, flush_seconds=0.02, window_rows=1000)
     dropped_before = dropped("outage")
