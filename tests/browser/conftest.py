@@ -1,0 +1,47 @@
+"""A real browser on the real server."""
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from django.db import connections
+from playwright.sync_api import Page, sync_playwright
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+WIDTH, HEIGHT = 1280, 900
+
+
+def browser_path() -> str:
+    """Return the path of a Chromium; without one CI fails, and a person's machine skips."""
+    for name in NAMES:
+        if path := shutil.which(name):
+            return path
+    reason = "The browser tests need Chromium on PATH. On Debian: apt-get install chromium"
+    if os.environ.get("CI", "").lower() in ("true", "1"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture
+def page(monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
+    """A page of a new browser; a console error or a failed request fails the test."""
+    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")  # Playwright's loop runs in this thread, beside the ORM
+    faults: list[str] = []
+    with sync_playwright() as playwright:
+        # Without a sandbox: Chromium's own does not start as root, which CI is.
+        browser = playwright.chromium.launch(executable_path=browser_path(), args=["--no-sandbox", "--disable-gpu"])
+        opened = browser.new_context(viewport={"width": WIDTH, "height": HEIGHT}).new_page()
+        opened.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+        opened.on("pageerror", lambda error: faults.append(str(error)))
+        opened.on("requestfailed", lambda request: faults.append(f"{request.url}: {request.failure}"))
+        opened.on("request", lambda request: _note_outside_request(request.url, faults))
+        yield opened
+        browser.close()
+        connections.close_all()  # the ones that this loop opened; they would outlive it
+    assert faults == []
+
+
+def _note_outside_request(url: str, faults: list[str]) -> None:
+    if not url.startswith(("http://127.0.0.1:", "data:", "blob:")):
+        faults.append(f"a request to an outside host: {url}")
