@@ -11,7 +11,7 @@ def profile_reference_task(reference_id: int) -> None:
     profile_reference(reference_id=reference_id)
 
 
-@shared_task(name="models_registry.tasks.enqueue_waiting_references", time_limit=60)
+@shared_task(name="models_registry.tasks.enqueue_waiting_references", time_limit=60, soft_time_limit=50)
 def enqueue_waiting_references_task() -> None:
     """Enqueue references whose first message was lost, or whose worker died."""
     enqueue_waiting_references()
