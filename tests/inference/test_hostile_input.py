@@ -1,6 +1,8 @@
 """What a hostile client sends: every refusal is a problem that names its cause, and nothing of ours breaks."""
 
+import io
 import json
+import logging
 import socket
 from pathlib import Path
 from typing import Any
@@ -136,11 +138,17 @@ def test_a_nul_in_the_session_cookie_does_not_reach_the_database(client: Client,
     assert response.status_code == 400, response.content[:300]
 
 
-def test_a_wrong_host_is_a_problem_and_a_line_of_the_log(client: Client, capfd: pytest.CaptureFixture[str]) -> None:
-    problem_of(client.get("/drift", headers={"host": "evil.example"}), 400)
-    log = capfd.readouterr().err
-    assert "evil.example" in log
-    assert "Traceback" not in log
+def test_a_wrong_host_is_a_problem_and_a_line_of_the_log(client: Client) -> None:
+    (console,) = (handler for handler in logging.getLogger().handlers if handler.name == "console")
+    assert isinstance(console, logging.StreamHandler)
+    log = io.StringIO()
+    usual_stream = console.setStream(log)
+    try:
+        problem_of(client.get("/drift", headers={"host": "evil.example"}), 400)
+    finally:
+        console.setStream(usual_stream)
+    assert "evil.example" in log.getvalue()
+    assert "Traceback" not in log.getvalue()
 
 
 def test_a_connection_has_to_speak_http_1(web_server: WebServer) -> None:
