@@ -34,6 +34,8 @@ HEADER_BYTES = 1 << 20
 BATCH_ROWS = 50_000
 NO_ROWS = "The file has a header but no rows."
 LARGEST_EXACT_INTEGER = 2.0**53
+LONGEST_TEXT = 1000  # characters; serving takes no longer one either
+TOO_LONG = f"is longer than the {LONGEST_TEXT} characters that are taken"
 _WHOLE_NUMBERS = {TensorType.INT32: 2.0**31 - 1, TensorType.INT64: LARGEST_EXACT_INTEGER}
 _MISSING: Any = None  # as a variable: comparing an array with a literal None reads as a mistake
 
@@ -50,12 +52,15 @@ class TableLimits:
         Of the table; cells are rows times columns of the file.
     uncompressed_bytes
         Of a Parquet file's columns as its metadata gives them.
+    text_bytes
+        Of all texts of the features together: a Parquet file holds a level once, however many rows have it.
     """
 
     file_bytes: int
     rows: int
     cells: int = 500_000_000
     uncompressed_bytes: int = 2_000_000_000
+    text_bytes: int = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +104,19 @@ class ReferenceTable:
             start = content.read(HEADER_BYTES)
         self._source = _Parquet(path, limits) if start[:4] == PARQUET_MAGIC else _Csv(path, start, size)
         self.ignored_columns = _check_header(self._source.names, features)
+        self._source.check_types(features)
 
     def batches(self) -> Iterator[TableBatch]:
         """Yield the rows in the order of the file; ReferenceFileError at the first value that cannot be used."""
-        rows = 0
+        rows = text_bytes = 0
         wanted = [feature.name for feature in self._features]
         for batch, fraction in self._source.batches(wanted):
-            self._check_size(rows + batch.num_rows)
+            _check_rows(rows + batch.num_rows, len(self._source.names), self._limits)
+            text_bytes += sum(_text_bytes(feature, batch.column(feature.name), rows) for feature in self._features)
+            if text_bytes > self._limits.text_bytes:
+                raise ReferenceFileError(
+                    f"The texts of the file take more than {self._limits.text_bytes:,} bytes; no more are taken."
+                )
             columns = {
                 feature.name: _feature_column(feature, batch.column(feature.name), rows) for feature in self._features
             }
@@ -113,9 +124,6 @@ class ReferenceTable:
             yield TableBatch(columns=columns, rows=batch.num_rows, fraction=fraction)
         if rows == 0:
             raise ReferenceFileError(NO_ROWS)
-
-    def _check_size(self, rows: int) -> None:
-        _check_rows(rows, len(self._source.names), self._limits)
 
 
 class _Csv:
@@ -130,6 +138,9 @@ class _Csv:
             raise ReferenceFileError("The file holds NUL bytes: it is neither CSV in UTF-8 nor Parquet.")
         self.names = _csv_header(start)
 
+    def check_types(self, features: Sequence[Feature]) -> None:
+        """Take every column: a CSV file has no types."""
+
     def batches(self, wanted: Sequence[str]) -> Iterator[tuple[pa.RecordBatch, float]]:
         read = pyarrow.csv.ReadOptions(block_size=CSV_BLOCK_BYTES, use_threads=False)
         parse = pyarrow.csv.ParseOptions(newlines_in_values=True)
@@ -139,13 +150,15 @@ class _Csv:
             strings_can_be_null=False,
             quoted_strings_can_be_null=False,
         )
+        rows = 0
         with self._path.open("rb") as content:
             try:
                 reader = pyarrow.csv.open_csv(content, read, parse, convert)
                 for batch in reader:
+                    rows += batch.num_rows
                     yield batch, min(1.0, content.tell() / self._size)
             except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
-                raise ReferenceFileError(_csv_reason(str(error))) from error
+                raise ReferenceFileError(_csv_reason(str(error), rows)) from error
 
 
 class _Parquet:
@@ -153,11 +166,19 @@ class _Parquet:
 
     def __init__(self, path: Path, limits: TableLimits) -> None:
         try:
-            self._file = pq.ParquetFile(path)
-        except (pa.ArrowException, OSError) as error:
+            schema = pq.ParquetFile(path).schema_arrow
+            texts = [field.name for field in schema if _is_text(field.type) or _is_binary(field.type)]
+            # As dictionaries, so that a text which a million rows share is in memory once until its size is known.
+            # Encodings that share parts of texts (DELTA_BYTE_ARRAY) cannot be read so, and are refused.
+            self._file = pq.ParquetFile(path, read_dictionary=texts)
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise ReferenceFileError(f"The Parquet file is damaged or cut off: {error}") from error
         metadata = self._file.metadata
-        self.names = [field.name for field in self._file.schema_arrow]
+        self._schema = schema
+        self.names = list(schema.names)
+        for name in self.names:
+            if not name.isprintable():
+                raise ReferenceFileError(f"The column name {name!r} holds characters that cannot be shown.")
         _check_rows(metadata.num_rows, len(self.names), limits)
         uncompressed = sum(
             metadata.row_group(group).column(column).total_uncompressed_size
@@ -170,6 +191,20 @@ class _Parquet:
             )
         self._rows = metadata.num_rows
 
+    def check_types(self, features: Sequence[Feature]) -> None:
+        """Refuse columns by their type before they are read: one row of a list can hold any number of values."""
+        for feature in features:
+            kind = self._schema.field(feature.name).type
+            values = kind.value_type if pa.types.is_dictionary(kind) else kind
+            usable = _is_text(values) or _is_binary(values) or pa.types.is_integer(values) or pa.types.is_null(values)
+            if feature.tensor_type is not TensorType.STRING:
+                usable = usable or pa.types.is_floating(values) or pa.types.is_boolean(values)
+            if not usable:
+                expected = "text" if feature.tensor_type is TensorType.STRING else "a number"
+                raise ReferenceFileError(
+                    f"Column {feature.name!r} is of type {str(kind)[:80]} in the file; {expected} is expected."
+                )
+
     def batches(self, wanted: Sequence[str]) -> Iterator[tuple[pa.RecordBatch, float]]:
         read = 0
         try:
@@ -177,7 +212,7 @@ class _Parquet:
                 read += batch.num_rows
                 yield batch, min(1.0, read / max(1, self._rows))
         except (pa.ArrowException, OSError) as error:
-            raise ReferenceFileError(f"The Parquet file is damaged after row {read}: {error}") from error
+            raise ReferenceFileError(_parquet_reason(str(error), read)) from error
 
 
 def _check_rows(rows: int, columns: int, limits: TableLimits) -> None:
@@ -202,7 +237,13 @@ def _csv_header(start: bytes) -> list[str]:
     return names
 
 
-def _csv_reason(message: str) -> str:
+def _parquet_reason(message: str, rows_before: int) -> str:
+    if "Not yet implemented" in message:
+        return f"The Parquet file has an encoding that is not read ({message}). Write it with the usual encodings."
+    return f"The Parquet file is damaged after row {rows_before}: {message}"
+
+
+def _csv_reason(message: str, rows_before: int) -> str:
     """Return pyarrow's message in our words: it counts the header as row 1."""
     found = re.search(r"Row #(\d+): Expected (\d+) columns, got (\d+)", message)
     if found:
@@ -210,7 +251,9 @@ def _csv_reason(message: str) -> str:
         return f"Row {row - 1} has {got} values; the header has {expected}."
     if "Empty CSV file" in message:
         return NO_ROWS
-    return f"The CSV file cannot be read: {message}"
+    if "block boundaries" in message or "out of sync" in message:
+        return f"After row {rows_before}: a quotation mark is never closed, or a row is longer than 1 MiB."
+    return f"The CSV file cannot be read after row {rows_before}: {message}"
 
 
 def _check_header(names: Sequence[str], features: Sequence[Feature]) -> list[str]:
@@ -243,13 +286,13 @@ def _feature_column(feature: Feature, values: Any, rows_before: int) -> NDArray[
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
     texts = _is_text(values.type)
-    if pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type):
+    if _is_binary(values.type):
         values = _decoded(feature, values, rows_before)
         texts = True
     if texts:
         values = pc.if_else(pc.is_in(values, value_set=pa.array(MISSING_TEXTS, values.type)), None, values)
     if feature.tensor_type is TensorType.STRING:
-        column: NDArray[Any] = _string_column(feature, values, texts)
+        column: NDArray[Any] = _string_column(feature, values, texts, rows_before)
         missing = column == _MISSING
     else:
         column = _number_column(feature, values, texts, rows_before)
@@ -264,6 +307,27 @@ def _feature_column(feature: Feature, values: Any, rows_before: int) -> NDArray[
 
 def _is_text(kind: Any) -> bool:
     return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+
+
+def _is_binary(kind: Any) -> bool:
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
+
+
+def _text_bytes(feature: Feature, values: Any, rows_before: int) -> int:
+    """Return how long the texts of a column are together, before they are unpacked; refuse one that is no level."""
+    levels = values.dictionary if pa.types.is_dictionary(values.type) else values
+    if not _is_text(levels.type) and not _is_binary(levels.type):
+        return 0
+    lengths = pc.binary_length(levels)
+    nul = pc.match_substring(levels, "\0")
+    if pa.types.is_dictionary(values.type):
+        lengths, nul = lengths.take(values.indices), nul.take(values.indices)
+    row_lengths = np.asarray(lengths.fill_null(0), dtype=np.int64)
+    if (long := row_lengths > 4 * LONGEST_TEXT).any():  # UTF-8 takes up to 4 bytes for a character
+        _refuse(feature, rows_before, long, TOO_LONG)
+    if (with_nul := np.asarray(nul.fill_null(False))).any():
+        _refuse(feature, rows_before, with_nul, "holds a NUL byte")
+    return int(row_lengths.sum())
 
 
 def _decoded(feature: Feature, values: Any, rows_before: int) -> Any:
@@ -281,41 +345,38 @@ def _decoded(feature: Feature, values: Any, rows_before: int) -> Any:
         raise
 
 
-def _string_column(feature: Feature, values: Any, texts: bool) -> NDArray[np.object_]:
+def _string_column(feature: Feature, values: Any, texts: bool, rows_before: int) -> NDArray[np.object_]:
     if texts:
+        long = np.asarray(pc.utf8_length(values).fill_null(0)) > LONGEST_TEXT
+        if long.any():
+            _refuse(feature, rows_before, long, TOO_LONG)
         return np.asarray(values.to_numpy(zero_copy_only=False), dtype=object)
     if pa.types.is_integer(values.type):
         # A column of codes, such as a postal code, that Parquet kept as numbers: its levels are their texts.
         numbers = values.to_pylist()
         return np.array([None if number is None else level_name(float(number)) for number in numbers], dtype=object)
-    raise ReferenceFileError(f"Column {feature.name!r} is of type {values.type} in the file; text is expected.")
+    return np.full(len(values), None, dtype=object)  # of type null: a column without a value
 
 
 def _number_column(feature: Feature, values: Any, texts: bool, rows_before: int) -> NDArray[np.float64]:
     if texts:
         numbers = _parsed(feature, values, rows_before)
-    elif pa.types.is_boolean(values.type) or pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
-        numbers = _exact(feature, values, rows_before)
     elif pa.types.is_null(values.type):
         numbers = np.full(len(values), np.nan)
     else:
-        raise ReferenceFileError(f"Column {feature.name!r} is of type {values.type} in the file; a number is expected.")
+        numbers = _exact(feature, values, rows_before)
     _check_numbers(feature, numbers, rows_before)
     return numbers
 
 
 def _exact(feature: Feature, values: Any, rows_before: int) -> NDArray[np.float64]:
-    if pa.types.is_integer(values.type):
-        beyond = (
-            pc.or_(
-                pc.greater(values, pa.scalar(int(LARGEST_EXACT_INTEGER), values.type)),
-                pc.less(values, pa.scalar(-int(LARGEST_EXACT_INTEGER), values.type)),
-            )
-            if values.type.bit_width == 64 and pa.types.is_signed_integer(values.type)
-            else None
-        )
-        if beyond is not None and pc.any(beyond).as_py():
-            _refuse(feature, rows_before, np.asarray(beyond.fill_null(False)), "is beyond 2**53 and would lose digits")
+    if pa.types.is_integer(values.type) and values.type.bit_width == 64:
+        largest = pa.scalar(int(LARGEST_EXACT_INTEGER), values.type)
+        beyond = pc.greater(values, largest)
+        if pa.types.is_signed_integer(values.type):
+            beyond = pc.or_(beyond, pc.less(values, pa.scalar(-int(LARGEST_EXACT_INTEGER), values.type)))
+        if (marked := np.asarray(beyond.fill_null(False))).any():
+            _refuse(feature, rows_before, marked, "is beyond 2**53 and would lose digits", values)
     numbers = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     return np.asarray(numbers, dtype=np.float64)
 
@@ -332,10 +393,14 @@ def _parsed(feature: Feature, values: Any, rows_before: int) -> NDArray[np.float
         numbers[np.asarray(pc.is_null(stripped))] = np.nan
         return numbers
     try:
-        return np.asarray(stripped.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
+        numbers = np.asarray(stripped.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
     except pa.ArrowInvalid:
         wrong = np.array([value is not None and not _is_number(value) for value in stripped.to_pylist()])
         _refuse(feature, rows_before, wrong, "is not a number", stripped)
+    # 2**53 too: 2**53 + 1 is read as the same number.
+    if feature.tensor_type in _WHOLE_NUMBERS and (beyond := np.abs(numbers) >= LARGEST_EXACT_INTEGER).any():
+        _refuse(feature, rows_before, beyond, f"is beyond the range of {feature.tensor_type}", stripped)
+    return numbers
 
 
 def _is_number(text: str) -> bool:

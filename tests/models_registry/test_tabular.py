@@ -55,6 +55,22 @@ def refusal(content: bytes, folder: Path, **options: Any) -> str:
     return str(caught.value)
 
 
+MEASURED_POOL = pa.proxy_memory_pool(pa.default_memory_pool())  # its peak is that of the refusals that are measured
+
+
+def memory_taken(content: bytes, folder: Path, message: str) -> int:
+    """Return how many bytes a refusal takes at its peak, Python's and Arrow's together; at least those before it."""
+    usual_pool = pa.default_memory_pool()
+    pa.set_memory_pool(MEASURED_POOL)
+    tracemalloc.start()
+    try:
+        assert message in refusal(content, folder)
+        return int(tracemalloc.get_traced_memory()[1] + (MEASURED_POOL.max_memory() or 0))
+    finally:
+        tracemalloc.stop()
+        pa.set_memory_pool(usual_pool)
+
+
 GOOD = {"width": [1.5, None], "origin": ["JFK", None], "seats": [3, 4]}
 
 
@@ -127,7 +143,15 @@ def test_parquet_dictionaries_and_numbers_as_levels(tmp_path: Path) -> None:
         (b"width,origin,seats\n1,a,2\n1,a,2.5\n", "Column 'seats', row 2: 2.5 is not a whole number."),
         (
             b"width,origin,seats\n1,a,9007199254740994\n",
-            "Column 'seats', row 1: 9007199254740994.0 is beyond the range of int64.",
+            "Column 'seats', row 1: '9007199254740994' is beyond the range of int64.",
+        ),
+        (
+            b"width,origin,seats\n1,a,2\n1,a,9007199254740993\n",  # float64 reads 2**53
+            "Column 'seats', row 2: '9007199254740993' is beyond the range of int64.",
+        ),
+        (
+            b'width,origin,seats\n1,a,2\n1,"never closed,2\n' + b"1,a,2\n" * 400_000,
+            "After row 1: a quotation mark is never closed, or a row is longer than 1 MiB.",
         ),
         (
             b"width,origin,seats\n1,a,2\n1,a,\n",
@@ -139,6 +163,10 @@ def test_parquet_dictionaries_and_numbers_as_levels(tmp_path: Path) -> None:
         ),
         ("width,origin,seats\n1,a,2\n".encode("utf-16"), "The file is encoded as UTF-16; save it as UTF-8."),
         (b"width,origin,seats\n1,a\x00,2\n", "The file holds NUL bytes: it is neither CSV in UTF-8 nor Parquet."),
+        (
+            b"width,origin,seats\n1,a,2\n1," + b"a" * 1001 + b",2\n",
+            "Column 'origin', row 2: the value is longer than the 1000 characters that are taken.",
+        ),
     ],
 )
 def test_a_bad_csv_is_refused_by_column_and_row(content: bytes, message: str, tmp_path: Path) -> None:
@@ -157,8 +185,12 @@ def test_row_numbers_are_right_in_later_blocks(tmp_path: Path) -> None:
     ("columns", "part"),
     [
         ({"seats": [3, None]}, "Column 'seats', row 2: a value is missing"),
-        ({"seats": [3, 2**53 + 1]}, "Column 'seats', row 2: the value is beyond 2**53"),
-        ({"seats": pa.array([3, 2**63 + 1], pa.uint64())}, "Column 'seats', row 2"),
+        ({"seats": [3, 2**53 + 1]}, "Column 'seats', row 2: 9007199254740993 is beyond 2**53"),
+        ({"seats": [3, -(2**53) - 1]}, "Column 'seats', row 2: -9007199254740993 is beyond 2**53"),
+        ({"width": pa.array([3, 2**63 + 1], pa.uint64())}, "Column 'width', row 2: 9223372036854775809 is beyond"),
+        ({"origin": ["a", "b\0c"]}, "Column 'origin', row 2: the value holds a NUL byte."),
+        ({"origin": ["a", "é" * 1001]}, "Column 'origin', row 2: the value is longer than the 1000 characters"),
+        ({"note\0": ["a", "b"]}, "The column name 'note\\x00' holds characters that cannot be shown."),
         ({"seats": [1.0, 1.5]}, "Column 'seats', row 2: 1.5 is not a whole number."),
         ({"width": ["1.5", "wide"]}, "Column 'width', row 2: 'wide' is not a number."),
         ({"width": [[1.0], [2.0]]}, "Column 'width' is of type list"),
@@ -197,13 +229,61 @@ def test_a_small_file_of_a_large_table_is_refused_before_it_is_decoded(tmp_path:
     with pq.ParquetWriter(path, group.schema, compression="zstd") as writer:
         for _ in range(96):
             writer.write_table(group)
-    assert path.stat().st_size < 2_000_000
-    tracemalloc.start()
-    pool_before = pa.total_allocated_bytes()
-    with pytest.raises(ReferenceFileError, match="100,663,296 rows or more; at most 1,000,000"):
-        ReferenceTable(path, FEATURES, LIMITS)
-    assert tracemalloc.get_traced_memory()[1] + pa.total_allocated_bytes() - pool_before < 50_000_000
-    tracemalloc.stop()
+    content = path.read_bytes()
+    assert len(content) < 2_000_000
+    assert memory_taken(content, tmp_path, "100,663,296 rows or more; at most 1,000,000") < 50_000_000
+
+
+@pytest.mark.parametrize("as_dictionary", [True, False])
+def test_a_level_that_many_rows_share_is_measured_before_it_is_unpacked(as_dictionary: bool, tmp_path: Path) -> None:
+    """A file of 3 kB: its 200,000 rows share a text of 1 MB, 200 GB when it is unpacked; metadata says 1 MB."""
+    rows = 200_000
+    origin = pa.DictionaryArray.from_arrays(np.zeros(rows, np.int32), pa.array(["x" * 1_000_000]))
+    table = pa.table({"width": np.zeros(rows), "origin": origin, "seats": np.zeros(rows, int)})
+    sink = io.BytesIO()
+    # Without the Arrow schema in the file its column is plain text to a reader.
+    with pq.ParquetWriter(sink, table.schema, compression="zstd", store_schema=as_dictionary) as writer:
+        writer.write_table(table)
+    assert len(sink.getvalue()) < 10_000
+    message = "Column 'origin', row 1: the value is longer than the 1000 characters that are taken."
+    assert memory_taken(sink.getvalue(), tmp_path, message) < 50_000_000
+
+
+def test_texts_are_bounded_together(tmp_path: Path) -> None:
+    limits = TableLimits(file_bytes=10**6, rows=1000, text_bytes=10_000)
+    content = parquet({"width": [1.0] * 100, "origin": ["x" * 900] * 100, "seats": [1] * 100})
+    assert refusal(content, tmp_path, limits=limits) == (
+        "The texts of the file take more than 10,000 bytes; no more are taken."
+    )
+
+
+def test_a_text_encoding_that_shares_parts_of_texts_is_refused(tmp_path: Path) -> None:
+    """DELTA_BYTE_ARRAY can hold 300 texts of 1 MB in 500 bytes, and its sizes in the file do not tell."""
+    columns = {"width": [1.0] * 300, "origin": ["x" * 1_000_000] * 300, "seats": [1] * 300}
+    encoding = {"width": "PLAIN", "origin": "DELTA_BYTE_ARRAY", "seats": "PLAIN"}
+    content = parquet(columns, use_dictionary=False, column_encoding=encoding, compression="zstd")
+    assert len(content) < 10_000
+    assert memory_taken(content, tmp_path, "has an encoding that is not read") < 50_000_000
+
+
+def test_a_list_column_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    """A row of 20 million equal numbers: 160 MB out of a small file."""
+    lists = pa.ListArray.from_arrays([0, 20_000_000], pa.array(np.zeros(20_000_000)))
+    content = parquet({"width": lists, "origin": ["a"], "seats": [1]}, compression="zstd")
+    assert len(content) < 1_000_000
+    message = "Column 'width' is of type list<element: double> in the file; a number is expected."
+    assert memory_taken(content, tmp_path, message) < 50_000_000
+
+
+def test_levels_are_read_across_row_groups_of_different_dictionaries(tmp_path: Path) -> None:
+    origin = [None if index % 7 == 0 else f"airport {index}" for index in range(1000)]
+    content = parquet({"width": [1.0] * 1000, "origin": origin, "seats": [1] * 1000}, row_group_size=70)
+    assert read(content, tmp_path)[0]["origin"] == origin
+
+
+def test_a_parquet_column_without_a_value_is_missing(tmp_path: Path) -> None:
+    nothing = parquet({"width": pa.nulls(2), "origin": pa.nulls(2), "seats": [1, 2]})
+    assert repr(read(nothing, tmp_path)[0]) == repr({"width": [np.nan] * 2, "origin": [None] * 2, "seats": [1.0, 2.0]})
 
 
 def test_a_file_that_unpacks_to_too_much_is_refused(tmp_path: Path) -> None:
