@@ -44,6 +44,7 @@ class NoFiniteAnswerError(PredictionFailedError):
     def __init__(self, row: int, answer: str) -> None:
         super().__init__(f"Row {row}: {answer}")
         self.row = row
+        self.answer = answer
 
 
 class PredictionTimeoutError(PredictionFailedError):

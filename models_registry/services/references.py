@@ -1,8 +1,10 @@
 """Reference data: from an upload to the profile in force."""
 
 import hashlib
+import io
 import logging
 import time
+import uuid
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -10,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 from celery import current_app
+from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.core.files.base import ContentFile, File
+from django.core.files.base import File
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
@@ -20,18 +23,26 @@ from kombu.exceptions import OperationalError
 
 from models_registry.columns import observed_table
 from models_registry.engine import Engine, Predictions
-from models_registry.exceptions import ArtefactError, ConflictError, PredictionFailedError, ReferenceFileError
+from models_registry.exceptions import (
+    ArtefactError,
+    ConflictError,
+    NoFiniteAnswerError,
+    PredictionFailedError,
+    ReferenceFileError,
+)
 from models_registry.models import ModelVersion, ReferenceDataset, ReferenceStatus
 from models_registry.profile import ReferenceProfile, profile_of
 from models_registry.schema import ModelSchema, TaskType
 from models_registry.services.audit import record_change
+from models_registry.services.kept_files import keep_file
 from models_registry.tabular import ReferenceTable, TableLimits
 
 logger = logging.getLogger(__name__)
 
 LONGEST_ERROR = 2000
 SECONDS_BETWEEN_SAVES = 0.5
-ABANDONED_AFTER = timedelta(minutes=20)  # longer than a task may run: its worker is dead
+ABANDONED_AFTER = timedelta(minutes=5)  # without progress, which is saved after every batch: its worker is dead
+GIVEN_UP_AFTER = timedelta(hours=1)  # since the upload: what killed worker after worker would kill the next one too
 WAITING_TOO_LONG = timedelta(minutes=1)
 SHARE_OF_READING = 90  # percent of the progress; reading and predicting go together, batch by batch
 
@@ -60,7 +71,8 @@ def upload_reference(
         raise ReferenceFileError(f"The file has {file.size:,} bytes; at most {most} MiB are taken.")
     with transaction.atomic():
         reference = ReferenceDataset(version=version, original_filename=Path(filename).name[:255], created_by=user)
-        reference.file.save(reference.original_filename, file, save=False)
+        # Under a name of ours: a person's can be too long for the file system, or mean something to it.
+        reference.file.save(f"{uuid.uuid4().hex}{_suffix(filename)}", file, save=False)
         reference.save()
         record_change(user=user, row=reference, message="Uploaded.")
         if enqueue:
@@ -81,6 +93,10 @@ def profile_reference(*, reference_id: int) -> ReferenceDataset:
         _put_in_force(reference, profile, ignored_columns)
     except (ReferenceFileError, ArtefactError, PredictionFailedError) as error:
         _fail(reference, str(error))
+    except SoftTimeLimitExceeded:
+        _fail(reference, "Profiling took longer than it may. Upload a sample of the rows.")
+    except MemoryError:
+        _fail(reference, "Profiling took more memory than the worker has. Upload a sample of the rows.")
     except Exception:
         logger.exception("Reference %d could not be profiled.", reference.pk)
         _fail(reference, "Something broke on our side while the file was profiled; the worker's log has the details.")
@@ -90,6 +106,7 @@ def profile_reference(*, reference_id: int) -> ReferenceDataset:
 @transaction.atomic
 def activate_reference(*, reference: ReferenceDataset, user: User | None = None) -> None:
     """Let drift checks use `reference` from now on; ConflictError where it is not ready."""
+    _lock_version(reference)
     current = ReferenceDataset.objects.select_for_update().get(pk=reference.pk)
     if current.status != ReferenceStatus.READY:
         raise ConflictError(f"{current.original_filename} is {current.status}; only a ready reference can be in force.")
@@ -108,6 +125,10 @@ def _enqueue(reference_id: int) -> None:
 def enqueue_waiting_references() -> int:
     """Enqueue references that nobody works at, though they were uploaded a while ago; return how many."""
     now = timezone.now()
+    for reference in ReferenceDataset.objects.filter(_abandoned(now), created_at__lt=now - GIVEN_UP_AFTER):
+        _fail(
+            reference, "Workers died while they profiled it, perhaps for lack of memory. Upload a sample of the rows."
+        )
     waiting = ReferenceDataset.objects.filter(
         Q(status=ReferenceStatus.PENDING, created_at__lt=now - WAITING_TOO_LONG) | _abandoned(now)
     )
@@ -139,9 +160,14 @@ def _profile(reference: ReferenceDataset) -> tuple[ReferenceProfile, list[str]]:
     progress = _progress_of(reference)
     observed: list[pa.Table] = []
     predictions: list[Predictions] = []
+    rows = 0
     for batch in table.batches():
         observed.append(observed_table(schema.features, batch.columns))
-        predictions.append(engine.predict(batch.columns))
+        try:
+            predictions.append(engine.predict(batch.columns))
+        except NoFiniteAnswerError as error:
+            raise ReferenceFileError(f"Row {rows + error.row + 1}: {error.answer}") from error
+        rows += batch.rows
         progress("reading and predicting", round(SHARE_OF_READING * batch.fraction))
     progress("profiling", SHARE_OF_READING)
     answered = _answers(schema, predictions)
@@ -165,19 +191,21 @@ def _progress_of(reference: ReferenceDataset) -> Callable[[str, int], None]:
         if now - last_save >= SECONDS_BETWEEN_SAVES:
             last_save = now
             ReferenceDataset.objects.filter(pk=reference.pk, status=ReferenceStatus.PROFILING).update(
-                progress_step=step, progress_percent=percent
+                progress_step=step,
+                progress_percent=percent,
+                claimed_at=timezone.now(),  # a sign of life
             )
 
     return save
 
 
 def _put_in_force(reference: ReferenceDataset, profile: ReferenceProfile, ignored_columns: list[str]) -> None:
+    """Keep the profile, and use it unless a later upload is in force already."""
     content = profile.to_bytes()
     name = f"profiles/{hashlib.sha256(content).hexdigest()}.arrow"
-    storage = reference.profile_file.storage
-    if not storage.exists(name):
-        storage.save(name, ContentFile(content))
+    keep_file(storage=reference.profile_file.storage, name=name, content=io.BytesIO(content))
     with transaction.atomic():
+        _lock_version(reference)
         reference.status = ReferenceStatus.READY
         reference.profile_file.name = name
         reference.rows = profile.n_rows
@@ -185,13 +213,24 @@ def _put_in_force(reference: ReferenceDataset, profile: ReferenceProfile, ignore
         reference.progress_step, reference.progress_percent = "", 100
         reference.profiled_at = timezone.now()
         reference.save()
-        _replace_active(reference)
+        if not reference.version.references.filter(is_active=True, pk__gt=reference.pk).exists():
+            _replace_active(reference)
+
+
+def _lock_version(reference: ReferenceDataset) -> None:
+    """Let one at a time change which reference of a version is in force; taken before any row of its references."""
+    ModelVersion.objects.select_for_update().get(pk=reference.version_id)
 
 
 def _replace_active(reference: ReferenceDataset) -> None:
     ReferenceDataset.objects.filter(version_id=reference.version_id, is_active=True).update(is_active=False)
     ReferenceDataset.objects.filter(pk=reference.pk).update(is_active=True)
     reference.is_active = True
+
+
+def _suffix(filename: str) -> str:
+    suffix = Path(filename).suffix.lower()
+    return suffix if suffix in (".csv", ".parquet") else ""
 
 
 def _fail(reference: ReferenceDataset, message: str) -> None:

@@ -19,6 +19,7 @@ from models_registry.models import Model, ModelFeature, ModelVersion, Stage
 from models_registry.schema import Feature, FeatureKind, TensorType
 from models_registry.services.audit import record_change
 from models_registry.services.generation import bump_generation
+from models_registry.services.kept_files import keep_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,9 +236,8 @@ def _save_version(
         created_by=user,
     )
     row.artefact.name = f"artefacts/{report.sha256}.onnx"
-    if not row.artefact.storage.exists(row.artefact.name):  # named by its content: the same file is kept once
-        with path.open("rb") as content:
-            row.artefact.storage.save(row.artefact.name, File(content))
+    with path.open("rb") as content:
+        keep_file(storage=row.artefact.storage, name=row.artefact.name, content=content)
     row.full_clean(exclude={"created_by"})
     row.save()
     _create_features(row, features)

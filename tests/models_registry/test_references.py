@@ -1,15 +1,19 @@
 """Reference data from upload to the profile in force."""
 
 import subprocess
+import threading
 import time
+from collections.abc import Callable
 from datetime import timedelta
-from io import StringIO
+from io import BytesIO, StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 from django.core.files.base import ContentFile
+from django.core.files.storage import FileSystemStorage
 from django.core.management import CommandError, call_command
+from django.db import connection, transaction
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
@@ -17,8 +21,10 @@ from models_registry.exceptions import ConflictError, ReferenceFileError
 from models_registry.models import ModelVersion, ReferenceDataset, ReferenceStatus
 from models_registry.profile import CategoricalProfile, NumericProfile
 from models_registry.selectors import active_reference, load_profile
+from models_registry.services.kept_files import keep_file
 from models_registry.services.references import (
     ABANDONED_AFTER,
+    GIVEN_UP_AFTER,
     activate_reference,
     enqueue_waiting_references,
     profile_reference,
@@ -118,6 +124,19 @@ def test_what_a_dead_worker_left_is_taken_again(version: ModelVersion) -> None:
     assert profile_reference(reference_id=reference.pk).status == ReferenceStatus.READY
 
 
+def test_what_kills_worker_after_worker_is_given_up(version: ModelVersion) -> None:
+    reference = uploaded(version)
+    ReferenceDataset.objects.filter(pk=reference.pk).update(
+        status=ReferenceStatus.PROFILING,
+        claimed_at=timezone.now() - ABANDONED_AFTER - timedelta(seconds=1),
+        created_at=timezone.now() - GIVEN_UP_AFTER - timedelta(seconds=1),
+    )
+    assert enqueue_waiting_references() == 0
+    reference.refresh_from_db()
+    assert reference.status == ReferenceStatus.FAILED
+    assert "Upload a sample of the rows" in reference.error_message
+
+
 def test_what_never_reached_the_broker_is_enqueued_again(version: ModelVersion) -> None:
     reference = uploaded(version)
     assert enqueue_waiting_references() == 0
@@ -132,6 +151,79 @@ def test_the_newest_ready_reference_is_in_force_and_an_older_one_can_be(version:
     assert active_reference(version.pk) == older
     with pytest.raises(ConflictError, match="only a ready reference"):
         activate_reference(reference=profiled(version, BAD))
+
+
+def test_an_upload_that_ends_late_does_not_replace_a_later_one(version: ModelVersion) -> None:
+    earlier, later = uploaded(version), uploaded(version)
+    profile_reference(reference_id=later.pk)
+    assert profile_reference(reference_id=earlier.pk).status == ReferenceStatus.READY
+    assert active_reference(version.pk) == later
+
+
+def in_a_thread(work: Callable[[], object]) -> threading.Thread:
+    def run() -> None:
+        try:
+            work()
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_that_are_put_in_force_at_once_wait_for_each_other() -> None:
+    version = uploaded_version("classifier")
+    older, _, newest = profiled(version), profiled(version), uploaded(version)
+    with transaction.atomic():
+        activate_reference(reference=older)
+        other = in_a_thread(lambda: profile_reference(reference_id=newest.pk))
+        other.join(2)
+        assert other.is_alive()  # it waits for this transaction
+    other.join(30)
+    newest.refresh_from_db()
+    assert (newest.status, newest.error_message) == (ReferenceStatus.READY, "")
+    assert list(version.references.filter(is_active=True)) == [newest]
+
+
+def test_a_row_that_the_model_has_no_answer_to_is_named() -> None:
+    version = uploaded_version("progression", onnx=diabetes_onnx(), features=None)
+    names = ",".join(feature.name for feature in version.features.all())
+    rows = [b"0.01,0.01,0.01,0.01,0.01,0.01,0.01,0.01,0.01,0.01"] * 30_000
+    rows[25_000] = b"inf,-inf,0,0,0,0,0,0,0,0"
+    content = names.encode() + b"\n" + b"\n".join(rows)
+    assert len(content) > 2**20  # the row is not in the first block
+    reference = profiled(version, content)
+    assert reference.error_message == "Row 25001: the model answered no finite number."
+
+
+@pytest.mark.parametrize("filename", ["ä" * 250 + ".csv", "..", "a\\b/c.csv", ".csv", "x" * 400, "con"])
+def test_any_file_name_is_taken(version: ModelVersion, filename: str) -> None:
+    reference = upload_reference(
+        version=version, file=ContentFile(REFERENCE.read_bytes()), filename=filename, enqueue=False
+    )
+    assert reference.original_filename == Path(filename).name[:255]
+    assert profile_reference(reference_id=reference.pk).status == ReferenceStatus.READY
+
+
+class BreakingFile(BytesIO):
+    """Ends as a full disk or a killed process would end the copy: after its first part."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if self.tell():
+            raise OSError("broken off")
+        return super().read(3)
+
+
+def test_a_file_is_kept_whole_or_not_at_all(tmp_path: Path) -> None:
+    storage = FileSystemStorage(tmp_path)
+    with pytest.raises(OSError, match="broken off"):
+        keep_file(storage=storage, name="profiles/a.arrow", content=BreakingFile(b"content"))
+    assert list((tmp_path / "profiles").iterdir()) == []
+    keep_file(storage=storage, name="profiles/a.arrow", content=BytesIO(b"content"))
+    keep_file(storage=storage, name="profiles/a.arrow", content=BreakingFile(b"content"))  # it is there: not read
+    assert [path.read_bytes() for path in (tmp_path / "profiles").iterdir()] == [b"content"]
 
 
 def test_a_file_beyond_the_bound_is_not_kept(version: ModelVersion, settings: Settings) -> None:

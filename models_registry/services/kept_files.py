@@ -1,0 +1,32 @@
+"""Files that are named by their content."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import BinaryIO
+
+from django.conf import settings
+from django.core.files.storage import Storage
+
+
+def keep_file(*, storage: Storage, name: str, content: BinaryIO) -> None:
+    """Keep `content` under a name that was made from it, whole or not at all; a file of that name is the same file.
+
+    It is written beside its place and then renamed: what a killed process left of it would otherwise be taken for the
+    whole file by the next one.
+    """
+    path = Path(storage.path(name))
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=".part", delete=False) as part:
+        try:
+            shutil.copyfileobj(content, part, 1 << 20)
+            part.flush()
+            os.fsync(part.fileno())
+            Path(part.name).chmod(settings.FILE_UPLOAD_PERMISSIONS or 0o644)
+            Path(part.name).replace(path)
+        except BaseException:
+            Path(part.name).unlink(missing_ok=True)
+            raise
