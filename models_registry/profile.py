@@ -167,16 +167,27 @@ def _numeric_profile(values: Any) -> NumericProfile:
     sorted_values = np.sort(present)
     finite = sorted_values[np.isfinite(sorted_values)]
     has_finite = finite.size > 0
+    mean, std = _moments(finite) if has_finite else (np.nan, np.nan)
     return NumericProfile(
         sorted_values=sorted_values,
         n_missing=values.null_count,
-        mean=float(finite.mean()) if has_finite else np.nan,
-        std=float(finite.std()) if has_finite else np.nan,
+        mean=mean,
+        std=std,
         minimum=float(finite[0]) if has_finite else np.nan,
         maximum=float(finite[-1]) if has_finite else np.nan,
         deciles=_deciles(sorted_values),
         n_distinct=int(np.count_nonzero(sorted_values[1:] != sorted_values[:-1]) + 1) if sorted_values.size else 0,
     )
+
+
+def _moments(finite: NDArray[np.float64]) -> tuple[float, float]:
+    """Return mean and std (ddof 0)."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean, std = float(finite.mean()), float(finite.std())
+    if np.isfinite(mean) and np.isfinite(std):
+        return mean, std
+    largest = float(np.abs(finite).max())  # its square is beyond float64: in parts of it
+    return largest * float((finite / largest).mean()), largest * float((finite / largest).std())
 
 
 def _deciles(sorted_values: NDArray[np.float64]) -> NDArray[np.float64]:

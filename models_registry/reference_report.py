@@ -99,5 +99,9 @@ def _histogram(column: NumericProfile) -> tuple[float, ...]:
         return ()
     if finite[0] == finite[-1]:
         return (100.0,)
-    counts, _ = np.histogram(finite, bins=HISTOGRAM_BINS)
+    # On a scale of our own: numpy refuses bins for values next to each other, or further apart than float64 holds.
+    scaled = finite / 2 - finite[0] / 2
+    width = scaled[-1] or np.finfo(np.float64).tiny
+    bins = np.minimum((scaled / width * HISTOGRAM_BINS).astype(np.int64), HISTOGRAM_BINS - 1)
+    counts = np.bincount(bins, minlength=HISTOGRAM_BINS)
     return tuple((100 * counts / counts.max()).tolist())

@@ -108,3 +108,11 @@ def test_another_file_is_refused() -> None:
         writer.write_table(table)
     with pytest.raises(ValueError, match="Not a reference profile"):
         from_bytes(sink.getvalue())
+
+
+def test_moments_of_values_whose_squares_are_beyond_float64() -> None:
+    """By hand: the mean of -a, a, a is a/3, their variance 8a²/9."""
+    profile = column_profile(pa.array([-1.5e308, 1.5e308, 1.5e308]))
+    assert isinstance(profile, NumericProfile)
+    assert profile.mean == pytest.approx(0.5e308)
+    assert profile.std == pytest.approx(0.5e308 * 8**0.5)
