@@ -9,6 +9,7 @@ import csv
 import difflib
 import io
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from models_registry.columns import FeatureColumns, level_name
+from models_registry.columns import FeatureColumns
 from models_registry.exceptions import ReferenceFileError
 from models_registry.schema import Feature, TensorType
 
@@ -37,6 +38,17 @@ LARGEST_EXACT_INTEGER = 2.0**53
 LONGEST_TEXT = 1000  # characters; serving takes no longer one either
 TOO_LONG = f"is longer than the {LONGEST_TEXT} characters that are taken"
 _WHOLE_NUMBERS = {TensorType.INT32: 2.0**31 - 1, TensorType.INT64: LARGEST_EXACT_INTEGER}
+_LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
+_OTHER_FILES = {
+    b"PK\x03\x04": "an Excel workbook or a zip file",
+    b"\xd0\xcf\x11\xe0": "an Excel workbook",
+    b"\x1f\x8b": "compressed with gzip",
+    b"PARE": "an encrypted Parquet file",
+    codecs.BOM_UTF32_LE: "encoded as UTF-32",
+    codecs.BOM_UTF32_BE: "encoded as UTF-32",
+    codecs.BOM_UTF16_LE: "encoded as UTF-16",
+    codecs.BOM_UTF16_BE: "encoded as UTF-16",
+}
 _MISSING: Any = None  # as a variable: comparing an array with a literal None reads as a mistake
 
 
@@ -102,6 +114,9 @@ class ReferenceTable:
         self._size = size
         with path.open("rb") as content:
             start = content.read(HEADER_BYTES)
+        for magic, kind in _OTHER_FILES.items():
+            if start.startswith(magic):
+                raise ReferenceFileError(f"The file is {kind}; save it as CSV in UTF-8 or as Parquet.")
         self._source = _Parquet(path, limits) if start[:4] == PARQUET_MAGIC else _Csv(path, start, size)
         self.ignored_columns = _check_header(self._source.names, features)
         self._source.check_types(features)
@@ -132,8 +147,6 @@ class _Csv:
     def __init__(self, path: Path, start: bytes, size: int) -> None:
         self._path = path
         self._size = size
-        if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            raise ReferenceFileError("The file is encoded as UTF-16; save it as UTF-8.")
         if b"\x00" in start:
             raise ReferenceFileError("The file holds NUL bytes: it is neither CSV in UTF-8 nor Parquet.")
         self.names = _csv_header(start)
@@ -176,9 +189,6 @@ class _Parquet:
         metadata = self._file.metadata
         self._schema = schema
         self.names = list(schema.names)
-        for name in self.names:
-            if not name.isprintable():
-                raise ReferenceFileError(f"The column name {name!r} holds characters that cannot be shown.")
         _check_rows(metadata.num_rows, len(self.names), limits)
         uncompressed = sum(
             metadata.row_group(group).column(column).total_uncompressed_size
@@ -231,9 +241,11 @@ def _csv_header(start: bytes) -> list[str]:
         raise ReferenceFileError("The file has no header line that can be read.") from error
     if not any(names):
         raise ReferenceFileError("The file has no header line: its first line is empty.")
-    for name in names:
-        if not name.isprintable():
-            raise ReferenceFileError(f"The header is not text in UTF-8 at {name!r}. Save the file as UTF-8 CSV.")
+    for column, name in enumerate(names, start=1):
+        if any("\udc80" <= character <= "\udcff" for character in name):
+            raise ReferenceFileError(
+                f"The header's column {column}, {_shown(name)}, is not text in UTF-8. Save the file as UTF-8."
+            )
     return names
 
 
@@ -259,37 +271,45 @@ def _csv_reason(message: str, rows_before: int) -> str:
 def _check_header(names: Sequence[str], features: Sequence[Feature]) -> list[str]:
     """Return the names of columns that are not features; refuse what is missing or there twice."""
     wanted = [feature.name for feature in features]
+    counts = Counter(names)
     for name in wanted:
-        if names.count(name) > 1:
-            raise ReferenceFileError(f"Column {name!r} is in the file {names.count(name)} times.")
-    if missing := [name for name in wanted if name not in names]:
+        if counts[name] > 1:
+            raise ReferenceFileError(f"Column {name!r} is in the file {counts[name]} times.")
+    if missing := [name for name in wanted if name not in counts]:
         raise ReferenceFileError(f"The file lacks {_columns(missing)}.{_suggestion(missing, names)}")
     known = set(wanted)
-    return [name for name in names if name not in known]
+    # Escaped where they cannot be shown: PostgreSQL takes no NUL.
+    return [name if name.isprintable() else repr(name)[1:-1] for name in names if name not in known]
 
 
 def _columns(names: Sequence[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:10])
+    shown = ", ".join(_shown(name) for name in names[:10])
     more = f" and {len(names) - 10} more" if len(names) > 10 else ""
     return f"column {shown}{more}" if len(names) == 1 else f"the columns {shown}{more}"
 
 
 def _suggestion(missing: Sequence[str], names: Sequence[str]) -> str:
-    close = difflib.get_close_matches(missing[0], names, n=1)
+    for separator in ";\t|":
+        if len(names) == 1 and separator in names[0]:
+            return f" Its header is separated by {separator!r}; separate the values by commas."
+    close = difflib.get_close_matches(missing[0], names[:1000], n=1)
     if close:
-        return f" Is {close[0]!r} meant for {missing[0]!r}?"
-    return f" It has: {', '.join(repr(name) for name in names[:20])}."
+        return f" Is {_shown(close[0])} meant for {_shown(missing[0])}?"
+    return f" It has: {', '.join(_shown(name) for name in names[:20])}{', …' if len(names) > 20 else ''}."
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:99]}…"
 
 
 def _feature_column(feature: Feature, values: Any, rows_before: int) -> NDArray[Any]:
     """Return one column of a batch as FeatureColumns has it, checked."""
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
-    texts = _is_text(values.type)
-    if _is_binary(values.type):
-        values = _decoded(feature, values, rows_before)
-        texts = True
+    texts = _is_text(values.type) or _is_binary(values.type)
     if texts:
+        values = _decoded(feature, values.cast(pa.binary()), rows_before)  # a Parquet text may be no UTF-8 either
         values = pc.if_else(pc.is_in(values, value_set=pa.array(MISSING_TEXTS, values.type)), None, values)
     if feature.tensor_type is TensorType.STRING:
         column: NDArray[Any] = _string_column(feature, values, texts, rows_before)
@@ -336,7 +356,7 @@ def _decoded(feature: Feature, values: Any, rows_before: int) -> Any:
     except pa.ArrowInvalid:
         for row, value in enumerate(values.to_pylist(), start=rows_before + 1):
             try:
-                value.decode()
+                (value or b"").decode()
             except UnicodeDecodeError as error:
                 raise ReferenceFileError(
                     f"Column {feature.name!r}, row {row}: byte 0x{value[error.start]:02x} is not UTF-8. "
@@ -353,8 +373,7 @@ def _string_column(feature: Feature, values: Any, texts: bool, rows_before: int)
         return np.asarray(values.to_numpy(zero_copy_only=False), dtype=object)
     if pa.types.is_integer(values.type):
         # A column of codes, such as a postal code, that Parquet kept as numbers: its levels are their texts.
-        numbers = values.to_pylist()
-        return np.array([None if number is None else level_name(float(number)) for number in numbers], dtype=object)
+        return np.asarray(values.cast(pa.string()).to_numpy(zero_copy_only=False), dtype=object)
     return np.full(len(values), None, dtype=object)  # of type null: a column without a value
 
 
@@ -416,6 +435,10 @@ def _check_numbers(feature: Feature, numbers: NDArray[np.float64], rows_before: 
         wrong = ~np.isnan(numbers) & (numbers != 0) & (numbers != 1)
         if wrong.any():
             _refuse(feature, rows_before, wrong, "is not true or false", numbers)
+    if feature.tensor_type is TensorType.FLOAT32:
+        beyond = np.isfinite(numbers) & (np.abs(numbers) > _LARGEST_FLOAT32)  # infinity itself it holds
+        if beyond.any():
+            _refuse(feature, rows_before, beyond, "is beyond the range of float32", numbers)
     limit = _WHOLE_NUMBERS.get(feature.tensor_type)
     if limit is None:
         return
