@@ -17,7 +17,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.files.base import File
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
@@ -34,6 +34,7 @@ from models_registry.models import ModelVersion, ReferenceDataset, ReferenceStat
 from models_registry.profile import ReferenceProfile, profile_of
 from models_registry.schema import ModelSchema, TaskType
 from models_registry.services.audit import record_change
+from models_registry.services.generation import bump_generation
 from models_registry.services.kept_files import keep_file
 from models_registry.tabular import ReferenceTable, TableLimits
 
@@ -45,6 +46,7 @@ ABANDONED_AFTER = timedelta(minutes=5)  # without progress, which is saved after
 GIVEN_UP_AFTER = timedelta(hours=1)  # since the upload: what killed worker after worker would kill the next one too
 WAITING_TOO_LONG = timedelta(minutes=1)
 SHARE_OF_READING = 90  # percent of the progress; reading and predicting go together, batch by batch
+SHARE_OF_PROFILING = 98
 
 
 def upload_reference(
@@ -152,6 +154,13 @@ def _claim(reference: ReferenceDataset) -> bool:
     return bool(claimed)
 
 
+def _claimed(reference: ReferenceDataset) -> QuerySet[ReferenceDataset]:
+    """Return the row while the work is still ours: a worker that was taken for dead may have lost it to another."""
+    return ReferenceDataset.objects.filter(
+        pk=reference.pk, status=ReferenceStatus.PROFILING, claimed_at=reference.claimed_at
+    )
+
+
 def _profile(reference: ReferenceDataset) -> tuple[ReferenceProfile, list[str]]:
     schema = reference.version.schema()
     limits = TableLimits(file_bytes=settings.MLMON_MAX_REFERENCE_BYTES, rows=settings.MLMON_MAX_REFERENCE_ROWS)
@@ -171,7 +180,9 @@ def _profile(reference: ReferenceDataset) -> tuple[ReferenceProfile, list[str]]:
         progress("reading and predicting", round(SHARE_OF_READING * batch.fraction))
     progress("profiling", SHARE_OF_READING)
     answered = _answers(schema, predictions)
-    return profile_of(pa.concat_tables(observed), answered, schema.classes, schema.task_type), table.ignored_columns
+    profile = profile_of(pa.concat_tables(observed), answered, schema.classes, schema.task_type)
+    progress("saving", SHARE_OF_PROFILING)
+    return profile, table.ignored_columns
 
 
 def _answers(schema: ModelSchema, predictions: list[Predictions]) -> "pa.StringArray | pa.DoubleArray":
@@ -182,19 +193,16 @@ def _answers(schema: ModelSchema, predictions: list[Predictions]) -> "pa.StringA
 
 
 def _progress_of(reference: ReferenceDataset) -> Callable[[str, int], None]:
-    """Return a function that saves the progress, but not more often than a person can see."""
-    last_save = 0.0
+    """Return a function that saves each new step, and its percentage not more often than a person can see."""
+    last_save, last_step = 0.0, ""
 
     def save(step: str, percent: int) -> None:
-        nonlocal last_save
-        now = time.monotonic()
-        if now - last_save >= SECONDS_BETWEEN_SAVES:
-            last_save = now
-            ReferenceDataset.objects.filter(pk=reference.pk, status=ReferenceStatus.PROFILING).update(
-                progress_step=step,
-                progress_percent=percent,
-                claimed_at=timezone.now(),  # a sign of life
-            )
+        nonlocal last_save, last_step
+        if step != last_step or time.monotonic() - last_save >= SECONDS_BETWEEN_SAVES:
+            last_save, last_step = time.monotonic(), step
+            now = timezone.now()  # a sign of life
+            if _claimed(reference).update(progress_step=step, progress_percent=percent, claimed_at=now):
+                reference.claimed_at = now
 
     return save
 
@@ -206,15 +214,18 @@ def _put_in_force(reference: ReferenceDataset, profile: ReferenceProfile, ignore
     keep_file(storage=reference.profile_file.storage, name=name, content=io.BytesIO(content))
     with transaction.atomic():
         _lock_version(reference)
-        reference.status = ReferenceStatus.READY
-        reference.profile_file.name = name
-        reference.rows = profile.n_rows
-        reference.ignored_columns = ignored_columns
-        reference.progress_step, reference.progress_percent = "", 100
-        reference.profiled_at = timezone.now()
-        reference.save()
-        if not reference.version.references.filter(is_active=True, pk__gt=reference.pk).exists():
+        ready = _claimed(reference).update(
+            status=ReferenceStatus.READY,
+            profile_file=name,
+            rows=profile.n_rows,
+            ignored_columns=ignored_columns,
+            progress_step="",
+            progress_percent=100,
+            profiled_at=timezone.now(),
+        )
+        if ready and not reference.version.references.filter(is_active=True, pk__gt=reference.pk).exists():
             _replace_active(reference)
+    reference.refresh_from_db()
 
 
 def _lock_version(reference: ReferenceDataset) -> None:
@@ -226,6 +237,7 @@ def _replace_active(reference: ReferenceDataset) -> None:
     ReferenceDataset.objects.filter(version_id=reference.version_id, is_active=True).update(is_active=False)
     ReferenceDataset.objects.filter(pk=reference.pk).update(is_active=True)
     reference.is_active = True
+    bump_generation()
 
 
 def _suffix(filename: str) -> str:
@@ -234,7 +246,6 @@ def _suffix(filename: str) -> str:
 
 
 def _fail(reference: ReferenceDataset, message: str) -> None:
-    reference.status = ReferenceStatus.FAILED
-    reference.error_message = message[:LONGEST_ERROR]
-    reference.progress_step = ""
-    reference.save(update_fields=["status", "error_message", "progress_step"])
+    """Say why, unless another worker has taken the work over: its result counts."""
+    _claimed(reference).update(status=ReferenceStatus.FAILED, error_message=message[:LONGEST_ERROR], progress_step="")
+    reference.refresh_from_db()

@@ -1,5 +1,6 @@
 """Reference data from upload to the profile in force."""
 
+import re
 import subprocess
 import threading
 import time
@@ -7,18 +8,22 @@ from collections.abc import Callable
 from datetime import timedelta
 from io import BytesIO, StringIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from models_registry.exceptions import ConflictError, ReferenceFileError
-from models_registry.models import ModelVersion, ReferenceDataset, ReferenceStatus
+from models_registry.models import ModelVersion, ReferenceDataset, ReferenceStatus, RegistryGeneration
 from models_registry.profile import CategoricalProfile, NumericProfile
 from models_registry.selectors import active_reference, load_profile
 from models_registry.services.kept_files import keep_file
@@ -185,6 +190,76 @@ def test_two_that_are_put_in_force_at_once_wait_for_each_other() -> None:
     newest.refresh_from_db()
     assert (newest.status, newest.error_message) == (ReferenceStatus.READY, "")
     assert list(version.references.filter(is_active=True)) == [newest]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_that_lost_its_work_to_another_changes_nothing_any_more() -> None:
+    version = uploaded_version("classifier")
+    in_force, slow = profiled(version), uploaded(version)
+    with transaction.atomic():
+        activate_reference(reference=in_force)  # holds the version: the slow worker waits with its result
+        worker = in_a_thread(lambda: profile_reference(reference_id=slow.pk))
+        worker.join(3)
+        assert worker.is_alive()
+        taken_over = timezone.now()
+        ReferenceDataset.objects.filter(pk=slow.pk).update(claimed_at=taken_over)
+    worker.join(30)
+    slow.refresh_from_db()
+    assert (slow.status, slow.claimed_at, slow.is_active) == (ReferenceStatus.PROFILING, taken_over, False)
+    assert active_reference(version.pk) == in_force
+
+
+def test_each_step_is_saved_and_serving_hears_of_the_result(version: ModelVersion) -> None:
+    reference = uploaded(version)
+    generation = RegistryGeneration.objects.get().number
+    with CaptureQueriesContext(connection) as queries:
+        profile_reference(reference_id=reference.pk)
+    steps = re.findall(r"\"progress_step\" = '([^']*)'", " ".join(query["sql"] for query in queries))
+    assert steps == ["reading", "reading and predicting", "profiling", "saving", ""]
+    assert RegistryGeneration.objects.get().number > generation
+
+
+def parquet(**changes: list[Any]) -> bytes:
+    names = ("sepal_length", "sepal_width", "petal_length", "petal_width")
+    sink = BytesIO()
+    pq.write_table(pa.table({name: [1.0] * 200 for name in names} | changes), sink, compression="zstd")
+    return sink.getvalue()
+
+
+HEADER = b"sepal_length,sepal_width,petal_length,petal_width\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        pytest.param(HEADER, "The file has a header but no rows.", id="no rows"),
+        pytest.param(b"a,b,c,petal_width\n1,2,3,4\n", "The file lacks the columns 'sepal_length'", id="columns"),
+        pytest.param(HEADER + b"1,2,3,4\n1,2,x,4\n", "Column 'petal_length', row 2: 'x' is not a number.", id="type"),
+        pytest.param(HEADER + b"1,2,3,4\n1,2,\xe9,4\n", "Column 'petal_length', row 2: byte 0xe9", id="Latin-1"),
+        pytest.param((HEADER + b"1,2,3,4\n").decode().encode("utf-16"), "encoded as UTF-16", id="UTF-16"),
+        pytest.param(HEADER + b"1,2,3,4\n1,2\n", "Row 2 has 2 values; the header has 4.", id="ragged"),
+        pytest.param(parquet()[:-50], "damaged or cut off", id="truncated Parquet"),
+        pytest.param(parquet(sepal_width=["a"] * 200), "Column 'sepal_width', row 1: 'a' is not", id="Parquet type"),
+        pytest.param(
+            parquet(sepal_width=["x" * 15_000_000] * 200), "Column 'sepal_width', row 1: the value is longer", id="bomb"
+        ),  # 3 GB when it is unpacked
+    ],
+)
+def test_a_bad_file_fails_with_its_reason_and_the_reference_in_force_stays(
+    version: ModelVersion, content: bytes, reason: str
+) -> None:
+    in_force = profiled(version)
+    bad = profiled(version, content)
+    assert (bad.status, bad.is_active) == (ReferenceStatus.FAILED, False)
+    assert reason in bad.error_message
+    assert active_reference(version.pk) == in_force
+
+
+def test_an_empty_file_fails_and_the_reference_in_force_stays(version: ModelVersion) -> None:
+    in_force = profiled(version)
+    empty = upload_reference(version=version, file=ContentFile(b""), filename="empty.csv", enqueue=False)
+    assert profile_reference(reference_id=empty.pk).error_message == "The file is empty."
+    assert active_reference(version.pk) == in_force
 
 
 def test_a_row_that_the_model_has_no_answer_to_is_named() -> None:
