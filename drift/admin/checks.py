@@ -7,12 +7,12 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
 from drift.models import CheckStatus, DriftCheck
 from drift.results import FeatureResult, PredictionResult, ResultStatus
 from drift.selectors import result_of_check
+from models_registry.admin.read_only import ReadOnlyAdmin
 
 DRIFTED, QUIET, FAILED = "drifted", "no drift", "failed"
 OUTCOME_LABELS = {DRIFTED: "warning", QUIET: "success", FAILED: "danger"}
@@ -64,7 +64,7 @@ class DriftedFilter(admin.SimpleListFilter):
 
 
 @admin.register(DriftCheck)
-class DriftCheckAdmin(ModelAdmin):
+class DriftCheckAdmin(ReadOnlyAdmin):
     list_display = [
         "checked_at",
         "model_name",
@@ -94,15 +94,6 @@ class DriftCheckAdmin(ModelAdmin):
         ]
         reason = ["error_message"] if obj and obj.status == CheckStatus.FAILED else []
         return [*reason, *about, ("n_reference", "n_current"), ("rows_seen", "window_end")]
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
