@@ -28,6 +28,7 @@ STATUS_LABELS = {
     ReferenceStatus.PROFILING: "info",
     ReferenceStatus.PENDING: "info",
 }
+WAITING = "waiting for a worker"
 REPORT_TEMPLATE = "admin/models_registry/referencedataset/report.html"
 CHANGE_URL = "admin:models_registry_referencedataset_change"
 
@@ -56,7 +57,7 @@ class ReferenceUploadForm(forms.ModelForm[ReferenceDataset]):
 @admin.register(ReferenceDataset)
 class ReferenceDatasetAdmin(ModelAdmin):
     form = ReferenceUploadForm
-    list_display = ["original_filename", "version", "status_label", "rows", "in_force", "created_by", "created_at"]
+    list_display = ["original_filename", "version", "status_label", "row_count", "in_force", "created_by", "created_at"]
     list_filter = ["status", "is_active", "version__model"]
     list_select_related = ["version__model", "created_by"]
     search_fields = ["original_filename", "version__model__name"]
@@ -70,10 +71,8 @@ class ReferenceDatasetAdmin(ModelAdmin):
     def get_fields(self, request: HttpRequest, obj: ReferenceDataset | None = None) -> Any:
         if obj is None:
             return ["version", "file"]
-        return [("version", "original_filename"), ("in_force", "created_by"), ("created_at", "profiled_at")]
-
-    def get_readonly_fields(self, request: HttpRequest, obj: ReferenceDataset | None = None) -> list[str]:
-        return ["in_force"]
+        # Nothing that profiling changes: the report above is renewed without the page.
+        return [("version", "original_filename"), ("created_by", "created_at")]
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest | None, **kwargs: Any) -> Any:
         if db_field.name == "version":
@@ -88,6 +87,11 @@ class ReferenceDatasetAdmin(ModelAdmin):
 
     def has_activate_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         return request.user.has_perm("models_registry.change_referencedataset")
+
+    def get_actions_detail(self, request: HttpRequest, object_id: Any = None) -> list[Any]:
+        # What cannot be put in force does not offer it; whoever calls the address all the same is told why.
+        usable = ReferenceDataset.objects.filter(pk=object_id, status=ReferenceStatus.READY, is_active=False)
+        return list(super().get_actions_detail(request, object_id)) if usable.exists() else []
 
     def save_model(self, request: HttpRequest, obj: ReferenceDataset, form: Any, change: bool) -> None:
         file = form.cleaned_data["file"]
@@ -131,7 +135,7 @@ class ReferenceDatasetAdmin(ModelAdmin):
             {
                 "status": reference.status,
                 "percent": reference.progress_percent,
-                "step": reference.progress_step or reference.status,
+                "step": reference.progress_step or WAITING,
             }
         )
 
@@ -148,6 +152,10 @@ class ReferenceDatasetAdmin(ModelAdmin):
     @display(description="Status", label=STATUS_LABELS, ordering="status")
     def status_label(self, obj: ReferenceDataset) -> str:
         return obj.status
+
+    @display(description="Rows", ordering="rows")
+    def row_count(self, obj: ReferenceDataset) -> str | None:
+        return None if obj.rows is None else f"{obj.rows:,}"
 
     @display(description="In force", boolean=True, ordering="is_active")
     def in_force(self, obj: ReferenceDataset) -> bool:
@@ -180,11 +188,16 @@ def report_context(reference: ReferenceDataset) -> dict[str, Any]:
     """Return what the page shows of a reference: its progress, its profile, or why it failed."""
     context: dict[str, Any] = {
         "reference": reference,
+        "waiting": WAITING,
         "progress_url": reverse("admin:models_registry_referencedataset_progress", args=[reference.pk]),
         "report_url": reverse("admin:models_registry_referencedataset_report", args=[reference.pk]),
         "upload_url": reverse("admin:models_registry_referencedataset_add") + f"?version={reference.version_id}",
     }
     if reference.status == ReferenceStatus.READY:
         profile = load_profile(reference)
-        context |= {"feature_reports": list(feature_reports(profile)), "prediction": prediction_report(profile)}
+        context |= {
+            "row_count": f"{profile.n_rows:,}",
+            "feature_reports": list(feature_reports(profile)),
+            "prediction": prediction_report(profile),
+        }
     return context

@@ -44,7 +44,7 @@ def test_an_upload_leads_to_its_page_and_is_profiled_there(client: Client, versi
     assert "data-progress-url" in waiting
     assert "Profiling the file" in waiting
     progress = client.get(f"/admin/models_registry/referencedataset/{reference.pk}/progress/").json()
-    assert progress == {"status": "pending", "percent": 0, "step": "pending"}
+    assert progress == {"status": "pending", "percent": 0, "step": "waiting for a worker"}
 
     profile_reference(reference_id=reference.pk)
 
@@ -65,6 +65,12 @@ def test_a_bad_file_says_why_and_what_to_do(client: Client, version: ModelVersio
     page = client.get(change_page(reference)).content.decode()
     assert "Column &#x27;petal_length&#x27;, row 2: &#x27;wide&#x27; is not a number." in page
     assert f"{ADD}?version={version.pk}" in page
+    address = reverse("admin:models_registry_referencedataset_put_in_force", args=[reference.pk])
+    assert address not in page
+    refused = client.post(address, follow=True).content.decode()
+    assert "is failed; only a ready reference can be in force." in refused
+    reference.refresh_from_db()
+    assert not reference.is_active
 
 
 def test_a_file_beyond_the_bound_is_refused_in_the_form(
@@ -84,6 +90,9 @@ def test_an_older_reference_is_put_in_force_again(client: Client, version: Model
     for reference in (older, newer):
         profile_reference(reference_id=reference.pk)
     address = reverse("admin:models_registry_referencedataset_put_in_force", args=[older.pk])
+    assert address in client.get(change_page(older)).content.decode()
+    newest = reverse("admin:models_registry_referencedataset_put_in_force", args=[newer.pk])
+    assert newest not in client.get(change_page(newer)).content.decode()  # it is in force
     assert "compare with it from the next one on" in client.get(address).content.decode()
     older.refresh_from_db()
     assert not older.is_active  # a link alone changes nothing

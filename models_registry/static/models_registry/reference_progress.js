@@ -23,17 +23,16 @@
   const follow = async (report) => {
     for (;;) {
       await wait(SECONDS_BETWEEN_LOOKS);
-      let progress;
       try {
-        progress = await (await look(report.dataset.progressUrl)).json();
+        const progress = await (await look(report.dataset.progressUrl)).json();
+        if (progress.status === "ready" || progress.status === "failed") {
+          report.outerHTML = await (await look(report.dataset.reportUrl)).text();
+          return;
+        }
+        show(report, progress);
       } catch {
-        continue; // the server may just be restarting
+        // The server may just be restarting: look again.
       }
-      if (progress.status === "ready" || progress.status === "failed") {
-        report.outerHTML = await (await look(report.dataset.reportUrl)).text();
-        return;
-      }
-      show(report, progress);
     }
   };
 
