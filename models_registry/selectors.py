@@ -39,7 +39,7 @@ def _profile_in(name: str) -> ReferenceProfile:
 
 def consequences_of_stage(version: ModelVersion, stage: Stage) -> list[str]:
     """Return what moving `version` to `stage` changes, a sentence for each version that it touches."""
-    sentences = [f"{version} goes from {version.stage} to {stage.value}."]
+    sentences = [f"{version} goes from {version.stage} to {stage.value}."] if version.stage != stage else []
     if stage is Stage.PRODUCTION:
         sentences.append(f"It answers all calls for {version.model.name} that name no version.")
         others = version.model.versions.filter(stage=Stage.PRODUCTION).exclude(pk=version.pk)

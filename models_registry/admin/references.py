@@ -90,8 +90,9 @@ class ReferenceDatasetAdmin(ModelAdmin):
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any = None) -> list[Any]:
         # What cannot be put in force does not offer it; whoever calls the address all the same is told why.
-        usable = ReferenceDataset.objects.filter(pk=object_id, status=ReferenceStatus.READY, is_active=False)
-        return list(super().get_actions_detail(request, object_id)) if usable.exists() else []
+        reference = self.get_object(request, str(object_id))
+        usable = reference is not None and reference.status == ReferenceStatus.READY and not reference.is_active
+        return list(super().get_actions_detail(request, object_id)) if usable else []
 
     def save_model(self, request: HttpRequest, obj: ReferenceDataset, form: Any, change: bool) -> None:
         file = form.cleaned_data["file"]

@@ -44,6 +44,12 @@ MOVES = {
     Stage.STAGING: "Back to staging",
     Stage.ARCHIVED: "Archive",
 }
+STAGE_ACTIONS = {
+    "promote": Stage.PRODUCTION,
+    "start_shadow": Stage.SHADOW,
+    "back_to_staging": Stage.STAGING,
+    "archive": Stage.ARCHIVED,
+}
 
 
 @admin.register(Model)
@@ -133,6 +139,10 @@ class VersionUploadForm(forms.ModelForm[ModelVersion]):
 class FeatureFormSet(BaseInlineFormSet[ModelFeature, ModelVersion, forms.ModelForm[ModelFeature]]):
     """Hands edits to the service, which checks them as a whole (two names may be swapped)."""
 
+    def __init__(self, *args: Any, user: Any = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._user = user
+
     def validate_unique(self) -> None:
         return None
 
@@ -149,7 +159,7 @@ class FeatureFormSet(BaseInlineFormSet[ModelFeature, ModelVersion, forms.ModelFo
         }
         if edits:
             try:
-                services.edit_features(version=self.instance, edits=edits, user=getattr(self, "user", None))
+                services.edit_features(version=self.instance, edits=edits, user=self._user)
             except ConflictError as error:
                 raise ValidationError(str(error)) from error
 
@@ -189,9 +199,7 @@ class ModelVersionAdmin(ModelAdmin):
     list_filter = ["stage", "task_type", "model"]
     search_fields = ["model__name", "version"]
     list_select_related = ["model"]
-    actions_detail = [
-        {"title": "Change stage", "icon": "moving", "items": ["promote", "start_shadow", "back_to_staging", "archive"]}
-    ]
+    actions_detail = [{"title": "Change stage", "icon": "moving", "items": list(STAGE_ACTIONS)}]
     inlines = [FeatureInline]
 
     def get_fieldsets(self, request: HttpRequest, obj: ModelVersion | None = None) -> Any:
@@ -244,8 +252,14 @@ class ModelVersionAdmin(ModelAdmin):
 
     def get_formset_kwargs(self, request: HttpRequest, obj: Any, inline: Any, prefix: str) -> dict[str, Any]:
         kwargs: dict[str, Any] = super().get_formset_kwargs(request, obj, inline, prefix)
-        inline.formset.user = _user(request)
-        return kwargs
+        return {**kwargs, "user": _user(request)}
+
+    def get_actions_detail(self, request: HttpRequest, object_id: Any = None) -> list[Any]:
+        # Only moves that change something are offered; whoever calls an address all the same is told why not.
+        version = self.get_object(request, str(object_id))
+        actions = super().get_actions_detail(request, object_id)
+        useless = set(STAGE_ACTIONS) - _useful_actions(version) if version else set()
+        return [action for action in actions if action.path not in useless]
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False  # archived instead: history and captured rows hang on it
@@ -294,6 +308,15 @@ class ModelVersionAdmin(ModelAdmin):
         else:
             self.message_user(request, f"{version} is now in stage {stage.value}.")
         return redirect("admin:models_registry_modelversion_change", object_id)
+
+
+def _useful_actions(version: ModelVersion) -> set[str]:
+    """Return the names of the actions that would change where `version` stands."""
+    if version.stage == Stage.ARCHIVED:
+        return set()
+    names = {name for name, stage in STAGE_ACTIONS.items() if stage != version.stage}
+    shares_traffic = version.model.versions.filter(stage=Stage.PRODUCTION).exclude(pk=version.pk).exists()
+    return names | {"promote"} if shares_traffic else names
 
 
 def _user(request: HttpRequest) -> Any:

@@ -14,6 +14,7 @@ from django.core.files.base import File
 from django.db import transaction
 
 from models_registry.artefact import ArtefactLimits, ArtefactReport, inspect_artefact
+from models_registry.artefact_features import LONGEST_NAME
 from models_registry.exceptions import ArtefactError, ConflictError
 from models_registry.models import Model, ModelFeature, ModelVersion, Stage
 from models_registry.schema import Feature, FeatureKind, TensorType
@@ -201,6 +202,12 @@ def _check_features(features: Sequence[Feature]) -> None:
     names = [feature.name for feature in features]
     if not all(names):
         raise ValidationError("A feature needs a name.")
+    for name in names:
+        if len(name) > LONGEST_NAME or not name.isprintable():
+            raise ValidationError(
+                f"The feature name {name[:40]!r} is refused: a name has at most {LONGEST_NAME} characters, "
+                "all of which can be shown."
+            )
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValidationError(f"Two features are named {twice[0]!r}.")
     for feature in features:

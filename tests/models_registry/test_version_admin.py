@@ -13,7 +13,7 @@ from django.urls import reverse
 
 from inference.models import ApiToken, token_digest
 from models_registry.models import Model, ModelVersion, Stage
-from models_registry.services.versions import register_model
+from models_registry.services.versions import register_model, set_stage
 from tests.factories import iris_onnx, uploaded_version
 
 pytestmark = pytest.mark.django_db
@@ -186,3 +186,62 @@ def test_a_token_is_shown_once_and_can_be_revoked(client: Client) -> None:
     client.post(address)
     token.refresh_from_db()
     assert token.revoked_at is not None
+
+
+def offered(client: Client, version: ModelVersion) -> set[str]:
+    page = client.get(change_page(version)).content.decode()
+    names = ("promote", "start_shadow", "back_to_staging", "archive")
+    return {name for name in names if f'href="{move(name, version)}"' in page}
+
+
+def test_only_moves_that_change_something_are_offered(client: Client) -> None:
+    first = uploaded_version("classifier")
+    assert offered(client, first) == {"start_shadow", "back_to_staging", "archive"}
+    second = uploaded_version("classifier", "1.1.0", onnx=iris_onnx(1), production=False)
+    assert offered(client, second) == {"promote", "start_shadow", "archive"}
+    set_stage(version=second, stage=Stage.PRODUCTION, traffic_weight=10)
+    assert "promote" in offered(client, second)  # it would take the other's share
+    page = client.get(move("promote", second)).content.decode()
+    assert "from production to production" not in page
+    set_stage(version=second, stage=Stage.ARCHIVED)
+    assert offered(client, second) == set()
+
+
+def test_feature_edits_carry_the_name_of_who_made_them(client: Client) -> None:
+    version = uploaded_version("classifier", production=False)
+    editor = User.objects.create_superuser("editor")
+    client.force_login(editor)
+    client.post(change_page(version), feature_form(version, sepal_length={"name": "length"}))
+    assert LogEntry.objects.get(change_message="Features edited.").user == editor
+    assert (
+        "Features edited."
+        in client.get(reverse("admin:models_registry_modelversion_history", args=[version.pk])).content.decode()
+    )
+
+
+@pytest.mark.parametrize("kind", ["modelversion", "referencedataset", "model"])
+@pytest.mark.parametrize("key", ["abc", "0", "9" * 30, "1_2"])
+def test_an_address_of_no_row_leads_back(client: Client, kind: str, key: str) -> None:
+    response = client.get(f"/admin/models_registry/{kind}/{key}/change/")
+    assert response.status_code == 302
+
+
+def test_a_person_who_may_only_view_is_offered_no_move(client: Client) -> None:
+    version = uploaded_version("classifier")
+    viewer = User.objects.create_user("viewer", is_staff=True)
+    viewer.user_permissions.add(Permission.objects.get(codename="view_modelversion"))
+    client.force_login(viewer)
+    assert offered(client, version) == set()
+
+
+def test_a_model_with_versions_is_not_deleted(client: Client) -> None:
+    version = uploaded_version("classifier")
+    client.post(f"/admin/models_registry/model/{version.model_id}/delete/", {"post": "yes"})
+    assert ModelVersion.objects.filter(pk=version.pk).exists()
+
+
+def test_a_feature_name_that_is_too_long_is_said_beside_it(client: Client) -> None:
+    response = upload(client, register_model(name="m"), iris_onnx(), names="a\nb\nc\n" + "x" * 129)
+    assert response.status_code == 200
+    assert "at most 128 characters" in response.content.decode()
+    assert not ModelVersion.objects.exists()

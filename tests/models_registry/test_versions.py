@@ -8,10 +8,12 @@ from django.core.exceptions import ValidationError
 from django.core.files.base import ContentFile
 from django.core.management import CommandError, call_command
 from django.test import Client
+from pytest_django.fixtures import DjangoAssertNumQueries
 
 from models_registry.exceptions import ArtefactError, ConflictError
 from models_registry.models import Model, ModelVersion, RegistryGeneration, Stage
 from models_registry.schema import FeatureKind
+from models_registry.services.references import upload_reference
 from models_registry.services.versions import (
     FeatureEdit,
     edit_features,
@@ -108,6 +110,41 @@ def test_features_are_edited_in_staging_only() -> None:
     promote(version=version)
     with pytest.raises(ConflictError, match="only while a version is in staging"):
         edit_features(version=version, edits={0: edit})
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("", "needs a name"),
+        ("x" * 129, "at most 128 characters"),
+        ("a\x00b", "can be shown"),
+        ("petal_width", "Two features are named"),
+    ],
+)
+def test_names_that_features_cannot_have(name: str, reason: str) -> None:
+    version = uploaded_version("a", production=False)
+    with pytest.raises(ValidationError, match=reason):
+        edit_features(version=version, edits={0: FeatureEdit(name=name, kind=FeatureKind.NUMERIC, is_required=True)})
+    assert [feature.name for feature in version.features.all()] == list(IRIS_FEATURES)
+
+
+def test_features_keep_their_names_once_reference_data_carries_them() -> None:
+    version = uploaded_version("a", production=False)
+    upload_reference(version=version, file=ContentFile(b"x"), filename="r.csv", enqueue=False)
+    with pytest.raises(ConflictError, match="reference data"):
+        edit_features(
+            version=version, edits={0: FeatureEdit(name="length", kind=FeatureKind.NUMERIC, is_required=True)}
+        )
+
+
+def test_the_api_asks_the_database_as_often_for_many_models_as_for_one(
+    client: Client, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    for name in ("a", "b", "c"):
+        uploaded_version(name)
+        uploaded_version(name, "1.1.0", production=False)
+    with django_assert_max_num_queries(4):  # how many, which, their versions, their features
+        assert client.get("/api/v1/models").json()["count"] == 3
 
 
 def test_the_api_lists_models_and_shows_one(client: Client) -> None:
