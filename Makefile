@@ -44,7 +44,7 @@ check: .venv/installed-dev
 
 lock: .venv/installed-dev
 	$(COMPILE) $(LOCK_ARGS) pyproject.toml -o requirements.txt
-	$(COMPILE) $(LOCK_ARGS) --group dev --group train -c requirements.txt -o requirements-dev.txt
+	$(COMPILE) $(LOCK_ARGS) pyproject.toml --group dev --group train -c requirements.txt -o requirements-dev.txt
 
 .venv/installed: requirements.txt | .venv/created
 	@echo "Installing what mlmon needs (a minute or so, once) …"
