@@ -47,7 +47,7 @@ def consequences_of_stage(version: ModelVersion, stage: Stage) -> list[str]:
             f"{version.model.name} {other.version} loses its traffic and goes to staging." for other in others
         ]
         if active_reference(version.pk) is None:
-            sentences.append("It has no reference data yet: drift is not checked until it has.")
+            sentences.append(f"{version} has no reference data yet: its drift is not checked until it has.")
     elif version.stage == Stage.PRODUCTION and version.model.versions.filter(stage=Stage.PRODUCTION).count() == 1:
         sentences.append(f"{version.model.name} then has no version in production: calls are refused (503).")
     if stage is Stage.ARCHIVED:

@@ -202,6 +202,9 @@ class ModelVersionAdmin(ModelAdmin):
     actions_detail = [{"title": "Change stage", "icon": "moving", "items": list(STAGE_ACTIONS)}]
     inlines = [FeatureInline]
 
+    class Media:
+        css = {"all": ["models_registry/figures.css"]}
+
     def get_fieldsets(self, request: HttpRequest, obj: ModelVersion | None = None) -> Any:
         if obj is None:
             return [(None, {"fields": ["model", "version", "artefact", "feature_names", "notes"]})]
@@ -209,17 +212,26 @@ class ModelVersionAdmin(ModelAdmin):
             (None, {"fields": [("model", "version"), ("stage", "traffic_weight"), "notes"]}),
             (
                 "What it answers",
-                {"fields": ["task_type", "classes", ("label_output", "score_output"), "scores_are_probabilities"]},
+                {"fields": ["task_type", "class_names", ("label_output", "score_output"), "scores_are_probabilities"]},
             ),
-            ("Artefact", {"fields": ["framework", "artefact_sha256", "artefact_bytes", ("created_by", "created_at")]}),
+            ("Artefact", {"fields": ["framework", "sha256", "size", ("created_by", "created_at")]}),
         ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: ModelVersion | None = None) -> list[str]:
         if obj is None:
             return []
         return [
-            *("model", "version", "stage", "traffic_weight", "task_type", "classes", "label_output", "score_output"),
-            *("scores_are_probabilities", "framework", "artefact_sha256", "artefact_bytes", "created_by", "created_at"),
+            *(
+                "model",
+                "version",
+                "stage",
+                "traffic_weight",
+                "task_type",
+                "class_names",
+                "label_output",
+                "score_output",
+            ),
+            *("scores_are_probabilities", "framework", "sha256", "size", "created_by", "created_at"),
         ]
 
     def get_inlines(self, request: HttpRequest, obj: ModelVersion | None) -> Any:
@@ -267,6 +279,18 @@ class ModelVersionAdmin(ModelAdmin):
     @display(description="Stage", label=STAGE_LABELS, ordering="stage")
     def stage_label(self, obj: ModelVersion) -> str:
         return obj.stage
+
+    @display(description="Classes")
+    def class_names(self, obj: ModelVersion) -> str:
+        return ", ".join(obj.classes)
+
+    @display(description="SHA-256")
+    def sha256(self, obj: ModelVersion) -> SafeString:
+        return format_html('<span class="long-word">{}</span>', obj.artefact_sha256)
+
+    @display(description="Size")
+    def size(self, obj: ModelVersion) -> str:
+        return f"{obj.artefact_bytes:,} bytes"
 
     @action(description=MOVES[Stage.PRODUCTION], icon="rocket_launch", permissions=["change"])
     def promote(self, request: HttpRequest, object_id: int) -> HttpResponse:

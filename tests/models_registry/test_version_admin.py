@@ -245,3 +245,10 @@ def test_a_feature_name_that_is_too_long_is_said_beside_it(client: Client) -> No
     assert response.status_code == 200
     assert "at most 128 characters" in response.content.decode()
     assert not ModelVersion.objects.exists()
+
+
+def test_the_page_shows_the_artefact_in_words(client: Client) -> None:
+    version = uploaded_version("classifier")
+    page = client.get(change_page(version)).content.decode()
+    assert "setosa, versicolor, virginica" in page
+    assert f"{version.artefact_bytes:,} bytes" in page
