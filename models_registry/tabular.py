@@ -70,7 +70,7 @@ class TableLimits:
 
     file_bytes: int
     rows: int
-    cells: int = 500_000_000
+    cells: int = 100_000_000
     uncompressed_bytes: int = 2_000_000_000
     text_bytes: int = 1_000_000_000
 
