@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
+from models_registry.dispersion import INDEPENDENT
 from models_registry.profile import (
     CategoricalProfile,
     NumericProfile,
@@ -92,6 +93,40 @@ def test_a_profile_comes_back_from_its_file_to_the_last_bit() -> None:
     assert again.prediction.levels == tuple(classes)
     assert again.prediction.counts[2] == 0
     assert again.to_bytes() == content
+
+
+def test_a_sample_of_whole_rows_is_kept_in_their_order() -> None:
+    observed = pa.table({"row": pa.array(np.arange(20_000.0)), "name": pa.array([f"r{i}" for i in range(20_000)])})
+    profile = profile_of(observed, pa.array(np.zeros(20_000)), [], TaskType.REGRESSION)
+    sample = from_bytes(profile.to_bytes()).sample
+    assert sample.num_rows == 5_000
+    rows = sample.column("row").to_pylist()
+    assert rows == sorted(rows)
+    assert (rows[0], rows[-1]) == (0, 19_999)
+    assert sample.column("name").to_pylist() == [f"r{int(row)}" for row in rows]
+
+
+def test_rows_in_bursts_are_known_as_such_after_a_round_trip() -> None:
+    rows = np.repeat(np.random.default_rng(8).normal(size=500), 20)  # twenty alike rows at a time: phi is 20
+    observed = pa.table({"x": pa.array(rows)})
+    profile = from_bytes(profile_of(observed, pa.array(rows), [], TaskType.REGRESSION).to_bytes())
+    assert profile.features["x"].dispersion.at(1000) == pytest.approx(20, rel=0.2)
+    assert profile.prediction.dispersion.at(1000) == pytest.approx(20, rel=0.2)
+
+
+def test_a_file_of_the_first_format_is_read_as_one_of_unknown_order() -> None:
+    observed = pa.table({"x": pa.array(np.arange(100.0))})
+    content = profile_of(observed, pa.array(np.arange(100.0)), [], TaskType.REGRESSION).to_bytes()
+    table = pa.ipc.open_file(content).read_all()
+    added = ["dispersion", "missing_dispersion", "sample_values", "sample_levels"]
+    old = table.drop_columns(added).replace_schema_metadata({"format": "1", "n_rows": "100"})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, old.schema) as writer:
+        writer.write_table(old)
+    profile = from_bytes(sink.getvalue())
+    assert profile.n_rows == 100
+    assert profile.features["x"].dispersion is INDEPENDENT
+    assert profile.sample.num_columns == 0
 
 
 def test_predictions_of_a_regression_are_profiled_as_numbers() -> None:
