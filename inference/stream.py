@@ -5,18 +5,22 @@ captured, ever, up to this entry. Entries are never changed; the oldest are trim
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import redis
 
 FEATURE_PREFIX = "feature."
 PAGE_ENTRIES = 256
+CLOCK_SKEW = timedelta(seconds=5)  # between the host that observed a row and that of Redis, which numbers the entries
+OBSERVED_AT_TYPE = pa.timestamp("us", tz="UTC")
 
 OBSERVATION_FIELDS = [
     pa.field("prediction_id", pa.binary(16), nullable=False),
-    pa.field("observed_at", pa.timestamp("us", tz="UTC"), nullable=False),
+    pa.field("observed_at", OBSERVED_AT_TYPE, nullable=False),
     pa.field("confidence", pa.float64()),
     pa.field("latency_ms", pa.float64()),
 ]
@@ -56,6 +60,11 @@ class _Entry:
     rows_seen: int
     payload: bytes
 
+    @property
+    def milliseconds(self) -> int:
+        """When Redis took the entry, in Unix milliseconds."""
+        return int(self.id.split(b"-")[0])
+
 
 def stream_key(version_id: int) -> str:
     """Return the stream's key; the braces keep a version's keys on one node of a Redis cluster."""
@@ -80,32 +89,48 @@ def append(client: redis.Redis, version_id: int, observations: pa.Table, *, max_
     client.xadd(stream_key(version_id), entry, maxlen=max_entries, approximate=True)
 
 
-def read_window(client: redis.Redis, version_id: int, rows: int) -> Window:
+def read_window(client: redis.Redis, version_id: int, rows: int, end_id: str | None = None) -> Window:
     """Return the newest `rows` observations (fewer where there are fewer).
 
     The window ends where the rows' columns or types last changed: older rows of another schema are left out.
+
+    Parameters
+    ----------
+    end_id
+        Id of the entry at which the window ends, for the same window again; without one the newest. Where that entry
+        is gone from the stream the window is empty.
     """
     entries: list[_Entry] = []
     collected = 0
-    for entry in _newest_first(client, version_id):
+    for entry in _newest_first(client, version_id, end_id):
         entries.append(entry)
         collected += entry.rows
         if collected >= rows:
             break
-    if not entries:
-        return Window(table=pa.table({}), end_id="", rows_seen=0)
-    tables: list[pa.Table] = []
-    for entry in entries:
-        table = pa.ipc.open_stream(entry.payload).read_all()
-        if tables and not table.schema.equals(tables[0].schema):
+    return _window(entries, rows)
+
+
+def read_window_since(
+    client: redis.Redis, version_id: int, since: datetime, *, most_rows: int, end_id: str | None = None
+) -> Window:
+    """Return the newest observations that were observed at `since` or later, at most `most_rows`.
+
+    As `read_window` does, it ends where the schema changed, and with `end_id` at that entry. The window's last entry
+    may have no row that is new enough: then the table has no rows, and `end_id` says where it was looked for.
+    """
+    oldest_id_ms = (since - CLOCK_SKEW).timestamp() * 1000  # an entry is written after its rows are observed
+    entries: list[_Entry] = []
+    collected = 0
+    for entry in _newest_first(client, version_id, end_id):
+        if entries and (collected >= most_rows or entry.milliseconds < oldest_id_ms):
             break
-        tables.append(table)
-    table = pa.concat_tables(reversed(tables))
-    return Window(
-        table=table.slice(max(0, table.num_rows - rows)).combine_chunks(),
-        end_id=entries[0].id.decode(),
-        rows_seen=entries[0].rows_seen,
-    )
+        entries.append(entry)
+        collected += entry.rows
+    window = _window(entries, most_rows)
+    if not window.end_id:
+        return window
+    is_new_enough = pc.greater_equal(window.table.column("observed_at"), pa.scalar(since, OBSERVED_AT_TYPE))
+    return replace(window, table=window.table.filter(is_new_enough))
 
 
 def newest_entry_id(client: redis.Redis, version_id: int) -> str:
@@ -135,7 +160,7 @@ def trim_to_rows(client: redis.Redis, version_id: int, rows: int) -> int:
     droppable_up_to = newest.rows_seen - rows
     if oldest.rows_seen > droppable_up_to:
         return 0
-    low, high = _milliseconds(oldest), _milliseconds(newest)  # the first entry at `low` goes, the one at `high` stays
+    low, high = oldest.milliseconds, newest.milliseconds  # the first entry at `low` goes, the one at `high` stays
     while high - low > 1:
         middle = (low + high) // 2
         entry = _first_entry(client.xrange(key, min=str(middle), count=1))
@@ -151,10 +176,30 @@ def delete_window(client: redis.Redis, version_id: int) -> None:
     client.delete(stream_key(version_id), _counter_key(version_id))
 
 
-def _newest_first(client: redis.Redis, version_id: int) -> Iterator[_Entry]:
-    upper = "+"
+def _window(newest_first: Sequence[_Entry], rows: int) -> Window:
+    if not newest_first:
+        return Window(table=pa.table({}), end_id="", rows_seen=0)
+    tables: list[pa.Table] = []
+    for entry in newest_first:
+        table = pa.ipc.open_stream(entry.payload).read_all()
+        if tables and not table.schema.equals(tables[0].schema):
+            break
+        tables.append(table)
+    table = pa.concat_tables(reversed(tables))
+    return Window(
+        table=table.slice(max(0, table.num_rows - rows)).combine_chunks(),
+        end_id=newest_first[0].id.decode(),
+        rows_seen=newest_first[0].rows_seen,
+    )
+
+
+def _newest_first(client: redis.Redis, version_id: int, end_id: str | None = None) -> Iterator[_Entry]:
+    """Yield the entries from the newest, or from the one of that id; none where that one is gone."""
+    upper = end_id or "+"
     while page := client.xrevrange(stream_key(version_id), max=upper, count=PAGE_ENTRIES):
         entries = [_entry(item) for item in cast(list[Any], page)]
+        if upper == end_id and entries[0].id.decode() != end_id:
+            return
         yield from entries
         upper = f"({entries[-1].id.decode()}"
 
@@ -166,7 +211,3 @@ def _entry(item: tuple[bytes, dict[bytes, bytes]]) -> _Entry:
 
 def _first_entry(page: Any) -> _Entry | None:
     return _entry(page[0]) if page else None
-
-
-def _milliseconds(entry: _Entry) -> int:
-    return int(entry.id.split(b"-")[0])

@@ -1,7 +1,8 @@
 """The live window in a real Redis."""
 
 import time
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
 
 import pyarrow as pa
 import redis
@@ -10,16 +11,19 @@ from inference import stream
 from inference.prediction_ids import new_prediction_ids
 
 VERSION = 7
+SCRATCH = 8  # a version whose entries are copied
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-def observations(values: list[float], *, name: str = "x") -> pa.Table:
+def observations(values: list[float], *, name: str = "x", observed_at: datetime | None = None) -> pa.Table:
     rows = len(values)
+    observed_at = observed_at or datetime.now(UTC)
     columns = [pa.field("prediction", pa.string()), pa.field(f"feature.{name}", pa.float64())]
     fields: list[Any] = [*stream.OBSERVATION_FIELDS, *columns]
     return pa.table(
         [
             pa.array(new_prediction_ids(rows), pa.binary(16)),
-            pa.array([time.time_ns() // 1000] * rows, pa.timestamp("us", tz="UTC")),
+            pa.array([observed_at] * rows, stream.OBSERVED_AT_TYPE),
             pa.array([0.5] * rows, pa.float64()),
             pa.array([1.0] * rows, pa.float64()),
             pa.array(["a"] * rows, pa.string()),
@@ -44,7 +48,7 @@ def test_the_window_is_the_newest_rows_oldest_first(redis_client: redis.Redis) -
     window = stream.read_window(redis_client, VERSION, 700)
     assert window.features.column("x").to_pylist() == [float(value) for value in range(302, 1002)]
     assert window.rows_seen == 1002
-    assert stream.rows_seen(redis_client, [VERSION, 8]) == {VERSION: 1002, 8: 0}
+    assert stream.rows_seen(redis_client, [VERSION, 99]) == {VERSION: 1002, 99: 0}
 
 
 def test_a_missing_value_stays_missing(redis_client: redis.Redis) -> None:
@@ -57,6 +61,72 @@ def test_rows_of_an_older_schema_are_left_out(redis_client: redis.Redis) -> None
     append(redis_client, [3.0])
     append(redis_client, [4.0])
     assert stream.read_window(redis_client, VERSION, 100).features.to_pydict() == {"x": [3.0, 4.0]}
+
+
+def test_a_window_can_be_read_again_by_its_end(redis_client: redis.Redis) -> None:
+    for start in range(0, 900, 3):
+        append(redis_client, [float(start), start + 1.0, start + 2.0])
+        if start == 597:
+            end_id = stream.newest_entry_id(redis_client, VERSION)
+    window = stream.read_window(redis_client, VERSION, 500, end_id)
+    assert window.features.column("x").to_pylist() == [float(value) for value in range(100, 600)]
+    assert (window.end_id, window.rows_seen) == (end_id, 600)
+
+
+def test_a_window_whose_end_is_trimmed_away_is_empty(redis_client: redis.Redis) -> None:
+    append(redis_client, [1.0])
+    gone = stream.newest_entry_id(redis_client, VERSION)
+    append(redis_client, [2.0])
+    redis_client.xdel(stream.stream_key(VERSION), gone)
+    append(redis_client, [3.0])
+    window = stream.read_window(redis_client, VERSION, 100, gone)
+    assert (window.table.num_rows, window.end_id, window.rows_seen) == (0, "", 0)
+
+
+def append_at(client: redis.Redis, value: float, *, observed_at: datetime, taken_at: datetime) -> None:
+    """Append one row as Redis would have taken it then."""
+    stream.append(client, SCRATCH, observations([value], observed_at=observed_at), max_entries=1000)
+    ((_, fields),) = cast(list[Any], client.xrevrange(stream.stream_key(SCRATCH), count=1))
+    client.xadd(stream.stream_key(VERSION), fields, id=f"{int(taken_at.timestamp() * 1000)}-0")
+
+
+def test_a_window_of_time_starts_with_the_first_row_that_is_new_enough(redis_client: redis.Redis) -> None:
+    for minute in range(60):
+        observed_at = NOW + timedelta(minutes=minute)
+        append_at(redis_client, float(minute), observed_at=observed_at, taken_at=observed_at + timedelta(seconds=1))
+    window = stream.read_window_since(redis_client, VERSION, NOW + timedelta(minutes=50), most_rows=1000)
+    assert window.features.column("x").to_pylist() == [float(value) for value in range(50, 60)]
+    assert window.rows_seen == 60
+    newest = stream.read_window_since(redis_client, VERSION, NOW + timedelta(minutes=50), most_rows=4)
+    assert newest.features.column("x").to_pylist() == [56.0, 57.0, 58.0, 59.0]
+
+
+def test_a_window_of_time_can_be_read_again_by_its_end(redis_client: redis.Redis) -> None:
+    for minute in range(60):
+        observed_at = NOW + timedelta(minutes=minute)
+        append_at(redis_client, float(minute), observed_at=observed_at, taken_at=observed_at)
+    end_id = f"{int((NOW + timedelta(minutes=40)).timestamp() * 1000)}-0"
+    window = stream.read_window_since(redis_client, VERSION, NOW + timedelta(minutes=30), most_rows=1000, end_id=end_id)
+    assert window.features.column("x").to_pylist() == [float(value) for value in range(30, 41)]
+    assert (window.end_id, window.rows_seen) == (end_id, 41)
+
+
+def test_a_window_of_time_goes_by_the_observations_own_clock(redis_client: redis.Redis) -> None:
+    second = timedelta(seconds=1)
+    # Redis's clock is 3 s behind; the second row was held back while Redis was away.
+    append_at(redis_client, 1.0, observed_at=NOW + second, taken_at=NOW - 2 * second)
+    append_at(redis_client, 2.0, observed_at=NOW - 60 * second, taken_at=NOW + second)
+    append_at(redis_client, 3.0, observed_at=NOW + 5 * second, taken_at=NOW + 2 * second)
+    window = stream.read_window_since(redis_client, VERSION, NOW, most_rows=1000)
+    assert window.features.column("x").to_pylist() == [1.0, 3.0]
+
+
+def test_a_window_of_time_without_rows_says_where_it_ends(redis_client: redis.Redis) -> None:
+    assert stream.read_window_since(redis_client, VERSION, NOW, most_rows=10).end_id == ""
+    append_at(redis_client, 1.0, observed_at=NOW, taken_at=NOW)
+    window = stream.read_window_since(redis_client, VERSION, NOW + timedelta(hours=1), most_rows=10)
+    assert window.table.num_rows == 0
+    assert window.end_id == stream.newest_entry_id(redis_client, VERSION)
 
 
 def test_trimming_keeps_at_least_the_rows_asked_for(redis_client: redis.Redis) -> None:
