@@ -1,14 +1,18 @@
 """Remembering what was answered: a bounded queue in the process, packed and appended by a thread of its own.
 
 The request path only appends to the queue; it never waits for Redis. Redis away: the queue holds up to its bound, then
-drops the oldest observations and counts them. Redis back: it goes on.
+drops the oldest observations and counts them. Redis back: it goes on. An append whose answer was lost is repeated as it
+was, under the same number: Redis takes it once. It waits beside the queue, and is not dropped.
 """
 
+import itertools
 import logging
 import threading
 import time
-from collections import defaultdict, deque
+import uuid
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,20 +68,48 @@ class ObservationBatch:
         return len(self.prediction_ids)
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Batches that make one entry, and the attempt under which it is appended."""
+
+    batches: Sequence[ObservationBatch]
+    attempt: stream.Attempt
+
+    @property
+    def rows(self) -> int:
+        return sum(batch.rows for batch in self.batches)
+
+
 class Recorder:
-    """The process's queue of observations and the thread that empties it."""
+    """The process's queue of observations and the thread that empties it.
+
+    Parameters
+    ----------
+    client
+        Returns the connection to Redis.
+    queue_rows
+        Observations that wait at most.
+    flush_seconds
+        Pause between two flushes.
+    stream_rows
+        Observations that a version's stream holds at most, archived or not.
+    """
 
     def __init__(
-        self, client: Callable[[], redis.Redis], *, queue_rows: int, flush_seconds: float, window_rows: int
+        self, client: Callable[[], redis.Redis], *, queue_rows: int, flush_seconds: float, stream_rows: int
     ) -> None:
         self._client = client
         self._queue_rows = queue_rows
         self._flush_seconds = flush_seconds
-        self._window_rows = window_rows
+        self._stream_rows = stream_rows
+        self._rows_since_trim: Counter[int] = Counter()
+        self._producer = uuid.uuid4().hex
+        self._attempts = itertools.count(1)
         self._lock = threading.Lock()  # guards the queue
         self._flush_lock = threading.Lock()  # one flush at a time, so that entries keep their order
         self._queue: deque[ObservationBatch] = deque()
-        self._rows = 0
+        self._unsettled: _Part | None = None  # appended without an answer: comes before the queue, and as it is
+        self._rows = 0  # of both
         self._wake = threading.Event()
         self._stopping = False
         self._thread: threading.Thread | None = None
@@ -104,21 +136,17 @@ class Recorder:
             Redis did not take it; what was not taken is queued again.
         """
         with self._flush_lock:
-            with self._lock:
-                taken = list(self._queue)
-                self._queue.clear()
-                self._rows = 0
-            groups = _by_version(taken)
-            for done, group in enumerate(groups):
+            parts = self._taken()
+            for done, part in enumerate(parts):
                 try:
-                    self._append(group)
+                    self._append(part)
                 except redis.RedisError:
-                    self._put_back([batch for waiting in groups[done:] for batch in waiting])
+                    self._put_back(part, parts[done + 1 :])
                     raise
                 except Exception:
                     # One batch that cannot be packed must not end the capture of all others.
-                    logger.exception("Observations of %s could not be packed.", group[0].model_name)
-                    _count_dropped(group)
+                    logger.exception("Observations of %s could not be packed.", part.batches[0].model_name)
+                    _count_dropped(part.batches)
 
     def flush_and_stop(self, timeout_seconds: float = 5.0) -> None:
         """Append what is queued, for at most `timeout_seconds`, and end the thread: for the process's end."""
@@ -146,22 +174,50 @@ class Recorder:
             if not self._stopping:
                 time.sleep(pause)
 
-    def _append(self, batches: Sequence[ObservationBatch]) -> None:
-        first = batches[0]
-        packed = packed_table(batches)
-        stream.append(self._client(), first.version_id, packed, max_entries=self._window_rows)
-        metrics.CAPTURE_PENDING.labels(first.model_name).dec(packed.num_rows)
-
-    def _put_back(self, batches: Iterable[ObservationBatch]) -> None:
+    def _taken(self) -> list[_Part]:
+        """Empty the queue, in parts of one entry each."""
         with self._lock:
-            self._queue.extendleft(reversed(list(batches)))
-            self._rows = sum(batch.rows for batch in self._queue)
+            unsettled, self._unsettled = self._unsettled, None
+            queued = list(self._queue)
+            self._queue.clear()
+            self._rows = 0
+        parts = [] if unsettled is None else [unsettled]
+        return parts + [
+            _Part(batches, stream.Attempt(self._producer, next(self._attempts))) for batches in _by_version(queued)
+        ]
+
+    def _append(self, part: _Part) -> None:
+        first = part.batches[0]
+        packed = packed_table(part.batches)
+        client = self._client()
+        stream.append(client, first.version_id, packed, max_entries=self._stream_rows, attempt=part.attempt)
+        metrics.CAPTURE_PENDING.labels(first.model_name).dec(packed.num_rows)
+        self._bound_stream(client, first.version_id, packed.num_rows)
+
+    def _bound_stream(self, client: redis.Redis, version_id: int, rows: int) -> None:
+        """Keep the stream at its bound while no worker does: memory is finite, also where nothing is archived."""
+        self._rows_since_trim[version_id] += rows
+        if self._rows_since_trim[version_id] >= self._stream_rows // 10:
+            self._rows_since_trim[version_id] = 0
+            with suppress(redis.RedisError):  # the rows are written: the next time will do
+                stream.trim_to_rows(client, version_id, self._stream_rows)
+
+    def _put_back(self, unsettled: _Part, untried: Iterable[_Part]) -> None:
+        with self._lock:
+            self._unsettled = unsettled
+            self._queue.extendleft(reversed([batch for part in untried for batch in part.batches]))
+            self._rows = unsettled.rows + sum(batch.rows for batch in self._queue)
             dropped = self._drop_oldest()
         _count_dropped(dropped)
 
     def _drop_oldest(self) -> list[ObservationBatch]:
-        dropped = []
-        while self._rows > self._queue_rows and len(self._queue) > 1:
+        """Drop from the queue's front until the bound holds, but never all that there is.
+
+        What is unsettled stays: a part of it could only be appended under another number, and may be there already.
+        """
+        dropped: list[ObservationBatch] = []
+        at_least = 1 if self._unsettled is None else 0
+        while self._rows > self._queue_rows and len(self._queue) > at_least:
             dropped.append(self._queue.popleft())
             self._rows -= dropped[-1].rows
         return dropped

@@ -35,7 +35,7 @@ class Serving:
             redis_client,
             queue_rows=settings.MLMON_CAPTURE_QUEUE_ROWS,
             flush_seconds=settings.MLMON_CAPTURE_FLUSH_MS / 1000,
-            window_rows=settings.MLMON_LIVE_WINDOW_ROWS,
+            stream_rows=settings.MLMON_STREAM_ROWS,
         )
         self.shadows = ShadowRunner(self.recorder)
 

@@ -1,7 +1,8 @@
 """The live window: a Redis stream for each model version, whose entries are packed Arrow record batches.
 
 An entry has three fields: ``b`` the rows (Arrow IPC stream), ``n`` their number, ``r`` how many rows the version had
-captured, ever, up to this entry. Entries are never changed; the oldest are trimmed.
+captured, ever, up to and with this entry. So an entry says which rows it holds by their place among all, and a reader
+sees what is missing between two entries. Entries are never changed; the oldest are trimmed.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,19 @@ OBSERVATION_FIELDS = [
     pa.field("confidence", pa.float64()),
     pa.field("latency_ms", pa.float64()),
 ]
+
+
+PRODUCER_SECONDS = 86_400  # how long Redis remembers an attempt; it is repeated within seconds of Redis being back
+# A number of 0 stands for an append that is never repeated.
+APPEND_SCRIPT = """
+if ARGV[1] ~= '0' then
+    if redis.call('GET', KEYS[3]) == ARGV[1] then return 0 end
+    redis.call('SET', KEYS[3], ARGV[1], 'EX', ARGV[5])
+end
+local seen = redis.call('INCRBY', KEYS[1], ARGV[3])
+redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[4], '*', 'b', ARGV[2], 'n', ARGV[3], 'r', seen)
+return 1
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +68,61 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
-    id: bytes
+class Entry:
+    """One entry of a stream.
+
+    Attributes
+    ----------
+    id
+        As Redis numbers it: Unix milliseconds, "-", a number within the millisecond.
+    rows
+        How many it holds.
+    rows_seen
+        Rows of the version up to its last one, ever.
+    payload
+        The rows, as an Arrow IPC stream.
+    """
+
+    id: str
     rows: int
     rows_seen: int
     payload: bytes
 
     @property
+    def rows_before(self) -> int:
+        """Rows of the version before its first one, ever."""
+        return self.rows_seen - self.rows
+
+    @property
     def milliseconds(self) -> int:
         """When Redis took the entry, in Unix milliseconds."""
-        return int(self.id.split(b"-")[0])
+        return id_order(self.id)[0]
+
+    def table(self) -> pa.Table:
+        """Return the rows; pyarrow.ArrowInvalid where the payload is damaged."""
+        return pa.ipc.open_stream(self.payload).read_all()
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """Names an append, so that one whose answer was lost can be repeated: Redis takes each at most once.
+
+    Attributes
+    ----------
+    producer
+        Who appends, one at a time for each version.
+    number
+        Another one for each append; a repeated one keeps its own, and comes before any other of that version.
+    """
+
+    producer: str
+    number: int
+
+
+def id_order(entry_id: str) -> tuple[int, int]:
+    """Return what entry ids are ordered by."""
+    milliseconds, _, number = entry_id.partition("-")
+    return int(milliseconds), int(number or 0)
 
 
 def stream_key(version_id: int) -> str:
@@ -75,18 +134,30 @@ def _counter_key(version_id: int) -> str:
     return f"mlmon:{{{version_id}}}:rows"
 
 
-def append(client: redis.Redis, version_id: int, observations: pa.Table, *, max_entries: int) -> None:
+def _producer_key(version_id: int, producer: str) -> str:
+    return f"mlmon:{{{version_id}}}:producer:{producer}"
+
+
+def append(
+    client: redis.Redis, version_id: int, observations: pa.Table, *, max_entries: int, attempt: Attempt | None = None
+) -> None:
     """Append `observations` as one entry.
 
     An entry holds at least one row, so the last `max_entries` entries hold at least as many rows: that bound is kept
     here (approximately), the bound in rows by `trim_to_rows`.
+
+    Counting and writing are one step in Redis, so entries are in the order of their rows, and none is counted that is
+    not written. With `attempt` a repeated append changes nothing.
     """
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, observations.schema) as writer:
         writer.write_table(observations)
-    rows_seen = client.incrby(_counter_key(version_id), observations.num_rows)
-    entry: dict[Any, Any] = {"b": sink.getvalue().to_pybytes(), "n": observations.num_rows, "r": rows_seen}
-    client.xadd(stream_key(version_id), entry, maxlen=max_entries, approximate=True)
+    attempt = attempt or Attempt(producer="", number=0)
+    keys = [_counter_key(version_id), stream_key(version_id), _producer_key(version_id, attempt.producer)]
+    payload = sink.getvalue().to_pybytes()
+    client.register_script(APPEND_SCRIPT)(
+        keys=keys, args=[attempt.number, payload, observations.num_rows, max_entries, PRODUCER_SECONDS]
+    )
 
 
 def read_window(client: redis.Redis, version_id: int, rows: int, end_id: str | None = None) -> Window:
@@ -100,7 +171,7 @@ def read_window(client: redis.Redis, version_id: int, rows: int, end_id: str | N
         Id of the entry at which the window ends, for the same window again; without one the newest. Where that entry
         is gone from the stream the window is empty.
     """
-    entries: list[_Entry] = []
+    entries: list[Entry] = []
     collected = 0
     for entry in _newest_first(client, version_id, end_id):
         entries.append(entry)
@@ -119,7 +190,7 @@ def read_window_since(
     may have no row that is new enough: then the table has no rows, and `end_id` says where it was looked for.
     """
     oldest_id_ms = (since - CLOCK_SKEW).timestamp() * 1000  # an entry is written after its rows are observed
-    entries: list[_Entry] = []
+    entries: list[Entry] = []
     collected = 0
     for entry in _newest_first(client, version_id, end_id):
         if entries and (collected >= most_rows or entry.milliseconds < oldest_id_ms):
@@ -136,7 +207,7 @@ def read_window_since(
 def newest_entry_id(client: redis.Redis, version_id: int) -> str:
     """Return the id at which a window read now would end; "" where there is none."""
     newest = _first_entry(client.xrevrange(stream_key(version_id), count=1))
-    return newest.id.decode() if newest else ""
+    return newest.id if newest else ""
 
 
 def rows_seen(client: redis.Redis, version_ids: Sequence[int]) -> dict[int, int]:
@@ -147,10 +218,15 @@ def rows_seen(client: redis.Redis, version_ids: Sequence[int]) -> dict[int, int]
     return {version_id: int(count or 0) for version_id, count in zip(version_ids, counts, strict=True)}
 
 
-def trim_to_rows(client: redis.Redis, version_id: int, rows: int) -> int:
+def trim_to_rows(client: redis.Redis, version_id: int, rows: int, *, keep_from: str | None = None) -> int:
     """Drop the oldest entries so that about `rows` rows stay, never fewer; return how many entries went.
 
     The cut is found by bisection over time (entry ids begin with milliseconds), so payloads are not walked through.
+
+    Parameters
+    ----------
+    keep_from
+        An entry id: this entry and those after it stay, however many they are.
     """
     key = stream_key(version_id)
     newest = _first_entry(client.xrevrange(key, count=1))
@@ -168,7 +244,8 @@ def trim_to_rows(client: redis.Redis, version_id: int, rows: int) -> int:
             low = middle
         else:
             high = middle
-    return client.xtrim(key, minid=str(low), approximate=False)
+    cut = str(low) if keep_from is None else min(str(low), keep_from, key=id_order)
+    return client.xtrim(key, minid=cut, approximate=False)
 
 
 def delete_window(client: redis.Redis, version_id: int) -> None:
@@ -176,38 +253,39 @@ def delete_window(client: redis.Redis, version_id: int) -> None:
     client.delete(stream_key(version_id), _counter_key(version_id))
 
 
-def _window(newest_first: Sequence[_Entry], rows: int) -> Window:
+def _window(newest_first: Sequence[Entry], rows: int) -> Window:
     if not newest_first:
         return Window(table=pa.table({}), end_id="", rows_seen=0)
     tables: list[pa.Table] = []
     for entry in newest_first:
-        table = pa.ipc.open_stream(entry.payload).read_all()
+        table = entry.table()
         if tables and not table.schema.equals(tables[0].schema):
             break
         tables.append(table)
     table = pa.concat_tables(reversed(tables))
     return Window(
         table=table.slice(max(0, table.num_rows - rows)).combine_chunks(),
-        end_id=newest_first[0].id.decode(),
+        end_id=newest_first[0].id,
         rows_seen=newest_first[0].rows_seen,
     )
 
 
-def _newest_first(client: redis.Redis, version_id: int, end_id: str | None = None) -> Iterator[_Entry]:
+def _newest_first(client: redis.Redis, version_id: int, end_id: str | None = None) -> Iterator[Entry]:
     """Yield the entries from the newest, or from the one of that id; none where that one is gone."""
     upper = end_id or "+"
     while page := client.xrevrange(stream_key(version_id), max=upper, count=PAGE_ENTRIES):
-        entries = [_entry(item) for item in cast(list[Any], page)]
-        if upper == end_id and entries[0].id.decode() != end_id:
+        entries = [entry_of(item) for item in cast(list[Any], page)]
+        if upper == end_id and entries[0].id != end_id:
             return
         yield from entries
-        upper = f"({entries[-1].id.decode()}"
+        upper = f"({entries[-1].id}"
 
 
-def _entry(item: tuple[bytes, dict[bytes, bytes]]) -> _Entry:
+def entry_of(item: tuple[bytes, dict[bytes, bytes]]) -> Entry:
+    """Return an entry as the client answers it."""
     entry_id, fields = item
-    return _Entry(id=entry_id, rows=int(fields[b"n"]), rows_seen=int(fields[b"r"]), payload=fields[b"b"])
+    return Entry(id=entry_id.decode(), rows=int(fields[b"n"]), rows_seen=int(fields[b"r"]), payload=fields[b"b"])
 
 
-def _first_entry(page: Any) -> _Entry | None:
-    return _entry(page[0]) if page else None
+def _first_entry(page: Any) -> Entry | None:
+    return entry_of(page[0]) if page else None

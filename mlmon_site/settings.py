@@ -193,6 +193,10 @@ REDIS_URL = env.str("REDIS_URL", default="") or f"unix://{valkey_socket()}?db=0"
 MLMON_CAPTURE_QUEUE_ROWS = env.positive_int("MLMON_CAPTURE_QUEUE_ROWS", default=100_000)
 MLMON_CAPTURE_FLUSH_MS = env.positive_int("MLMON_CAPTURE_FLUSH_MS", default=100)
 MLMON_LIVE_WINDOW_ROWS = env.positive_int("MLMON_LIVE_WINDOW_ROWS", default=100_000)
+MLMON_STREAM_ROWS = env.positive_int("MLMON_STREAM_ROWS", default=1_000_000)
+MLMON_ARCHIVE_TICK_SECONDS = env.positive_int("MLMON_ARCHIVE_TICK_SECONDS", default=10)
+MLMON_ARCHIVE_RETENTION_DAYS = env.positive_int("MLMON_ARCHIVE_RETENTION_DAYS", default=90)
+MLMON_ARCHIVE_MAX_BYTES = env.positive_int("MLMON_ARCHIVE_MAX_BYTES", default=10 * 2**30)
 
 CELERY_BROKER_URL = broker_url(REDIS_URL)
 CELERY_TASK_IGNORE_RESULT = True

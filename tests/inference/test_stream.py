@@ -1,6 +1,7 @@
 """The live window in a real Redis."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
@@ -140,6 +141,35 @@ def test_trimming_keeps_at_least_the_rows_asked_for(redis_client: redis.Redis) -
     assert kept.features.column("x").to_pylist()[-1] == 299.0
     assert kept.rows_seen == 1200
     assert stream.trim_to_rows(redis_client, VERSION, 10_000) == 0
+
+
+def test_trimming_keeps_what_it_is_told_to(redis_client: redis.Redis) -> None:
+    for value in range(60):
+        append(redis_client, [float(value)])
+        if value == 20:
+            keep_from = stream.newest_entry_id(redis_client, VERSION)
+        time.sleep(0.002)
+    stream.trim_to_rows(redis_client, VERSION, 10, keep_from=keep_from)
+    kept = stream.read_window(redis_client, VERSION, 100).features.column("x").to_pylist()
+    assert kept == [float(value) for value in range(20, 60)]
+
+
+def test_a_repeated_append_changes_nothing(redis_client: redis.Redis) -> None:
+    rows = observations([1.0, 2.0])
+    for number in (1, 1, 2, 2, 1):
+        attempt = stream.Attempt(producer="here", number=number)
+        stream.append(redis_client, VERSION, rows, max_entries=1000, attempt=attempt)
+    stream.append(redis_client, VERSION, rows, max_entries=1000, attempt=stream.Attempt(producer="there", number=1))
+    # The third 1 comes after a 2: no producer does that, and it counts as another append.
+    assert stream.read_window(redis_client, VERSION, 100).rows_seen == 8
+
+
+def test_entries_of_many_writers_are_in_the_order_of_their_rows(redis_client: redis.Redis) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda value: append(redis_client, [float(value)] * (1 + value % 3)), range(400)))
+    entries = [stream.entry_of(item) for item in cast(Any, redis_client.xrange(stream.stream_key(VERSION)))]
+    assert len(entries) == 400
+    assert [entry.rows_before for entry in entries] == [0, *[entry.rows_seen for entry in entries[:-1]]]
 
 
 def test_entries_are_bounded_also_without_trimming(redis_client: redis.Redis) -> None:
