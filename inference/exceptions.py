@@ -36,3 +36,7 @@ class NoVersionLoadedError(InferenceError):
 
 class ArchivedVersionError(InferenceError):
     """The version asked for is archived."""
+
+
+class ArchiveError(InferenceError):
+    """Observations could not be archived now; they wait in Redis."""

@@ -1,11 +1,15 @@
-"""Who may call the API."""
+"""Who may call the API, what is remembered of the answers, and the archive of observations."""
 
 import hashlib
 import secrets
 
 from django.conf import settings
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
+
+from inference.stream import Entry, id_order
+from models_registry.models import Model, ModelVersion
 
 TOKEN_PREFIX = "mlmon_"  # noqa: S105 -- lets secret scanners know a leaked token
 
@@ -51,3 +55,148 @@ def new_token() -> str:
 def token_digest(token: str) -> str:
     """Return the SHA-256 of `token` in hexadecimal."""
     return hashlib.sha256(token.encode()).hexdigest()
+
+
+SMALLEST_SAMPLING_RATE = 0.0001
+NO_ENTRY = "0-0"  # before every entry of a stream
+
+
+class CapturePolicy(models.Model):
+    """What is remembered of a model's answers, and for how long; a model without a row gets these defaults."""
+
+    model = models.OneToOneField(Model, on_delete=models.CASCADE, related_name="capture_policy")
+    sampling_rate = models.FloatField(
+        default=1.0,
+        validators=[MinValueValidator(SMALLEST_SAMPLING_RATE), MaxValueValidator(1.0)],
+        help_text="Share of the predictions that are remembered, drawn by their ids: 1 is all, 0.1 a tenth. Windows of "
+        "the drift policy count remembered rows.",
+    )
+    never_stored_features = models.JSONField(
+        default=list,
+        blank=True,
+        help_text="Values of these features leave the web process only as the model's input. Their drift is not "
+        "checked. What was stored before stays until its retention ends.",
+    )
+    retention_days = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="Archived observations are deleted after so many days; empty: as the server's settings say.",
+    )
+    archive_megabytes = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="The oldest observations are deleted where the archive is larger; empty: as the settings say.",
+    )
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["model__name"]
+        verbose_name_plural = "capture policies"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(sampling_rate__range=(SMALLEST_SAMPLING_RATE, 1)),
+                name="capture_sampling_rate_is_a_share_above_0",
+            ),
+            models.CheckConstraint(
+                condition=Q(retention_days=None) | Q(retention_days__gte=1), name="capture_retention_is_a_day_or_more"
+            ),
+            models.CheckConstraint(
+                condition=Q(archive_megabytes=None) | Q(archive_megabytes__gte=1),
+                name="capture_archive_size_is_a_megabyte_or_more",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"capture policy of {self.model.name}"
+
+
+class ArchivePosition(models.Model):
+    """How far a stream of a version is archived.
+
+    It moves in the transaction that writes the chunks, and only from where the worker found it: so an entry that is
+    delivered twice, or to two workers, is archived once. Where Redis lost its data, or went back to older data, a new
+    stream begins, with a position of its own.
+    """
+
+    version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="archive_positions")
+    stream_number = models.PositiveIntegerField(default=1, help_text="Counts the streams that the version has had.")
+    last_entry_id = models.CharField(max_length=64, default=NO_ENTRY)
+    rows_seen = models.PositiveBigIntegerField(default=0, help_text="Rows of the stream up to that entry, ever.")
+    rows_archived = models.PositiveBigIntegerField(default=0)
+    rows_lost = models.PositiveBigIntegerField(
+        default=0, help_text="Rows that Redis dropped at the stream's bound before they were archived."
+    )
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["version", "stream_number"]
+        get_latest_by = "stream_number"
+        constraints = [
+            models.UniqueConstraint(fields=["version", "stream_number"], name="one_archive_position_for_each_stream"),
+            models.CheckConstraint(
+                condition=Q(rows_seen__gte=F("rows_archived") + F("rows_lost")),
+                name="no_more_rows_are_archived_than_were_seen",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"archive of {self.version}, stream {self.stream_number}, up to {self.last_entry_id}"
+
+    def continues_with(self, entry: Entry) -> bool:
+        """Return whether `entry` comes after what is archived, by its id and by the rows before it."""
+        is_later = id_order(entry.id) > id_order(self.last_entry_id)
+        return is_later and entry.rows_before >= self.rows_seen
+
+
+class ObservationChunk(models.Model):
+    """Archived observations of a version: rows that follow each other in its stream and have the same columns.
+
+    Never changed. Small ones that follow each other are replaced by one that holds the same rows.
+    """
+
+    version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="observation_chunks")
+    stream_number = models.PositiveIntegerField()
+    first_row = models.PositiveBigIntegerField(help_text="Place of the first row in the stream, counted from 1.")
+    last_row = models.PositiveBigIntegerField()
+    rows = models.PositiveIntegerField()
+    first_entry_id = models.CharField(max_length=64)
+    last_entry_id = models.CharField(max_length=64)
+    first_prediction_id = models.UUIDField(help_text="The smallest of its rows.")
+    last_prediction_id = models.UUIDField(help_text="The largest of its rows.")
+    first_observed_at = models.DateTimeField(help_text="The earliest of its rows.")
+    last_observed_at = models.DateTimeField(help_text="The latest of its rows.")
+    schema_fingerprint = models.CharField(max_length=64, help_text="SHA-256 of the columns' names and types.")
+    payload = models.BinaryField(help_text="The rows as an Arrow IPC stream, compressed with Zstandard.")
+    payload_bytes = models.PositiveBigIntegerField()
+    memory_bytes = models.PositiveBigIntegerField(help_text="Size of the rows in memory.")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["version", "stream_number", "first_row"]
+        indexes = [
+            models.Index(fields=["first_prediction_id", "last_prediction_id"], name="chunk_by_prediction_id"),
+            models.Index(fields=["version", "last_observed_at"], name="chunk_by_time"),
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["version", "stream_number", "first_row"], name="a_row_begins_one_chunk_at_most"
+            ),
+            models.UniqueConstraint(
+                fields=["version", "stream_number", "last_row"], name="a_row_ends_one_chunk_at_most"
+            ),
+            models.CheckConstraint(
+                condition=Q(rows__gt=0) & Q(first_row__gt=0) & Q(rows=F("last_row") - F("first_row") + 1),
+                name="chunk_rows_are_counted",
+            ),
+            models.CheckConstraint(
+                condition=Q(first_prediction_id__lte=F("last_prediction_id"))
+                & Q(first_observed_at__lte=F("last_observed_at")),
+                name="chunk_ranges_have_an_order",
+            ),
+            models.CheckConstraint(condition=Q(payload_bytes__gt=0) & Q(memory_bytes__gt=0), name="chunk_is_not_empty"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.rows} observations of {self.version} from {self.first_observed_at:%Y-%m-%d %H:%M:%S}"

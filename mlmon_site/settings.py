@@ -218,6 +218,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": timedelta(seconds=MLMON_DRIFT_TICK_SECONDS),
         "options": {"expires": MLMON_DRIFT_TICK_SECONDS},
     },
+    "archive-tick": {
+        "task": "inference.tasks.archive_observations",
+        "schedule": timedelta(seconds=MLMON_ARCHIVE_TICK_SECONDS),
+        "options": {"expires": MLMON_ARCHIVE_TICK_SECONDS},
+    },
     "waiting-references": {
         "task": "models_registry.tasks.enqueue_waiting_references",
         "schedule": timedelta(minutes=1),

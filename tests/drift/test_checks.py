@@ -15,9 +15,9 @@ from sklearn.datasets import load_diabetes
 import models_registry.selectors
 from drift.models import DriftCheck, DriftPolicy, FeatureDrift, FeatureThreshold
 from drift.selectors import due_versions, policy_for, result_of_check, thresholds_of
-from drift.services import checks, run_drift_check, trim_live_windows
+from drift.services import checks, run_drift_check
 from drift.services.checks import compare_window
-from inference.stream import delete_window, read_window, rows_seen, stream_key
+from inference.stream import delete_window, read_window
 from models_registry.models import ModelVersion, Stage
 from models_registry.selectors import load_profile
 from models_registry.services.versions import set_stage
@@ -265,17 +265,3 @@ def test_due_versions_costs_one_query_whatever_the_number(checked: ModelVersion)
     with CaptureQueriesContext(connection) as queries:
         assert due_versions() == [checked, other]
     assert len(queries) == 1
-
-
-def test_live_windows_are_trimmed_to_the_longest_that_is_needed(
-    checked: ModelVersion, redis_client: redis.Redis, settings: Settings
-) -> None:
-    settings.MLMON_LIVE_WINDOW_ROWS = 200
-    for seed in range(10):
-        observe(checked, iris_rows(50, seed=seed))
-        threading.Event().wait(0.003)  # entries of one millisecond are trimmed together
-    DriftPolicy.objects.create(model=checked.model, window_rows=300)
-    trim_live_windows()
-    assert redis_client.xlen(stream_key(checked.pk)) in (6, 7)
-    assert rows_seen(redis_client, [checked.pk]) == {checked.pk: 500}
-    assert trim_live_windows() in (0, 1)

@@ -5,33 +5,14 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
-import pyarrow as pa
 import redis
 
 from inference import stream
-from inference.prediction_ids import new_prediction_ids
+from tests.inference.observed import observations
 
 VERSION = 7
 SCRATCH = 8  # a version whose entries are copied
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-
-
-def observations(values: list[float], *, name: str = "x", observed_at: datetime | None = None) -> pa.Table:
-    rows = len(values)
-    observed_at = observed_at or datetime.now(UTC)
-    columns = [pa.field("prediction", pa.string()), pa.field(f"feature.{name}", pa.float64())]
-    fields: list[Any] = [*stream.OBSERVATION_FIELDS, *columns]
-    return pa.table(
-        [
-            pa.array(new_prediction_ids(rows), pa.binary(16)),
-            pa.array([observed_at] * rows, stream.OBSERVED_AT_TYPE),
-            pa.array([0.5] * rows, pa.float64()),
-            pa.array([1.0] * rows, pa.float64()),
-            pa.array(["a"] * rows, pa.string()),
-            pa.array(values, pa.float64()),
-        ],
-        schema=pa.schema(fields),
-    )
 
 
 def append(client: redis.Redis, values: list[float], *, name: str = "x", max_entries: int = 1000) -> None:

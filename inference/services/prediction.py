@@ -4,18 +4,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import numpy as np
 from django.conf import settings
-from django.contrib.auth.models import User
-from django.db import transaction
-from django.utils import timezone
 
 from inference.exceptions import ArchivedVersionError, NoVersionLoadedError, PayloadError, RowValueError
 from inference.metrics import UNKNOWN, VersionMetrics, count_without_version
-from inference.models import ApiToken, new_token, token_digest
 from inference.prediction_ids import new_prediction_ids, prediction_id_text
 from inference.recorder import ObservationBatch
 from inference.router import choose_version
@@ -25,7 +20,6 @@ from inference.snapshot import LoadedVersion, Snapshot
 from models_registry.columns import FeatureColumns
 from models_registry.engine import Predictions
 from models_registry.exceptions import NoFiniteAnswerError, UnknownModelError, UnknownVersionError
-from models_registry.services.generation import bump_generation
 
 CLIENT_ERRORS = (PayloadError, RowValueError)
 
@@ -162,26 +156,3 @@ def _observations(
         confidence=predictions.confidence,
         latency_ms=latency_ms,
     )
-
-
-@transaction.atomic
-def create_token(
-    *, name: str, scope: str, expires_at: datetime | None = None, user: User | None = None
-) -> tuple[ApiToken, str]:
-    """Make an API token; return its row and the token itself, which is shown once and kept nowhere."""
-    token = new_token()
-    row = ApiToken(name=name, scope=scope, expires_at=expires_at, created_by=user)
-    row.digest, row.hint = token_digest(token), token[:12]
-    row.full_clean()
-    row.save()
-    bump_generation()
-    return row, token
-
-
-@transaction.atomic
-def revoke_token(*, token: ApiToken) -> bool:
-    """Let a token be refused from now on; return whether it was valid before."""
-    changed = ApiToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=timezone.now())
-    if changed:
-        bump_generation()
-    return bool(changed)

@@ -1,0 +1,33 @@
+"""API tokens: made, shown once, revoked."""
+
+from datetime import datetime
+
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.utils import timezone
+
+from inference.models import ApiToken, new_token, token_digest
+from models_registry.services.generation import bump_generation
+
+
+@transaction.atomic
+def create_token(
+    *, name: str, scope: str, expires_at: datetime | None = None, user: User | None = None
+) -> tuple[ApiToken, str]:
+    """Make an API token; return its row and the token itself, which is shown once and kept nowhere."""
+    token = new_token()
+    row = ApiToken(name=name, scope=scope, expires_at=expires_at, created_by=user)
+    row.digest, row.hint = token_digest(token), token[:12]
+    row.full_clean()
+    row.save()
+    bump_generation()
+    return row, token
+
+
+@transaction.atomic
+def revoke_token(*, token: ApiToken) -> bool:
+    """Let a token be refused from now on; return whether it was valid before."""
+    changed = ApiToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=timezone.now())
+    if changed:
+        bump_generation()
+    return bool(changed)

@@ -1,0 +1,85 @@
+"""Observations and versions for tests of the stream and the archive."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+import redis
+
+from inference import archive_format, stream
+from inference.models import ObservationChunk
+from inference.prediction_ids import new_prediction_ids
+from models_registry.models import Model, ModelVersion
+
+
+def observations(values: Sequence[float | None], *, name: str = "x", observed_at: datetime | None = None) -> pa.Table:
+    """Return rows of one feature, as the recorder packs them."""
+    rows = len(values)
+    columns = [pa.field("prediction", pa.string()), pa.field(f"feature.{name}", pa.float64())]
+    fields: list[Any] = [*stream.OBSERVATION_FIELDS, *columns]
+    return pa.table(
+        [
+            pa.array(new_prediction_ids(rows), pa.binary(16)),
+            pa.array([observed_at or datetime.now(UTC)] * rows, stream.OBSERVED_AT_TYPE),
+            pa.array([0.5] * rows, pa.float64()),
+            pa.array([1.0] * rows, pa.float64()),
+            pa.array(["a"] * rows, pa.string()),
+            pa.array(values, pa.float64()),
+        ],
+        schema=pa.schema(fields),
+    )
+
+
+def append(
+    client: redis.Redis,
+    version_id: int,
+    values: Sequence[float | None],
+    *,
+    name: str = "x",
+    observed_at: datetime | None = None,
+) -> None:
+    """Append rows as one entry."""
+    table = observations(values, name=name, observed_at=observed_at)
+    stream.append(client, version_id, table, max_entries=100_000)
+
+
+def registered_version(name: str, version: str = "1.0.0") -> ModelVersion:
+    """Return a version that is only a row: what observes and archives needs no artefact."""
+    model, _ = Model.objects.get_or_create(name=name)
+    return ModelVersion.objects.create(
+        model=model,
+        version=version,
+        artefact="none.onnx",
+        artefact_sha256="0" * 64,
+        artefact_bytes=1,
+        task_type="classification",
+    )
+
+
+def archived_values(version_id: int, name: str = "x") -> list[float | None]:
+    """Return a feature's values in the archive, in the order of their rows."""
+    chunks = ObservationChunk.objects.filter(version=version_id).order_by("stream_number", "first_row")
+    return [
+        value
+        for chunk in chunks
+        for value in archive_format.from_bytes(chunk.payload, [f"feature.{name}"]).column(0).to_pylist()
+    ]
+
+
+def archived_ids(version_id: int) -> list[bytes]:
+    """Return the prediction ids in the archive, in the order of their rows."""
+    chunks = ObservationChunk.objects.filter(version=version_id).order_by("stream_number", "first_row")
+    return [
+        prediction_id
+        for chunk in chunks
+        for prediction_id in archive_format.from_bytes(chunk.payload, ["prediction_id"]).column(0).to_pylist()
+        if prediction_id is not None
+    ]
+
+
+def streamed_ids(client: redis.Redis, version_id: int) -> list[bytes]:
+    """Return the prediction ids in the stream, in its order."""
+    page: Any = client.xrange(stream.stream_key(version_id))
+    tables = [stream.entry_of(item).table() for item in page]
+    return [one for table in tables for one in table.column("prediction_id").to_pylist() if one is not None]
