@@ -2,6 +2,8 @@
 
 import uuid
 from collections.abc import Iterator, Set
+from dataclasses import dataclass
+from datetime import datetime
 from itertools import groupby
 
 import redis
@@ -12,6 +14,34 @@ from inference.archive_format import from_bytes
 from inference.models import ApiToken, ArchivePosition, ObservationChunk
 from inference.stream import rows_seen
 from models_registry.models import Model, ModelVersion, RegistryGeneration
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class RowPlace:
+    """Where a row is among all that a version has captured: the number of its stream, and its place in it, from 1."""
+
+    stream_number: int
+    row: int
+
+    @classmethod
+    def end(cls) -> "RowPlace":
+        """Return a place after every row."""
+        return cls(2**31 - 1, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkFilter:
+    """Which chunks: those that may have rows observed at `since` or later and before `until`; None is no bound."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def of(self, version_id: int) -> QuerySet[ObservationChunk]:
+        """Return the version's chunks that pass."""
+        chunks = ObservationChunk.objects.filter(version_id=version_id)
+        if self.since is not None:
+            chunks = chunks.filter(last_observed_at__gte=self.since)
+        return chunks if self.until is None else chunks.filter(first_observed_at__lt=self.until)
 
 
 def generation() -> int:
@@ -59,3 +89,19 @@ def archived_prediction_ids(version_id: int, prediction_ids: Set[bytes]) -> set[
     for payload in chunks.values_list("payload", flat=True).iterator(chunk_size=1):
         found |= prediction_ids & set(from_bytes(payload, ["prediction_id"]).column(0).to_pylist())
     return found
+
+
+def chunk_from(version_id: int, place: RowPlace, wanted: ChunkFilter) -> ObservationChunk | None:
+    """Return the first chunk that has `place` or a row after it."""
+    chunks = wanted.of(version_id)
+    here = chunks.filter(stream_number=place.stream_number, last_row__gte=place.row).order_by("last_row")
+    later = chunks.filter(stream_number__gt=place.stream_number).order_by("stream_number", "last_row")
+    return here.first() or later.first()
+
+
+def chunk_before(version_id: int, place: RowPlace, wanted: ChunkFilter) -> ObservationChunk | None:
+    """Return the last chunk that has a row before `place`."""
+    chunks = wanted.of(version_id)
+    here = chunks.filter(stream_number=place.stream_number, first_row__lt=place.row).order_by("-first_row")
+    earlier = chunks.filter(stream_number__lt=place.stream_number).order_by("-stream_number", "-first_row")
+    return here.first() or earlier.first()

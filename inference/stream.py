@@ -173,7 +173,7 @@ def read_window(client: redis.Redis, version_id: int, rows: int, end_id: str | N
     """
     entries: list[Entry] = []
     collected = 0
-    for entry in _newest_first(client, version_id, end_id):
+    for entry in newest_first(client, version_id, end_id=end_id):
         entries.append(entry)
         collected += entry.rows
         if collected >= rows:
@@ -192,7 +192,7 @@ def read_window_since(
     oldest_id_ms = (since - CLOCK_SKEW).timestamp() * 1000  # an entry is written after its rows are observed
     entries: list[Entry] = []
     collected = 0
-    for entry in _newest_first(client, version_id, end_id):
+    for entry in newest_first(client, version_id, end_id=end_id):
         if entries and (collected >= most_rows or entry.milliseconds < oldest_id_ms):
             break
         entries.append(entry)
@@ -202,6 +202,23 @@ def read_window_since(
         return window
     is_new_enough = pc.greater_equal(window.table.column("observed_at"), pa.scalar(since, OBSERVED_AT_TYPE))
     return replace(window, table=window.table.filter(is_new_enough))
+
+
+def newest_first(
+    client: redis.Redis, version_id: int, *, end_id: str | None = None, after: str | None = None
+) -> Iterator[Entry]:
+    """Yield entries from the newest back to the one after `after`, a page at a time.
+
+    With `end_id` from that one; none where that one is gone.
+    """
+    upper = end_id or "+"
+    lower = f"({after}" if after else "-"
+    while page := client.xrevrange(stream_key(version_id), max=upper, min=lower, count=PAGE_ENTRIES):
+        entries = [entry_of(item) for item in cast(list[Any], page)]
+        if upper == end_id and entries[0].id != end_id:
+            return
+        yield from entries
+        upper = f"({entries[-1].id}"
 
 
 def newest_entry_id(client: redis.Redis, version_id: int) -> str:
@@ -268,17 +285,6 @@ def _window(newest_first: Sequence[Entry], rows: int) -> Window:
         end_id=newest_first[0].id,
         rows_seen=newest_first[0].rows_seen,
     )
-
-
-def _newest_first(client: redis.Redis, version_id: int, end_id: str | None = None) -> Iterator[Entry]:
-    """Yield the entries from the newest, or from the one of that id; none where that one is gone."""
-    upper = end_id or "+"
-    while page := client.xrevrange(stream_key(version_id), max=upper, count=PAGE_ENTRIES):
-        entries = [entry_of(item) for item in cast(list[Any], page)]
-        if upper == end_id and entries[0].id != end_id:
-            return
-        yield from entries
-        upper = f"({entries[-1].id}"
 
 
 def entry_of(item: tuple[bytes, dict[bytes, bytes]]) -> Entry:

@@ -1,0 +1,188 @@
+"""Reading observations back across stream and archive."""
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import redis
+from django.db import connection
+
+from inference import archive_queue, selectors, stream
+from inference.archive import iterate_archive, read_observations
+from inference.models import ObservationChunk
+from inference.selectors import RowPlace
+from inference.services.archiving import archive_batch, archive_observations
+from inference.stream import newest_first as stream_newest_first
+from models_registry.models import ModelVersion
+from tests.inference.observed import append, registered_version
+
+pytestmark = pytest.mark.django_db
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.fixture
+def version(redis_client: redis.Redis) -> ModelVersion:
+    return registered_version("archived")
+
+
+@pytest.fixture
+def minutes(version: ModelVersion, redis_client: redis.Redis) -> ModelVersion:
+    """A version that has observed 0 to 99, one a minute: 60 in three chunks, of which the stream has the last ten."""
+    for value in range(100):
+        append(redis_client, version.pk, [float(value)], observed_at=NOW + value * MINUTE)
+    for _ in range(3):
+        archive_batch(version_id=version.pk, most_entries=20)
+    entries: Any = redis_client.xrange(stream.stream_key(version.pk))
+    redis_client.xtrim(stream.stream_key(version.pk), minid=entries[50][0], approximate=False)
+    return version
+
+
+def values(version: ModelVersion, name: str = "x", **options: Any) -> list[float | None]:
+    return read_observations(version.pk, **options).column(f"feature.{name}").to_pylist()
+
+
+def numbers(start: int, stop: int) -> list[float]:
+    return [float(value) for value in range(start, stop)]
+
+
+@pytest.mark.parametrize("rows", [1, 39, 40, 41, 45, 60, 61, 99, 100, 1000])
+def test_the_newest_rows_come_from_stream_and_archive(minutes: ModelVersion, rows: int) -> None:
+    assert values(minutes, rows=rows) == numbers(max(0, 100 - rows), 100)
+
+
+@pytest.mark.parametrize(("first", "end"), [(0, 100), (10, 30), (19, 20), (55, 65), (70, 80), (90, 200)])
+def test_a_span_of_time_comes_from_stream_and_archive(minutes: ModelVersion, first: int, end: int) -> None:
+    found = values(minutes, since=NOW + first * MINUTE, until=NOW + end * MINUTE)
+    assert found == numbers(first, min(end, 100))
+
+
+@pytest.mark.parametrize("until", [5, 25, 60, 75, 99])
+def test_the_newest_rows_before_a_time(minutes: ModelVersion, until: int) -> None:
+    assert values(minutes, rows=7, until=NOW + until * MINUTE) == numbers(max(0, until - 7), until)
+
+
+def test_columns_are_those_asked_for(minutes: ModelVersion) -> None:
+    table = read_observations(minutes.pk, since=NOW + 58 * MINUTE, columns=["feature.x", "prediction", "feature.gone"])
+    assert table.column_names == ["feature.x", "prediction"]
+    assert table.column("feature.x").to_pylist() == numbers(58, 100)
+
+
+def test_without_a_bound_nothing_is_read(version: ModelVersion) -> None:
+    with pytest.raises(ValueError, match="how many rows"):
+        read_observations(version.pk)
+
+
+def test_nothing_observed_gives_a_table_without_columns(version: ModelVersion, redis_client: redis.Redis) -> None:
+    assert read_observations(version.pk, rows=10).shape == (0, 0)
+    append(redis_client, version.pk, [1.0], observed_at=NOW)
+    assert read_observations(version.pk, since=NOW + MINUTE).shape == (0, 0)
+
+
+def test_nothing_archived_yet_the_stream_is_read(version: ModelVersion, redis_client: redis.Redis) -> None:
+    for value in range(5):
+        append(redis_client, version.pk, [float(value)])
+    assert values(version, rows=3) == [2.0, 3.0, 4.0]
+
+
+def test_the_stream_gone_the_archive_is_read(minutes: ModelVersion, redis_client: redis.Redis) -> None:
+    redis_client.flushdb()
+    assert values(minutes, rows=50) == numbers(10, 60)
+    append(redis_client, minutes.pk, [100.0])
+    assert values(minutes, rows=3) == [58.0, 59.0, 100.0]
+    archive_observations(seconds=30)
+    assert values(minutes, rows=3) == [58.0, 59.0, 100.0]
+
+
+def test_rows_of_an_older_schema_are_left_out(version: ModelVersion, redis_client: redis.Redis) -> None:
+    for name, value in (("old", 1.0), ("x", 2.0), ("x", 3.0)):
+        append(redis_client, version.pk, [value], name=name)
+    archive_observations(seconds=30)
+    append(redis_client, version.pk, [4.0])
+    assert values(version, rows=100) == [2.0, 3.0, 4.0]
+    # The predictions have not changed.
+    assert read_observations(version.pk, rows=100, columns=["prediction"]).num_rows == 4
+
+
+@pytest.mark.parametrize("look", ["inference.selectors.archive_position", "inference.stream.newest_first"])
+def test_rows_archived_and_trimmed_while_one_reads_are_read_once(
+    minutes: ModelVersion, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch, look: str
+) -> None:
+    """A worker comes between the reader's looks at the archive's position, the stream and the chunks."""
+    looks: dict[str, Callable[..., Any]] = {
+        "inference.selectors.archive_position": selectors.archive_position,
+        "inference.stream.newest_first": lambda *arguments, **options: iter(
+            list(stream_newest_first(*arguments, **options))
+        ),
+    }
+
+    def overtaken(*arguments: Any, **options: Any) -> Any:
+        found = looks[look](*arguments, **options)
+        monkeypatch.undo()
+        archive_observations(seconds=30)
+        redis_client.xtrim(stream.stream_key(minutes.pk), maxlen=5, approximate=False)
+        return found
+
+    monkeypatch.setattr(look, overtaken)
+    assert values(minutes, since=NOW) == numbers(0, 100)
+
+
+class TestIterating:
+    def places(self, version: ModelVersion, **options: Any) -> list[tuple[int, int, int]]:
+        return [
+            (part.first.stream_number, part.first.row, part.last.row) for part in iterate_archive(version.pk, **options)
+        ]
+
+    def test_the_archive_comes_chunk_by_chunk(self, minutes: ModelVersion) -> None:
+        assert self.places(minutes) == [(1, 1, 20), (1, 21, 40), (1, 41, 60)]
+        assert [part.table.column("feature.x")[0].as_py() for part in iterate_archive(minutes.pk)] == [0.0, 20.0, 40.0]
+
+    def test_it_starts_at_a_row(self, minutes: ModelVersion) -> None:
+        parts = list(iterate_archive(minutes.pk, start=RowPlace(1, 35), columns=["feature.x"]))
+        assert [(part.first.row, part.last.row) for part in parts] == [(35, 40), (41, 60)]
+        assert parts[0].table.column(0).to_pylist() == numbers(34, 40)
+
+    def test_chunks_outside_the_time_are_left_out(self, minutes: ModelVersion) -> None:
+        assert self.places(minutes, since=NOW + 25 * MINUTE, until=NOW + 40 * MINUTE) == [(1, 21, 40)]
+
+    def test_streams_follow_each_other(self, minutes: ModelVersion, redis_client: redis.Redis) -> None:
+        redis_client.flushdb()
+        append(redis_client, minutes.pk, [100.0, 101.0])
+        archive_observations(seconds=30)
+        assert self.places(minutes)[-2:] == [(1, 41, 60), (2, 1, 2)]
+        assert self.places(minutes, start=RowPlace(2, 2)) == [(2, 2, 2)]
+
+    def test_chunks_deleted_meanwhile_are_not_met(self, minutes: ModelVersion) -> None:
+        parts = iterate_archive(minutes.pk)
+        assert next(parts).last.row == 20
+        ObservationChunk.objects.filter(first_row=21).delete()
+        assert [part.first.row for part in parts] == [41]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_reader_beside_a_worker_sees_each_row_once(version: ModelVersion, redis_client: redis.Redis) -> None:
+    stop = threading.Event()
+
+    def work() -> None:
+        try:
+            while not stop.is_set():
+                archive_batch(version_id=version.pk, most_entries=3)
+                keep_from = archive_queue.first_unarchived(redis_client, version.pk)
+                stream.trim_to_rows(redis_client, version.pk, 10, keep_from=keep_from)
+        finally:
+            connection.close()
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    try:
+        for value in range(80):
+            append(redis_client, version.pk, [float(value)])
+            assert values(version, rows=1000) == numbers(0, value + 1)
+    finally:
+        stop.set()
+        worker.join()
+    assert ObservationChunk.objects.count() > 10
+    assert redis_client.xlen(stream.stream_key(version.pk)) < 80
