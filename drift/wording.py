@@ -17,6 +17,8 @@ from drift.results import (
     HypothesisResult,
     JointChange,
     PredictionResult,
+    QualityEvent,
+    QualityFinding,
     ResultStatus,
     Verdict,
     VerdictStatus,
@@ -56,6 +58,15 @@ STATUS_TEXTS = {
     ResultStatus.TYPE_CHANGED: "another type than in the reference",
     ResultStatus.IDENTIFIER: "names rows, not groups: not compared",
     ResultStatus.ERROR: "the comparison failed",
+}
+
+QUALITY_TEXTS = {
+    QualityEvent.MISSING_VALUES: "values are missing",
+    QualityEvent.OUT_OF_RANGE: "values are beyond the reference's range",
+    QualityEvent.UNSEEN_LEVELS: "values are levels that the reference does not have",
+    QualityEvent.TYPE_CHANGED: "values are of another type",
+    QualityEvent.BECAME_CONSTANT: "values are all the same",
+    QualityEvent.COLUMN_MISSING: "rows lack the column",
 }
 
 
@@ -126,6 +137,12 @@ def found_by(result: ComparisonResult, hypothesis: HypothesisResult) -> Found:
     if hypothesis.channel is Channel.PREDICTION:
         return result.prediction
     return next((feature for feature in result.features if feature.name == hypothesis.name), None)
+
+
+def quality_sentence(finding: QualityFinding) -> str:
+    """Return what is wrong with a column's data in one sentence: how many rows, what share, which values."""
+    detail = f": {finding.detail}" if finding.detail else ""
+    return f"{finding.count:,} {QUALITY_TEXTS[finding.event]} ({share_text(finding.share)}){detail}"
 
 
 def correlation_sentence(change: CorrelationChange) -> str:

@@ -118,6 +118,7 @@ class ReferenceTable:
             if start.startswith(magic):
                 raise ReferenceFileError(f"The file is {kind}; save it as CSV in UTF-8 or as Parquet.")
         self._source = _Parquet(path, limits) if start[:4] == PARQUET_MAGIC else _Csv(path, start, size)
+        self.column_names = self._source.names
         self.ignored_columns = _check_header(self._source.names, features)
         self._source.check_types(features)
 

@@ -14,12 +14,15 @@ from drift.results import (
     HypothesisResult,
     JointChange,
     PredictionResult,
+    QualityEvent,
+    QualityFinding,
     ResultStatus,
     Verdict,
     VerdictStatus,
 )
 from drift.wording import (
     BADGE_TEXTS,
+    QUALITY_TEXTS,
     STATUS_TEXTS,
     correlation_sentence,
     evidence_of,
@@ -27,6 +30,7 @@ from drift.wording import (
     level_text,
     number_text,
     p_value_text,
+    quality_sentence,
     sentence_of,
     share_text,
     smallest_change_of,
@@ -288,6 +292,13 @@ def test_correlation_and_joint_change_in_words() -> None:
     )
 
 
+def test_what_is_wrong_with_the_data_in_words() -> None:
+    finding = QualityFinding(QualityEvent.OUT_OF_RANGE, 1204, 0.0301, "the largest is 99", True)
+
+    assert quality_sentence(finding) == ("1,204 values are beyond the reference's range (3.0 %): the largest is 99")
+
+
 def test_every_badge_and_status_is_explained() -> None:
+    assert set(QUALITY_TEXTS) == set(QualityEvent)
     assert set(BADGE_TEXTS) == set(Badge)
     assert set(STATUS_TEXTS) == set(ResultStatus)
