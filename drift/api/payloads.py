@@ -19,12 +19,13 @@ def report_body(report: DriftReport) -> dict[str, Any]:
         "source": report.source,
         "check_id": report.check_id,
         "window": asdict(report.window) if report.window else None,
-        **_result_members(result),
+        **result_members(result),
         "last_failure": asdict(report.last_failure) if report.last_failure else None,
     }
 
 
-def _result_members(result: ComparisonResult | None) -> dict[str, Any]:
+def result_members(result: ComparisonResult | None) -> dict[str, Any]:
+    """Return what a comparison adds to a report's body."""
     if result is None:
         return {"is_drifted": False, "drifted_features": [], "features": {}, "prediction_drift": None}
     return {
