@@ -1,8 +1,12 @@
-"""The Jensen-Shannon divergence of two discrete distributions."""
+"""The Jensen-Shannon divergence of two discrete distributions, and its root, which is a distance."""
+
+import math
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import rel_entr
+
+from drift.statistics.bins import shares
 
 
 def jensen_shannon_divergence(reference: NDArray[np.int64], current: NDArray[np.int64]) -> float:
@@ -23,10 +27,17 @@ def jensen_shannon_divergence(reference: NDArray[np.int64], current: NDArray[np.
     ValueError
         A sample has no rows.
     """
-    if not reference.sum() or not current.sum():
-        raise ValueError("Both samples need at least one row.")
-    p = reference / reference.sum()
-    q = current / current.sum()
+    p, q = shares(reference), shares(current)
     mean = (p + q) / 2
-    divergence = float(np.sum(rel_entr(p, mean) + rel_entr(q, mean))) / 2
-    return max(0.0, divergence)  # rounding gives -1e-17 for equal shares
+    divergence = float((rel_entr(p, mean) + rel_entr(q, mean)).sum()) / 2
+    return min(max(divergence, 0.0), math.log(2.0))  # rounding gives -1e-17 for equal shares
+
+
+def jensen_shannon_distance(reference: NDArray[np.int64], current: NDArray[np.int64]) -> float:
+    """Return the root of `jensen_shannon_divergence`: 0 for equal shares, sqrt(ln 2) = .8326 for disjoint ones.
+
+    It is a metric (D. M. Endres and J. E. Schindelin, *A new metric for probability distributions*, 2003), and what
+    evidently calls "jensenshannon". nannyml takes the logarithm to base 2: its figures are 1 / sqrt(ln 2) = 1.2011
+    times as large, over other bins.
+    """
+    return math.sqrt(jensen_shannon_divergence(reference, current))

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
-from scipy.spatial.distance import jensenshannon
 from scipy.stats import chi2_contingency, ks_2samp
 
 from drift.statistics.chi_squared import chi_squared
@@ -21,7 +20,7 @@ TOLERANCE = 1e-12
 # Few distinct values, so that ties within and between the samples are common.
 tied_samples = arrays(np.float64, st.integers(1, 60), elements=st.integers(-5, 5).map(float))
 samples = arrays(np.float64, st.integers(1, 60), elements=st.floats(allow_nan=False, allow_infinity=True, width=32))
-counts = arrays(np.int64, 6, elements=st.integers(0, 500))
+counts = arrays(np.int64, 6, elements=st.integers(0, 500)).filter(lambda row: bool(row.any()))
 
 
 def _samples(seed: int, m: int, n: int, digits: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -119,24 +118,10 @@ def test_debiased_w_is_near_zero_without_drift_whatever_the_number_of_levels() -
 
 
 @given(reference=counts, current=counts)
-def test_divergence_is_scipys_squared_and_chi_squared_keeps_under_permutation(
-    reference: NDArray[np.int64], current: NDArray[np.int64]
-) -> None:
-    if not reference.sum() or not current.sum():
-        with pytest.raises(ValueError, match="at least one row"):
-            jensen_shannon_divergence(reference, current)
-        return
-    divergence = jensen_shannon_divergence(reference, current)
-    assert divergence == pytest.approx(float(jensenshannon(reference, current)) ** 2, abs=TOLERANCE)
-    assert 0.0 <= divergence <= math.log(2) + TOLERANCE
-    assert divergence == pytest.approx(jensen_shannon_divergence(current, reference), abs=TOLERANCE)
+def test_chi_squared_keeps_under_permutation(reference: NDArray[np.int64], current: NDArray[np.int64]) -> None:
     order = np.array([5, 3, 1, 0, 2, 4])
     permuted = chi_squared(reference[order], current[order])
     assert permuted.statistic == pytest.approx(chi_squared(reference, current).statistic, rel=1e-9, abs=1e-9)
-
-
-def test_divergence_of_disjoint_shares_is_ln_2() -> None:
-    assert jensen_shannon_divergence(np.array([3, 0]), np.array([0, 9])) == pytest.approx(math.log(2), abs=TOLERANCE)
 
 
 def test_decile_bins_are_right_closed_and_hold_a_tenth_each() -> None:
