@@ -100,7 +100,7 @@ def test_a_sample_of_whole_rows_is_kept_in_their_order() -> None:
     profile = profile_of(observed, pa.array(np.zeros(20_000)), [], TaskType.REGRESSION)
     sample = from_bytes(profile.to_bytes()).sample
     assert sample.num_rows == 5_000
-    rows = sample.column("row").to_pylist()
+    rows = sample.column("row").to_numpy().tolist()
     assert rows == sorted(rows)
     assert (rows[0], rows[-1]) == (0, 19_999)
     assert sample.column("name").to_pylist() == [f"r{int(row)}" for row in rows]
