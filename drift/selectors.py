@@ -7,7 +7,7 @@ from django.db.models import OuterRef, QuerySet, Subquery
 from drift.due import CheckedUpTo, is_check_due
 from drift.models import CheckStatus, DriftCheck, DriftPolicy, FeatureDrift
 from drift.report import DriftReport, Failure, ReportSource, ReportStatus, WindowSummary
-from drift.results import ComparisonResult, FeatureResult, Method, PredictionResult, ResultStatus, Thresholds
+from drift.results import ComparisonResult, Criteria, FeatureResult, Method, PredictionResult, ResultStatus, Thresholds
 from inference.redis_client import redis_client
 from inference.stream import rows_seen
 from models_registry.exceptions import UnknownVersionError
@@ -32,13 +32,15 @@ def policy_for(model: Model) -> DriftPolicy:
         return DriftPolicy(model_id=model.pk)
 
 
-def thresholds_of(policy: DriftPolicy) -> Thresholds:
-    """Return the policy's thresholds."""
+def criteria_of(policy: DriftPolicy) -> Criteria:
+    """Return what the policy asks a comparison for."""
     own = policy.feature_thresholds.all() if policy.pk else ()
-    return Thresholds(
-        feature=policy.feature_threshold,
-        prediction=policy.prediction_threshold,
-        by_feature={row.feature_name: row.threshold for row in own},
+    return Criteria(
+        Thresholds(
+            feature=policy.feature_threshold,
+            prediction=policy.prediction_threshold,
+            by_feature={row.feature_name: row.threshold for row in own},
+        )
     )
 
 

@@ -11,14 +11,14 @@ import redis
 from django.db import IntegrityError, transaction
 from redis.exceptions import LockError
 
-from drift.comparison import compare
 from drift.models import CheckStatus, DriftCheck, DriftPolicy, FeatureDrift
 from drift.results import ComparisonResult, FeatureResult, PredictionResult
-from drift.selectors import policy_for, thresholds_of
+from drift.selectors import criteria_of, policy_for
+from drift.services.window_comparison import compare_window
 from inference.redis_client import redis_client
 from inference.stream import Window, read_window
 from models_registry.models import ModelVersion, ReferenceDataset
-from models_registry.selectors import active_reference, load_profile
+from models_registry.selectors import active_reference
 
 logger = logging.getLogger(__name__)
 
@@ -54,17 +54,6 @@ def run_drift_check(*, version_id: int) -> DriftCheck | None:
     finally:
         with suppress(LockError):  # expired: another worker may hold it by now
             lock.release()
-
-
-def compare_window(window: Window, reference: ReferenceDataset, policy: DriftPolicy) -> ComparisonResult:
-    """Compare a window with a reference under a policy's thresholds."""
-    names = window.table.column_names
-    return compare(
-        load_profile(reference),
-        window.features,
-        window.table.column("prediction") if "prediction" in names else None,
-        thresholds_of(policy),
-    )
 
 
 def window_times(window: Window) -> tuple[datetime, datetime]:
@@ -107,7 +96,7 @@ def _compared(
     started = time.perf_counter()
     try:
         check.window_started_at, check.window_ended_at = window_times(window)
-        result = compare_window(window, reference, policy)
+        result = compare_window(window, reference, criteria_of(policy))
         features = [_feature_row(check, feature) for feature in result.features]
         _fill(check, result)
     except Exception as error:

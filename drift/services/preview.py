@@ -19,15 +19,16 @@ from drift.due import CheckedUpTo
 from drift.models import CheckStatus, DriftCheck, DriftPolicy
 from drift.report import DriftReport, ReportSource, ReportStatus, WindowSummary
 from drift.selectors import (
+    criteria_of,
     failure_of,
     is_version_due,
     newest_check,
     newest_succeeded_check,
     policy_for,
     report_of_check,
-    thresholds_of,
 )
-from drift.services.checks import compare_window, failure_reason, window_times
+from drift.services.checks import failure_reason, window_times
+from drift.services.window_comparison import compare_window
 from inference.redis_client import redis_client
 from inference.stream import Window, newest_entry_id, read_window, rows_seen
 from models_registry.models import ModelVersion, ReferenceDataset
@@ -132,7 +133,7 @@ def _live_report(subject: _Subject) -> DriftReport:
 def _compared(subject: _Subject, window: Window, summary: WindowSummary) -> DriftReport:
     version = subject.version
     try:
-        result = compare_window(window, subject.reference, subject.policy)
+        result = compare_window(window, subject.reference, criteria_of(subject.policy))
     except Exception as error:
         logger.exception("The drift of %s could not be computed.", version)
         return replace(_report(version, ReportStatus.FAILED, failure_reason(error)), window=summary)
@@ -183,7 +184,7 @@ WHAT_TO_DO = {
 
 
 def _cache_key(subject: _Subject, end_id: str) -> Hashable:
-    thresholds = thresholds_of(subject.policy)
+    thresholds = criteria_of(subject.policy).thresholds
     return (
         subject.version.pk,
         subject.reference.pk,

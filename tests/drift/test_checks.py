@@ -14,9 +14,9 @@ from sklearn.datasets import load_diabetes
 
 import models_registry.selectors
 from drift.models import DriftCheck, DriftPolicy, FeatureDrift, FeatureThreshold
-from drift.selectors import due_versions, policy_for, result_of_check, thresholds_of
+from drift.selectors import criteria_of, due_versions, policy_for, result_of_check
 from drift.services import checks, run_drift_check
-from drift.services.checks import compare_window
+from drift.services.window_comparison import compare_window
 from inference.stream import delete_window, read_window
 from models_registry.models import ModelVersion, Stage
 from models_registry.selectors import load_profile
@@ -77,7 +77,7 @@ def test_the_stored_rows_are_the_comparison(checked: ModelVersion, redis_client:
     assert check is not None
     window = read_window(redis_client, checked.pk, 1000)
     stored = result_of_check(DriftCheck.objects.get(pk=check.pk))
-    assert stored == compare_window(window, check.reference, policy_for(checked.model))
+    assert stored == compare_window(window, check.reference, criteria_of(policy_for(checked.model)))
     assert list(stored.prediction.reference_dist) == ["setosa", "versicolor", "virginica"]  # the schema's order
 
 
@@ -144,7 +144,7 @@ def test_a_model_without_policy_has_the_defaults(checked: ModelVersion) -> None:
     policy = policy_for(checked.model)
     assert policy.pk is None
     assert (policy.window_rows, policy.minimum_rows, policy.interval_rows) == (1000, 100, 100)
-    thresholds = thresholds_of(policy)
+    thresholds = criteria_of(policy).thresholds
     assert (thresholds.of("anything"), thresholds.prediction) == (0.15, 0.1)
     assert not DriftPolicy.objects.exists()
 
