@@ -2,218 +2,354 @@
 
 import logging
 import math
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any, TypeAlias
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from drift.results import ComparisonResult, FeatureResult, Method, PredictionResult, ResultStatus, Thresholds
+from drift.column_windows import (
+    Column,
+    ColumnWindow,
+    LevelColumn,
+    NumberColumn,
+    NumberWindow,
+    observed_column,
+)
+from drift.prepared import PreparedColumn, PreparedLevels, PreparedNumbers, PreparedReference
+from drift.quality import column_finding, constant_finding, missing_finding, range_finding, unseen_finding
+from drift.results import (
+    Channel,
+    ComparisonResult,
+    Criteria,
+    FeatureResult,
+    Method,
+    PredictionResult,
+    QualityEvent,
+    QualityFinding,
+    ResultStatus,
+)
 from drift.statistics.chi_squared import chi_squared
-from drift.statistics.deciles import decile_counts
 from drift.statistics.jensen_shannon import jensen_shannon_divergence
-from drift.statistics.kolmogorov_smirnov import kolmogorov_smirnov
-from drift.statistics.levels import LevelCounts, align_levels, compare_levels
-from models_registry.profile import CategoricalProfile, ColumnProfile, NumericProfile, ReferenceProfile
+from drift.statistics.missing_values import MissingCounts, smallest_detectable_difference
+from drift.verdict import Evidence, Judgement, VerdictPlan, judge, plan_of
 from models_registry.schema import FeatureKind
 
 logger = logging.getLogger(__name__)
 
-Column: TypeAlias = "pa.ChunkedArray[Any]"  # pyarrow's classes take no parameters at run time
-
 SMALLEST_SAMPLE = 30
 LARGEST_LEVELS_SHARE = 0.5  # levels for each reference row; with more, a column names rows rather than groups
-UNSEEN_LEVELS_SHOWN = 3
 
 
 def compare(
-    profile: ReferenceProfile, features: pa.Table, predictions: "Column | None", thresholds: Thresholds
+    reference: PreparedReference,
+    features: pa.Table,
+    predictions: "Column | None",
+    criteria: Criteria,
+    *,
+    window_rows: int | None = None,
+    with_details: bool = True,
 ) -> ComparisonResult:
-    """Compare a window with its reference.
+    """Compare the newest rows with their reference.
 
     Parameters
     ----------
-    profile
-        The reference, prepared: sorted values, level counts.
+    reference
+        The reference, prepared.
     features
-        The window's features under their own names: float64 for numeric, string for categorical ones; null is missing.
+        Rows as they were observed, the newest last, under their own names: float64 for numeric, string for categorical
+        features; null is missing.
     predictions
-        The window's predictions: class names, or float64 for regression.
-    thresholds
-        What counts as drifted.
+        Of the same rows: class names, or float64 for regression.
+    criteria
+        What is asked for.
+    window_rows
+        How many of the rows, the newest, are the window; by default all of them. Longer windows that the criteria ask
+        for beside it look at the rows before.
+    with_details
+        Whether to compute all measures and what a picture needs, or scores and the verdict only.
 
     Returns
     -------
     ComparisonResult
-        Every feature of the reference in its order, then those that only the window has. What cannot be compared has a
-        status that says why. A window costs one sort of each numeric column and one count of each categorical one.
+        Every watched feature of the reference in its order, then those that only the window has. What cannot be
+        compared has a status that says why. A window costs one sort of each numeric column and one look at each
+        categorical one.
     """
-    names = [*profile.features, *(name for name in features.column_names if name not in profile.features)]
-    return ComparisonResult(
-        n_reference=profile.n_rows,
-        n_current=features.num_rows if features.num_columns or predictions is None else len(predictions),
-        features=tuple(
-            compare_feature(
-                name,
-                profile.features.get(name),
-                features.column(name) if name in features.column_names else None,
-                thresholds.of(name),
-            )
-            for name in names
-        ),
-        prediction=compare_predictions(profile.prediction, predictions, thresholds.prediction),
+    rows = features.num_rows if features.num_columns or predictions is None else len(predictions)
+    main_rows = rows if window_rows is None else min(rows, window_rows)
+    names = [*reference.features, *(name for name in features.column_names if name not in reference.features)]
+    watched = [name for name in names if name not in criteria.unwatched]
+    plan = plan_of(criteria, features=len(watched), rows=rows, window_rows=main_rows, reference_rows=reference.n_rows)
+    scope = _Scope(plan, gives_verdict=criteria.gives_verdict, with_details=with_details)
+    compared = [
+        _compared_feature(
+            FeatureResult(
+                name=name,
+                kind=_kind_of(reference.features[name])
+                if name in reference.features
+                else _kind_of_type(features.schema.field(name).type),
+                threshold=criteria.thresholds.of(name),
+                method=criteria.methods.get(name, Method.NONE),
+            ),
+            reference.features.get(name),
+            features.column(name) if name in features.column_names else None,
+            scope,
+        )
+        for name in watched
+    ]
+    prediction, evidence = _compared_prediction(
+        reference.prediction, predictions, criteria.thresholds.prediction, scope
     )
-
-
-def compare_feature(
-    name: str, reference: ColumnProfile | None, current: "Column | None", threshold: float
-) -> FeatureResult:
-    """Compare one feature; whatever stands in the way becomes the result's status."""
-    result = FeatureResult(name=name, kind=_kind(reference, current), threshold=threshold)
-    if reference is None or current is None:
-        side = "reference" if reference is None else "window"
-        return replace(result, status=ResultStatus.MISSING, status_detail=f"The {side} has no such column.")
-    if not _has_kind(current, result.kind):
-        detail = f"The reference is {result.kind.value}, the window's column is {current.type}."
-        return replace(result, status=ResultStatus.TYPE_CHANGED, status_detail=detail)
-    try:
-        if isinstance(reference, NumericProfile):
-            return _compare_numbers(result, reference, current)
-        return _compare_levels(result, reference, current)
-    except Exception as error:
-        logger.exception("Feature %r could not be compared.", name)
-        detail = f"The comparison failed: {type(error).__name__}: {error}"
-        return replace(result, status=ResultStatus.ERROR, status_detail=detail)
-
-
-def compare_predictions(reference: ColumnProfile, current: "Column | None", threshold: float) -> PredictionResult:
-    """Compare the predictions: classes by their counts, numbers by their counts between the reference's deciles."""
-    result = PredictionResult(threshold=threshold)
-    if current is None:
-        return replace(result, status=ResultStatus.MISSING)
-    if not _has_kind(current, _kind(reference, current)):
-        return replace(result, status=ResultStatus.TYPE_CHANGED)
-    try:
-        if isinstance(reference, NumericProfile):
-            return _compare_predicted_numbers(result, reference, current)
-        return _compare_predicted_classes(result, reference, current)
-    except Exception:
-        logger.exception("The predictions could not be compared.")
-        return replace(result, status=ResultStatus.ERROR)
-
-
-def _compare_numbers(result: FeatureResult, reference: NumericProfile, current: Column) -> FeatureResult:
-    values = _sorted_values(current)
-    result = replace(
-        result,
-        method=Method.KOLMOGOROV_SMIRNOV,
-        reference_mean=_finite_or_none(reference.mean),
-        current_mean=_finite_mean(values),
-        n_reference=reference.sorted_values.size,
-        n_current=values.size,
-        n_missing_reference=reference.n_missing,
-        n_missing_current=len(current) - values.size,
+    result = ComparisonResult(
+        n_reference=reference.n_rows,
+        n_current=main_rows,
+        features=tuple(result for result, _ in compared),
+        prediction=prediction,
     )
-    result = _without_obstacle(result)
-    if result.status is not ResultStatus.OK:
+    if not criteria.gives_verdict:
         return result
-    if reference.sorted_values[0] == reference.sorted_values[-1] == values[0] == values[-1]:
-        return _constant(result, f"{values[0]:g}")
-    test = kolmogorov_smirnov(reference.sorted_values, values)
-    return _scored(result, score=test.statistic, statistic=test.statistic, p_value=test.p_value)
+    of_features = (found for _, every in compared for found in every)
+    return _with_verdict(result, judge([*of_features, *evidence], plan))
 
 
-def _compare_levels(result: FeatureResult, reference: CategoricalProfile, current: Column) -> FeatureResult:
-    window = _level_counts(current)
-    n_reference, n_current = int(reference.counts.sum()), sum(window.values())
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """What is computed of each column."""
+
+    plan: VerdictPlan
+    gives_verdict: bool
+    with_details: bool
+
+    @property
+    def main_rows(self) -> int:
+        return self.plan.window_rows[0]
+
+
+def _with_verdict(result: ComparisonResult, judgement: Judgement) -> ComparisonResult:
+    found = judgement.hypotheses
+    features = (
+        replace(
+            feature,
+            verdict=found.get((Channel.DISTRIBUTION, feature.name)),
+            missing_verdict=found.get((Channel.MISSING_VALUES, feature.name)),
+        )
+        for feature in result.features
+    )
+    prediction = replace(result.prediction, verdict=found.get((Channel.PREDICTION, "")))
+    return replace(result, features=tuple(features), prediction=prediction, verdict=judgement.verdict)
+
+
+def _compared_feature(
+    blank: FeatureResult, reference: PreparedColumn | None, column: "Column | None", scope: _Scope
+) -> tuple[FeatureResult, list[Evidence]]:
+    """Return one feature's result without its verdict, and the evidence for that."""
+    if reference is None or column is None:
+        return _one_sided(blank, reference, scope), []
+    if not _has_kind(column.type, blank.kind):
+        detail = f"The reference is {blank.kind.value}, the window's column is {column.type}."
+        finding = column_finding(QualityEvent.TYPE_CHANGED, scope.main_rows, detail)
+        return replace(blank, status=ResultStatus.TYPE_CHANGED, status_detail=detail, quality=(finding,)), []
+    try:
+        return _two_sided(blank, reference, column, scope)
+    except Exception as error:
+        logger.exception("Feature %r could not be compared.", blank.name)
+        detail = f"The comparison failed: {type(error).__name__}: {error}"
+        return replace(blank, status=ResultStatus.ERROR, status_detail=detail), []
+
+
+def _one_sided(blank: FeatureResult, reference: PreparedColumn | None, scope: _Scope) -> FeatureResult:
+    detail = f"The {'reference' if reference is None else 'window'} has no such column."
+    finding = column_finding(QualityEvent.COLUMN_MISSING, scope.main_rows, detail)
+    quality = () if reference is None else (finding,)
+    return replace(blank, status=ResultStatus.MISSING, status_detail=detail, quality=quality)
+
+
+def _two_sided(
+    blank: FeatureResult, reference: PreparedColumn, column: Column, scope: _Scope
+) -> tuple[FeatureResult, list[Evidence]]:
+    observed = observed_column(reference, column)
+    counts = [_missing_counts(reference, observed, rows, scope) for rows in scope.plan.window_rows]
+    evidence = [_missing_evidence(blank.name, every, reference, scope) for every in counts if _has_missing(every)]
+    n_reference = counts[0].reference_rows - counts[0].reference_missing
+    n_current = counts[0].current_rows - counts[0].current_missing
     result = replace(
-        result,
-        method=Method.CHI_SQUARED,
+        blank,
         n_reference=n_reference,
         n_current=n_current,
-        n_missing_reference=reference.n_missing,
-        n_missing_current=len(current) - n_current,
+        n_missing_reference=counts[0].reference_missing,
+        n_missing_current=counts[0].current_missing,
+        quality=_missing_quality(counts[0], evidence),
     )
-    result = _without_obstacle(result)
-    if result.status is not ResultStatus.OK:
-        return result
-    if len(reference.levels) > LARGEST_LEVELS_SHARE * n_reference:
-        detail = f"{len(reference.levels)} levels in {n_reference} reference rows: an identifier is not compared."
-        return replace(result, status=ResultStatus.IDENTIFIER, status_detail=detail)
-    if len(reference.levels) == 1 and set(window) == set(reference.levels):
-        return _constant(result, reference.levels[0])
-    aligned = align_levels(reference.levels, reference.counts, window)
-    test = compare_levels(aligned, reference_singletons=int((reference.counts == 1).sum()))
-    result = replace(result, status_detail=_unseen_detail(aligned))
-    return _scored(result, score=test.cohens_w, statistic=test.statistic, p_value=test.p_value)
-
-
-def _compare_predicted_numbers(
-    result: PredictionResult, reference: NumericProfile, current: Column
-) -> PredictionResult:
-    values = _sorted_values(current)
-    status = _status_of_sizes(reference.sorted_values.size, values.size)
+    if isinstance(reference, PreparedNumbers):
+        result = replace(result, reference_mean=_finite_or_none(reference.profile.mean))
+    status, detail = _obstacle(reference, n_reference, n_current)
     if status is not ResultStatus.OK:
-        return replace(result, status=status)
-    bins = decile_counts(reference.deciles, reference.sorted_values, values)
-    test = chi_squared(bins.reference, bins.current)
-    return _diverged(
-        replace(result, chi2_statistic=test.statistic, p_value=test.p_value),
-        bins.labels,
-        bins.reference,
-        bins.current,
+        return replace(result, status=status, status_detail=detail), evidence
+    window = observed.window(scope.main_rows)
+    result = _scored(result, window, scope)
+    if result.status is ResultStatus.OK and scope.gives_verdict:
+        evidence += _evidence_of_values(Channel.DISTRIBUTION, blank.name, observed, window, scope)
+    return result, evidence
+
+
+def _scored(result: FeatureResult, window: ColumnWindow, scope: _Scope) -> FeatureResult:
+    method = result.method if result.method in window.methods else window.default_method
+    same = _constant_in_both(window)
+    # All of these are 0 of two equal constants; X-squared of a table with one column.
+    measures = {each: window.measure(each) for each in window.methods} if scope.with_details else {}
+    score = (measures[method] if scope.with_details else window.measure(method)).value
+    if same is not None:
+        score = 0.0
+    return replace(
+        result,
+        method=method,
+        status=ResultStatus.OK if same is None else ResultStatus.CONSTANT,
+        status_detail="" if same is None else f"Every value of both is {same}.",
+        score=score,
+        is_drifted=same is None and score is not None and score > result.threshold,
+        statistic=window.statistic,
+        p_value=window.p_value,
+        current_mean=window.mean,
+        measures=measures,
+        distribution=window.distribution() if scope.with_details else None,
+        quality=(*result.quality, *_value_quality(window)),
     )
 
 
-def _compare_predicted_classes(
-    result: PredictionResult, reference: CategoricalProfile, current: Column
-) -> PredictionResult:
-    window = _level_counts(current)
-    status = _status_of_sizes(int(reference.counts.sum()), sum(window.values()))
+def _evidence_of_values(
+    channel: Channel, name: str, observed: NumberColumn | LevelColumn, main: ColumnWindow, scope: _Scope
+) -> list[Evidence]:
+    found = [main.evidence(channel, name, level=scope.plan.level)]
+    for rows in scope.plan.window_rows[1:]:
+        if observed.present(rows) >= SMALLEST_SAMPLE:
+            found.append(observed.window(rows).evidence(channel, name, level=scope.plan.level))
+    return found
+
+
+def _missing_counts(
+    reference: PreparedColumn, observed: NumberColumn | LevelColumn, rows: int, scope: _Scope
+) -> MissingCounts:
+    return MissingCounts(
+        reference_missing=reference.profile.n_missing,
+        reference_rows=scope.plan.reference_rows,
+        current_missing=rows - observed.present(rows),
+        current_rows=rows,
+    )
+
+
+def _has_missing(counts: MissingCounts) -> bool:
+    return bool(counts.reference_missing or counts.current_missing) and counts.current_rows >= SMALLEST_SAMPLE
+
+
+def _missing_evidence(name: str, counts: MissingCounts, reference: PreparedColumn, scope: _Scope) -> Evidence:
+    rows, dispersion = counts.current_rows, reference.profile.missing_dispersion
+    # A reference without missing values says nothing about how they would come; its values' dispersion is a guess
+    # at least, as what stops a value from coming stops its neighbours too.
+    knows = reference.profile.n_missing > 0
+    phi = (dispersion if knows else reference.profile.dispersion).at(rows)
+    return Evidence(
+        channel=Channel.MISSING_VALUES,
+        name=name,
+        window_rows=rows,
+        p_value=counts.p_value_at(phi),
+        effect=counts.difference,
+        smallest_detectable=smallest_detectable_difference(counts, level=scope.plan.level, dispersion=phi),
+        dispersion=phi,
+        is_measured=reference.profile.dispersion.is_measured_at(rows),
+    )
+
+
+def _missing_quality(counts: MissingCounts, evidence: Iterable[Evidence]) -> tuple[QualityFinding, ...]:
+    p_value = next((found.p_value for found in evidence if found.window_rows == counts.current_rows), 1.0)
+    finding = missing_finding(counts, p_value)
+    return () if finding is None else (finding,)
+
+
+def _value_quality(window: ColumnWindow) -> tuple[QualityFinding, ...]:
+    found = []
+    if isinstance(window, NumberWindow):
+        found.append(range_finding(window.reference.ordered.values, window.ordered))
+    if window.level_counts is not None and window.levels_result is not None:
+        found.append(unseen_finding(window.level_counts, stands_alone=window.levels_result.unseen is not None))
+    if window.is_constant:
+        share, rows = window.reference_share_of_first, window.n_values
+        found.append(constant_finding(window.first_name, rows=rows, reference_share=share))
+    return tuple(finding for finding in found if finding is not None)
+
+
+def _constant_in_both(window: ColumnWindow) -> str | None:
+    """Return the one value that both samples have, or None."""
+    return window.first_name if window.is_constant and window.reference_share_of_first == 1.0 else None
+
+
+def _obstacle(reference: PreparedColumn, n_reference: int, n_current: int) -> tuple[ResultStatus, str]:
+    """Return the status that the counts leave, and why."""
+    status = _status_of_sizes(n_reference, n_current)
     if status is not ResultStatus.OK:
-        return replace(result, status=status)
-    aligned = align_levels(reference.levels, reference.counts, window)
-    test = compare_levels(aligned, reference_singletons=int((reference.counts == 1).sum()))
-    return _diverged(
-        replace(result, chi2_statistic=test.statistic, p_value=test.p_value),
-        aligned.levels,
-        aligned.reference,
-        aligned.current,
-    )
+        fewer, side = min((n_reference, "reference"), (n_current, "window"))
+        return status, f"The {side} has {fewer or 'no'} values; a comparison needs {SMALLEST_SAMPLE}."
+    if isinstance(reference, PreparedLevels):
+        levels = len(reference.profile.levels)
+        if levels > LARGEST_LEVELS_SHARE * n_reference:
+            detail = f"{levels} levels in {n_reference} reference rows: an identifier is not compared."
+            return ResultStatus.IDENTIFIER, detail
+    return ResultStatus.OK, ""
+
+
+def _compared_prediction(
+    reference: PreparedColumn, column: "Column | None", threshold: float, scope: _Scope
+) -> tuple[PredictionResult, list[Evidence]]:
+    """Compare the predictions: classes by their counts, numbers by their counts between the reference's deciles."""
+    blank = PredictionResult(threshold=threshold)
+    if column is None:
+        return replace(blank, status=ResultStatus.MISSING), []
+    if not _has_kind(column.type, _kind_of(reference)):
+        return replace(blank, status=ResultStatus.TYPE_CHANGED), []
+    try:
+        return _two_sided_prediction(blank, reference, column, scope)
+    except Exception:
+        logger.exception("The predictions could not be compared.")
+        return replace(blank, status=ResultStatus.ERROR), []
+
+
+def _two_sided_prediction(
+    blank: PredictionResult, reference: PreparedColumn, column: Column, scope: _Scope
+) -> tuple[PredictionResult, list[Evidence]]:
+    observed = observed_column(reference, column)
+    status = _status_of_sizes(reference.n_values, observed.present(scope.main_rows))
+    if status is not ResultStatus.OK:
+        return replace(blank, status=status), []
+    window = observed.window(scope.main_rows)
+    evidence = _evidence_of_values(Channel.PREDICTION, "", observed, window, scope) if scope.gives_verdict else []
+    if isinstance(window, NumberWindow):
+        deciles, current = window.reference.deciles, window.decile_counts
+        test = chi_squared(deciles.counts, current)
+        return _diverged(blank, test.statistic, test.p_value, deciles.labels, deciles.counts, current), evidence
+    counts = window.level_counts
+    found = _diverged(blank, window.statistic, window.p_value, counts.levels, counts.reference, counts.current)
+    return found, evidence
 
 
 def _diverged(
-    result: PredictionResult, labels: tuple[str, ...], reference: NDArray[np.int64], current: NDArray[np.int64]
+    blank: PredictionResult,
+    statistic: float,
+    p_value: float,
+    labels: tuple[str, ...],
+    reference: NDArray[np.int64],
+    current: NDArray[np.int64],
 ) -> PredictionResult:
     divergence = jensen_shannon_divergence(reference, current)
     return replace(
-        result,
+        blank,
+        chi2_statistic=statistic,
+        p_value=p_value,
         js_divergence=divergence,
-        is_drifted=divergence > result.threshold,
+        is_drifted=divergence > blank.threshold,
         reference_dist=_shares(labels, reference),
         current_dist=_shares(labels, current),
     )
-
-
-def _scored(result: FeatureResult, *, score: float, statistic: float, p_value: float) -> FeatureResult:
-    return replace(result, score=score, statistic=statistic, p_value=p_value, is_drifted=score > result.threshold)
-
-
-def _constant(result: FeatureResult, value: str) -> FeatureResult:
-    detail = f"Every value of both is {value}."
-    return replace(result, status=ResultStatus.CONSTANT, status_detail=detail, score=0.0, statistic=0.0, p_value=1.0)
-
-
-def _without_obstacle(result: FeatureResult) -> FeatureResult:
-    """Return `result` with the status that its counts leave it."""
-    status = _status_of_sizes(result.n_reference, result.n_current)
-    if status is ResultStatus.OK:
-        return result
-    fewer, side = min((result.n_reference, "reference"), (result.n_current, "window"))
-    detail = f"The {side} has {fewer or 'no'} values; a comparison needs {SMALLEST_SAMPLE}."
-    return replace(result, status=status, status_detail=detail)
 
 
 def _status_of_sizes(n_reference: int, n_current: int) -> ResultStatus:
@@ -223,48 +359,22 @@ def _status_of_sizes(n_reference: int, n_current: int) -> ResultStatus:
     return ResultStatus.OK if fewer >= SMALLEST_SAMPLE else ResultStatus.INSUFFICIENT_DATA
 
 
-def _unseen_detail(aligned: LevelCounts) -> str:
-    if not aligned.unseen:
-        return ""
-    shown = ", ".join(repr(level) for level in aligned.unseen_levels[:UNSEEN_LEVELS_SHOWN])
-    more = len(aligned.unseen_levels) - UNSEEN_LEVELS_SHOWN
-    share = aligned.unseen / int(aligned.current.sum())
-    and_more = f" and {more} more" if more > 0 else ""
-    return f"{aligned.unseen} rows ({share:.1%}) have levels that the reference does not have: {shown}{and_more}."
+def _kind_of(reference: PreparedColumn) -> FeatureKind:
+    return FeatureKind.NUMERIC if isinstance(reference, PreparedNumbers) else FeatureKind.CATEGORICAL
 
 
-def _kind(reference: ColumnProfile | None, current: "Column | None") -> FeatureKind:
-    if reference is not None:
-        return FeatureKind.NUMERIC if isinstance(reference, NumericProfile) else FeatureKind.CATEGORICAL
-    is_numeric = current is not None and _has_kind(current, FeatureKind.NUMERIC)
-    return FeatureKind.NUMERIC if is_numeric else FeatureKind.CATEGORICAL
+def _kind_of_type(column_type: pa.DataType) -> FeatureKind:
+    return FeatureKind.NUMERIC if _has_kind(column_type, FeatureKind.NUMERIC) else FeatureKind.CATEGORICAL
 
 
-def _has_kind(column: Column, kind: FeatureKind) -> bool:
+def _has_kind(column_type: pa.DataType, kind: FeatureKind) -> bool:
     if kind is FeatureKind.NUMERIC:
-        return pa.types.is_floating(column.type) or pa.types.is_integer(column.type)
-    return pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
-
-
-def _sorted_values(column: Column) -> NDArray[np.float64]:
-    """Return the values that are not missing, ascending (NaN sorts last, and is cut off)."""
-    values = np.sort(column.cast(pa.float64()).to_numpy())
-    return values[: values.size - int(np.isnan(values).sum())]
-
-
-def _level_counts(column: Column) -> dict[str, int]:
-    counted: Any = column.drop_null().value_counts()
-    return dict(zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True))
+        return pa.types.is_floating(column_type) or pa.types.is_integer(column_type)
+    return pa.types.is_string(column_type) or pa.types.is_large_string(column_type)
 
 
 def _shares(labels: tuple[str, ...], counts: NDArray[np.int64]) -> Mapping[str, float]:
     return dict(zip(labels, (counts / counts.sum()).tolist(), strict=True))
-
-
-def _finite_mean(values: NDArray[np.float64]) -> float | None:
-    finite = values[np.isfinite(values)]
-    with np.errstate(over="ignore"):
-        return _finite_or_none(float(finite.mean())) if finite.size else None
 
 
 def _finite_or_none(value: float) -> float | None:

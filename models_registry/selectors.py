@@ -1,6 +1,5 @@
 """What other apps read of the registry."""
 
-import functools
 import re
 
 from django.db.models import QuerySet
@@ -27,13 +26,8 @@ def active_reference(version_id: int) -> ReferenceDataset | None:
 
 
 def load_profile(reference: ReferenceDataset) -> ReferenceProfile:
-    """Return the profile of a ready reference; the process keeps the last few, as a profile never changes."""
-    return _profile_in(reference.profile_file.name)
-
-
-@functools.lru_cache(maxsize=32)
-def _profile_in(name: str) -> ReferenceProfile:
-    with ReferenceDataset.profile_file.field.storage.open(name) as content:
+    """Return the profile of a ready reference, read from its file."""
+    with reference.profile_file.open() as content:
         return profile.from_bytes(content.read())
 
 

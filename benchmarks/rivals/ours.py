@@ -9,19 +9,20 @@ from numpy.typing import NDArray
 
 from benchmarks.arrays import CLASSES, LEVELS, FeatureArrays, Sample
 from drift.comparison import compare
-from drift.results import ComparisonResult, Method, Thresholds
+from drift.prepared import prepare as prepare_reference
+from drift.results import ComparisonResult, Criteria, Method, Thresholds
 from models_registry.profile import ReferenceProfile, from_bytes, profile_of
 from models_registry.schema import TaskType
 
-THRESHOLDS = Thresholds(feature=0.15, prediction=0.1)
+CRITERIA = Criteria(Thresholds(feature=0.15, prediction=0.1))
 
 
 def prepare(arrays: FeatureArrays) -> Callable[[], ComparisonResult]:
     """Return the check of the window against the profile that an upload of the reference makes."""
-    profile = profile_in_file(arrays)
+    reference = prepare_reference(profile_in_file(arrays))
     features = as_table(arrays, arrays.window)
     predictions = pa.chunked_array([_texts(CLASSES, arrays.window.predictions)])
-    return lambda: compare(profile, features, predictions, THRESHOLDS)
+    return lambda: compare(reference, features, predictions, CRITERIA)
 
 
 def answers(found: ComparisonResult) -> Mapping[str, float]:

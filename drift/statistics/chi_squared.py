@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2
+from scipy.special import chdtrc, chdtri
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,16 +18,33 @@ class ChiSquaredResult:
         X-squared of the 2 x k table, without continuity correction.
     degrees_of_freedom
         Columns that are not empty, less one.
-    p_value
-        Upper tail of the chi-squared distribution; 1 where there is one column.
-    cohens_w
-        The debiased effect size, sqrt(max(0, (X-squared - df) / N)) with N = n*m/(n+m); 0 is no difference.
+    effective_rows
+        N = n m / (n + m).
     """
 
     statistic: float
     degrees_of_freedom: int
-    p_value: float
-    cohens_w: float
+    effective_rows: float
+
+    @property
+    def cohens_w(self) -> float:
+        """The debiased effect size, sqrt(max(0, (X-squared - df) / N)); 0 is no difference.
+
+        E[X-squared] is df when nothing has changed, so subtracting df removes the bias of w that grows with the number
+        of levels (J. Cohen, *Statistical Power Analysis for the Behavioral Sciences*, ch. 7).
+        """
+        return math.sqrt(max(0.0, (self.statistic - self.degrees_of_freedom) / self.effective_rows))
+
+    @property
+    def p_value(self) -> float:
+        """The upper tail of the chi-squared distribution; 1 where there is one column."""
+        return self.p_value_at(1.0)
+
+    def p_value_at(self, dispersion: float) -> float:
+        """Return the p-value where counts vary `dispersion` times as much as those of independent rows."""
+        if not self.degrees_of_freedom:
+            return 1.0
+        return float(chdtrc(self.degrees_of_freedom, self.statistic / dispersion))
 
 
 def chi_squared(reference: NDArray[np.int64], current: NDArray[np.int64]) -> ChiSquaredResult:
@@ -41,9 +58,8 @@ def chi_squared(reference: NDArray[np.int64], current: NDArray[np.int64]) -> Chi
     Returns
     -------
     ChiSquaredResult
-        Statistic and p-value are scipy's ``chi2_contingency(correction=False)``. E[X-squared] is df when nothing has
-        changed, so subtracting df removes the bias of w that grows with the number of levels
-        (J. Cohen, *Statistical Power Analysis for the Behavioral Sciences*, ch. 7).
+        Statistic and p-value are scipy's ``chi2_contingency(correction=False)``, by the closed form for two rows:
+        sum of (r n - c m)^2 / (r + c), over n m.
 
     Raises
     ------
@@ -52,19 +68,26 @@ def chi_squared(reference: NDArray[np.int64], current: NDArray[np.int64]) -> Chi
     """
     if reference.shape != current.shape:
         raise ValueError("Both samples need a count for each level.")
-    filled = (reference + current) > 0
-    observed = np.stack([reference[filled], current[filled]]).astype(np.float64)
-    rows = observed.sum(axis=1)
-    if not rows.all():
+    totals = reference + current
+    if not totals.all():
+        filled = totals > 0
+        reference, current, totals = reference[filled], current[filled], totals[filled]
+    m, n = float(reference.sum()), float(current.sum())
+    if not m or not n:
         raise ValueError("Both samples need at least one row.")
-    total = rows.sum()
-    expected = np.outer(rows, observed.sum(axis=0)) / total
-    statistic = float(np.sum((observed - expected) ** 2 / expected))
-    degrees_of_freedom = observed.shape[1] - 1
-    effective_rows = rows[0] * rows[1] / total
+    differences = reference * (n / m) - current  # of the window's counts from those that the reference predicts
     return ChiSquaredResult(
-        statistic=statistic,
-        degrees_of_freedom=degrees_of_freedom,
-        p_value=float(chi2.sf(statistic, degrees_of_freedom)) if degrees_of_freedom else 1.0,
-        cohens_w=math.sqrt(max(0.0, (statistic - degrees_of_freedom) / effective_rows)),
+        statistic=float((differences * differences / totals).sum()) * (m / n),
+        degrees_of_freedom=totals.size - 1,
+        effective_rows=n * (m / (n + m)),
     )
+
+
+def smallest_detectable_w(
+    *, level: float, degrees_of_freedom: int, effective_rows: float, dispersion: float = 1.0
+) -> float:
+    """Return the smallest debiased w with a p-value of at most `level`."""
+    if not degrees_of_freedom:
+        return math.inf
+    statistic = dispersion * float(chdtri(degrees_of_freedom, level))
+    return math.sqrt(max(0.0, statistic - degrees_of_freedom) / effective_rows)

@@ -7,64 +7,121 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from drift.statistics.bins import LARGEST
+
 MOST_DIGITS = 17  # of a float64
+SMALLEST_EXPECTED_COUNT = 20.0
 
 
-@dataclass(frozen=True, slots=True)
-class BinnedCounts:
-    """Two samples counted in the same k bins.
+@dataclass(frozen=True, slots=True, eq=False)
+class DecileReference:
+    """A reference sample counted between its deciles, prepared for many windows.
 
     Attributes
     ----------
-    labels
-        A name for each bin, in order, such as ``"(1.5, 2.25]"``.
-    reference, current
-        Counts, shape (k,).
+    cut_points
+        Rising, shape (k - 1,): bins are right-closed, the outer ones open.
+    counts
+        Reference values in each bin, shape (k,).
     """
 
-    labels: tuple[str, ...]
-    reference: NDArray[np.int64]
-    current: NDArray[np.int64]
+    cut_points: NDArray[np.float64]
+    counts: NDArray[np.int64]
+
+    def count(self, current: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Return how many values of a window, ascending and without NaN, are in each bin, shape (k,)."""
+        return _counts(current, self.cut_points)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """A name for each bin, in order, such as ``"(1.5, 2.25]"``."""
+        if not self.cut_points.size:
+            return ("all",)
+        cut_points = self.cut_points
+        has_minimum_apart = cut_points.size > 1 and cut_points[1] == np.nextafter(cut_points[0], math.inf)
+        texts = _texts(cut_points[1:] if has_minimum_apart else cut_points)  # see `prepare_deciles`
+        first = [f"< {texts[0]}", f"= {texts[0]}"] if has_minimum_apart else [f"<= {texts[0]}"]
+        inner = [f"({low}, {high}]" for low, high in pairwise(texts)]
+        return (*first, *inner, f"> {texts[-1]}")
 
 
-def decile_counts(
-    deciles: NDArray[np.float64], reference: NDArray[np.float64], current: NDArray[np.float64]
-) -> BinnedCounts:
-    """Count two samples in right-closed bins between the reference's deciles; the outer bins are open.
+def prepare_deciles(deciles: NDArray[np.float64], reference: NDArray[np.float64]) -> DecileReference:
+    """Return a reference counted between its deciles.
+
+    Where the lowest decile is also the reference's minimum (a tenth of it or more is that one value), values below it
+    get a bin of their own: else a constant that falls would stay in its bin.
 
     Parameters
     ----------
     deciles
         The nine deciles of the reference; equal ones make one cut point.
-    reference, current
+    reference
         Sorted ascending, without NaN, not empty.
-
-    Returns
-    -------
-    BinnedCounts
-        Where the lowest decile is also the reference's minimum (a tenth of it or more is that one value), values below
-        it get a bin of their own: else a constant that falls would stay in its bin.
     """
     cut_points = np.unique(deciles[~np.isnan(deciles)])  # NaN: a quantile between two infinities
-    labels = _labels(cut_points)
     if cut_points.size and -math.inf < cut_points[0] <= reference[0]:
-        lowest = _texts(cut_points)[0]
-        labels = (f"< {lowest}", f"= {lowest}", *labels[1:])
         cut_points = np.insert(cut_points, 0, np.nextafter(cut_points[0], -math.inf))
-    return BinnedCounts(labels=labels, reference=_counts(reference, cut_points), current=_counts(current, cut_points))
+    return DecileReference(cut_points=cut_points, counts=_counts(reference, cut_points))
+
+
+def verdict_counts(
+    deciles: DecileReference, reference: NDArray[np.float64], current: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return both samples' counts in bins of which each expects at least 20 of the window's values.
+
+    Infinities have bins of their own where either sample has some. Bins that expect fewer join their neighbour: the
+    chi-squared law needs the counts.
+
+    Parameters
+    ----------
+    deciles
+        Of the reference.
+    reference, current
+        Sorted ascending, without NaN, not empty.
+    """
+    of_reference = deciles.counts
+    cut_points = _with_infinities_apart(deciles.cut_points, (reference[0], current[0]), (reference[-1], current[-1]))
+    if cut_points.size > deciles.cut_points.size:
+        of_reference = _counts(reference, cut_points)
+    of_current = _counts(current, cut_points)
+    totals = of_reference + of_current
+    smallest = SMALLEST_EXPECTED_COUNT * (reference.size + current.size) / current.size
+    if (totals >= smallest).all():
+        return of_reference, of_current
+    starts = _starts_of_pools(totals.tolist(), smallest)
+    return np.add.reduceat(of_reference, starts), np.add.reduceat(of_current, starts)
+
+
+def _with_infinities_apart(
+    cut_points: NDArray[np.float64], firsts: tuple[float, float], lasts: tuple[float, float]
+) -> NDArray[np.float64]:
+    extra = []
+    if -math.inf in firsts:
+        extra.append(-math.inf)
+    if math.inf in lasts:
+        extra.append(LARGEST)
+    return np.union1d(cut_points, extra) if extra else cut_points
+
+
+def _starts_of_pools(totals: list[int], smallest: float) -> list[int]:
+    """Return where runs of bins begin that hold `smallest` values or more each; what is left over joins the last."""
+    starts, held = [0], 0
+    for index, total in enumerate(totals):
+        if held >= smallest:
+            starts.append(index)
+            held = 0
+        held += total
+    if held < smallest and len(starts) > 1:
+        starts.pop()
+    return starts
 
 
 def _counts(ordered: NDArray[np.float64], cut_points: NDArray[np.float64]) -> NDArray[np.int64]:
-    at_most = np.searchsorted(ordered, cut_points, side="right")
-    return np.diff(at_most, prepend=0, append=ordered.size).astype(np.int64)
-
-
-def _labels(cut_points: NDArray[np.float64]) -> tuple[str, ...]:
-    if not cut_points.size:
-        return ("all",)
-    texts = _texts(cut_points)
-    inner = [f"({low}, {high}]" for low, high in pairwise(texts)]
-    return (f"<= {texts[0]}", *inner, f"> {texts[-1]}")
+    counts = np.empty(cut_points.size + 1, dtype=np.int64)
+    counts[:-1] = ordered.searchsorted(cut_points, "right")
+    counts[-1] = ordered.size
+    counts[1:] -= counts[:-1].copy()
+    return counts
 
 
 def _texts(cut_points: NDArray[np.float64]) -> list[str]:

@@ -209,10 +209,10 @@ def test_a_failed_check_stands_beside_the_one_before(client: Client, checked: Mo
 def test_a_comparison_that_fails_is_no_server_error(
     client: Client, checked: ModelVersion, caplog: pytest.LogCaptureFixture
 ) -> None:
-    import models_registry.selectors
+    from drift.services.window_comparison import PREPARED_REFERENCES
 
     Path(checked.references.get().profile_file.path).unlink()
-    models_registry.selectors._profile_in.cache_clear()
+    PREPARED_REFERENCES.clear()
     observe(checked, iris_rows(200))
     body = _get(client)
     assert (body["status"], body["features"]) == ("failed", {})

@@ -11,12 +11,22 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import chi2_contingency, ks_2samp
 
-from drift.comparison import compare, compare_feature, compare_predictions
+from drift.column_windows import Column
+from drift.comparison import compare
 from drift.models import FeatureStatus
-from drift.results import FeatureResult, Method, ResultStatus, Thresholds
+from drift.prepared import PreparedLevels, PreparedNumbers, prepare
+from drift.results import (
+    Criteria,
+    FeatureResult,
+    Method,
+    PredictionResult,
+    QualityEvent,
+    ResultStatus,
+    Thresholds,
+)
 from models_registry.profile import (
     CategoricalProfile,
-    NumericProfile,
+    ColumnProfile,
     ReferenceProfile,
     column_profile,
     from_bytes,
@@ -25,6 +35,7 @@ from models_registry.profile import (
 from models_registry.schema import FeatureKind, TaskType
 
 TOLERANCE = 1e-12
+SCORES = Criteria(Thresholds(feature=0.15, prediction=0.1), gives_verdict=False)
 rng = np.random.default_rng(5)
 
 
@@ -36,14 +47,39 @@ def _levels(values: Sequence[str | None]) -> "pa.ChunkedArray[pa.StringScalar]":
     return pa.chunked_array([pa.array(values, type=pa.string())])
 
 
+def _compared(reference: ColumnProfile | None, current: "Column | None", threshold: float = 0.15) -> FeatureResult:
+    """Return the result of a reference and a window of one column, "x"."""
+    criteria = Criteria(Thresholds(feature=threshold, prediction=0.1), gives_verdict=False)
+    prepared = prepare(_profile_of_columns({} if reference is None else {"x": reference}))
+    window = pa.table({} if current is None else {"x": current})
+    return compare(prepared, window, None, criteria).features[0]
+
+
+def _predicted(reference: ColumnProfile, current: "Column | None") -> PredictionResult:
+    """Return the result of predictions alone."""
+    profile = replace(_profile_of_columns({}), prediction=reference)
+    return compare(prepare(profile), pa.table({}), current, SCORES).prediction
+
+
+def _profile_of_columns(columns: dict[str, ColumnProfile]) -> ReferenceProfile:
+    prediction = column_profile(_levels(["a"] * 50).combine_chunks())
+    rows = max((_rows(column) for column in columns.values()), default=50)
+    return ReferenceProfile(n_rows=rows, features=columns, prediction=prediction, sample=pa.table({}))
+
+
+def _rows(column: ColumnProfile) -> int:
+    values = int(column.counts.sum()) if isinstance(column, CategoricalProfile) else column.sorted_values.size
+    return values + column.n_missing
+
+
 def _compared_numbers(
     reference: Sequence[float | None] | NDArray[np.float64], current: Sequence[float | None] | NDArray[np.float64]
 ) -> FeatureResult:
-    return compare_feature("x", column_profile(_numbers(reference).combine_chunks()), _numbers(current), 0.15)
+    return _compared(column_profile(_numbers(reference).combine_chunks()), _numbers(current))
 
 
 def _compared_levels(reference: Sequence[str | None], current: Sequence[str | None]) -> FeatureResult:
-    return compare_feature("x", column_profile(_levels(reference).combine_chunks()), _levels(current), 0.15)
+    return _compared(column_profile(_levels(reference).combine_chunks()), _levels(current))
 
 
 def test_the_statuses_are_those_of_the_rows() -> None:
@@ -80,8 +116,8 @@ def test_a_categorical_feature_is_scored_by_debiased_w() -> None:
 def test_a_score_equal_to_its_threshold_is_no_drift() -> None:
     reference, current = np.arange(128.0), np.arange(128.0) + 16  # D = 16/128, exact in binary
     profile = column_profile(_numbers(reference).combine_chunks())
-    assert not compare_feature("x", profile, _numbers(current), 0.125).is_drifted
-    assert compare_feature("x", profile, _numbers(current), 0.1249).is_drifted
+    assert not _compared(profile, _numbers(current), 0.125).is_drifted
+    assert _compared(profile, _numbers(current), 0.1249).is_drifted
 
 
 def test_missing_values_are_dropped_and_counted() -> None:
@@ -96,7 +132,7 @@ def test_missing_values_are_dropped_and_counted() -> None:
 
 def test_nan_that_is_not_null_is_missing_too() -> None:
     column = pa.chunked_array([pa.array([math.nan] * 5 + [1.0] * 40)])
-    result = compare_feature("x", column_profile(_numbers(np.arange(50.0)).combine_chunks()), column, 0.15)
+    result = _compared(column_profile(_numbers(np.arange(50.0)).combine_chunks()), column)
     assert (result.n_current, result.n_missing_current) == (40, 5)
 
 
@@ -143,8 +179,11 @@ def test_a_constant_that_changes_has_drifted() -> None:
 def test_unseen_levels_are_named() -> None:
     result = _compared_levels(["a", "b"] * 500, ["a", "b"] * 50 + ["x"] * 30 + ["y"] * 20 + ["v", "w"])
     assert result.is_drifted
-    assert result.status_detail.startswith("52 rows (34.2%) have levels that the reference does not have: 'x', 'y', ")
-    assert result.status_detail.endswith("and 1 more.")
+    (finding,) = result.quality
+    assert finding.event is QualityEvent.UNSEEN_LEVELS
+    assert (finding.count, finding.is_notable) == (52, True)
+    assert finding.share == pytest.approx(52 / 152)
+    assert finding.detail == "'x', 'y', 'v' and 1 more."
 
 
 @pytest.mark.parametrize(("m", "n", "side"), [(29, 100, "reference"), (100, 29, "window")])
@@ -181,8 +220,8 @@ def test_a_column_of_another_type_is_not_compared() -> None:
         column_profile(_levels(["a"] * 50).combine_chunks()),
     )
     for result in (
-        compare_feature("x", numeric, _levels(["a"] * 50), 0.15),
-        compare_feature("x", categorical, _numbers([1.0] * 50), 0.15),
+        _compared(numeric, _levels(["a"] * 50)),
+        _compared(categorical, _numbers([1.0] * 50)),
     ):
         assert result.status is ResultStatus.TYPE_CHANGED
         assert result.score is None
@@ -200,13 +239,13 @@ def _profile(n: int = 1000) -> ReferenceProfile:
 
 
 def test_one_bad_column_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    profile = _profile()
-    age = profile.features["age"]
-    assert isinstance(age, NumericProfile)
-    broken = replace(age, sorted_values=np.array(["a", "b"] * 50, dtype=object))
-    profile = replace(profile, features={"age": broken, "city": profile.features["city"], "gone": age})
+    reference = prepare(_profile())
+    age = reference.features["age"]
+    assert isinstance(age, PreparedNumbers)
+    broken = replace(age, ordered=replace(age.ordered, values=np.array(["a", "b"] * 50, dtype=object)))
+    reference = replace(reference, features={"age": broken, "city": reference.features["city"], "gone": age})
     window = pa.table({"age": np.arange(100.0), "city": ["oslo", "rome"] * 50, "new": ["x"] * 100})
-    result = compare(profile, window, _levels(["no", "yes"] * 50), Thresholds(feature=0.15, prediction=0.1))
+    result = compare(reference, window, _levels(["no", "yes"] * 50), SCORES)
     assert [(feature.name, feature.status.value) for feature in result.features] == [
         ("age", "error"),
         ("city", "ok"),
@@ -220,8 +259,8 @@ def test_one_bad_column_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_each_feature_has_its_threshold_and_the_strongest_comes_first() -> None:
     window = pa.table({"age": rng.normal(52, 10, size=200), "city": ["oslo"] * 160 + ["rome"] * 40})
-    thresholds = Thresholds(feature=0.15, prediction=0.1, by_feature={"age": 0.4})
-    result = compare(_profile(), window, _levels(["no", "yes"] * 100), thresholds)
+    criteria = Criteria(Thresholds(feature=0.15, prediction=0.1, by_feature={"age": 0.4}))
+    result = compare(prepare(_profile()), window, _levels(["no", "yes"] * 100), criteria)
     assert {feature.name: feature.threshold for feature in result.features} == {"age": 0.4, "city": 0.15}
     assert [feature.name for feature in result.features] == ["age", "city"]
     assert [feature.name for feature in result.drifted_features] == ["city", "age"]
@@ -230,7 +269,7 @@ def test_each_feature_has_its_threshold_and_the_strongest_comes_first() -> None:
 
 
 def test_predicted_classes_are_compared_with_the_references() -> None:
-    result = compare_predictions(_profile().prediction, _levels(["no"] * 80 + ["yes"] * 20), 0.1)
+    result = _predicted(_profile().prediction, _levels(["no"] * 80 + ["yes"] * 20))
     expected = chi2_contingency([[500, 500], [80, 20]], correction=False)
     assert result.chi2_statistic == pytest.approx(expected.statistic, rel=TOLERANCE)
     assert result.p_value == pytest.approx(expected.pvalue, rel=TOLERANCE)
@@ -241,7 +280,7 @@ def test_predicted_classes_are_compared_with_the_references() -> None:
 
 
 def test_a_class_that_was_never_predicted_is_drift() -> None:
-    result = compare_predictions(_profile().prediction, _levels(["never"] * 100), 0.1)
+    result = _predicted(_profile().prediction, _levels(["never"] * 100))
     assert result.js_divergence == pytest.approx(math.log(2), abs=TOLERANCE)
     assert result.is_drifted
     assert result.p_value is not None
@@ -251,7 +290,7 @@ def test_a_class_that_was_never_predicted_is_drift() -> None:
 def test_predicted_numbers_are_compared_between_the_references_deciles() -> None:
     reference, current = np.arange(1.0, 1001.0), np.arange(401.0, 501.0)
     profile = column_profile(_numbers(reference).combine_chunks())
-    result = compare_predictions(profile, _numbers(current), 0.1)
+    result = _predicted(profile, _numbers(current))
     table = [[100] * 10, [0, 0, 0, 0, 100, 0, 0, 0, 0, 0]]
     assert result.chi2_statistic == pytest.approx(chi2_contingency(table, correction=False).statistic, rel=TOLERANCE)
     assert result.js_divergence == pytest.approx(float(jensenshannon(table[0], table[1])) ** 2, abs=TOLERANCE)
@@ -272,37 +311,40 @@ def test_predicted_numbers_are_compared_between_the_references_deciles() -> None
 def test_predictions_that_cannot_be_compared_say_why(
     column: "pa.ChunkedArray[pa.StringScalar] | None", status: ResultStatus
 ) -> None:
-    result = compare_predictions(_profile().prediction, column, 0.1)
+    result = _predicted(_profile().prediction, column)
     assert result.status is status
     assert result.js_divergence is None
     assert not result.is_drifted
 
 
 def test_predictions_that_break_the_comparison_are_an_error(caplog: pytest.LogCaptureFixture) -> None:
-    broken = CategoricalProfile(levels=("no",), counts=np.array([50, 50]), n_missing=0)
-    assert compare_predictions(broken, _levels(["no"] * 50), 0.1).status is ResultStatus.ERROR
+    reference = prepare(_profile())
+    prediction = reference.prediction
+    assert isinstance(prediction, PreparedLevels)
+    broken = replace(prediction, levels=replace(prediction.levels, counts=np.array([50, 50])))  # of three classes
+    result = compare(replace(reference, prediction=broken), pa.table({}), _levels(["no"] * 50), SCORES)
+    assert result.prediction.status is ResultStatus.ERROR
     assert "could not be compared" in caplog.text
 
 
 def test_a_profile_read_back_from_its_file_gives_the_same_result() -> None:
     profile = _profile()
     window = pa.table({"age": rng.normal(41, 10, size=200), "city": ["oslo"] * 160 + ["rome"] * 40})
-    thresholds = Thresholds(feature=0.15, prediction=0.1)
     predictions = _levels(["no", "yes"] * 100)
-    assert compare(from_bytes(profile.to_bytes()), window, predictions, thresholds) == compare(
-        profile, window, predictions, thresholds
-    )
+    criteria = Criteria(SCORES.thresholds)
+    read_back = compare(prepare(from_bytes(profile.to_bytes())), window, predictions, criteria)
+    assert read_back == compare(prepare(profile), window, predictions, criteria)
 
 
 def test_a_window_without_drift_is_quiet() -> None:
     alarms = 0
     for _ in range(50):
         window = pa.table({"age": rng.normal(40, 10, size=1000), "city": rng.choice(["oslo", "rome"], 1000).tolist()})
-        result = compare(_profile(5000), window, _levels(["no", "yes"] * 500), Thresholds(0.15, 0.1))
+        result = compare(prepare(_profile(5000)), window, _levels(["no", "yes"] * 500), Criteria(SCORES.thresholds))
         alarms += result.is_drifted
     assert alarms == 0
 
 
 def test_a_feature_that_only_the_window_has_is_described() -> None:
-    assert compare_feature("x", None, _numbers([1.0]), 0.15).kind is FeatureKind.NUMERIC
-    assert compare_feature("x", None, _levels(["a"]), 0.15).kind is FeatureKind.CATEGORICAL
+    assert _compared(None, _numbers([1.0])).kind is FeatureKind.NUMERIC
+    assert _compared(None, _levels(["a"])).kind is FeatureKind.CATEGORICAL

@@ -8,12 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
-from scipy.stats import chi2_contingency, ks_2samp
+from scipy.stats import chi2_contingency, ks_2samp, kstwobign
 
 from drift.statistics.chi_squared import chi_squared
-from drift.statistics.deciles import decile_counts
+from drift.statistics.deciles import DecileReference, prepare_deciles
 from drift.statistics.jensen_shannon import jensen_shannon_divergence
-from drift.statistics.kolmogorov_smirnov import kolmogorov_smirnov, ks_distance
+from drift.statistics.kolmogorov_smirnov import (
+    finite_sample_p_value,
+    ks_distance,
+    ks_p_value,
+    limit_p_value,
+    prepare_ordered,
+)
 
 TOLERANCE = 1e-12
 
@@ -28,30 +34,58 @@ def _samples(seed: int, m: int, n: int, digits: int) -> tuple[NDArray[np.float64
     return np.sort(rng.normal(size=m).round(digits)), np.sort(rng.normal(0.2, 1.3, size=n).round(digits))
 
 
+def _distance(reference: NDArray[np.float64], current: NDArray[np.float64]) -> float:
+    return ks_distance(prepare_ordered(reference), current)
+
+
+def _binned(
+    deciles: NDArray[np.float64], reference: NDArray[np.float64], current: NDArray[np.float64]
+) -> tuple[DecileReference, NDArray[np.int64]]:
+    prepared = prepare_deciles(deciles, reference)
+    return prepared, prepared.count(current)
+
+
 @pytest.mark.parametrize(("m", "n"), [(1, 2), (1, 50), (50, 1), (1000, 100), (37, 1000), (10_000, 1000)])
 @pytest.mark.parametrize("digits", [0, 1, 12])
 def test_ks_is_scipys(m: int, n: int, digits: int) -> None:
     reference, current = _samples(m + n, m, n, digits)
     expected = ks_2samp(reference, current, method="asymp")
-    result = kolmogorov_smirnov(reference, current)
-    assert result.statistic == pytest.approx(expected.statistic, abs=TOLERANCE)
-    assert result.p_value == pytest.approx(expected.pvalue, abs=TOLERANCE)
+    distance = ks_distance(prepare_ordered(reference), current)
+    assert distance == pytest.approx(expected.statistic, abs=TOLERANCE)
+    assert finite_sample_p_value(distance, m * n / (m + n)) == pytest.approx(expected.pvalue, abs=TOLERANCE)
 
 
-def test_ks_needs_values() -> None:
-    with pytest.raises(ValueError, match="at least one value"):
-        kolmogorov_smirnov(np.array([1.0]), np.array([]))
+@pytest.mark.parametrize("effective_rows", [150.0, 909.1, 50_000.0])
+@pytest.mark.parametrize("scaled_distance", [0.5, 1.0, 1.7, 2.8])
+def test_the_limit_law_is_scipys_and_conservative(effective_rows: float, scaled_distance: float) -> None:
+    distance = scaled_distance / math.sqrt(effective_rows)
+    p_value = limit_p_value(distance, effective_rows)
+    assert p_value == pytest.approx(float(kstwobign.sf(scaled_distance)), rel=1e-9)
+    assert (
+        finite_sample_p_value(distance, effective_rows)
+        <= p_value
+        <= 2 * finite_sample_p_value(distance, effective_rows)
+    )
+
+
+def test_small_windows_have_the_exact_law_and_then_the_finite_sample_law() -> None:
+    for m, n in ((1000, 40), (300, 120)):
+        reference, current = _samples(n, m, n, 12)
+        prepared = prepare_ordered(reference)
+        expected = ks_2samp(reference, current, method="exact" if n == 40 else "asymp")
+        p_value = ks_p_value(prepared, current, ks_distance(prepared, current))
+        assert p_value == pytest.approx(expected.pvalue, rel=1e-9)
 
 
 def test_one_value_against_one_says_nothing() -> None:
-    assert kolmogorov_smirnov(np.array([1.0]), np.array([2.0])).p_value == 1.0
+    assert finite_sample_p_value(1.0, 0.5) == 1.0
 
 
 def test_ks_counts_infinities_as_values_beyond_all_others() -> None:
     reference = np.array([-math.inf, 0.0, 1.0, 2.0])
-    assert ks_distance(reference, np.array([math.inf] * 5)) == 1.0
-    assert ks_distance(reference, reference) == 0.0
-    assert ks_distance(reference, np.array([-math.inf, -math.inf])) == 0.75  # 1 of 4 against 2 of 2, by hand
+    assert _distance(reference, np.array([math.inf] * 5)) == 1.0
+    assert _distance(reference, reference) == 0.0
+    assert _distance(reference, np.array([-math.inf, -math.inf])) == 0.75  # 1 of 4 against 2 of 2, by hand
 
 
 @given(reference=st.one_of(tied_samples, samples), current=st.one_of(tied_samples, samples))
@@ -60,7 +94,7 @@ def test_ks_distance_is_the_supremum_over_all_values(
 ) -> None:
     values = np.concatenate([reference, current])
     by_definition = max(abs(float(np.mean(reference <= v)) - float(np.mean(current <= v))) for v in values)
-    assert ks_distance(np.sort(reference), np.sort(current)) == pytest.approx(by_definition, abs=TOLERANCE)
+    assert _distance(np.sort(reference), np.sort(current)) == pytest.approx(by_definition, abs=TOLERANCE)
 
 
 @given(reference=tied_samples, current=tied_samples)
@@ -68,10 +102,10 @@ def test_ks_distance_is_symmetric_and_keeps_under_monotone_maps(
     reference: NDArray[np.float64], current: NDArray[np.float64]
 ) -> None:
     reference, current = np.sort(reference), np.sort(current)
-    distance = ks_distance(reference, current)
-    assert distance == pytest.approx(ks_distance(current, reference), abs=TOLERANCE)
-    assert distance == pytest.approx(ks_distance(reference**3, current**3), abs=TOLERANCE)
-    assert distance == pytest.approx(ks_distance(np.sort(-reference), np.sort(-current)), abs=TOLERANCE)
+    distance = _distance(reference, current)
+    assert distance == pytest.approx(_distance(current, reference), abs=TOLERANCE)
+    assert distance == pytest.approx(_distance(reference**3, current**3), abs=TOLERANCE)
+    assert distance == pytest.approx(_distance(np.sort(-reference), np.sort(-current)), abs=TOLERANCE)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -127,9 +161,9 @@ def test_chi_squared_keeps_under_permutation(reference: NDArray[np.int64], curre
 def test_decile_bins_are_right_closed_and_hold_a_tenth_each() -> None:
     reference = np.arange(1.0, 101.0)
     deciles = np.quantile(reference, np.arange(1, 10) / 10, method="inverted_cdf")
-    bins = decile_counts(deciles, reference, np.array([10.0, 10.5, 1000.0]))
-    assert bins.reference.tolist() == [10] * 10
-    assert bins.current.tolist() == [1, 1, 0, 0, 0, 0, 0, 0, 0, 1]
+    bins, current = _binned(deciles, reference, np.array([10.0, 10.5, 1000.0]))
+    assert bins.counts.tolist() == [10] * 10
+    assert current.tolist() == [1, 1, 0, 0, 0, 0, 0, 0, 0, 1]
     assert bins.labels[0] == "<= 10"
     assert bins.labels[1] == "(10, 20]"
     assert bins.labels[-1] == "> 90"
@@ -138,13 +172,13 @@ def test_decile_bins_are_right_closed_and_hold_a_tenth_each() -> None:
 @pytest.mark.parametrize("changed", [4.0, 6.0])
 def test_a_constant_that_changes_changes_its_bin(changed: float) -> None:
     reference = np.full(50, 5.0)
-    bins = decile_counts(np.full(9, 5.0), reference, np.full(40, changed))
+    bins, current = _binned(np.full(9, 5.0), reference, np.full(40, changed))
     assert bins.labels == ("< 5", "= 5", "> 5")
-    assert jensen_shannon_divergence(bins.reference, bins.current) == pytest.approx(math.log(2), abs=TOLERANCE)
+    assert jensen_shannon_divergence(bins.counts, current) == pytest.approx(math.log(2), abs=TOLERANCE)
 
 
 def test_near_cut_points_have_names_that_tell_them_apart() -> None:
-    bins = decile_counts(np.array([1.00001, 1.00002]), np.array([1.0, 1.1]), np.array([1.0]))
+    bins, _ = _binned(np.array([1.00001, 1.00002]), np.array([1.0, 1.1]), np.array([1.0]))
     assert bins.labels == ("<= 1.00001", "(1.00001, 1.00002]", "> 1.00002")
 
 
@@ -152,15 +186,15 @@ def test_infinite_values_fall_into_the_outer_bins() -> None:
     reference = np.sort(np.r_[[-math.inf] * 20, np.arange(80.0), [math.inf] * 20])
     with np.errstate(invalid="ignore"):
         deciles = np.quantile(reference, np.arange(1, 10) / 10)
-    bins = decile_counts(deciles, reference, np.array([-math.inf, math.inf]))
-    assert bins.reference.sum() == 120
-    assert bins.current[0] == bins.current[-1] == 1
+    bins, current = _binned(deciles, reference, np.array([-math.inf, math.inf]))
+    assert bins.counts.sum() == 120
+    assert current[0] == current[-1] == 1
 
 
-@given(reference=tied_samples, current=samples)
-def test_every_value_is_counted_once(reference: NDArray[np.float64], current: NDArray[np.float64]) -> None:
-    reference, current = np.sort(reference), np.sort(current)
-    bins = decile_counts(np.quantile(reference, np.arange(1, 10) / 10), reference, current)
-    assert bins.reference.sum() == reference.size
-    assert bins.current.sum() == current.size
-    assert len(bins.labels) == bins.reference.size == bins.current.size
+@given(reference=tied_samples, window=samples)
+def test_every_value_is_counted_once(reference: NDArray[np.float64], window: NDArray[np.float64]) -> None:
+    reference, window = np.sort(reference), np.sort(window)
+    bins, current = _binned(np.quantile(reference, np.arange(1, 10) / 10), reference, window)
+    assert bins.counts.sum() == reference.size
+    assert current.sum() == window.size
+    assert len(bins.labels) == bins.counts.size == current.size
