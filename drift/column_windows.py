@@ -77,6 +77,12 @@ class NumberWindow:
             mean = float(self.finite.mean()) if self.finite.size else math.nan
         return mean if math.isfinite(mean) else None
 
+    @property
+    def reference_mean(self) -> float | None:
+        """Of the reference's finite values; None without any, or beyond float64."""
+        mean = self.reference.profile.mean
+        return mean if math.isfinite(mean) else None
+
     @cached_property
     def level_counts(self) -> LevelCounts | None:
         """Both samples by value; None where the reference has more than 20."""
@@ -239,6 +245,7 @@ class LevelWindow:
         Method.L_INFINITY,
     )
     mean: ClassVar[float | None] = None
+    reference_mean: ClassVar[float | None] = None
 
     def __init__(
         self, reference: PreparedLevels, known: NDArray[np.int64], unknown: Mapping[str, int], rows: int

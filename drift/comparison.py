@@ -1,7 +1,6 @@
 """Comparing a window with its reference, feature by feature; one bad column never stops the others."""
 
 import logging
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -172,49 +171,43 @@ def _two_sided(
     observed = observed_column(reference, column)
     counts = [_missing_counts(reference, observed, rows, scope) for rows in scope.plan.window_rows]
     evidence = [_missing_evidence(blank.name, every, reference, scope) for every in counts if _has_missing(every)]
-    n_reference = counts[0].reference_rows - counts[0].reference_missing
-    n_current = counts[0].current_rows - counts[0].current_missing
-    result = replace(
+    blank = replace(
         blank,
-        n_reference=n_reference,
-        n_current=n_current,
+        n_reference=reference.n_values,
+        n_current=scope.main_rows - counts[0].current_missing,
         n_missing_reference=counts[0].reference_missing,
         n_missing_current=counts[0].current_missing,
         quality=_missing_quality(counts[0], evidence),
     )
-    if isinstance(reference, PreparedNumbers):
-        result = replace(result, reference_mean=_finite_or_none(reference.profile.mean))
-    status, detail = _obstacle(reference, n_reference, n_current)
+    status, detail = _obstacle(reference, blank.n_reference, blank.n_current)
     if status is not ResultStatus.OK:
-        return replace(result, status=status, status_detail=detail), evidence
+        return replace(blank, status=status, status_detail=detail), evidence
     window = observed.window(scope.main_rows)
-    result = _scored(result, window, scope)
+    result = _scored(blank, window, scope)
     if result.status is ResultStatus.OK and scope.gives_verdict:
         evidence += _evidence_of_values(Channel.DISTRIBUTION, blank.name, observed, window, scope)
     return result, evidence
 
 
-def _scored(result: FeatureResult, window: ColumnWindow, scope: _Scope) -> FeatureResult:
-    method = result.method if result.method in window.methods else window.default_method
-    same = _constant_in_both(window)
-    # All of these are 0 of two equal constants; X-squared of a table with one column.
+def _scored(blank: FeatureResult, window: ColumnWindow, scope: _Scope) -> FeatureResult:
+    method = blank.method if blank.method in window.methods else window.default_method
     measures = {each: window.measure(each) for each in window.methods} if scope.with_details else {}
-    score = (measures[method] if scope.with_details else window.measure(method)).value
-    if same is not None:
-        score = 0.0
+    same = _constant_in_both(window)
+    score = 0.0 if same is not None else (measures.get(method) or window.measure(method)).value
     return replace(
-        result,
+        blank,
         method=method,
         status=ResultStatus.OK if same is None else ResultStatus.CONSTANT,
         status_detail="" if same is None else f"Every value of both is {same}.",
         score=score,
-        is_drifted=same is None and score is not None and score > result.threshold,
+        is_drifted=score is not None and score > blank.threshold,
         statistic=window.statistic,
         p_value=window.p_value,
+        reference_mean=window.reference_mean,
         current_mean=window.mean,
         measures=measures,
         distribution=window.distribution() if scope.with_details else None,
-        quality=(*result.quality, *_value_quality(window)),
+        quality=(*blank.quality, *_value_quality(window)),
     )
 
 
@@ -375,7 +368,3 @@ def _has_kind(column_type: pa.DataType, kind: FeatureKind) -> bool:
 
 def _shares(labels: tuple[str, ...], counts: NDArray[np.int64]) -> Mapping[str, float]:
     return dict(zip(labels, (counts / counts.sum()).tolist(), strict=True))
-
-
-def _finite_or_none(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -199,7 +199,11 @@ def _picture_bins(finite: NDArray[np.float64]) -> Bins | None:
 
 def counts_around(ordered: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.int64]:
     """Return the number of values below the first edge, between neighbouring ones, and from the last one on."""
-    return np.diff(ordered.searchsorted(edges), prepend=0, append=ordered.size)
+    counts = np.empty(edges.size + 1, dtype=np.int64)
+    counts[:-1] = ordered.searchsorted(edges)
+    counts[-1] = ordered.size
+    counts[1:] -= counts[:-1].copy()
+    return counts
 
 
 def _bytes_of(column: PreparedColumn) -> int:

@@ -93,8 +93,10 @@ def counts_between(ordered: NDArray[np.float64], edges: NDArray[np.float64]) -> 
 
 def counts_between_and_outside(ordered: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.int64]:
     """Return `counts_between` and, last, the number of values outside the edges: shape (k + 1,), nothing is lost."""
-    counts = counts_between(ordered, edges)
-    return np.append(counts, ordered.size - counts.sum())
+    counts = np.empty(edges.size, dtype=np.int64)
+    counts[:-1] = counts_between(ordered, edges)
+    counts[-1] = ordered.size - counts[:-1].sum()
+    return counts
 
 
 def shares(counts: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -117,7 +119,9 @@ def _edges(first: float, last: float, wanted_bins: float) -> NDArray[np.float64]
         return _edges_around(first)
     span = last - first
     if span > LARGEST / 2:
-        return 2.0 * _edges(first / 2.0, last / 2.0, wanted_bins)
+        edges = 2.0 * _edges(first / 2.0, last / 2.0, wanted_bins)
+        edges[0], edges[-1] = first, last  # half of the smallest number there is, doubled, is 0
+        return edges
     # By way of the width, as numpy does: rounding can make it one bin more.
     width = span / wanted_bins
     bins = math.ceil(span / width) if width else 1
