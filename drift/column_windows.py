@@ -73,8 +73,10 @@ class NumberWindow:
     @cached_property
     def mean(self) -> float | None:
         """Of the finite values; None without any, or beyond float64."""
+        if not self.finite.size:
+            return None
         with np.errstate(over="ignore"):
-            mean = float(self.finite.mean()) if self.finite.size else math.nan
+            mean = float(self.finite.sum()) / self.finite.size
         return mean if math.isfinite(mean) else None
 
     @property

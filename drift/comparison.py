@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -32,10 +33,13 @@ from drift.results import (
 from drift.statistics.chi_squared import chi_squared
 from drift.statistics.jensen_shannon import jensen_shannon_divergence
 from drift.statistics.missing_values import MissingCounts, smallest_detectable_difference
-from drift.verdict import Evidence, Judgement, VerdictPlan, judge, plan_of
+from drift.verdict import NO_JUDGEMENT, Evidence, VerdictPlan, judge, plan_of
 from models_registry.schema import FeatureKind
 
 logger = logging.getLogger(__name__)
+
+# Fields of a FeatureResult that are known so far: making a new result for each of them costs more than the statistics.
+_Found: TypeAlias = dict[str, Any]
 
 SMALLEST_SAMPLE = 30
 LARGEST_LEVELS_SHARE = 0.5  # levels for each reference row; with more, a column names rows rather than groups
@@ -84,33 +88,39 @@ def compare(
     scope = _Scope(plan, gives_verdict=criteria.gives_verdict, with_details=with_details)
     compared = [
         _compared_feature(
-            FeatureResult(
-                name=name,
-                kind=_kind_of(reference.features[name])
+            {
+                "name": name,
+                "kind": _kind_of(reference.features[name])
                 if name in reference.features
                 else _kind_of_type(features.schema.field(name).type),
-                threshold=criteria.thresholds.of(name),
-                method=criteria.methods.get(name, Method.NONE),
-            ),
+                "threshold": criteria.thresholds.of(name),
+                "method": criteria.methods.get(name, Method.NONE),
+            },
             reference.features.get(name),
             features.column(name) if name in features.column_names else None,
             scope,
         )
         for name in watched
     ]
-    prediction, evidence = _compared_prediction(
-        reference.prediction, predictions, criteria.thresholds.prediction, scope
-    )
-    result = ComparisonResult(
+    threshold = criteria.thresholds.prediction
+    prediction, evidence = _compared_prediction(reference.prediction, predictions, threshold, scope)
+    of_features = (found for _, every in compared for found in every)
+    judgement = judge([*of_features, *evidence], plan) if criteria.gives_verdict else NO_JUDGEMENT
+    hypotheses = judgement.hypotheses
+    return ComparisonResult(
         n_reference=reference.n_rows,
         n_current=main_rows,
-        features=tuple(result for result, _ in compared),
-        prediction=prediction,
+        features=tuple(
+            FeatureResult(
+                **found,
+                verdict=hypotheses.get((Channel.DISTRIBUTION, found["name"])),
+                missing_verdict=hypotheses.get((Channel.MISSING_VALUES, found["name"])),
+            )
+            for found, _ in compared
+        ),
+        prediction=replace(prediction, verdict=hypotheses.get((Channel.PREDICTION, ""))),
+        verdict=judgement.verdict,
     )
-    if not criteria.gives_verdict:
-        return result
-    of_features = (found for _, every in compared for found in every)
-    return _with_verdict(result, judge([*of_features, *evidence], plan))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,89 +136,76 @@ class _Scope:
         return self.plan.window_rows[0]
 
 
-def _with_verdict(result: ComparisonResult, judgement: Judgement) -> ComparisonResult:
-    found = judgement.hypotheses
-    features = (
-        replace(
-            feature,
-            verdict=found.get((Channel.DISTRIBUTION, feature.name)),
-            missing_verdict=found.get((Channel.MISSING_VALUES, feature.name)),
-        )
-        for feature in result.features
-    )
-    prediction = replace(result.prediction, verdict=found.get((Channel.PREDICTION, "")))
-    return replace(result, features=tuple(features), prediction=prediction, verdict=judgement.verdict)
-
-
 def _compared_feature(
-    blank: FeatureResult, reference: PreparedColumn | None, column: "Column | None", scope: _Scope
-) -> tuple[FeatureResult, list[Evidence]]:
-    """Return one feature's result without its verdict, and the evidence for that."""
+    asked: _Found, reference: PreparedColumn | None, column: "Column | None", scope: _Scope
+) -> tuple[_Found, list[Evidence]]:
+    """Return one feature's result but for its verdict, and the evidence for that."""
     if reference is None or column is None:
-        return _one_sided(blank, reference, scope), []
-    if not _has_kind(column.type, blank.kind):
-        detail = f"The reference is {blank.kind.value}, the window's column is {column.type}."
+        return _one_sided(asked, reference, scope), []
+    if not _has_kind(column.type, asked["kind"]):
+        detail = f"The reference is {asked['kind']}, the window's column is {column.type}."
         finding = column_finding(QualityEvent.TYPE_CHANGED, scope.main_rows, detail)
-        return replace(blank, status=ResultStatus.TYPE_CHANGED, status_detail=detail, quality=(finding,)), []
+        return {**asked, "status": ResultStatus.TYPE_CHANGED, "status_detail": detail, "quality": (finding,)}, []
     try:
-        return _two_sided(blank, reference, column, scope)
+        return _two_sided(asked, reference, column, scope)
     except Exception as error:
-        logger.exception("Feature %r could not be compared.", blank.name)
+        logger.exception("Feature %r could not be compared.", asked["name"])
         detail = f"The comparison failed: {type(error).__name__}: {error}"
-        return replace(blank, status=ResultStatus.ERROR, status_detail=detail), []
+        return {**asked, "status": ResultStatus.ERROR, "status_detail": detail}, []
 
 
-def _one_sided(blank: FeatureResult, reference: PreparedColumn | None, scope: _Scope) -> FeatureResult:
+def _one_sided(asked: _Found, reference: PreparedColumn | None, scope: _Scope) -> _Found:
     detail = f"The {'reference' if reference is None else 'window'} has no such column."
     finding = column_finding(QualityEvent.COLUMN_MISSING, scope.main_rows, detail)
     quality = () if reference is None else (finding,)
-    return replace(blank, status=ResultStatus.MISSING, status_detail=detail, quality=quality)
+    return {**asked, "status": ResultStatus.MISSING, "status_detail": detail, "quality": quality}
 
 
 def _two_sided(
-    blank: FeatureResult, reference: PreparedColumn, column: Column, scope: _Scope
-) -> tuple[FeatureResult, list[Evidence]]:
-    observed = observed_column(reference, column)
+    asked: _Found, reference: PreparedColumn, column: Column, scope: _Scope
+) -> tuple[_Found, list[Evidence]]:
+    observed, name = observed_column(reference, column), asked["name"]
     counts = [_missing_counts(reference, observed, rows, scope) for rows in scope.plan.window_rows]
-    evidence = [_missing_evidence(blank.name, every, reference, scope) for every in counts if _has_missing(every)]
-    blank = replace(
-        blank,
-        n_reference=reference.n_values,
-        n_current=scope.main_rows - counts[0].current_missing,
-        n_missing_reference=counts[0].reference_missing,
-        n_missing_current=counts[0].current_missing,
-        quality=_missing_quality(counts[0], evidence),
-    )
-    status, detail = _obstacle(reference, blank.n_reference, blank.n_current)
+    evidence = [_missing_evidence(name, every, reference, scope) for every in counts if _has_missing(every)]
+    n_current = scope.main_rows - counts[0].current_missing
+    found = {
+        **asked,
+        "n_reference": reference.n_values,
+        "n_current": n_current,
+        "n_missing_reference": counts[0].reference_missing,
+        "n_missing_current": counts[0].current_missing,
+        "quality": _missing_quality(counts[0], evidence),
+    }
+    status, detail = _obstacle(reference, reference.n_values, n_current)
     if status is not ResultStatus.OK:
-        return replace(blank, status=status, status_detail=detail), evidence
+        return {**found, "status": status, "status_detail": detail}, evidence
     window = observed.window(scope.main_rows)
-    result = _scored(blank, window, scope)
-    if result.status is ResultStatus.OK and scope.gives_verdict:
-        evidence += _evidence_of_values(Channel.DISTRIBUTION, blank.name, observed, window, scope)
-    return result, evidence
+    constant = _constant_in_both(window)
+    found |= _scored(found, window, constant, scope)
+    if constant is None and scope.gives_verdict:
+        evidence += _evidence_of_values(Channel.DISTRIBUTION, name, observed, window, scope)
+    return found, evidence
 
 
-def _scored(blank: FeatureResult, window: ColumnWindow, scope: _Scope) -> FeatureResult:
-    method = blank.method if blank.method in window.methods else window.default_method
+def _scored(found: _Found, window: ColumnWindow, constant: str | None, scope: _Scope) -> _Found:
+    """Return what the window's values add to a result; `constant` is the one value that both samples have."""
+    method = found["method"] if found["method"] in window.methods else window.default_method
     measures = {each: window.measure(each) for each in window.methods} if scope.with_details else {}
-    same = _constant_in_both(window)
-    score = 0.0 if same is not None else (measures.get(method) or window.measure(method)).value
-    return replace(
-        blank,
-        method=method,
-        status=ResultStatus.OK if same is None else ResultStatus.CONSTANT,
-        status_detail="" if same is None else f"Every value of both is {same}.",
-        score=score,
-        is_drifted=score is not None and score > blank.threshold,
-        statistic=window.statistic,
-        p_value=window.p_value,
-        reference_mean=window.reference_mean,
-        current_mean=window.mean,
-        measures=measures,
-        distribution=window.distribution() if scope.with_details else None,
-        quality=(*blank.quality, *_value_quality(window)),
-    )
+    score = (measures.get(method) or window.measure(method)).value if constant is None else 0.0
+    return {
+        "method": method,
+        "status": ResultStatus.OK if constant is None else ResultStatus.CONSTANT,
+        "status_detail": "" if constant is None else f"Every value of both is {constant}.",
+        "score": score,
+        "is_drifted": score is not None and score > found["threshold"],
+        "statistic": window.statistic,
+        "p_value": window.p_value,
+        "reference_mean": window.reference_mean,
+        "current_mean": window.mean,
+        "measures": measures,
+        "distribution": window.distribution() if scope.with_details else None,
+        "quality": (*found["quality"], *_value_quality(window)),
+    }
 
 
 def _evidence_of_values(

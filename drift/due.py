@@ -1,19 +1,38 @@
-"""When a check is due: by the rows that a version has seen, never only because time has passed."""
+"""When a check is due: by the rows that a version has seen; where a policy says so, also after a long pause."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedUpTo:
-    """Where the last check of a version ended, and what it compared with."""
+    """Where the last check of a version ended, when that was, and what it compared with."""
 
     rows_seen: int
     reference_id: int
+    at: datetime
 
 
-def is_check_due(
-    *, rows_seen: int, reference_id: int, last: CheckedUpTo | None, minimum_rows: int, interval_rows: int
-) -> bool:
+@dataclass(frozen=True, slots=True)
+class DueRule:
+    """What a policy says.
+
+    Attributes
+    ----------
+    minimum_rows
+        Fewer observations are not compared.
+    interval_rows
+        So many new ones make a check due.
+    longest_pause_seconds
+        After so long a single new one does; None: never because of time.
+    """
+
+    minimum_rows: int
+    interval_rows: int
+    longest_pause_seconds: int | None = None
+
+
+def is_check_due(*, rows_seen: int, reference_id: int, last: CheckedUpTo | None, rule: DueRule, now: datetime) -> bool:
     """Return whether there is enough new to compare.
 
     Parameters
@@ -24,13 +43,15 @@ def is_check_due(
         The reference in force; with another one than last time, the first new row is enough.
     last
         The last check, succeeded or failed; None before the first.
-    minimum_rows, interval_rows
-        Of the policy.
     """
-    if last is None:
-        return rows_seen >= minimum_rows
-    if rows_seen < last.rows_seen:
-        return rows_seen >= minimum_rows
-    if reference_id != last.reference_id:
-        return rows_seen > last.rows_seen
-    return rows_seen - last.rows_seen >= interval_rows
+    if last is None or rows_seen < last.rows_seen:
+        return rows_seen >= rule.minimum_rows
+    new_rows = rows_seen - last.rows_seen
+    if reference_id != last.reference_id or _has_paused(last, rule, now):
+        return new_rows > 0
+    return new_rows >= rule.interval_rows
+
+
+def _has_paused(last: CheckedUpTo, rule: DueRule, now: datetime) -> bool:
+    pause = rule.longest_pause_seconds
+    return pause is not None and (now - last.at).total_seconds() >= pause

@@ -1,13 +1,16 @@
 """Policies, checks and due versions, as rows and as plain values."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import OuterRef, Q, QuerySet, Subquery
+from django.utils import timezone
 
-from drift.due import CheckedUpTo, is_check_due
-from drift.models import CheckStatus, DriftCheck, DriftPolicy, FeatureDrift
+from drift.due import CheckedUpTo, DueRule, is_check_due
+from drift.models import CheckStatus, DriftCheck, DriftIncident, DriftPolicy, PolicyMode
 from drift.report import DriftReport, Failure, ReportSource, ReportStatus, WindowSummary
-from drift.results import ComparisonResult, Criteria, FeatureResult, Method, PredictionResult, ResultStatus, Thresholds
+from drift.results import Criteria, Method, Thresholds, VerdictStatus
+from drift.stored_results import result_of_check
 from inference.redis_client import redis_client
 from inference.stream import rows_seen
 from models_registry.exceptions import UnknownVersionError
@@ -19,7 +22,6 @@ from models_registry.models import (
     Stage,
     primary_first,
 )
-from models_registry.schema import FeatureKind
 
 CHECKED_STAGES = (Stage.PRODUCTION, Stage.SHADOW)
 
@@ -34,13 +36,20 @@ def policy_for(model: Model) -> DriftPolicy:
 
 def criteria_of(policy: DriftPolicy) -> Criteria:
     """Return what the policy asks a comparison for."""
-    own = policy.feature_thresholds.all() if policy.pk else ()
+    own = list(policy.feature_policies.all()) if policy.pk else []
     return Criteria(
         Thresholds(
             feature=policy.feature_threshold,
             prediction=policy.prediction_threshold,
-            by_feature={row.feature_name: row.threshold for row in own},
-        )
+            by_feature={row.feature_name: row.threshold for row in own if row.threshold is not None},
+        ),
+        methods={row.feature_name: Method(row.method) for row in own if row.method},
+        unwatched=frozenset(row.feature_name for row in own if not row.is_watched),
+        gives_verdict=policy.mode == PolicyMode.VERDICT,
+        false_alarm_budget=policy.false_alarm_budget,
+        extra_window_rows=tuple(policy.extra_window_rows),
+        watches_correlation=policy.watches_correlation,
+        watches_joint_distribution=policy.watches_joint_distribution,
     )
 
 
@@ -66,7 +75,7 @@ def primary_version(model: Model) -> ModelVersion | None:
 
 def due_versions() -> list[ModelVersion]:
     """Return the production and shadow versions whose next check is due: one query, one round trip to Redis."""
-    newest = DriftCheck.objects.filter(version=OuterRef("pk")).order_by("-id")
+    newest = DriftCheck.objects.filter(version=OuterRef("pk"), is_backfilled=False).order_by("-id")
     active = ReferenceDataset.objects.filter(version=OuterRef("pk"), is_active=True)
     candidates = (
         ModelVersion.objects.filter(stage__in=CHECKED_STAGES, references__is_active=True)
@@ -75,6 +84,7 @@ def due_versions() -> list[ModelVersion]:
             active_reference_id=Subquery(active.values("pk")[:1]),
             checked_rows=Subquery(newest.values("rows_seen")[:1]),
             checked_reference_id=Subquery(newest.values("reference_id")[:1]),
+            checked_at=Subquery(newest.values("created_at")[:1]),
         )
         .order_by("pk")
     )
@@ -89,7 +99,7 @@ def due_versions() -> list[ModelVersion]:
             reference_id=version.active_reference_id,
             last=None
             if version.checked_rows is None
-            else CheckedUpTo(version.checked_rows, version.checked_reference_id),
+            else CheckedUpTo(version.checked_rows, version.checked_reference_id, version.checked_at),
         )
     ]
 
@@ -100,26 +110,65 @@ def is_version_due(policy: DriftPolicy, *, rows_seen: int, reference_id: int, la
         rows_seen=rows_seen,
         reference_id=reference_id,
         last=last,
-        minimum_rows=policy.minimum_rows,
-        interval_rows=policy.interval_rows,
+        rule=DueRule(policy.minimum_rows, policy.rows_between_checks, policy.longest_pause_seconds),
+        now=timezone.now(),
     )
 
 
 def newest_check(version: ModelVersion) -> DriftCheck | None:
     """Return the version's newest check, succeeded or failed."""
-    return version.drift_checks.order_by("-id").first()
+    return version.drift_checks.filter(is_backfilled=False).order_by("-id").first()
 
 
 def newest_succeeded_check(version: ModelVersion) -> DriftCheck | None:
     """Return the version's newest check that has results."""
-    return version.drift_checks.filter(status=CheckStatus.SUCCEEDED).order_by("-id").first()
+    return version.drift_checks.filter(status=CheckStatus.SUCCEEDED, is_backfilled=False).order_by("-id").first()
 
 
-def check_history(version: ModelVersion, *, limit: int, before: int | None = None) -> QuerySet[DriftCheck]:
-    """Return the newest `limit` checks, results prefetched; with `before`, of those older than that check."""
+def open_incident(version_id: int) -> DriftIncident | None:
+    """Return the version's open incident, or None."""
+    return DriftIncident.objects.filter(version=version_id, closed_at=None).select_related("last_check").first()
+
+
+def incidents_of(model: Model) -> QuerySet[DriftIncident]:
+    """Return the incidents of all versions of a model, the newest first."""
+    return DriftIncident.objects.filter(version__model=model).select_related("version", "acknowledged_by")
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryFilter:
+    """Which stored checks are asked for.
+
+    Attributes
+    ----------
+    before
+        Older than this check.
+    since, until
+        Whose window ended at `since` or later, and before `until`.
+    only_drifted, only_alarms
+        Those with a score above its threshold; those whose verdict is an alarm.
+    """
+
+    before: int | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    only_drifted: bool = False
+    only_alarms: bool = False
+
+
+def check_history(version: ModelVersion, *, limit: int, wanted: HistoryFilter) -> QuerySet[DriftCheck]:
+    """Return the newest `limit` checks of those wanted, results prefetched."""
     checks = version.drift_checks.order_by("-id").prefetch_related("features")
-    if before is not None:
-        checks = checks.filter(pk__lt=before)
+    if wanted.before is not None:
+        checks = checks.filter(pk__lt=wanted.before)
+    if wanted.since is not None:
+        checks = checks.filter(window_ended_at__gte=wanted.since)
+    if wanted.until is not None:
+        checks = checks.filter(window_ended_at__lt=wanted.until)
+    if wanted.only_drifted:
+        checks = checks.filter(Q(n_drifted_features__gt=0) | Q(prediction_is_drifted=True))
+    if wanted.only_alarms:
+        checks = checks.filter(verdict_status=VerdictStatus.ALARM)
     return checks[:limit]
 
 
@@ -151,46 +200,3 @@ def failure_of(check: DriftCheck | None) -> Failure | None:
     if check is None or check.status != CheckStatus.FAILED:
         return None
     return Failure(check_id=check.pk, checked_at=check.created_at, reason=check.error_message)
-
-
-def result_of_check(check: DriftCheck) -> ComparisonResult:
-    """Return the stored rows of a check as the comparison that they came from."""
-    return ComparisonResult(
-        n_reference=check.n_reference,
-        n_current=check.n_current,
-        features=_feature_results(list(check.features.all())),
-        prediction=PredictionResult(
-            threshold=check.prediction_threshold or 0.0,
-            status=ResultStatus(check.prediction_status),
-            js_divergence=check.prediction_js_divergence,
-            chi2_statistic=check.prediction_chi2_statistic,
-            p_value=check.prediction_p_value,
-            is_drifted=check.prediction_is_drifted,
-            reference_dist=dict(check.prediction_reference_dist),
-            current_dist=dict(check.prediction_current_dist),
-        ),
-    )
-
-
-def _feature_results(rows: Sequence[FeatureDrift]) -> tuple[FeatureResult, ...]:
-    return tuple(
-        FeatureResult(
-            name=row.feature_name,
-            kind=FeatureKind(row.kind),
-            threshold=row.threshold,
-            status=ResultStatus(row.status),
-            status_detail=row.status_detail,
-            method=Method(row.method),
-            score=row.score,
-            is_drifted=row.is_drifted,
-            statistic=row.statistic,
-            p_value=row.p_value,
-            reference_mean=row.reference_mean,
-            current_mean=row.current_mean,
-            n_reference=row.n_reference,
-            n_current=row.n_current,
-            n_missing_reference=row.n_missing_reference,
-            n_missing_current=row.n_missing_current,
-        )
-        for row in rows
-    )

@@ -7,10 +7,11 @@ most one check in A raises a false alarm, however they depend on each other.
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
-from drift.results import Badge, Channel, Criteria, HypothesisResult, Verdict, VerdictStatus
+from drift.results import NO_VERDICT, Badge, Channel, Criteria, HypothesisResult, Verdict, VerdictStatus
 from drift.statistics.multiple_testing import benjamini_hochberg
 
 FEWEST_WINDOW_ROWS = 500
@@ -95,7 +96,10 @@ class Judgement:
     """The verdict and its hypotheses, by channel and name."""
 
     verdict: Verdict
-    hypotheses: dict[tuple[Channel, str], HypothesisResult]
+    hypotheses: Mapping[tuple[Channel, str], HypothesisResult]
+
+
+NO_JUDGEMENT = Judgement(NO_VERDICT, MappingProxyType({}))
 
 
 def plan_of(criteria: Criteria, *, features: int, rows: int, window_rows: int, reference_rows: int) -> VerdictPlan:

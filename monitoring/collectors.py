@@ -46,6 +46,7 @@ def _models() -> Iterator[Metric]:
 def _drift() -> Iterator[Metric]:
     checks = {check.pk: check for check in selectors.latest_checks_of_primary_versions()}
     yield from _prediction_drift(list(checks.values()))
+    yield _incidents(list(checks.values()))
     scored = [
         ((checks[row.check_run_id].version.model.name, row.feature_name), row)
         for row in selectors.feature_results(list(checks.values()))
@@ -70,10 +71,17 @@ def _prediction_drift(checks: list[DriftCheck]) -> Iterator[Metric]:
     yield _family(state_metrics.DRIFT_REFERENCE_ROWS, [(labels, check.n_reference) for labels, check in named])
 
 
+def _incidents(checks: list[DriftCheck]) -> Metric:
+    alerting = selectors.versions_with_alerting_incidents()
+    samples = [((check.version.model.name,), check.version_id in alerting) for check in checks]
+    return _family(state_metrics.DRIFT_INCIDENT_OPEN, samples)
+
+
 def _feature_drift(scored: list[tuple[tuple[str, str], FeatureDrift]]) -> Iterator[Metric]:
     yield _family(state_metrics.FEATURE_DRIFT_SCORE, [(labels, row.score) for labels, row in scored])
     yield _family(state_metrics.FEATURE_DRIFT_THRESHOLD, [(labels, row.threshold) for labels, row in scored])
     yield _family(state_metrics.FEATURE_DRIFT_DETECTED, [(labels, row.is_drifted) for labels, row in scored])
+    yield _family(state_metrics.FEATURE_DRIFT_CONFIRMED, [(labels, row.is_confirmed) for labels, row in scored])
 
 
 def _jobs() -> Iterator[Metric]:

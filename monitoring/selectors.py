@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-from django.db.models import Max, OuterRef, QuerySet, Subquery
+from django.db.models import Max, OuterRef, Q, QuerySet, Subquery
+from django.utils import timezone
 
-from drift.models import CheckStatus, DriftCheck, FeatureDrift
+from drift.models import CheckStatus, DriftCheck, DriftIncident, FeatureDrift
 from models_registry.models import Model, ModelVersion, Stage, primary_first
 from monitoring.models import JobRun
 
@@ -19,13 +20,19 @@ def latest_checks_of_primary_versions() -> QuerySet[DriftCheck]:
     primary = ModelVersion.objects.filter(model=OuterRef("pk"), stage=Stage.PRODUCTION).order_by(*primary_first())
     primary_ids = Model.objects.annotate(primary=Subquery(primary.values("pk")[:1])).values("primary")
     newest = (
-        DriftCheck.objects.filter(status=CheckStatus.SUCCEEDED, version__in=primary_ids)
+        DriftCheck.objects.filter(status=CheckStatus.SUCCEEDED, is_backfilled=False, version__in=primary_ids)
         .order_by()
         .values("version")
         .annotate(newest=Max("pk"))
         .values("newest")
     )
     return DriftCheck.objects.filter(pk__in=newest).select_related("version__model")
+
+
+def versions_with_alerting_incidents() -> set[int]:
+    """Return the versions with an open incident that nobody has snoozed."""
+    is_awake = Q(snoozed_until=None) | Q(snoozed_until__lte=timezone.now())
+    return set(DriftIncident.objects.filter(is_awake, closed_at=None).values_list("version_id", flat=True))
 
 
 def feature_results(checks: Sequence[DriftCheck]) -> QuerySet[FeatureDrift]:

@@ -37,6 +37,12 @@ PREDICTION_DRIFT_THRESHOLD = StateGauge(
 PREDICTION_DRIFT_DETECTED = StateGauge(
     "ml_prediction_drift_detected", "1 where the divergence is above its threshold.", MODEL
 )
+FEATURE_DRIFT_CONFIRMED = StateGauge(
+    "ml_feature_drift_confirmed", "1 where the latest check's verdict is an alarm that lists the feature.", FEATURE
+)
+DRIFT_INCIDENT_OPEN = StateGauge(
+    "ml_drift_incident_open", "1 while an incident of the verdict is open and not snoozed.", MODEL
+)
 DRIFT_WINDOW_ROWS = StateGauge("ml_drift_window_rows", "Rows of the current window in the latest check.", MODEL)
 DRIFT_REFERENCE_ROWS = StateGauge("ml_drift_reference_rows", "Rows of the reference in the latest check.", MODEL)
 JOB_LAST_SUCCESS = StateGauge("ml_job_last_success_timestamp_seconds", "Unix time of the job's last success.", JOB)

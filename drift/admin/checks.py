@@ -11,7 +11,7 @@ from unfold.decorators import display
 
 from drift.models import CheckStatus, DriftCheck
 from drift.results import FeatureResult, PredictionResult, ResultStatus
-from drift.selectors import result_of_check
+from drift.stored_results import result_of_check
 from models_registry.admin.read_only import ReadOnlyAdmin
 
 DRIFTED, QUIET, FAILED = "drifted", "no drift", "failed"

@@ -1,5 +1,6 @@
 """Drift policies, with thresholds of single features."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from django import forms
@@ -12,7 +13,7 @@ from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminSelectWidget
 
-from drift.models import DriftPolicy, FeatureThreshold
+from drift.models import DriftPolicy, FeaturePolicy
 from drift.selectors import feature_names
 
 SMALLEST_MINIMUM_ROWS = 30
@@ -26,11 +27,18 @@ class DriftPolicyForm(forms.ModelForm[DriftPolicy]):
         fields = [
             "model",
             "is_enabled",
+            "mode",
+            "false_alarm_budget",
             "window_rows",
+            "window_seconds",
+            "extra_window_rows",
             "minimum_rows",
             "interval_rows",
+            "longest_pause_seconds",
             "feature_threshold",
             "prediction_threshold",
+            "watches_correlation",
+            "watches_joint_distribution",
         ]
 
     def clean(self) -> dict[str, Any]:
@@ -40,12 +48,14 @@ class DriftPolicyForm(forms.ModelForm[DriftPolicy]):
             self.add_error("minimum_rows", f"At least {SMALLEST_MINIMUM_ROWS} rows are needed for a score.")
         elif window is not None and minimum is not None and window < minimum:
             self.add_error("window_rows", f"The window must hold the minimum of {minimum} rows.")
+        if cleaned.get("false_alarm_budget") == 0:
+            self.add_error("false_alarm_budget", "At least 1: one false alarm in each check.")
         if cleaned.get("interval_rows") == 0:
             self.add_error("interval_rows", "At least 1 new prediction must come between two checks.")
         return cleaned
 
 
-class FeatureThresholdFormSet(BaseInlineFormSet[FeatureThreshold, DriftPolicy, forms.ModelForm[FeatureThreshold]]):
+class FeaturePolicyFormSet(BaseInlineFormSet[FeaturePolicy, DriftPolicy, forms.ModelForm[FeaturePolicy]]):
     """Takes the names of features that a version of the model has."""
 
     def add_fields(self, form: Any, index: int | None) -> None:
@@ -79,19 +89,19 @@ class FeatureThresholdFormSet(BaseInlineFormSet[FeatureThreshold, DriftPolicy, f
         return self._known_names
 
 
-class FeatureThresholdInline(TabularInline):
-    model = FeatureThreshold
-    formset = FeatureThresholdFormSet
-    fields = ["feature_name", "threshold"]
+class FeaturePolicyInline(TabularInline):
+    model = FeaturePolicy
+    formset = FeaturePolicyFormSet
+    fields = ["feature_name", "is_watched", "method", "threshold"]
     extra = 0
-    verbose_name = "threshold of one feature"
-    verbose_name_plural = "thresholds of single features"
+    verbose_name = "policy of one feature"
+    verbose_name_plural = "single features"
 
 
 @admin.register(DriftPolicy)
 class DriftPolicyAdmin(ModelAdmin):
     form = DriftPolicyForm
-    inlines = [FeatureThresholdInline]
+    inlines = [FeaturePolicyInline]
     list_display = [
         "model",
         "is_enabled",
@@ -109,16 +119,45 @@ class DriftPolicyAdmin(ModelAdmin):
     autocomplete_fields = ["model"]
     fieldsets = [
         (None, {"fields": ["model", "is_enabled"]}),
-        ("Window", {"fields": ["window_rows", "minimum_rows", "interval_rows"]}),
+        ("Verdict", {"fields": ["mode", "false_alarm_budget"]}),
+        ("Window", {"fields": ["window_rows", "window_seconds", "extra_window_rows", "minimum_rows"]}),
+        ("When a check is due", {"fields": ["interval_rows", "longest_pause_seconds"]}),
         ("Thresholds", {"fields": ["feature_threshold", "prediction_threshold"]}),
+        ("Between features", {"fields": ["watches_correlation", "watches_joint_distribution"]}),
     ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[DriftPolicy]:
-        return super().get_queryset(request).annotate(n_own_thresholds=Count("feature_thresholds"))
+        return super().get_queryset(request).annotate(n_own_thresholds=Count("feature_policies"))
 
     def get_readonly_fields(self, request: HttpRequest, obj: DriftPolicy | None = None) -> list[str]:
         return ["model"] if obj else []
 
+    def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
+        """Return what the log keeps: of each field what it was and what it is."""
+        if add:
+            return super().construct_change_message(request, form, formsets, add)
+        return " ".join([*_changes(form), *_feature_changes(formsets)])
+
     @display(description="Own thresholds", ordering="n_own_thresholds")
     def own_thresholds(self, obj: Any) -> int:
         return int(obj.n_own_thresholds)
+
+
+def _changes(form: Any) -> Iterator[str]:
+    """Yield a sentence for each field that a form changed."""
+    for name in form.changed_data:
+        if name in form.fields and name != "DELETE":
+            label = form.fields[name].label or name.replace("_", " ")
+            yield f"{label}: {_shown(form.initial.get(name))} → {_shown(form.cleaned_data.get(name))}."
+
+
+def _feature_changes(formsets: Any) -> Iterator[str]:
+    for form in (form for formset in formsets for form in formset.forms if form.has_changed()):
+        if form.cleaned_data.get("DELETE"):
+            yield f"{form.instance.feature_name} removed."
+        else:
+            yield f"{form.instance.feature_name}: {' '.join(_changes(form))}"
+
+
+def _shown(value: object) -> str:
+    return "none" if value in (None, "") else f"{value}"

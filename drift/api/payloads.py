@@ -3,8 +3,12 @@
 from dataclasses import asdict
 from typing import Any
 
+from drift.models import DriftIncident
 from drift.report import DriftReport
-from drift.results import ComparisonResult, FeatureResult, PredictionResult
+from drift.results import Channel, ComparisonResult, FeatureResult, HypothesisResult, PredictionResult
+from drift.statistics.definitions import DEFINITIONS
+from drift.stored_results import hypotheses_of
+from drift.wording import sentence_of, subject_of, verdict_sentence
 
 
 def report_body(report: DriftReport) -> dict[str, Any]:
@@ -27,13 +31,56 @@ def report_body(report: DriftReport) -> dict[str, Any]:
 def result_members(result: ComparisonResult | None) -> dict[str, Any]:
     """Return what a comparison adds to a report's body."""
     if result is None:
-        return {"is_drifted": False, "drifted_features": [], "features": {}, "prediction_drift": None}
+        return {
+            "is_drifted": False,
+            "verdict": None,
+            "drifted_features": [],
+            "features": {},
+            "prediction_drift": None,
+        }
     return {
         "is_drifted": result.is_drifted,
+        "verdict": _verdict_body(result),
         "drifted_features": [feature.name for feature in result.drifted_features],
         "features": {feature.name: _feature_body(feature) for feature in result.features},
         "prediction_drift": _prediction_body(result.prediction),
     }
+
+
+def incident_body(incident: DriftIncident) -> dict[str, Any]:
+    """Return an incident as JSON-ready values."""
+    hypotheses = hypotheses_of(incident.hypotheses)
+    return {
+        "id": incident.pk,
+        "model_version": incident.version.version,
+        "is_open": incident.closed_at is None,
+        "opened_at": incident.opened_at,
+        "closed_at": incident.closed_at,
+        "closing_reason": incident.closing_reason,
+        "opened_by_check": incident.opened_by_id,
+        "last_check": incident.last_check_id,
+        "alarms": incident.alarms,
+        "features": list(dict.fromkeys(subject_of(found) for found in hypotheses)),
+        "hypotheses": [_hypothesis_body(found, None) for found in hypotheses],
+        "acknowledged_at": incident.acknowledged_at,
+        "acknowledged_by": incident.acknowledged_by.get_username() if incident.acknowledged_by else None,
+        "snoozed_until": incident.snoozed_until,
+    }
+
+
+def _verdict_body(result: ComparisonResult) -> dict[str, Any]:
+    by_name = {feature.name: feature for feature in result.features}
+    listed = [
+        _hypothesis_body(found, result.prediction if found.channel is Channel.PREDICTION else by_name[found.name])
+        for found in result.listed_hypotheses
+    ]
+    return {**asdict(result.verdict), "sentence": verdict_sentence(result), "listed": listed}
+
+
+def _hypothesis_body(
+    found: HypothesisResult | None, subject: FeatureResult | PredictionResult | None
+) -> dict[str, Any] | None:
+    return None if found is None else {**asdict(found), "sentence": sentence_of(found, subject)}
 
 
 def _feature_body(feature: FeatureResult) -> dict[str, Any]:
@@ -53,6 +100,14 @@ def _feature_body(feature: FeatureResult) -> dict[str, Any]:
         "n_missing_current": feature.n_missing_current,
         "status": feature.status,
         "status_detail": feature.status_detail,
+        "is_confirmed": feature.is_confirmed,
+        "verdict": _hypothesis_body(feature.verdict, feature),
+        "missing_verdict": _hypothesis_body(feature.missing_verdict, feature),
+        "measures": {
+            method.value: {**asdict(measure), "definition": DEFINITIONS[method].text}
+            for method, measure in feature.measures.items()
+        },
+        "quality": [asdict(finding) for finding in feature.quality],
     }
 
 

@@ -3,7 +3,7 @@
 from rest_framework import serializers
 
 from drift.report import ReportSource, ReportStatus
-from drift.results import Method, ResultStatus
+from drift.results import Channel, Method, QualityEvent, ResultStatus, VerdictStatus
 from models_registry.schema import FeatureKind
 
 LONGEST_HISTORY = 100
@@ -28,10 +28,96 @@ class DriftQuerySerializer(serializers.Serializer[object]):
         help_text="With history: only checks older than this one (`next_before`).",
     )
 
+    since = serializers.DateTimeField(
+        required=False, help_text="With history: only checks whose window ended then or later."
+    )
+    until = serializers.DateTimeField(required=False, help_text="With history: only checks whose window ended before.")
+    drifted = serializers.BooleanField(
+        required=False, help_text="With history: only checks with a score above its threshold."
+    )
+    alarm = serializers.BooleanField(required=False, help_text="With history: only checks whose verdict is an alarm.")
+
     def validate(self, attrs: dict[str, object]) -> dict[str, object]:
-        if "before" in attrs and "history" not in attrs:
-            raise serializers.ValidationError({"before": ["Goes with history=N only."]})
+        for name in ("before", "since", "until", "drifted", "alarm"):
+            if name in attrs and "history" not in attrs:
+                raise serializers.ValidationError({name: ["Goes with history=N only."]})
         return attrs
+
+
+class IncidentQuerySerializer(serializers.Serializer[object]):
+    open = serializers.BooleanField(required=False, help_text="Only open ones, or only closed ones.")
+    limit = serializers.IntegerField(
+        required=False, default=20, min_value=1, max_value=LONGEST_HISTORY, help_text="So many, newest first."
+    )
+    before = serializers.IntegerField(
+        required=False, min_value=1, max_value=LARGEST_ID, help_text="Only those older than this one (`next_before`)."
+    )
+
+
+class HypothesisSerializer(serializers.Serializer[object]):
+    channel = serializers.ChoiceField(
+        choices=[c.value for c in Channel],
+        help_text="distribution: a feature's values. missing_values: how many are missing. prediction: the answers.",
+    )
+    name = serializers.CharField(allow_blank=True, help_text="The feature.")
+    sentence = serializers.CharField(help_text="What changed, in words.")
+    p_value = serializers.FloatField(help_text="Corrected for dependence in time.")
+    effect = serializers.FloatField(help_text="Debiased Cohen's w; of missing values the difference of the shares.")
+    window_rows = serializers.IntegerField(help_text="Of the window that tells it.")
+    dispersion = serializers.FloatField(help_text="phi: how much more counts vary than those of independent rows.")
+    smallest_detectable = serializers.FloatField(allow_null=True, help_text="The smallest effect seen as an alarm.")
+    is_alarm = serializers.BooleanField()
+    is_listed = serializers.BooleanField(help_text="To be looked at, by Benjamini and Hochberg at .05.")
+
+
+class VerdictSerializer(serializers.Serializer[object]):
+    status = serializers.ChoiceField(choices=[s.value for s in VerdictStatus])
+    sentence = serializers.CharField()
+    detail = serializers.CharField(allow_blank=True)
+    false_alarm_budget = serializers.IntegerField(help_text="A: at most one false alarm in so many checks.")
+    level = serializers.FloatField(help_text="A p-value up to this is an alarm: 1 / (A * hypotheses).")
+    hypotheses = serializers.IntegerField()
+    smallest_p_value = serializers.FloatField(allow_null=True)
+    window_rows = serializers.ListField(child=serializers.IntegerField())
+    badges = serializers.ListField(child=serializers.CharField(), help_text="What to know about the data behind it.")
+    listed = HypothesisSerializer(many=True, help_text="What drifted, strongest first.")
+
+
+class MeasureSerializer(serializers.Serializer[object]):
+    value = serializers.FloatField(allow_null=True)
+    parameters = serializers.DictField(help_text="How it was computed here.")
+    definition = serializers.CharField()
+
+
+class QualitySerializer(serializers.Serializer[object]):
+    event = serializers.ChoiceField(choices=[e.value for e in QualityEvent])
+    count = serializers.IntegerField()
+    share = serializers.FloatField()
+    detail = serializers.CharField()
+    is_notable = serializers.BooleanField(help_text="More than stray rows.")
+
+
+class IncidentSerializer(serializers.Serializer[object]):
+    id = serializers.IntegerField()
+    model_version = serializers.CharField()
+    is_open = serializers.BooleanField()
+    opened_at = serializers.DateTimeField()
+    closed_at = serializers.DateTimeField(allow_null=True)
+    closing_reason = serializers.CharField(allow_blank=True)
+    opened_by_check = serializers.IntegerField()
+    last_check = serializers.IntegerField()
+    alarms = serializers.IntegerField(help_text="Checks that raised the alarm.")
+    features = serializers.ListField(child=serializers.CharField(), help_text="What drifted, strongest first.")
+    hypotheses = HypothesisSerializer(many=True)
+    acknowledged_at = serializers.DateTimeField(allow_null=True)
+    acknowledged_by = serializers.CharField(allow_null=True)
+    snoozed_until = serializers.DateTimeField(allow_null=True)
+
+
+class IncidentListSerializer(serializers.Serializer[object]):
+    model_name = serializers.CharField()
+    incidents = IncidentSerializer(many=True)
+    next_before = serializers.IntegerField(allow_null=True, help_text="Ask for the next page with before=.")
 
 
 class WindowSerializer(serializers.Serializer[object]):
@@ -61,6 +147,11 @@ class FeatureDriftSerializer(serializers.Serializer[object]):
     n_missing_current = serializers.IntegerField()
     status = serializers.ChoiceField(choices=RESULT_STATUSES)
     status_detail = serializers.CharField(allow_blank=True)
+    is_confirmed = serializers.BooleanField(help_text="The verdict's alarm lists it.")
+    verdict = HypothesisSerializer(allow_null=True)
+    missing_verdict = HypothesisSerializer(allow_null=True)
+    measures = serializers.DictField(child=MeasureSerializer(), help_text="By name.")
+    quality = QualitySerializer(many=True)
 
 
 class PredictionDriftSerializer(serializers.Serializer[object]):
@@ -98,6 +189,7 @@ class DriftReportSerializer(serializers.Serializer[object]):
     check_id = serializers.IntegerField(allow_null=True)
     window = WindowSerializer(allow_null=True)
     is_drifted = serializers.BooleanField()
+    verdict = VerdictSerializer(allow_null=True)
     drifted_features = serializers.ListField(child=serializers.CharField(), help_text="Strongest first.")
     features = serializers.DictField(child=FeatureDriftSerializer(), help_text="By feature name.")
     prediction_drift = PredictionDriftSerializer(allow_null=True)

@@ -1,5 +1,6 @@
 """The drift calls."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
@@ -7,17 +8,39 @@ from drf_spectacular.utils import OpenApiExample, PolymorphicProxySerializer, ex
 from rest_framework.exceptions import ParseError
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
 
 from drift import selectors, services
-from drift.api.payloads import report_body
-from drift.api.serializers import DriftHistorySerializer, DriftQuerySerializer, DriftReportSerializer
+from drift.api.payloads import incident_body, report_body
+from drift.api.serializers import (
+    DriftHistorySerializer,
+    DriftQuerySerializer,
+    DriftReportSerializer,
+    IncidentListSerializer,
+    IncidentQuerySerializer,
+)
 from drift.report import DriftReport
 from inference.api.serializers import problem_responses
 from inference.models import TokenScope
 from models_registry.models import Model, ModelVersion
 from models_registry.selectors import model_named
 
+HYPOTHESIS = {
+    "channel": "distribution",
+    "name": "petal_length",
+    "sentence": "mean went from 3.76 to 4.41",
+    "p_value": 4.0e-77,
+    "effect": 0.62,
+    "passes_gate": True,
+    "window_rows": 1000,
+    "dispersion": 1.0,
+    "chi2_statistic": 358.2,
+    "degrees_of_freedom": 9,
+    "smallest_detectable": 0.19,
+    "is_alarm": True,
+    "is_listed": True,
+}
 EXAMPLE = OpenApiExample(
     "One feature has drifted",
     {
@@ -37,6 +60,18 @@ EXAMPLE = OpenApiExample(
             "reference_rows": 10000,
         },
         "is_drifted": True,
+        "verdict": {
+            "status": "alarm",
+            "sentence": "petal_length changed: mean went from 3.76 to 4.41",
+            "detail": "",
+            "false_alarm_budget": 10000,
+            "level": 1.1e-05,
+            "hypotheses": 9,
+            "smallest_p_value": 4.0e-77,
+            "window_rows": [1000],
+            "badges": [],
+            "listed": [HYPOTHESIS],
+        },
         "drifted_features": ["petal_length"],
         "features": {
             "petal_length": {
@@ -55,6 +90,13 @@ EXAMPLE = OpenApiExample(
                 "n_missing_current": 0,
                 "status": "ok",
                 "status_detail": "",
+                "is_confirmed": True,
+                "verdict": HYPOTHESIS,
+                "missing_verdict": None,
+                "measures": {
+                    "hellinger": {"value": 0.29, "parameters": {"bins": 15}, "definition": "sqrt(1/2 sum (...)^2)"}
+                },
+                "quality": [],
             }
         },
         "prediction_drift": {
@@ -98,14 +140,54 @@ class DriftView(APIView):
         model = model_named(model_name or settings.MLMON_DEFAULT_MODEL, Model.objects.select_related("drift_policy"))
         version = _version(model, query.get("version"))
         if "history" in query:
-            return Response(_history_body(model, version, query["history"], query.get("before")))
+            return Response(_history_body(model, version, query["history"], _filter_of(query)))
         if version is None:
             return Response(report_body(services.without_production_version(model_name=model.name)))
         return Response(report_body(services.latest_or_live_drift(version=version)))
 
 
-def _query(request: Request) -> dict[str, Any]:
-    serializer = DriftQuerySerializer(data=request.query_params)
+class IncidentView(APIView):
+    """Tells which incidents a model has had."""
+
+    required_scope = TokenScope.READ
+
+    @extend_schema(
+        summary="Drift incidents of a model",
+        description="One incident is one alarm of the verdict, from the check that raised it until three windows in a "
+        "row show no sign of it. Newest first.",
+        parameters=[IncidentQuerySerializer],
+        responses={200: IncidentListSerializer, **problem_responses(400, 401, 403, 404, 406)},
+    )
+    def get(self, request: Request, model_name: str) -> Response:
+        query = _query(request, IncidentQuerySerializer)
+        model = model_named(model_name)
+        incidents = selectors.incidents_of(model)
+        if "open" in query:
+            incidents = incidents.filter(closed_at__isnull=query["open"])
+        if "before" in query:
+            incidents = incidents.filter(pk__lt=query["before"])
+        found = list(incidents[: query["limit"] + 1])  # one more than asked for tells whether there is a next page
+        shown = found[: query["limit"]]
+        body = {
+            "model_name": model.name,
+            "incidents": [incident_body(incident) for incident in shown],
+            "next_before": shown[-1].pk if len(found) > len(shown) else None,
+        }
+        return Response(body)
+
+
+def _filter_of(query: Mapping[str, Any]) -> selectors.HistoryFilter:
+    return selectors.HistoryFilter(
+        before=query.get("before"),
+        since=query.get("since"),
+        until=query.get("until"),
+        only_drifted=query.get("drifted", False),
+        only_alarms=query.get("alarm", False),
+    )
+
+
+def _query(request: Request, serializer_class: type[Serializer[object]] = DriftQuerySerializer) -> dict[str, Any]:
+    serializer = serializer_class(data=request.query_params.dict())
     if not serializer.is_valid():
         name, reasons = next(iter(serializer.errors.items()))
         raise ParseError(f"Query parameter {name!r}: {reasons[0]}")
@@ -116,11 +198,13 @@ def _version(model: Model, version: str | None) -> ModelVersion | None:
     return selectors.primary_version(model) if version is None else selectors.version_of(model, version)
 
 
-def _history_body(model: Model, version: ModelVersion | None, limit: int, before: int | None) -> dict[str, Any]:
+def _history_body(
+    model: Model, version: ModelVersion | None, limit: int, wanted: selectors.HistoryFilter
+) -> dict[str, Any]:
     reports: list[DriftReport] = []
     if version is not None:
         # One more than asked for tells whether there is a next page.
-        checks = selectors.check_history(version, limit=limit + 1, before=before)
+        checks = selectors.check_history(version, limit=limit + 1, wanted=wanted)
         reports = [selectors.report_of_check(check, version) for check in checks]
     return {
         "model_name": model.name,

@@ -3,20 +3,23 @@
 import logging
 import time
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pyarrow.compute as pc
 import redis
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 from redis.exceptions import LockError
 
 from drift.models import CheckStatus, DriftCheck, DriftPolicy, FeatureDrift
-from drift.results import ComparisonResult, FeatureResult, PredictionResult
+from drift.results import ComparisonResult
 from drift.selectors import criteria_of, policy_for
+from drift.services.incidents import follow_incident
 from drift.services.window_comparison import compare_window
+from drift.stored_results import fill_check
 from inference.redis_client import redis_client
-from inference.stream import Window, read_window
+from inference.stream import Window, read_window, read_window_since
 from models_registry.models import ModelVersion, ReferenceDataset
 from models_registry.selectors import active_reference
 
@@ -24,7 +27,6 @@ logger = logging.getLogger(__name__)
 
 CHECK_SECONDS = 120  # a check that takes longer is given up
 LOCK_SECONDS = CHECK_SECONDS + 30  # falls by itself where a worker was killed
-LONGEST_DETAIL = 255
 
 
 def run_drift_check(*, version_id: int) -> DriftCheck | None:
@@ -56,9 +58,10 @@ def run_drift_check(*, version_id: int) -> DriftCheck | None:
             lock.release()
 
 
-def window_times(window: Window) -> tuple[datetime, datetime]:
-    """Return when the first and the last of a window's rows were observed."""
-    times: Any = pc.min_max(window.table.column("observed_at")).as_py()
+def window_times(window: Window, rows: int) -> tuple[datetime, datetime]:
+    """Return when the first and the last of a window's newest rows were observed."""
+    observed_at = window.table.column("observed_at")
+    times: Any = pc.min_max(observed_at.slice(max(0, len(observed_at) - rows))).as_py()
     return times["min"], times["max"]
 
 
@@ -68,91 +71,80 @@ def failure_reason(error: Exception) -> str:
     return f"{type(error).__name__}: {text}".split("\n")[0][:500]
 
 
+def read_policy_window(
+    client: redis.Redis, version_id: int, policy: DriftPolicy, *, end_id: str | None = None
+) -> Window:
+    """Return the rows that a check under `policy` looks at; with `end_id`, those up to that entry."""
+    rows = policy.longest_window_rows
+    if policy.window_seconds is None:
+        return read_window(client, version_id, rows, end_id)
+    since = timezone.now() - timedelta(seconds=policy.window_seconds)
+    return read_window_since(client, version_id, since, most_rows=rows, end_id=end_id)
+
+
+def store_check(
+    version: ModelVersion, reference: ReferenceDataset, window: Window, policy: DriftPolicy, *, is_backfilled: bool
+) -> DriftCheck | None:
+    """Compare a window with a reference and write the check, with its incident.
+
+    A backfilled check belongs to the history: it opens no incident, and no gauge shows it.
+
+    Returns
+    -------
+    DriftCheck or None
+        With status failed and the reason where the comparison failed; None where another worker has checked it.
+    """
+    check, features, result = _compared(version, reference, window, policy)
+    check.is_backfilled = is_backfilled
+    return _saved(check, features, result)
+
+
 def _check_newest_window(client: redis.Redis, version_id: int) -> DriftCheck | None:
     version = ModelVersion.objects.select_related("model__drift_policy").filter(pk=version_id).first()
     reference = active_reference(version_id)
     if version is None or reference is None:
         return None
     policy = policy_for(version.model)
-    window = read_window(client, version_id, policy.window_rows)
+    window = read_policy_window(client, version_id, policy)
     if window.table.num_rows < policy.minimum_rows or _is_checked(version_id, window.end_id):
         return None
-    return _saved(*_compared(version, reference, window, policy))
+    return store_check(version, reference, window, policy, is_backfilled=False)
 
 
 def _compared(
     version: ModelVersion, reference: ReferenceDataset, window: Window, policy: DriftPolicy
-) -> tuple[DriftCheck, list[FeatureDrift]]:
-    """Return the unsaved rows of one check."""
+) -> tuple[DriftCheck, list[FeatureDrift], ComparisonResult | None]:
+    """Return the unsaved rows of one check, and its result."""
     check = DriftCheck(
         version=version,
         reference=reference,
         window_end=window.end_id,
         rows_seen=window.rows_seen,
-        n_current=window.table.num_rows,
+        n_current=min(window.table.num_rows, policy.window_rows),
         n_reference=reference.rows or 0,
     )
     features: list[FeatureDrift] = []
+    result = None
     started = time.perf_counter()
     try:
-        check.window_started_at, check.window_ended_at = window_times(window)
-        result = compare_window(window, reference, criteria_of(policy))
-        features = [_feature_row(check, feature) for feature in result.features]
-        _fill(check, result)
+        check.window_started_at, check.window_ended_at = window_times(window, check.n_current)
+        result = compare_window(window, reference, criteria_of(policy), window_rows=policy.window_rows)
+        features = fill_check(check, result)
     except Exception as error:
         logger.exception("The drift check of %s failed.", version)
         check.status, check.error_message = CheckStatus.FAILED, failure_reason(error)
     check.duration_seconds = time.perf_counter() - started
-    return check, features
+    return check, features, result
 
 
-def _fill(check: DriftCheck, result: ComparisonResult) -> None:
-    check.status = CheckStatus.SUCCEEDED
-    check.n_reference, check.n_current = result.n_reference, result.n_current
-    check.n_features, check.n_drifted_features = len(result.features), len(result.drifted_features)
-    _fill_prediction(check, result.prediction)
-
-
-def _fill_prediction(check: DriftCheck, prediction: PredictionResult) -> None:
-    check.prediction_status = prediction.status
-    check.prediction_js_divergence = prediction.js_divergence
-    check.prediction_chi2_statistic = prediction.chi2_statistic
-    check.prediction_p_value = prediction.p_value
-    check.prediction_threshold = prediction.threshold
-    check.prediction_is_drifted = prediction.is_drifted
-    # Pairs, not objects: PostgreSQL's jsonb does not keep the order of keys, and bins have one.
-    check.prediction_reference_dist = [list(pair) for pair in prediction.reference_dist.items()]
-    check.prediction_current_dist = [list(pair) for pair in prediction.current_dist.items()]
-
-
-def _feature_row(check: DriftCheck, result: FeatureResult) -> FeatureDrift:
-    return FeatureDrift(
-        check_run=check,
-        feature_name=result.name,
-        kind=result.kind,
-        status=result.status,
-        status_detail=result.status_detail[:LONGEST_DETAIL],
-        method=result.method,
-        score=result.score,
-        threshold=result.threshold,
-        is_drifted=result.is_drifted,
-        statistic=result.statistic,
-        p_value=result.p_value,
-        reference_mean=result.reference_mean,
-        current_mean=result.current_mean,
-        n_reference=result.n_reference,
-        n_current=result.n_current,
-        n_missing_reference=result.n_missing_reference,
-        n_missing_current=result.n_missing_current,
-    )
-
-
-def _saved(check: DriftCheck, features: list[FeatureDrift]) -> DriftCheck | None:
-    """Write a check and its features, all or nothing; None where another worker has written that window."""
+def _saved(check: DriftCheck, features: list[FeatureDrift], result: ComparisonResult | None) -> DriftCheck | None:
+    """Write a check, its features and its incident, all or nothing; None where another worker has that window."""
     try:
         with transaction.atomic():
             check.save(force_insert=True)
             FeatureDrift.objects.bulk_create(features)
+            if result is not None and not check.is_backfilled:
+                follow_incident(check=check, result=result)
     except IntegrityError:
         if not _is_checked(check.version_id, check.window_end):
             raise

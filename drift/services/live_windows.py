@@ -21,7 +21,7 @@ def trim_live_windows() -> int:
     seen = rows_seen(client, [version.pk for version in versions])
     dropped = 0
     for version in versions:
-        rows = max(settings.MLMON_LIVE_WINDOW_ROWS, policy_for(version.model).window_rows)
+        rows = max(settings.MLMON_LIVE_WINDOW_ROWS, policy_for(version.model).longest_window_rows)
         if seen[version.pk] > rows:
             dropped += _trim(client, version.pk, rows)
     return dropped

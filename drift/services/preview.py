@@ -27,10 +27,10 @@ from drift.selectors import (
     policy_for,
     report_of_check,
 )
-from drift.services.checks import failure_reason, window_times
+from drift.services.checks import failure_reason, read_policy_window, window_times
 from drift.services.window_comparison import compare_window
 from inference.redis_client import redis_client
-from inference.stream import Window, newest_entry_id, read_window, rows_seen
+from inference.stream import Window, newest_entry_id, rows_seen
 from models_registry.models import ModelVersion, ReferenceDataset
 from models_registry.selectors import active_reference
 
@@ -107,7 +107,7 @@ def _is_due(policy: DriftPolicy, reference: ReferenceDataset, newest: DriftCheck
         policy,
         rows_seen=rows_seen(redis_client(), [newest.version_id])[newest.version_id],
         reference_id=reference.pk,
-        last=CheckedUpTo(newest.rows_seen, newest.reference_id),
+        last=CheckedUpTo(newest.rows_seen, newest.reference_id, newest.created_at),
     )
 
 
@@ -133,11 +133,12 @@ def _live_report(subject: _Subject) -> DriftReport:
 def _compared(subject: _Subject, window: Window, summary: WindowSummary) -> DriftReport:
     version = subject.version
     try:
-        result = compare_window(window, subject.reference, criteria_of(subject.policy))
+        criteria, rows = criteria_of(subject.policy), subject.policy.window_rows
+        result = compare_window(window, subject.reference, criteria, window_rows=rows)
     except Exception as error:
         logger.exception("The drift of %s could not be computed.", version)
         return replace(_report(version, ReportStatus.FAILED, failure_reason(error)), window=summary)
-    started_at, ended_at = window_times(window)
+    started_at, ended_at = window_times(window, result.n_current)
     report = replace(
         _report(version, ReportStatus.OK),
         source=ReportSource.LIVE,
@@ -151,11 +152,11 @@ def _compared(subject: _Subject, window: Window, summary: WindowSummary) -> Drif
 
 def _window_after_flush(client: redis.Redis, subject: _Subject) -> Window:
     """Return the window; where it is short and rows are just coming in, after the processes have flushed."""
-    pk, rows = subject.version.pk, subject.policy.window_rows
-    window = read_window(client, pk, rows)
-    if 0 < window.table.num_rows < subject.policy.minimum_rows and _is_recent(window):
+    pk, policy = subject.version.pk, subject.policy
+    window = read_policy_window(client, pk, policy)
+    if 0 < window.table.num_rows < policy.minimum_rows and _is_recent(window):
         time.sleep(settings.MLMON_CAPTURE_FLUSH_MS / 1000 + FLUSH_MARGIN_SECONDS)
-        window = read_window(client, pk, rows)
+        window = read_policy_window(client, pk, policy)
     return window
 
 
@@ -184,17 +185,8 @@ WHAT_TO_DO = {
 
 
 def _cache_key(subject: _Subject, end_id: str) -> Hashable:
-    thresholds = criteria_of(subject.policy).thresholds
-    return (
-        subject.version.pk,
-        subject.reference.pk,
-        end_id,
-        subject.policy.window_rows,
-        subject.policy.minimum_rows,
-        thresholds.feature,
-        thresholds.prediction,
-        tuple(sorted(thresholds.by_feature.items())),
-    )
+    # A policy is saved as a whole, and its features with it (drift.admin): the time of that stands for all of it.
+    return (subject.version.pk, subject.reference.pk, end_id, subject.policy.updated_at)
 
 
 def _cached(key: Hashable) -> DriftReport | None:

@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 import redis
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
 from pytest_django.fixtures import Settings
 
-from drift.models import DriftCheck, DriftPolicy, FeatureThreshold
+from drift.models import DriftCheck, DriftPolicy, FeaturePolicy
 from drift.services import run_drift_check
 from models_registry.models import ModelVersion
 from tests.drift.observed import iris_rows, observe, profiled_reference
@@ -42,28 +43,31 @@ def _form(version: ModelVersion, thresholds: list[dict[str, Any]] | None = None,
     form: dict[str, Any] = {
         "model": version.model.pk,
         "is_enabled": "on",
+        "mode": "verdict",
+        "false_alarm_budget": 10_000,
+        "extra_window_rows": "[]",
         "window_rows": 500,
         "minimum_rows": 100,
         "interval_rows": 50,
         "feature_threshold": 0.2,
         "prediction_threshold": 0.1,
-        "feature_thresholds-TOTAL_FORMS": len(thresholds or []),
-        "feature_thresholds-INITIAL_FORMS": 0,
+        "feature_policies-TOTAL_FORMS": len(thresholds or []),
+        "feature_policies-INITIAL_FORMS": 0,
         **values,
     }
     for index, row in enumerate(thresholds or []):
-        form |= {f"feature_thresholds-{index}-{name}": value for name, value in row.items()}
+        form |= {f"feature_policies-{index}-{name}": value for name, value in row.items()}
     return form
 
 
 def test_a_policy_with_a_threshold_of_one_feature(admin_client: Client, version: ModelVersion) -> None:
     page = admin_client.get(reverse(f"{POLICIES}_add"))
     assert page.status_code == 200
-    form = _form(version, [{"feature_name": "sepal_width", "threshold": 0.3}])
+    form = _form(version, [{"feature_name": "sepal_width", "is_watched": "on", "threshold": 0.3}])
     assert admin_client.post(reverse(f"{POLICIES}_add"), form).status_code == 302
     policy = DriftPolicy.objects.get()
     assert (policy.window_rows, policy.feature_threshold) == (500, 0.2)
-    assert FeatureThreshold.objects.get().threshold == 0.3
+    assert FeaturePolicy.objects.get().threshold == 0.3
     page = admin_client.get(reverse(f"{POLICIES}_change", args=[policy.pk]))
     assert page.status_code == 200
     assert '<option value="petal_width"' in page.content.decode()
@@ -75,6 +79,10 @@ def test_a_policy_with_a_threshold_of_one_feature(admin_client: Client, version:
     [
         ({"minimum_rows": 29}, "At least 30 rows are needed for a score."),
         ({"window_rows": 99}, "The window must hold the minimum of 100 rows."),
+        ({"extra_window_rows": "[100]"}, "A verdict needs windows of 500 rows or more."),
+        ({"extra_window_rows": "many"}, "Enter a valid JSON."),
+        ({"extra_window_rows": "[1000, 1000]"}, "each once."),
+        ({"false_alarm_budget": 0}, "At least 1: one false alarm in each check."),
         ({"interval_rows": 0}, "At least 1 new prediction must come between two checks."),
         ({"feature_threshold": 1.5}, "Ensure this value is less than or equal to 1.0."),
         ({"model": ""}, "This field is required."),
@@ -87,6 +95,15 @@ def test_a_policy_that_makes_no_sense_is_explained(
     assert response.status_code == 200
     assert reason in response.content.decode()
     assert not DriftPolicy.objects.exists()
+
+
+def test_the_log_says_what_a_policy_was_and_is(admin_client: Client, version: ModelVersion) -> None:
+    policy = DriftPolicy.objects.create(model=version.model, window_rows=500, interval_rows=50, feature_threshold=0.2)
+    form = _form(version, [{"feature_name": "sepal_width", "threshold": 0.3}], false_alarm_budget=500, window_rows=800)
+    assert admin_client.post(reverse(f"{POLICIES}_change", args=[policy.pk]), form).status_code == 302
+    message = LogEntry.objects.get().get_change_message()
+    assert "False alarm budget: 10000 → 500. Window rows: 500 → 800." in message
+    assert "sepal_width" in message
 
 
 def test_a_feature_that_no_version_has_is_refused_with_the_choices(admin_client: Client, version: ModelVersion) -> None:

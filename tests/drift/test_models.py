@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, transaction
 
-from drift.models import DriftCheck, DriftPolicy, FeatureDrift, FeatureThreshold
+from drift.models import DriftCheck, DriftPolicy, FeatureDrift, FeaturePolicy
 from models_registry.models import Model, ModelVersion, ReferenceDataset
 
 pytestmark = pytest.mark.django_db
@@ -39,6 +39,8 @@ def _refused(constraint: str, write: Callable[[], Any]) -> None:
         ("drift_window_holds_the_minimum_of_30_rows", {"minimum_rows": 29}),
         ("drift_window_holds_the_minimum_of_30_rows", {"minimum_rows": 200, "window_rows": 199}),
         ("drift_interval_is_positive", {"interval_rows": 0}),
+        ("drift_budget_is_positive", {"false_alarm_budget": 0}),
+        ("drift_policy_mode_is_known", {"mode": "guess"}),
         ("drift_thresholds_are_in_the_unit_interval", {"feature_threshold": 1.01}),
         ("drift_thresholds_are_in_the_unit_interval", {"feature_threshold": -0.01}),
         ("drift_thresholds_are_in_the_unit_interval", {"prediction_threshold": 1.01}),
@@ -53,16 +55,16 @@ def test_a_model_has_one_policy(model: Model) -> None:
     _refused("model_id", lambda: DriftPolicy.objects.create(model=model))
 
 
-def test_a_policy_has_one_threshold_for_each_feature_in_the_unit_interval(model: Model) -> None:
+def test_a_policy_has_one_row_for_each_feature_and_no_negative_threshold(model: Model) -> None:
     policy = DriftPolicy.objects.create(model=model)
-    FeatureThreshold.objects.create(policy=policy, feature_name="age", threshold=0.2)
+    FeaturePolicy.objects.create(policy=policy, feature_name="age", threshold=0.2)
     _refused(
-        "one_threshold_for_each_feature",
-        lambda: FeatureThreshold.objects.create(policy=policy, feature_name="age", threshold=0.3),
+        "one_policy_for_each_feature",
+        lambda: FeaturePolicy.objects.create(policy=policy, feature_name="age", threshold=0.3),
     )
     _refused(
-        "feature_threshold_is_in_the_unit_interval",
-        lambda: FeatureThreshold.objects.create(policy=policy, feature_name="city", threshold=1.5),
+        "feature_threshold_is_not_negative",
+        lambda: FeaturePolicy.objects.create(policy=policy, feature_name="city", threshold=-0.1),
     )
 
 

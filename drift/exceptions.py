@@ -1,0 +1,31 @@
+"""What the use cases of drift refuse, in words for the person who asked."""
+
+from datetime import datetime
+
+
+class DriftError(Exception):
+    """A use case of drift cannot be carried out."""
+
+
+class IncidentClosedError(DriftError):
+    """The incident is over."""
+
+    def __init__(self, closed_at: datetime) -> None:
+        super().__init__(f"This incident was closed at {closed_at:%Y-%m-%d %H:%M %Z}.")
+
+
+class SnoozeInThePastError(DriftError):
+    """The time to snooze until has passed."""
+
+    def __init__(self, until: datetime) -> None:
+        super().__init__(f"{until:%Y-%m-%d %H:%M %Z} has passed; give a time to come.")
+
+
+class WindowGoneError(DriftError):
+    """The rows of a check's window are not kept any more."""
+
+    def __init__(self, wanted: int, found: int) -> None:
+        super().__init__(
+            f"Of the {wanted:,} rows of this window {found:,} are kept. Make a newer window the reference, "
+            "or upload a file."
+        )

@@ -1,0 +1,63 @@
+"""Making the window of a check the new reference: for a change that is here to stay."""
+
+import io
+from datetime import timedelta
+
+import pyarrow as pa
+import pyarrow.parquet
+from django.contrib.auth.models import User
+from django.core.files.base import ContentFile
+from django.db import transaction
+
+from drift.exceptions import WindowGoneError
+from drift.models import DriftCheck
+from inference.archive import read_observations
+from inference.redis_client import redis_client
+from inference.stream import FEATURE_PREFIX, read_window
+from models_registry.models import ReferenceDataset
+from models_registry.services.audit import record_change
+from models_registry.services.references import upload_reference
+
+
+@transaction.atomic
+def make_window_the_reference(*, check: DriftCheck, user: User) -> ReferenceDataset:
+    """Upload the rows of a check's window as reference data of its version; once profiled they are in force.
+
+    Raises
+    ------
+    WindowGoneError
+        The rows are neither in the live window nor in the archive any more.
+    redis.RedisError
+        The live window could not be read.
+    """
+    features = _features_of_window(check)
+    sink = io.BytesIO()
+    pyarrow.parquet.write_table(features, sink)
+    name = f"window-of-check-{check.pk}.parquet"
+    reference = upload_reference(
+        version=check.version, file=ContentFile(sink.getvalue(), name=name), filename=name, user=user
+    )
+    message = f"Made of the {features.num_rows:,} rows of the window of drift check {check.pk}."
+    record_change(user=user, row=reference, message=message)
+    return reference
+
+
+def _features_of_window(check: DriftCheck) -> pa.Table:
+    """Return the features of the window's rows, oldest first, under their own names."""
+    window = read_window(redis_client(), check.version_id, check.n_current, check.window_end)
+    features = window.features if window.end_id else _archived_features(check)
+    if features.num_rows < check.n_current:
+        raise WindowGoneError(check.n_current, features.num_rows)
+    return features
+
+
+def _archived_features(check: DriftCheck) -> pa.Table:
+    if check.window_started_at is None or check.window_ended_at is None:
+        return pa.table({})
+    table = read_observations(
+        check.version_id, since=check.window_started_at, until=check.window_ended_at + timedelta(microseconds=1)
+    )
+    names = [name for name in table.column_names if name.startswith(FEATURE_PREFIX)]
+    features = table.select(names).rename_columns([name.removeprefix(FEATURE_PREFIX) for name in names])
+    newest: pa.Table = features.slice(max(0, table.num_rows - check.n_current))
+    return newest
