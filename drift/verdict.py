@@ -193,7 +193,7 @@ def _detail(plan: VerdictPlan, telling: Iterable[Evidence]) -> str:
 
 def _badges(plan: VerdictPlan, evidence: Sequence[Evidence]) -> tuple[Badge, ...]:
     badges = []
-    if any(not found.is_measured for found in evidence):
+    if evidence and not any(found.is_measured for found in evidence):  # a constant column has nothing to measure
         badges.append(Badge.INDEPENDENCE_UNVERIFIED)
     if any(found.dispersion > BURSTY_DISPERSION for found in evidence):
         badges.append(Badge.BURSTY)
