@@ -1,5 +1,6 @@
 """Comparisons as rows, and rows as the comparisons that they came from: equal to the last digit."""
 
+import math
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
@@ -26,6 +27,14 @@ from models_registry.schema import FeatureKind
 LONGEST_DETAIL = 255
 _converter = make_converter()
 Value = TypeVar("Value")
+
+
+def _number_or_text(value: float) -> float | str:
+    # JSON has no word for them, and PostgreSQL refuses those that Python writes; float() reads the text again.
+    return value if math.isfinite(value) else str(value)
+
+
+_converter.register_unstructure_hook(float, _number_or_text)
 
 
 def fill_check(check: DriftCheck, result: ComparisonResult) -> list[FeatureDrift]:

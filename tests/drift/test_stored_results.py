@@ -1,0 +1,87 @@
+"""A comparison survives being stored: what is read again equals what was written, to the last digit."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from drift.models import DriftCheck, FeatureDrift
+from drift.results import ComparisonResult, Measure, Method, PredictionResult
+from drift.stored_results import LONGEST_DETAIL, fill_check, hypotheses_of, plain, result_of_check
+from models_registry.models import Model, ModelVersion, ReferenceDataset
+from tests.drift.comparison_results import BROKEN, NUMBERS, WITH_EVERYTHING, values_of
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def reference() -> ReferenceDataset:
+    model = Model.objects.create(name="flights")
+    version = ModelVersion.objects.create(
+        model=model, version="1.0.0", artefact="m.onnx", artefact_bytes=1, task_type="classification"
+    )
+    return ReferenceDataset.objects.create(version=version, file="r.csv", original_filename="r.csv")
+
+
+def _stored(reference: ReferenceDataset, result: ComparisonResult) -> DriftCheck:
+    check = DriftCheck(version=reference.version, reference=reference, window_end="1-0", rows_seen=1000)
+    features = fill_check(check, result)
+    check.save()
+    FeatureDrift.objects.bulk_create(features)
+    return DriftCheck.objects.get(pk=check.pk)
+
+
+def test_a_result_with_everything_is_read_as_it_was_written(reference: ReferenceDataset) -> None:
+    read = result_of_check(_stored(reference, WITH_EVERYTHING))
+    assert read == WITH_EVERYTHING
+    assert list(read.prediction.reference_dist) == ["late", "in time"]  # equality of mappings does not see the order
+    assert type(read.features[0].measures[Method.JENSEN_SHANNON_DISTANCE].parameters["bins"]) is int
+
+
+def test_a_result_with_nothing_is_read_as_it_was_written(reference: ReferenceDataset) -> None:
+    nothing = ComparisonResult(n_reference=0, n_current=0, features=(), prediction=PredictionResult(threshold=0.1))
+    assert result_of_check(_stored(reference, nothing)) == nothing
+
+
+def test_relations_that_were_asked_for_and_not_found_are_not_those_that_were_not_asked_for(
+    reference: ReferenceDataset,
+) -> None:
+    found_none = replace(WITH_EVERYTHING, correlation_changes=(), joint_change=None)
+    assert result_of_check(_stored(reference, found_none)).correlation_changes == ()
+
+
+def test_what_is_no_number_does_not_break_the_row(reference: ReferenceDataset) -> None:
+    numbers = replace(NUMBERS, measures={Method.HELLINGER: Measure(math.nan), Method.L_INFINITY: Measure(-math.inf)})
+    read = result_of_check(_stored(reference, replace(WITH_EVERYTHING, features=(numbers,)))).features[0].measures
+    hellinger = read[Method.HELLINGER].value
+    assert hellinger is not None
+    assert math.isnan(hellinger)
+    assert read[Method.L_INFINITY].value == -math.inf
+
+
+def test_counts_of_the_check_are_those_of_its_features(reference: ReferenceDataset) -> None:
+    check = _stored(reference, WITH_EVERYTHING)
+    assert (check.n_features, check.n_drifted_features, check.n_confirmed_features) == (3, 1, 1)
+    assert (check.verdict_status, check.n_current) == ("alarm", 1000)
+    assert list(check.features.filter(is_confirmed=True).values_list("feature_name", flat=True)) == ["distance"]
+
+
+def test_a_long_detail_is_cut_to_what_the_column_holds(reference: ReferenceDataset) -> None:
+    long = replace(BROKEN, status_detail="x" * 1000)
+    read = result_of_check(_stored(reference, replace(WITH_EVERYTHING, features=(long,))))
+    assert len(read.features[0].status_detail) == LONGEST_DETAIL
+
+
+def test_a_check_of_before_there_was_a_verdict_can_be_read(reference: ReferenceDataset) -> None:
+    check = _stored(reference, WITH_EVERYTHING)
+    DriftCheck.objects.update(verdict=None, verdict_status="", relations=None, prediction_verdict=None)
+    FeatureDrift.objects.update(findings={})
+    check.refresh_from_db()
+    read = result_of_check(check)
+    assert read.verdict.status == "not_asked"
+    assert (read.features[0].measures, read.features[0].verdict, read.joint_change) == ({}, None, None)
+
+
+def test_the_hypotheses_of_an_incident() -> None:
+    hypotheses = (values_of("dest", 1e-19, is_listed=True), values_of("hour", 1e-7))
+    assert hypotheses_of(plain(hypotheses)) == hypotheses
