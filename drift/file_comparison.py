@@ -114,6 +114,7 @@ def compare_files(
     compared = [name for name in names if name not in counters]
     features = _reference_features(before, compared, choices)
     window = _window_features(before, now, compared, choices)
+    _check_thresholds(criteria, {*features, *window}, before)
     if not features:
         raise ComparedFileError(f"{reference}: there is no column to compare.")
     answers, current_answers, task_type = _predictions(before, now, choices)
@@ -132,6 +133,12 @@ def _check_choices(choices: ColumnChoices, reference: FileTable, current: FileTa
         for table in (reference, current):
             if name not in table.columns:
                 raise _unknown(table, name)
+
+
+def _check_thresholds(criteria: Criteria, names: Collection[str], reference: FileTable) -> None:
+    for name in criteria.thresholds.by_feature:
+        if name not in names:
+            raise _unknown(reference, name)
 
 
 def _unknown(table: FileTable, name: str) -> ComparedFileError:

@@ -23,6 +23,7 @@ from drift.results import (
     Verdict,
     VerdictStatus,
 )
+from drift.statistics.levels import OTHER
 
 Found: TypeAlias = FeatureResult | PredictionResult | None
 
@@ -61,12 +62,12 @@ STATUS_TEXTS = {
 }
 
 QUALITY_TEXTS = {
-    QualityEvent.MISSING_VALUES: "values are missing",
-    QualityEvent.OUT_OF_RANGE: "values are beyond the reference's range",
-    QualityEvent.UNSEEN_LEVELS: "values are levels that the reference does not have",
-    QualityEvent.TYPE_CHANGED: "values are of another type",
-    QualityEvent.BECAME_CONSTANT: "values are all the same",
-    QualityEvent.COLUMN_MISSING: "rows lack the column",
+    QualityEvent.MISSING_VALUES: "without a value",
+    QualityEvent.OUT_OF_RANGE: "beyond the reference's range",
+    QualityEvent.UNSEEN_LEVELS: "of a level that the reference does not have",
+    QualityEvent.TYPE_CHANGED: "of another type",
+    QualityEvent.BECAME_CONSTANT: "all of the same value",
+    QualityEvent.COLUMN_MISSING: "without the column",
 }
 
 
@@ -142,7 +143,7 @@ def found_by(result: ComparisonResult, hypothesis: HypothesisResult) -> Found:
 def quality_sentence(finding: QualityFinding) -> str:
     """Return what is wrong with a column's data in one sentence: how many rows, what share, which values."""
     detail = f": {finding.detail}" if finding.detail else ""
-    return f"{finding.count:,} {QUALITY_TEXTS[finding.event]} ({share_text(finding.share)}){detail}"
+    return f"{_count(finding.count, 'row')} {QUALITY_TEXTS[finding.event]} ({share_text(finding.share)}){detail}"
 
 
 def correlation_sentence(change: CorrelationChange) -> str:
@@ -227,7 +228,10 @@ def _values_sentence(found: FeatureResult) -> str:
     distribution = found.distribution
     if distribution is not None and distribution.labels:
         return _levels_sentence(
-            distribution.labels, np.array(distribution.reference), np.array(distribution.current), "values"
+            _with_unseen(distribution, found.quality),
+            np.array(distribution.reference),
+            np.array(distribution.current),
+            "values",
         )
     if distribution is not None and len(distribution.edges) > 2 and not _mean_moved(found, distribution):
         return _range_sentence(distribution)
@@ -237,11 +241,20 @@ def _values_sentence(found: FeatureResult) -> str:
     return f"mean went from {before} to {now}"
 
 
+def _with_unseen(distribution: Distribution, quality: Sequence[QualityFinding]) -> list[str]:
+    """Return the levels as they stand in a sentence; the pooled ones by name where the reference has none of them."""
+    unseen = next((finding.detail for finding in quality if finding.event is QualityEvent.UNSEEN_LEVELS), "")
+    return [
+        f"unseen levels ({unseen.removesuffix('.')})" if unseen and label == OTHER and not count else level_text(label)
+        for label, count in zip(distribution.labels, distribution.reference, strict=True)
+    ]
+
+
 def _prediction_sentence(found: PredictionResult) -> str:
     labels = tuple(found.reference_dist)
     reference = np.array([found.reference_dist[label] for label in labels])
     current = np.array([found.current_dist.get(label, 0.0) for label in labels])
-    return _levels_sentence(labels, reference, current, "predictions")
+    return _levels_sentence([level_text(label) for label in labels], reference, current, "predictions")
 
 
 def _levels_sentence(
@@ -264,7 +277,7 @@ def _levels_sentence(
         and contribution[index] >= LEAST_CONTRIBUTION * contribution[strongest]
     ][:MOST_LEVELS_NAMED]
     share, reference_share = _share_pair(float(now[named].sum()), float(before[named].sum()))
-    levels = _listing([level_text(labels[index]) for index in named], "or")
+    levels = _listing([labels[index] for index in named], "or")
     return f"{share} of {of_what} are {levels}, {reference_share} in the reference"
 
 

@@ -17,6 +17,7 @@ from drift.results import (
     ResultStatus,
     VerdictStatus,
 )
+from drift.statistics.definitions import DEFINITIONS
 from drift.wording import (
     STATUS_TEXTS,
     evidence_of,
@@ -221,7 +222,7 @@ def _finding(found: HypothesisResult, result: FeatureResult | PredictionResult |
         subject=subject_of(found),
         sentence=sentence_of(found, result),
         evidence=evidence_of(found),
-        window=f"{found.window_rows:,} rows" + (f", phi = {found.dispersion:.1f}" if found.dispersion > 1 else ""),
+        window=f"{found.window_rows:,} rows" + (f", phi = {found.dispersion:.1f}" if found.dispersion >= 1.05 else ""),
         smallest_change=smallest_change_of(found),
         is_listed=found.is_listed,
     )
@@ -275,6 +276,7 @@ def _measures(feature: FeatureResult) -> list[Figure]:
             name=METHOD_NAMES[method],
             value=_number(measure.value, 4),
             parameters=", ".join(f"{name.replace('_', ' ')} {value}" for name, value in measure.parameters.items()),
+            definition=DEFINITIONS[method].text,
             is_score=method is feature.method,
         )
         for method, measure in feature.measures.items()

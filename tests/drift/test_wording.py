@@ -295,7 +295,16 @@ def test_correlation_and_joint_change_in_words() -> None:
 def test_what_is_wrong_with_the_data_in_words() -> None:
     finding = QualityFinding(QualityEvent.OUT_OF_RANGE, 1204, 0.0301, "the largest is 99", True)
 
-    assert quality_sentence(finding) == ("1,204 values are beyond the reference's range (3.0 %): the largest is 99")
+    assert quality_sentence(finding) == "1,204 rows beyond the reference's range (3.0 %): the largest is 99"
+
+
+def test_pooled_levels_that_the_reference_does_not_have_are_named() -> None:
+    unseen = QualityFinding(QualityEvent.UNSEEN_LEVELS, 30, 0.06, "'ABQ', 'ACK'.", True)
+    found = replace(_levels({"JFK": 1000, "other": 0}, {"JFK": 470, "other": 30}), quality=(unseen,))
+
+    assert sentence_of(VALUES, found) == "6.0 % of values are unseen levels ('ABQ', 'ACK'), 0 % in the reference"
+    of_both = replace(_levels({"JFK": 990, "other": 10}, {"JFK": 470, "other": 30}), quality=(unseen,))
+    assert sentence_of(VALUES, of_both) == "6.0 % of values are other, 1.0 % in the reference"
 
 
 def test_every_badge_and_status_is_explained() -> None:

@@ -15,11 +15,12 @@ from drift.file_comparison import ColumnChoices, FileComparison, compare_files
 from drift.rendering.feature_views import feature_views, prediction_view, tone_of
 from drift.rendering.html_report import html_report, together_sentences
 from drift.rendering.terminal_table import plain_text, table_lines
-from drift.results import Criteria, Thresholds, VerdictStatus
+from drift.results import ComparisonResult, Criteria, Thresholds, VerdictStatus
+from drift.verdict import FEWEST_WINDOW_ROWS as SMALLEST_VERDICT_WINDOW
 from drift.wording import BADGE_TEXTS, verdict_sentence
 from models_registry.tabular import TableLimits
 
-DRIFT_FOUND = 3  # 1 is bad input, 2 wrong usage
+DRIFT_FOUND, BAD_INPUT = 1, 2  # argparse ends with 2 too
 STDOUT = "-"
 EXAMPLES = """
 examples:
@@ -36,8 +37,11 @@ examples:
     manage.py drift_compare old.csv new.csv --html report.html --json figures.json
     manage.py drift_compare old.csv new.csv --json - | jq .verdict.status
 
-  In a pipeline that stops when the verdict is an alarm (exit status 3):
-    manage.py drift_compare old.csv new.csv --fail-on alarm || exit 1
+  Stricter for one column; the verdict looks at the newest 500 and 2,000 rows too, and may cry wolf once in 1,000:
+    manage.py drift_compare old.csv new.csv --column-threshold price=0.1 --window 500 --window 2000 --budget 1000
+
+  In a pipeline, which the exit status stops when there is drift:
+    manage.py drift_compare old.csv new.csv --json drift.json && deploy
 
 how columns are read:
   numbers as numbers, also whole ones with few values; texts, booleans and Parquet dictionaries as levels; numbers of
@@ -46,10 +50,9 @@ how columns are read:
   decides; empty cells, NA, NaN, null and None are missing.
 
 exit status:
-  0  compared; nothing found of what --fail-on names
-  1  a file cannot be read, or a column is not there
-  2  the command was called in a wrong way
-  3  found what --fail-on names
+  0  quiet: nothing found of what --fail-on names
+  1  drift: what --fail-on names, by default the verdict's alarm, or without a verdict a score above its threshold
+  2  bad input: a file cannot be read, a column is not there, or an option makes no sense
 """
 
 
@@ -92,15 +95,22 @@ class Command(BaseCommand):
             help="the verdict raises at most one false alarm in A comparisons (default: %(default)s)",
         )
         parser.add_argument(
-            "--threshold", type=_share, default=0.15, help="of the features' scores (default: %(default)s)"
+            "--window",
+            type=_window_rows,
+            action="append",
+            default=[],
+            metavar="ROWS",
+            help="the verdict looks at the newest ROWS rows too, beside all of them; may be given several times",
         )
+        _add_thresholds(parser)
         parser.add_argument("--json", metavar="FILE", help="the figures, in the shape of the HTTP API; - is stdout")
         parser.add_argument("--html", type=Path, metavar="FILE", help="a page with pictures, all in one file")
         parser.add_argument(
             "--fail-on",
             choices=["alarm", "drift", "never"],
-            default="never",
-            help="exit with 3 for the verdict's alarm, or for it and any score above its threshold (default: never)",
+            default="alarm",
+            help="what ends with status 1: alarm (default) is the verdict's alarm, or without a verdict a score above "
+            "its threshold; drift is either of them",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -110,8 +120,8 @@ class Command(BaseCommand):
         try:
             self._write(comparison, options)
         except OSError as error:
-            raise CommandError(f"{error.filename}: {error.strerror}.") from error
-        if _is_found(comparison, options["fail_on"]):
+            raise CommandError(f"{error.filename}: {error.strerror}.", returncode=BAD_INPUT) from error
+        if _is_found(comparison.result, options["fail_on"]):
             sys.exit(DRIFT_FOUND)
 
     def _compared(self, options: dict[str, Any]) -> FileComparison:
@@ -123,15 +133,18 @@ class Command(BaseCommand):
             zone=options["zone"],
         )
         criteria = Criteria(
-            thresholds=Thresholds(feature=options["threshold"], prediction=0.1),
+            thresholds=Thresholds(
+                options["threshold"], options["prediction_threshold"], dict(options["column_threshold"])
+            ),
             false_alarm_budget=options["budget"],
+            extra_window_rows=tuple(options["window"]),
             watches_correlation=True,
         )
         limits = TableLimits(file_bytes=settings.MLMON_MAX_REFERENCE_BYTES, rows=settings.MLMON_MAX_REFERENCE_ROWS)
         try:
             return compare_files(options["reference"], options["current"], choices, criteria, limits)
         except ComparedFileError as error:
-            raise CommandError(plain_text(str(error))) from error
+            raise CommandError(plain_text(str(error)), returncode=BAD_INPUT) from error
 
     def _print(self, comparison: FileComparison) -> None:
         result = comparison.result
@@ -161,10 +174,44 @@ def _add_columns(parser: CommandParser, option: str, description: str) -> None:
     parser.add_argument(option, action="append", default=[], metavar="COLUMN", help=description)
 
 
+def _add_thresholds(parser: CommandParser) -> None:
+    parser.add_argument(
+        "--threshold", type=_share, default=0.15, metavar="T", help="of the columns' scores (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--column-threshold",
+        type=_column_threshold,
+        action="append",
+        default=[],
+        metavar="COLUMN=T",
+        help="of one column's score; may be given several times",
+    )
+    parser.add_argument(
+        "--prediction-threshold",
+        type=_share,
+        default=0.1,
+        metavar="T",
+        help="of the predictions' Jensen-Shannon divergence, natural logarithm (default: %(default)s)",
+    )
+
+
 def _budget(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise ArgumentTypeError("a whole number from 1 on, such as 10000")
     return int(text)
+
+
+def _window_rows(text: str) -> int:
+    if not text.isdecimal() or int(text) < SMALLEST_VERDICT_WINDOW:
+        raise ArgumentTypeError(f"a whole number from {SMALLEST_VERDICT_WINDOW} on: a verdict needs so many rows")
+    return int(text)
+
+
+def _column_threshold(text: str) -> tuple[str, float]:
+    name, _, threshold = text.rpartition("=")
+    if not name:
+        raise ArgumentTypeError("a column and a number, such as price=0.1")
+    return name, _share(threshold)
 
 
 def _share(text: str) -> float:
@@ -177,9 +224,12 @@ def _share(text: str) -> float:
     return share
 
 
-def _is_found(comparison: FileComparison, fail_on: str) -> bool:
-    is_alarm = comparison.result.verdict.status is VerdictStatus.ALARM
-    return fail_on != "never" and (is_alarm or (fail_on == "drift" and comparison.result.is_drifted))
+def _is_found(result: ComparisonResult, fail_on: str) -> bool:
+    if fail_on == "never":
+        return False
+    has_verdict = result.verdict.status in (VerdictStatus.ALARM, VerdictStatus.QUIET)
+    is_above = result.is_drifted and (fail_on == "drift" or not has_verdict)
+    return is_above or result.verdict.status is VerdictStatus.ALARM
 
 
 def _prediction_line(comparison: FileComparison) -> str:

@@ -1,0 +1,227 @@
+"""``manage.py drift_compare``: what it prints, writes and ends with."""
+
+import json
+import re
+from html.parser import HTMLParser
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+import pytest
+from django.core.management import CommandError, call_command
+from scipy import stats
+
+DESTINATIONS = ["JFK", "LGA", "EWR"]
+
+
+def _table(rows: int, *, seed: int, shift: float = 0.0) -> pa.Table:
+    rng = np.random.default_rng(seed)
+    return pa.table(
+        {
+            "distance": rng.normal(10 + shift, 2, rows),
+            "dest": rng.choice(DESTINATIONS, rows, p=[0.5, 0.3, 0.2]),
+            "late": rng.choice(["yes", "no"], rows, p=[0.2, 0.8]),
+        }
+    )
+
+
+@pytest.fixture
+def reference(tmp_path: Path) -> Path:
+    path = tmp_path / "reference.parquet"
+    pa.parquet.write_table(_table(6000, seed=1), path)
+    return path
+
+
+@pytest.fixture
+def drifted(tmp_path: Path) -> Path:
+    path = tmp_path / "drifted.parquet"
+    pa.parquet.write_table(_table(600, seed=2, shift=2.0), path)
+    return path
+
+
+@pytest.fixture
+def quiet(tmp_path: Path) -> Path:
+    path = tmp_path / "quiet.csv"
+    pa.csv.write_csv(_table(600, seed=3), path)
+    return path
+
+
+def _run(*arguments: str | Path) -> tuple[int, str]:
+    """Return how the command ends, and what it prints."""
+    printed = StringIO()
+    try:
+        call_command("drift_compare", *map(str, arguments), stdout=printed, no_color=True)
+    except SystemExit as end:
+        return int(end.code or 0), printed.getvalue()
+    return 0, printed.getvalue()
+
+
+def _refusal(*arguments: str | Path) -> str:
+    with pytest.raises(CommandError) as refused:
+        call_command("drift_compare", *map(str, arguments), stdout=StringIO())
+    assert refused.value.returncode == 2
+    return str(refused.value)
+
+
+def test_drift_is_told_in_words_and_ends_with_1(reference: Path, drifted: Path) -> None:
+    status, printed = _run(reference, drifted, "--prediction", "late")
+
+    assert status == 1
+    assert re.match(r"distance changed: mean went from 9\.\d+ to 1[12]\.\d+ \(p = \d+e-\d+\)", printed)
+    assert "At most one false alarm in 10,000 checks." in printed
+    lines = printed.splitlines()
+    first = next(index for index, line in enumerate(lines) if line.startswith("feature "))
+    assert [line.split()[0] for line in lines[first + 2 : first + 4]] == ["distance", "dest"]
+    assert "Predictions: no drift" in printed
+
+
+def test_a_quiet_csv_against_a_parquet_ends_with_0(reference: Path, quiet: Path) -> None:
+    status, printed = _run(reference, quiet)
+
+    assert status == 0
+    assert printed.startswith("No drift. Smallest p = ")
+
+
+def test_the_figures_of_a_program_are_those_of_scipy(reference: Path, drifted: Path, tmp_path: Path) -> None:
+    target = tmp_path / "figures.json"
+    _run(reference, drifted, "--json", target, "--prediction", "late")
+    body = json.loads(target.read_text())
+
+    before, now = pa.parquet.read_table(reference), pa.parquet.read_table(drifted)
+    expected = stats.ks_2samp(before["distance"].to_numpy(), now["distance"].to_numpy())
+    assert body["features"]["distance"]["score"] == pytest.approx(expected.statistic, abs=1e-12)
+    counts = [[table["dest"].to_pylist().count(name) for name in DESTINATIONS] for table in (before, now)]
+    contingency = stats.chi2_contingency(counts, correction=False)
+    assert body["features"]["dest"]["statistic"] == pytest.approx(contingency.statistic, abs=1e-9)
+    assert body["verdict"]["status"] == "alarm"
+    assert body["drifted_features"] == ["distance"]
+    assert body["current"] == {"file": "drifted.parquet", "rows": 600}
+    assert body["prediction_drift"]["is_drifted"] is False
+
+
+def test_json_on_the_standard_output_is_all_that_is_printed(reference: Path, quiet: Path) -> None:
+    status, printed = _run(reference, quiet, "--json", "-")
+
+    assert status == 0
+    assert json.loads(printed)["prediction_drift"] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "status"),
+    [
+        ([], 1),
+        (["--fail-on", "never"], 0),
+        # Nothing is so unlikely that it would not come once in so many checks; the score is above all the same.
+        (["--fail-on", "drift", "--budget", "1" + "0" * 300], 1),
+        (["--budget", "1" + "0" * 300], 0),
+    ],
+)
+def test_what_the_exit_status_depends_on(reference: Path, drifted: Path, options: list[str], status: int) -> None:
+    assert _run(reference, drifted, *options)[0] == status
+
+
+def test_without_a_verdict_a_score_above_its_threshold_counts(tmp_path: Path, reference: Path) -> None:
+    few = tmp_path / "few.parquet"
+    pa.parquet.write_table(_table(300, seed=4, shift=2.0), few)
+
+    status, printed = _run(reference, few)
+    assert status == 1
+    assert printed.startswith("No verdict: The window has 300 rows; a verdict needs 500.")
+    assert _run(reference, few, "--column-threshold", "distance=0.9")[0] == 0
+
+
+def test_a_shorter_window_sees_what_began_late(tmp_path: Path, reference: Path) -> None:
+    path = tmp_path / "late.parquet"
+    rows = pa.concat_tables([_table(9500, seed=5), _table(500, seed=6, shift=0.9)])
+    pa.parquet.write_table(rows, path)
+
+    assert _run(reference, path)[0] == 0
+    status, printed = _run(reference, path, "--window", "500", "--json", "-")
+    assert status == 1
+    assert json.loads(printed)["verdict"]["listed"][0]["window_rows"] == 500
+
+
+def test_bad_input_names_file_column_and_reason(reference: Path, quiet: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.parquet"
+    broken.write_bytes(b"PAR1 and nothing more")
+    texts = tmp_path / "texts.csv"
+    texts.write_text("distance,dest,late\n1,JFK\n")
+
+    assert _refusal(tmp_path / "none.csv", quiet) == f"There is no file {tmp_path / 'none.csv'}."
+    assert _refusal(reference, broken).startswith(f"{broken}: ")
+    assert _refusal(reference, texts).startswith(f"{texts}: ")
+    wrong = _refusal(reference, quiet, "--prediction", "lat")
+    assert wrong == f"{reference}: there is no column 'lat'. Is 'late' meant?"
+    assert "no column 'dst'" in _refusal(reference, quiet, "--column-threshold", "dst=0.1")
+    assert "Is a directory" in _refusal(reference, quiet, "--html", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("option", "reason"),
+    [
+        (["--budget", "0"], "a whole number from 1 on"),
+        (["--window", "100"], "a whole number from 500 on"),
+        (["--threshold", "2"], "a number from 0 to 1"),
+        (["--column-threshold", "0.2"], "a column and a number"),
+        (["--fail-on", "sunday"], "invalid choice"),
+    ],
+)
+def test_options_that_make_no_sense(reference: Path, quiet: Path, option: list[str], reason: str) -> None:
+    with pytest.raises(CommandError, match=re.escape(reason)):
+        call_command("drift_compare", str(reference), str(quiet), *option)
+
+
+class _Page(HTMLParser):
+    """Collects what a page would load, and what it draws."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.loads: list[tuple[str, str | None]] = []
+        self.paths: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.loads += [(name, value) for name, value in attrs if name in ("src", "href", "srcset", "action")]
+        self.paths += [dict(attrs)["class"] or ""] if tag == "path" else []
+
+
+def test_the_page_holds_everything_and_loads_nothing(reference: Path, drifted: Path, tmp_path: Path) -> None:
+    target = tmp_path / "report.html"
+    _run(reference, drifted, "--html", target, "--prediction", "late")
+    text = target.read_text()
+    page = _Page()
+    page.feed(text)
+
+    assert page.loads == []
+    assert not {"script", "link", "img", "iframe", "form"} & set(page.tags)
+    assert "url(" not in text
+    assert "@import" not in text
+    assert sorted(page.paths) == ["current", "reference"]  # of the one column of numbers
+    for words in ("distance changed: mean went from", "prefers-color-scheme: dark", "Predictions", "JFK"):
+        assert words in text
+
+
+def test_names_and_values_of_a_file_are_text_on_the_page_and_in_the_terminal(tmp_path: Path) -> None:
+    name, level = "<img src=x>\x1b[31m", "<b>new</b>"
+    before, now, target = tmp_path / "before.parquet", tmp_path / "now.parquet", tmp_path / "report.html"
+    pa.parquet.write_table(pa.table({name: ["a", "b"] * 1000}), before)
+    pa.parquet.write_table(pa.table({name: ["a", level] * 300}), now)
+
+    _, printed = _run(before, now, "--html", target)
+    assert "\x1b" not in printed
+    assert "<img" not in target.read_text()
+    assert "<b>new" not in target.read_text()
+    assert "&lt;b&gt;new&lt;/b&gt;" in target.read_text()
+
+
+def test_help_teaches_examples_and_exit_statuses(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        _help: Any = call_command("drift_compare", "--help")
+    printed = capsys.readouterr().out
+    for words in ("examples:", "exit status:", "0  quiet", "1  drift", "2  bad input", "reference.csv current.csv"):
+        assert words in printed
