@@ -14,7 +14,7 @@ from drift.prepared import PreparedColumn, PreparedLevels, PreparedNumbers, coun
 from drift.results import Channel, Distribution, Measure, Method
 from drift.statistics.bins import counts_between, counts_between_and_outside, sturges_edges
 from drift.statistics.chi_squared import ChiSquaredResult, chi_squared, smallest_detectable_w
-from drift.statistics.deciles import verdict_counts
+from drift.statistics.deciles import counts_with_infinities_apart, pooled_counts
 from drift.statistics.hellinger import hellinger_distance
 from drift.statistics.jensen_shannon import jensen_shannon_divergence
 from drift.statistics.kolmogorov_smirnov import finite_sample_p_value, ks_distance, ks_p_value, limit_p_value
@@ -107,10 +107,21 @@ class NumberWindow:
     @cached_property
     def table(self) -> ChiSquaredResult:
         """The chi-squared test of the verdict: of the levels, else of the deciles."""
-        if self.levels_result is not None:
-            return self.levels_result.table
+        result = self.levels_result or self._infinities_result
+        if result is not None:
+            return result.table
+        return chi_squared(*pooled_counts(self.reference.deciles, self.reference.n_values, self.ordered))
+
+    @cached_property
+    def _infinities_result(self) -> LevelsResult | None:
+        """The test of the deciles where a sample has infinities, which are levels of their own; else None."""
         values = self.reference.ordered.values
-        return chi_squared(*verdict_counts(self.reference.deciles, values, self.ordered))
+        if self.finite.size == self.ordered.size and self.reference.finite.size == values.size:
+            return None
+        reference, current = counts_with_infinities_apart(self.reference.deciles, values, self.ordered)
+        names = tuple(f"{index}" for index in range(reference.size))
+        unseen = np.where(reference == 0, current, 0)
+        return compare_levels(LevelCounts(names, reference, current, unseen, ()), reference_singletons=0)
 
     @property
     def n_values(self) -> int:
@@ -140,7 +151,8 @@ class NumberWindow:
         if self.levels_result is not None:
             p_value, own_level = self.levels_result.p_value_at(phi), level
         else:  # two looks, each at half the level
-            p_value, own_level = min(1.0, 2 * min(self._ks_p_value(phi, level / 2), table.p_value_at(phi))), level / 2
+            of_bins = (self._infinities_result or table).p_value_at(phi)
+            p_value, own_level = min(1.0, 2 * min(self._ks_p_value(phi, level / 2), of_bins)), level / 2
         return _evidence(self, channel, name, phi=phi, p_value=p_value, level=own_level)
 
     def measure(self, method: Method) -> Measure:

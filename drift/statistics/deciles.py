@@ -64,43 +64,41 @@ def prepare_deciles(deciles: NDArray[np.float64], reference: NDArray[np.float64]
     return DecileReference(cut_points=cut_points, counts=_counts(reference, cut_points))
 
 
-def verdict_counts(
-    deciles: DecileReference, reference: NDArray[np.float64], current: NDArray[np.float64]
+def pooled_counts(
+    deciles: DecileReference, reference_rows: int, current: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return both samples' counts in bins of which each expects at least 20 of the window's values.
 
-    Infinities have bins of their own where either sample has some. Bins that expect fewer join their neighbour: the
-    chi-squared law needs the counts.
+    Bins that expect fewer join their neighbour: the chi-squared law needs the counts.
 
     Parameters
     ----------
     deciles
-        Of the reference.
-    reference, current
+        Of the reference, which has so many rows.
+    current
         Sorted ascending, without NaN, not empty.
     """
-    of_reference = deciles.counts
-    cut_points = _with_infinities_apart(deciles.cut_points, (reference[0], current[0]), (reference[-1], current[-1]))
-    if cut_points.size > deciles.cut_points.size:
-        of_reference = _counts(reference, cut_points)
-    of_current = _counts(current, cut_points)
+    of_reference, of_current = deciles.counts, deciles.count(current)
     totals = of_reference + of_current
-    smallest = SMALLEST_EXPECTED_COUNT * (reference.size + current.size) / current.size
+    smallest = SMALLEST_EXPECTED_COUNT * (reference_rows + current.size) / current.size
     if (totals >= smallest).all():
         return of_reference, of_current
     starts = _starts_of_pools(totals.tolist(), smallest)
     return np.add.reduceat(of_reference, starts), np.add.reduceat(of_current, starts)
 
 
-def _with_infinities_apart(
-    cut_points: NDArray[np.float64], firsts: tuple[float, float], lasts: tuple[float, float]
-) -> NDArray[np.float64]:
-    extra = []
-    if -math.inf in firsts:
-        extra.append(-math.inf)
-    if math.inf in lasts:
-        extra.append(LARGEST)
-    return np.union1d(cut_points, extra) if extra else cut_points
+def counts_with_infinities_apart(
+    deciles: DecileReference, reference: NDArray[np.float64], current: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return both samples' counts in the reference's deciles, and in a bin of its own for either infinity.
+
+    Parameters
+    ----------
+    reference, current
+        Sorted ascending, without NaN, not empty.
+    """
+    cut_points = np.union1d(deciles.cut_points, [-math.inf, LARGEST])
+    return _counts(reference, cut_points), _counts(current, cut_points)
 
 
 def _starts_of_pools(totals: list[int], smallest: float) -> list[int]:
