@@ -18,8 +18,9 @@ from models_registry.models import ReferenceDataset
 from models_registry.services.audit import record_change
 from models_registry.services.references import upload_reference
 
+CLOCK_STEP = timedelta(microseconds=1)  # of observed_at
 
-@transaction.atomic
+
 def make_window_the_reference(*, check: DriftCheck, user: User) -> ReferenceDataset:
     """Upload the rows of a check's window as reference data of its version; once profiled they are in force.
 
@@ -27,36 +28,41 @@ def make_window_the_reference(*, check: DriftCheck, user: User) -> ReferenceData
     ------
     WindowGoneError
         The rows are neither in the live window nor in the archive any more.
+    ReferenceFileError
+        They make a larger file than is taken.
     redis.RedisError
         The live window could not be read.
     """
-    features = _features_of_window(check)
+    features = _features_of_window(check)  # before the transaction: an archive takes its time to read
     sink = io.BytesIO()
     pyarrow.parquet.write_table(features, sink)
     name = f"window-of-check-{check.pk}.parquet"
-    reference = upload_reference(
-        version=check.version, file=ContentFile(sink.getvalue(), name=name), filename=name, user=user
-    )
-    message = f"Made of the {features.num_rows:,} rows of the window of drift check {check.pk}."
-    record_change(user=user, row=reference, message=message)
+    file = ContentFile(sink.getvalue(), name=name)
+    with transaction.atomic():
+        reference = upload_reference(version=check.version, file=file, filename=name, user=user)
+        message = f"Made of the {features.num_rows:,} rows of the window of drift check {check.pk}."
+        record_change(user=user, row=reference, message=message)
     return reference
 
 
 def _features_of_window(check: DriftCheck) -> pa.Table:
     """Return the features of the window's rows, oldest first, under their own names."""
-    window = read_window(redis_client(), check.version_id, check.n_current, check.window_end)
-    features = window.features if window.end_id else _archived_features(check)
-    if features.num_rows < check.n_current:
+    features = pa.table({}) if check.is_backfilled else _live_features(check)
+    if features.num_rows < check.n_current:  # the stream is trimmed from its old end: it may still hold a part
+        features = _archived_features(check)
+    if features.num_rows < check.n_current or not features.num_rows:
         raise WindowGoneError(check.n_current, features.num_rows)
     return features
+
+
+def _live_features(check: DriftCheck) -> pa.Table:
+    return read_window(redis_client(), check.version_id, check.n_current, check.window_end).features
 
 
 def _archived_features(check: DriftCheck) -> pa.Table:
     if check.window_started_at is None or check.window_ended_at is None:
         return pa.table({})
-    table = read_observations(
-        check.version_id, since=check.window_started_at, until=check.window_ended_at + timedelta(microseconds=1)
-    )
+    table = read_observations(check.version_id, since=check.window_started_at, until=check.window_ended_at + CLOCK_STEP)
     names = [name for name in table.column_names if name.startswith(FEATURE_PREFIX)]
     features = table.select(names).rename_columns([name.removeprefix(FEATURE_PREFIX) for name in names])
     newest: pa.Table = features.slice(max(0, table.num_rows - check.n_current))

@@ -1,0 +1,106 @@
+"""Making a check's window the reference: the very rows, from wherever they are kept, on the way of an upload."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+import redis
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
+from pytest_django.fixtures import Settings
+
+from drift.exceptions import WindowGoneError
+from drift.models import DriftCheck
+from drift.services import make_window_the_reference, run_drift_check
+from inference.services.archiving import archive_batch
+from inference.stream import stream_key, trim_to_rows
+from models_registry.models import ModelVersion, ReferenceDataset
+from models_registry.selectors import active_reference, load_profile
+from models_registry.services.references import profile_reference
+from tests.drift.observed import Rows, iris_rows, observe, profiled_reference
+from tests.factories import IRIS_FEATURES, uploaded_version
+
+pytestmark = pytest.mark.django_db
+
+WINDOW = iris_rows(1000, seed=2) + 0.5
+
+
+@pytest.fixture
+def version(redis_client: redis.Redis, settings: Settings, tmp_path: Path) -> ModelVersion:
+    settings.MEDIA_ROOT = tmp_path
+    version = uploaded_version("classifier")
+    profiled_reference(version, iris_rows(2000, seed=1))
+    return version
+
+
+@pytest.fixture
+def check(version: ModelVersion) -> DriftCheck:
+    """The check of a window of 1000 rows in ten entries, with older rows before it and newer ones after it."""
+    observe(version, iris_rows(300, seed=3))
+    for part in np.split(WINDOW, 10):
+        observe(version, part)
+    check = run_drift_check(version_id=version.pk)
+    assert check is not None
+    observe(version, iris_rows(400, seed=4))
+    return check
+
+
+@pytest.fixture
+def anna() -> User:
+    return User.objects.create_user("anna")
+
+
+def _rows(reference: ReferenceDataset) -> Rows:
+    table = pyarrow.parquet.read_table(reference.file.path)
+    assert table.column_names == list(IRIS_FEATURES)
+    return np.column_stack([table.column(name).to_numpy() for name in IRIS_FEATURES])
+
+
+def test_the_windows_own_rows_become_the_reference(check: DriftCheck, anna: User) -> None:
+    reference = make_window_the_reference(check=check, user=anna)
+    assert np.array_equal(_rows(reference), WINDOW)
+    assert (reference.version, reference.created_by, reference.is_active) == (check.version, anna, False)
+    ready = profile_reference(reference_id=reference.pk)
+    assert ready.error_message == ""
+    assert active_reference(check.version_id) == ready
+    assert load_profile(ready).n_rows == 1000
+
+
+def test_it_is_logged_under_the_persons_name(check: DriftCheck, anna: User) -> None:
+    reference = make_window_the_reference(check=check, user=anna)
+    entries = LogEntry.objects.filter(object_id=str(reference.pk), user=anna)
+    assert {entry.change_message for entry in entries} == {
+        "Uploaded.",
+        f"Made of the 1,000 rows of the window of drift check {check.pk}.",
+    }
+
+
+@pytest.mark.parametrize("live_rows", [0, 900])  # nothing of the window, or half of it: 900 less the 400 after it
+def test_rows_that_left_the_live_window_come_from_the_archive(
+    check: DriftCheck, anna: User, redis_client: redis.Redis, live_rows: int
+) -> None:
+    archive_batch(version_id=check.version_id, most_entries=100)
+    trim_to_rows(redis_client, check.version_id, live_rows)
+    assert np.array_equal(_rows(make_window_the_reference(check=check, user=anna)), WINDOW)
+
+
+def test_rows_that_are_gone_are_said_to_be_gone(check: DriftCheck, anna: User, redis_client: redis.Redis) -> None:
+    entries: Any = redis_client.xrange(stream_key(check.version_id))
+    redis_client.xtrim(stream_key(check.version_id), minid=entries[2][0], approximate=False)  # 100 of the window too
+    with pytest.raises(WindowGoneError, match=r"Of the 1,000 rows of this window 900 are kept"):
+        make_window_the_reference(check=check, user=anna)
+    redis_client.delete(stream_key(check.version_id))
+    with pytest.raises(WindowGoneError, match=r"Of the 1,000 rows of this window 0 are kept"):
+        make_window_the_reference(check=check, user=anna)
+    assert ReferenceDataset.objects.count() == 1
+
+
+def test_a_backfilled_checks_rows_are_looked_for_in_the_archive(
+    check: DriftCheck, anna: User, redis_client: redis.Redis
+) -> None:
+    archive_batch(version_id=check.version_id, most_entries=100)
+    DriftCheck.objects.update(is_backfilled=True, window_end="rows 301 to 1300")  # no id of a stream's entry
+    check.refresh_from_db()
+    assert np.array_equal(_rows(make_window_the_reference(check=check, user=anna)), WINDOW)
