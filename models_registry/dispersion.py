@@ -10,8 +10,14 @@ order, and needs no model of the dependence:
   dependence, but from ten chunks with a standard error of a half.
 
 The first counts, unless the second is larger than chance explains (docs/adr/0010).
+
+Levels have no order, and dependence may act on some contrasts of them far more than on others: X-squared is then a sum
+of chi-squared variables with unequal weights, whose mean is phi, but whose tail is that of the largest weight. So phi
+of levels is the largest: dividing by it is conservative for every pooling of them (J. N. K. Rao and A. J. Scott,
+*Journal of the American Statistical Association* 76, 1981).
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,7 +83,7 @@ def ordered_dispersion(codes: NDArray[np.int64], bins: int) -> Dispersion:
 
 
 def nominal_dispersion(codes: NDArray[np.int64], levels: int) -> Dispersion:
-    """Return phi of levels: the mean of X-squared / df of chunks against the whole.
+    """Return phi of levels: of the contrast between them that varies most beyond chance.
 
     Parameters
     ----------
@@ -99,13 +105,30 @@ def _dispersion(codes: NDArray[np.int64], bins: int, *, is_ordered: bool) -> Dis
     varies = (shares > 0) & (shares < 1)
     if not varies.any():
         return INDEPENDENT
-    by_autocorrelation = max(1.0, _by_autocorrelation(codes, shares, varies, is_ordered=is_ordered))
+    correlated = _by_autocorrelation(codes, shares, varies, is_ordered=is_ordered)
+    phi = max(1.0, correlated.phi)
     lengths = _chunk_lengths(codes.size)
     by_chunks = [_by_chunks(codes, rows, shares, varies, is_ordered=is_ordered) for rows in lengths]
-    credible = [
-        chunks if chunks > LARGEST_CHANCE_RATIO * by_autocorrelation else by_autocorrelation for chunks in by_chunks
-    ]
-    return Dispersion(np.array(lengths, dtype=np.int64), np.array(credible), by_autocorrelation)
+    credible = [chunks if chunks > LARGEST_CHANCE_RATIO * phi else phi for chunks in by_chunks]
+    return Dispersion(
+        np.array(lengths, dtype=np.int64), correlated.inflation * np.array(credible), correlated.inflation * phi
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Correlated:
+    """What the autocorrelations say.
+
+    Attributes
+    ----------
+    phi
+        The weighted mean over the indicators.
+    inflation
+        How many times that the largest of a contrast between levels is; 1 for ordered quantities.
+    """
+
+    phi: float
+    inflation: float = 1.0
 
 
 def _shares(codes: NDArray[np.int64], bins: int, *, is_ordered: bool) -> NDArray[np.float64]:
@@ -150,7 +173,7 @@ def _by_chunks(
 
 def _by_autocorrelation(
     codes: NDArray[np.int64], shares: NDArray[np.float64], varies: NDArray[np.bool_], *, is_ordered: bool
-) -> float:
+) -> _Correlated:
     """Return 1 + 2 * (sum of autocorrelations), up to where they are lost in noise.
 
     Sums of neighbouring pairs of autocorrelations are positive and fall for a reversible chain; the sum ends at the
@@ -162,21 +185,57 @@ def _by_autocorrelation(
         indicators = indicators[np.argsort(-shares[indicators], kind="stable")][:MOST_INDICATORS]
     f = shares[indicators]
     weights = _weights(f, is_ordered=is_ordered) / (f * (1 - f))
-    segment = min(codes.size, SEGMENT_ROWS)
-    lags = max(2, int(segment * LARGEST_LAG_SHARE))
-    starts = np.unique(np.linspace(0, codes.size - segment, MOST_SEGMENTS).astype(np.int64))
+    segments = list(_segments(codes))
+    lags = max(2, int(segments[0].size * LARGEST_LAG_SHARE))
     total = np.zeros(lags)
-    for start in starts:
-        part = codes[start : start + segment]
+    for part in segments:
         matches = part[None, :] <= indicators[:, None] if is_ordered else part[None, :] == indicators[:, None]
         total += _autocovariance(matches - f[:, None], weights, lags)
     if total[0] <= 0:
-        return 1.0
+        return _Correlated(1.0)
     correlations = total / total[0]
     pairs = correlations[: lags // 2 * 2].reshape(-1, 2).sum(axis=1)
     ends = np.flatnonzero(pairs <= 0)
     positive = np.minimum.accumulate(pairs[: ends[0] if ends.size else pairs.size])
-    return float(2 * positive.sum() - 1)
+    phi = float(2 * positive.sum() - 1)
+    if is_ordered or f.size < 2:
+        return _Correlated(phi)
+    return _Correlated(phi, _inflation(segments, indicators, f, last_lag=2 * positive.size - 1))
+
+
+def _segments(codes: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Yield evenly spaced parts of the reference, in its order."""
+    rows = min(codes.size, SEGMENT_ROWS)
+    for start in np.unique(np.linspace(0, codes.size - rows, MOST_SEGMENTS).astype(np.int64)):
+        yield codes[start : start + rows]
+
+
+def _inflation(
+    segments: Sequence[NDArray[np.int64]], levels: NDArray[np.int64], shares: NDArray[np.float64], *, last_lag: int
+) -> float:
+    """Return the largest eigenvalue of the design effects of levels over their mean.
+
+    The design effects are the sum over the lags of the levels' cross-covariances, in units of those of independent
+    rows. In the frequency domain that sum is one product of matrices. Levels beyond those given are one.
+    """
+    rows, is_rest = segments[0].size, shares.sum() < 1 - 1e-12
+    length = next_fast_len(rows + last_lag + 1, real=True)
+    frequencies = np.pi * np.arange(length // 2 + 1) / length
+    with np.errstate(invalid="ignore"):
+        window = np.sin((2 * last_lag + 1) * frequencies) / np.sin(frequencies)  # 1 + 2 sum of cos, Dirichlet's kernel
+    window[0] = 2 * last_lag + 1
+    window[1 : (length + 1) // 2] *= 2  # the other half of the spectrum
+    covariance = np.zeros((shares.size + is_rest, shares.size + is_rest))
+    for part in segments:
+        spectrum = rfft((part[None, :] == levels[:, None]) - shares[:, None], length, axis=1)
+        if is_rest:
+            spectrum = np.vstack([spectrum, -spectrum.sum(axis=0)])
+        covariance += ((spectrum * window) @ spectrum.conj().T).real
+    covariance /= length * rows * len(segments)
+    every = np.append(shares, 1 - shares.sum()) if is_rest else shares
+    effects = np.linalg.eigvalsh(covariance / np.sqrt(np.outer(every, every)))
+    mean = effects.sum() / (every.size - 1)
+    return max(1.0, float(effects[-1] / mean)) if mean > 0 else 1.0
 
 
 def _autocovariance(series: NDArray[np.float64], weights: NDArray[np.float64], lags: int) -> NDArray[np.float64]:
