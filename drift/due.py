@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+LONGEST_GAP_SECONDS = 0.1
+SPREAD_SHARE = 0.8  # of the tick; the rest is left to those that start last, before the next tick takes them up
+
 
 @dataclass(frozen=True, slots=True)
 class CheckedUpTo:
@@ -50,6 +53,15 @@ def is_check_due(*, rows_seen: int, reference_id: int, last: CheckedUpTo | None,
     if reference_id != last.reference_id or _has_paused(last, rule, now):
         return new_rows > 0
     return new_rows >= rule.interval_rows
+
+
+def start_delays(checks: int, tick_seconds: float) -> list[float]:
+    """Return after how many seconds each of the checks of one tick starts, so that they do not come all at once.
+
+    A large fleet is spread over most of the tick. A few checks follow each other closely: no one waits for nothing.
+    """
+    gap = min(LONGEST_GAP_SECONDS, SPREAD_SHARE * tick_seconds / max(1, checks))
+    return [gap * number for number in range(checks)]
 
 
 def _has_paused(last: CheckedUpTo, rule: DueRule, now: datetime) -> bool:

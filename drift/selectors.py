@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import OuterRef, Q, QuerySet, Subquery
+from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
 from drift.due import CheckedUpTo, DueRule, is_check_due
@@ -74,7 +74,10 @@ def primary_version(model: Model) -> ModelVersion | None:
 
 
 def due_versions() -> list[ModelVersion]:
-    """Return the production and shadow versions whose next check is due: one query, one round trip to Redis."""
+    """Return the production and shadow versions whose next check is due, those first that have waited longest.
+
+    One query, one round trip to Redis.
+    """
     newest = DriftCheck.objects.filter(version=OuterRef("pk"), is_backfilled=False).order_by("-id")
     active = ReferenceDataset.objects.filter(version=OuterRef("pk"), is_active=True)
     candidates = (
@@ -86,7 +89,7 @@ def due_versions() -> list[ModelVersion]:
             checked_reference_id=Subquery(newest.values("reference_id")[:1]),
             checked_at=Subquery(newest.values("created_at")[:1]),
         )
-        .order_by("pk")
+        .order_by(F("checked_at").asc(nulls_first=True), "pk")
     )
     enabled = [version for version in candidates if policy_for(version.model).is_enabled]
     seen = rows_seen(redis_client(), [version.pk for version in enabled])
@@ -112,6 +115,16 @@ def is_version_due(policy: DriftPolicy, *, rows_seen: int, reference_id: int, la
         last=last,
         rule=DueRule(policy.minimum_rows, policy.rows_between_checks, policy.longest_pause_seconds),
         now=timezone.now(),
+    )
+
+
+def is_due_now(policy: DriftPolicy, reference: ReferenceDataset, newest: DriftCheck | None) -> bool:
+    """Return whether a version's next check is due, where `newest` is its newest one; asks Redis."""
+    return is_version_due(
+        policy,
+        rows_seen=rows_seen(redis_client(), [reference.version_id])[reference.version_id],
+        reference_id=reference.pk,
+        last=None if newest is None else CheckedUpTo(newest.rows_seen, newest.reference_id, newest.created_at),
     )
 
 

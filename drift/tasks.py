@@ -4,6 +4,7 @@ from celery import shared_task
 from django.conf import settings
 
 from drift import services
+from drift.due import start_delays
 from drift.selectors import due_versions
 from drift.services.checks import CHECK_SECONDS
 
@@ -11,13 +12,14 @@ from drift.services.checks import CHECK_SECONDS
 @shared_task(ignore_result=True, soft_time_limit=CHECK_SECONDS, time_limit=CHECK_SECONDS + 15)
 def check_due_versions() -> None:
     """Enqueue a check of every version that has seen enough new rows; keep the live windows at their bound."""
-    for version in due_versions():
-        # One that waits longer than a tick is dropped: the next tick enqueues the version again.
-        check_version.apply_async((version.pk,), expires=settings.MLMON_DRIFT_TICK_SECONDS)
+    versions, tick_seconds = due_versions(), settings.MLMON_DRIFT_TICK_SECONDS
+    for version, delay in zip(versions, start_delays(len(versions), tick_seconds), strict=True):
+        # One that has not started when the tick is over is dropped: the next tick enqueues the version again.
+        check_version.apply_async((version.pk,), countdown=delay, expires=tick_seconds)
     services.trim_live_windows()
 
 
 @shared_task(ignore_result=True, soft_time_limit=CHECK_SECONDS, time_limit=CHECK_SECONDS + 15)
 def check_version(version_id: int) -> None:
-    """Check one version."""
-    services.run_drift_check(version_id=version_id)
+    """Check one version, if that is still due when the task starts."""
+    services.run_drift_check(version_id=version_id, only_if_due=True)

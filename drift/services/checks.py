@@ -8,13 +8,14 @@ from typing import Any
 
 import pyarrow.compute as pc
 import redis
+from celery.exceptions import SoftTimeLimitExceeded
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 from redis.exceptions import LockError
 
 from drift.models import CheckStatus, DriftCheck, DriftPolicy, FeatureDrift
 from drift.results import ComparisonResult
-from drift.selectors import criteria_of, policy_for
+from drift.selectors import criteria_of, is_due_now, newest_check, policy_for
 from drift.services.incidents import follow_incident
 from drift.services.window_comparison import compare_window
 from drift.stored_results import fill_check
@@ -26,14 +27,21 @@ from models_registry.selectors import active_reference
 logger = logging.getLogger(__name__)
 
 CHECK_SECONDS = 120  # a check that takes longer is given up
+TOO_LONG = f"The check took longer than {CHECK_SECONDS} seconds. Shorten the windows of the drift policy."
 LOCK_SECONDS = CHECK_SECONDS + 30  # falls by itself where a worker was killed
 
 
-def run_drift_check(*, version_id: int) -> DriftCheck | None:
+def run_drift_check(*, version_id: int, only_if_due: bool = False) -> DriftCheck | None:
     """Compare the newest window of a version with its reference, and keep the result.
 
     Safe to run twice: a window is never checked twice, and two workers never compute the same (a lock in Redis; where
     that has expired, the database's unique constraint).
+
+    Parameters
+    ----------
+    only_if_due
+        Do nothing where another worker has checked the version since this check was asked for: checks closer to each
+        other than the policy says would use up the false-alarm budget.
 
     Returns
     -------
@@ -52,7 +60,7 @@ def run_drift_check(*, version_id: int) -> DriftCheck | None:
         logger.info("Another worker is checking version %d.", version_id)
         return None
     try:
-        return _check_newest_window(client, version_id)
+        return _check_newest_window(client, version_id, only_if_due=only_if_due)
     finally:
         with suppress(LockError):  # expired: another worker may hold it by now
             lock.release()
@@ -99,12 +107,14 @@ def store_check(
     return _saved(check, features, result)
 
 
-def _check_newest_window(client: redis.Redis, version_id: int) -> DriftCheck | None:
+def _check_newest_window(client: redis.Redis, version_id: int, *, only_if_due: bool) -> DriftCheck | None:
     version = ModelVersion.objects.select_related("model__drift_policy").filter(pk=version_id).first()
     reference = active_reference(version_id)
     if version is None or reference is None:
         return None
     policy = policy_for(version.model)
+    if only_if_due and not is_due_now(policy, reference, newest_check(version)):
+        return None
     window = read_policy_window(client, version_id, policy)
     if window.table.num_rows < policy.minimum_rows or _is_checked(version_id, window.end_id):
         return None
@@ -130,6 +140,8 @@ def _compared(
         check.window_started_at, check.window_ended_at = window_times(window, check.n_current)
         result = compare_window(window, reference, criteria_of(policy), window_rows=policy.window_rows)
         features = fill_check(check, result)
+    except SoftTimeLimitExceeded:
+        check.status, check.error_message = CheckStatus.FAILED, TOO_LONG
     except Exception as error:
         logger.exception("The drift check of %s failed.", version)
         check.status, check.error_message = CheckStatus.FAILED, failure_reason(error)

@@ -15,13 +15,12 @@ import redis
 from django.conf import settings
 from django.utils import timezone
 
-from drift.due import CheckedUpTo
 from drift.models import CheckStatus, DriftCheck, DriftPolicy
 from drift.report import DriftReport, ReportSource, ReportStatus, WindowSummary
 from drift.selectors import (
     criteria_of,
     failure_of,
-    is_version_due,
+    is_due_now,
     newest_check,
     newest_succeeded_check,
     policy_for,
@@ -30,7 +29,7 @@ from drift.selectors import (
 from drift.services.checks import failure_reason, read_policy_window, window_times
 from drift.services.window_comparison import compare_window
 from inference.redis_client import redis_client
-from inference.stream import Window, newest_entry_id, rows_seen
+from inference.stream import Window, newest_entry_id
 from models_registry.models import ModelVersion, ReferenceDataset
 from models_registry.selectors import active_reference
 
@@ -92,7 +91,7 @@ def _obstacle_or_live(version: ModelVersion, newest: DriftCheck | None, *, can_b
     if reference is None:
         return _report(version, ReportStatus.NO_REFERENCE)
     try:
-        if newest is not None and not _is_due(policy, reference, newest):
+        if newest is not None and not is_due_now(policy, reference, newest):
             return None
         return _live_report(_Subject(version, reference, policy))
     except redis.RedisError:
@@ -100,15 +99,6 @@ def _obstacle_or_live(version: ModelVersion, newest: DriftCheck | None, *, can_b
             raise
         logger.warning("Redis does not answer: the drift of %s is that of its latest stored check.", version)
         return None
-
-
-def _is_due(policy: DriftPolicy, reference: ReferenceDataset, newest: DriftCheck) -> bool:
-    return is_version_due(
-        policy,
-        rows_seen=rows_seen(redis_client(), [newest.version_id])[newest.version_id],
-        reference_id=reference.pk,
-        last=CheckedUpTo(newest.rows_seen, newest.reference_id, newest.created_at),
-    )
 
 
 def _live_report(subject: _Subject) -> DriftReport:
