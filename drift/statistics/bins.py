@@ -155,6 +155,7 @@ def _doane_bins(reference: NDArray[np.float64]) -> float:
     spread = values.std()
     if n <= 2 or not spread:
         return 1.0
-    skewness = float(np.mean(((values - values.mean()) / spread) ** 3))
+    scaled = (values - values.mean()) / spread
+    skewness = float(np.mean(scaled * scaled * scaled))  # `** 3` takes twenty times as long
     error_of_skewness = math.sqrt(6.0 * (n - 2) / ((n + 1.0) * (n + 3)))
     return 1.0 + math.log2(n) + math.log2(1.0 + abs(skewness) / error_of_skewness)
