@@ -1,66 +1,69 @@
-"""Drift checks: read only, with the figures of every feature."""
+"""Drift checks: read only; the verdict in words, and every feature with its picture."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import F, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Greatest
 from django.http import HttpRequest, HttpResponse
-from unfold.decorators import display
+from unfold.decorators import action, display
 
-from drift.models import CheckStatus, DriftCheck
-from drift.results import FeatureResult, PredictionResult, ResultStatus
+from drift.admin.rebaselining import may_rebaseline, rebaseline_page
+from drift.models import CheckStatus, DriftCheck, DriftIncident, FeatureDrift
+from drift.rendering.feature_views import Tag, Tone
+from drift.rendering.result_page import result_context
+from drift.results import VerdictStatus
 from drift.stored_results import result_of_check
 from models_registry.admin.read_only import ReadOnlyAdmin
 
-DRIFTED, QUIET, FAILED = "drifted", "no drift", "failed"
-OUTCOME_LABELS = {DRIFTED: "warning", QUIET: "success", FAILED: "danger"}
-STATUS_LABELS = {
-    ResultStatus.OK: "success",
-    ResultStatus.CONSTANT: "info",
-    ResultStatus.INSUFFICIENT_DATA: "info",
-    ResultStatus.IDENTIFIER: "info",
-    ResultStatus.MISSING: "warning",
-    ResultStatus.TYPE_CHANGED: "danger",
-    ResultStatus.ERROR: "danger",
+DRIFTED, ABOVE, QUIET, NO_VERDICT, FAILED = "drift", "above threshold", "no drift", "no verdict", "failed"
+OUTCOMES = {
+    DRIFTED: Tag(DRIFTED, Tone.ALARM, "The verdict is an alarm."),
+    ABOVE: Tag(ABOVE, Tone.WARNING, "A score is above its threshold; no alarm."),
+    QUIET: Tag(QUIET, Tone.GOOD),
+    NO_VERDICT: Tag(NO_VERDICT, Tone.PLAIN, "Too few rows for a verdict; no score is above its threshold."),
+    FAILED: Tag(FAILED, Tone.WARNING, "The window could not be compared."),
 }
+OUTCOME_LABELS = {DRIFTED: "danger", ABOVE: "warning", QUIET: "success", NO_VERDICT: "info", FAILED: "danger"}
 
 
-@dataclass(frozen=True, slots=True)
-class FeatureLine:
-    """One feature as a line of the page; widths in percent of the longest bar."""
-
-    result: FeatureResult
-    status_label: str
-    score_percent: float
-    threshold_percent: float
-
-
-@dataclass(frozen=True, slots=True)
-class ShareLine:
-    """One class, or one bin of predicted numbers; shares in percent."""
-
-    label: str
-    reference_percent: float
-    current_percent: float
+def outcome_of(check: DriftCheck) -> Tag:
+    """Return how a check turned out, in one or two words."""
+    if check.status == CheckStatus.FAILED:
+        return OUTCOMES[FAILED]
+    if check.verdict_status == VerdictStatus.ALARM:
+        return OUTCOMES[DRIFTED]
+    if check.n_drifted_features or check.prediction_is_drifted:
+        return OUTCOMES[ABOVE]
+    return OUTCOMES[NO_VERDICT if check.verdict_status == VerdictStatus.INSUFFICIENT_DATA else QUIET]
 
 
-class DriftedFilter(admin.SimpleListFilter):
-    title = "drift"
-    parameter_name = "drift"
+class OutcomeFilter(admin.SimpleListFilter):
+    title = "result"
+    parameter_name = "result"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("features", "features drifted"), ("predictions", "predictions drifted"), ("none", "no drift")]
+        return [
+            ("alarm", "drift: the verdict's alarm"),
+            ("features", "a feature above its threshold"),
+            ("predictions", "predictions above the threshold"),
+            ("none", "no drift"),
+            ("no_verdict", "no verdict"),
+            ("failed", "failed"),
+        ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[DriftCheck]) -> QuerySet[DriftCheck]:
-        if self.value() == "features":
-            return queryset.filter(n_drifted_features__gt=0)
-        if self.value() == "predictions":
-            return queryset.filter(prediction_is_drifted=True)
-        if self.value() == "none":
-            return queryset.filter(status=CheckStatus.SUCCEEDED, n_drifted_features=0, prediction_is_drifted=False)
-        return queryset
+        above = Q(n_drifted_features__gt=0) | Q(prediction_is_drifted=True)
+        alarm = Q(verdict_status=VerdictStatus.ALARM)
+        wanted = {
+            "alarm": alarm,
+            "features": Q(n_drifted_features__gt=0),
+            "predictions": Q(prediction_is_drifted=True),
+            "none": Q(status=CheckStatus.SUCCEEDED) & ~above & ~alarm,
+            "no_verdict": Q(verdict_status=VerdictStatus.INSUFFICIENT_DATA),
+            "failed": Q(status=CheckStatus.FAILED),
+        }
+        return queryset.filter(wanted.get(self.value() or "", Q()))
 
 
 @admin.register(DriftCheck)
@@ -70,20 +73,27 @@ class DriftCheckAdmin(ReadOnlyAdmin):
         "model_name",
         "version_name",
         "outcome",
-        "window_rows",
-        "drifted_features",
+        "strongest_feature",
+        "features_above",
         "prediction_divergence",
-        "check_status",
+        "window_rows",
     ]
     list_display_links = ["checked_at"]
-    list_filter = ["version__model", DriftedFilter, "status", "created_at"]
+    list_filter = ["version__model", OutcomeFilter, "is_backfilled", "created_at"]
     list_select_related = ["version__model"]
     search_fields = ["version__model__name", "version__version"]
     show_full_result_count = False
+    actions_detail = ["rebaseline"]
     change_form_outer_before_template = "admin/drift/driftcheck/results.html"
 
     class Media:
-        css = {"all": ["models_registry/figures.css"]}
+        css = {"all": ["models_registry/figures.css", "drift/drift.css", "drift/admin.css"]}
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[DriftCheck]:
+        strength = F("score") / Greatest(F("threshold"), 1e-9)
+        drifted = FeatureDrift.objects.filter(Q(is_confirmed=True) | Q(is_drifted=True), check_run=OuterRef("pk"))
+        strongest = drifted.order_by("-is_confirmed", strength.desc(nulls_last=True)).values("feature_name")[:1]
+        return super().get_queryset(request).annotate(strongest=Subquery(strongest))
 
     def get_fields(self, request: HttpRequest, obj: DriftCheck | None = None) -> list[str | tuple[str, str]]:
         about: list[str | tuple[str, str]] = [
@@ -92,8 +102,7 @@ class DriftCheckAdmin(ReadOnlyAdmin):
             ("checked_at", "duration"),
             ("window_started_at", "window_ended_at"),
         ]
-        reason = ["error_message"] if obj and obj.status == CheckStatus.FAILED else []
-        return [*reason, *about, ("n_reference", "n_current"), ("rows_seen", "window_end")]
+        return [*about, ("n_reference", "n_current"), ("rows_seen", "window_end")]
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -101,6 +110,18 @@ class DriftCheckAdmin(ReadOnlyAdmin):
         check = self.get_object(request, object_id)
         context = {} if check is None else results_context(check)
         return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
+
+    def has_rebaseline_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        return may_rebaseline(request)
+
+    def get_actions_detail(self, request: HttpRequest, object_id: Any = None) -> list[Any]:
+        check = self.get_object(request, str(object_id))
+        usable = check is not None and check.status == CheckStatus.SUCCEEDED
+        return list(super().get_actions_detail(request, object_id)) if usable else []
+
+    @action(description="Make this window the new reference", icon="published_with_changes", permissions=["rebaseline"])
+    def rebaseline(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        return rebaseline_page(self, request, check_id=object_id, row_id=object_id)
 
     @display(description="Model", ordering="version__model__name")
     def model_name(self, obj: DriftCheck) -> str:
@@ -119,8 +140,8 @@ class DriftCheckAdmin(ReadOnlyAdmin):
         return f"{obj.duration_seconds * 1000:.1f} ms"
 
     @display(description="Window rows", ordering="n_current")
-    def window_rows(self, obj: DriftCheck) -> int:
-        return obj.n_current
+    def window_rows(self, obj: DriftCheck) -> str:
+        return f"{obj.n_current:,}"
 
     @display(description="Prediction divergence", ordering="prediction_js_divergence")
     def prediction_divergence(self, obj: DriftCheck) -> str:
@@ -129,51 +150,22 @@ class DriftCheckAdmin(ReadOnlyAdmin):
 
     @display(description="Result", label=OUTCOME_LABELS)
     def outcome(self, obj: DriftCheck) -> str:
-        if obj.status == CheckStatus.FAILED:
-            return FAILED
-        return DRIFTED if obj.n_drifted_features or obj.prediction_is_drifted else QUIET
+        return outcome_of(obj).text
 
-    @display(description="Drifted features", ordering="n_drifted_features")
-    def drifted_features(self, obj: DriftCheck) -> str:
+    @display(description="Strongest feature")
+    def strongest_feature(self, obj: Any) -> str:
+        return obj.strongest or "-"
+
+    @display(description="Above threshold", ordering="n_drifted_features")
+    def features_above(self, obj: DriftCheck) -> str:
         return f"{obj.n_drifted_features} of {obj.n_features}"
-
-    @display(
-        description="Check",
-        ordering="status",
-        label={CheckStatus.SUCCEEDED: "success", CheckStatus.FAILED: "danger"},
-    )
-    def check_status(self, obj: DriftCheck) -> str:
-        return obj.status
 
 
 def results_context(check: DriftCheck) -> dict[str, Any]:
-    """Return what the page shows below a check's fields; nothing for one that failed."""
+    """Return what the page shows above a check's fields: what it found, or why it failed."""
     if check.status == CheckStatus.FAILED:
-        return {}
-    result = result_of_check(check)
-    return {
-        "feature_lines": feature_lines(result.ranked_features),
-        "prediction": result.prediction,
-        "prediction_status_label": STATUS_LABELS[result.prediction.status],
-        "share_lines": list(share_lines(result.prediction)),
-    }
-
-
-def feature_lines(ranked: tuple[FeatureResult, ...]) -> list[FeatureLine]:
-    """Return the lines of the table of features; all bars have one scale."""
-    longest = max((max(feature.score or 0.0, feature.threshold) for feature in ranked), default=0.0) or 1.0
-    return [
-        FeatureLine(
-            result=feature,
-            status_label=STATUS_LABELS[feature.status],
-            score_percent=100 * (feature.score or 0.0) / longest,
-            threshold_percent=100 * feature.threshold / longest,
-        )
-        for feature in ranked
-    ]
-
-
-def share_lines(prediction: PredictionResult) -> Iterator[ShareLine]:
-    """Yield the distribution of the predictions, reference beside current."""
-    for label, share in prediction.reference_dist.items():
-        yield ShareLine(label, 100 * share, 100 * prediction.current_dist.get(label, 0.0))
+        return {"failure": check.error_message}
+    incidents = DriftIncident.objects.filter(
+        Q(closed_at=None) | Q(last_check__gte=check.pk), version=check.version_id, opened_by__lte=check.pk
+    )
+    return {"incidents": incidents, **result_context(result_of_check(check))}

@@ -1,6 +1,6 @@
-"""Drift policies, with thresholds of single features."""
+"""Drift policies, with what is different for single features."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from django import forms
@@ -11,16 +11,46 @@ from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import display
-from unfold.widgets import UnfoldAdminSelectWidget
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from drift.models import DriftPolicy, FeaturePolicy
-from drift.selectors import feature_names
+from drift.models import DriftPolicy, FeatureMethod, FeaturePolicy, PolicyMode
+from models_registry.models import ModelFeature
+from models_registry.schema import FeatureKind
 
 SMALLEST_MINIMUM_ROWS = 30
 
 
+ORDERED_METHODS = (FeatureMethod.KOLMOGOROV_SMIRNOV, FeatureMethod.WASSERSTEIN)
+
+
+class RowCountsField(forms.CharField):
+    """Numbers of rows with commas between them, kept as a list."""
+
+    widget = UnfoldAdminTextInputWidget
+
+    def prepare_value(self, value: Any) -> Any:
+        return ", ".join(map(str, value)) if isinstance(value, list) else value
+
+    def to_python(self, value: Any) -> Any:
+        parts = [part.strip() for part in str(value or "").split(",") if part.strip()]
+        if not all(part.isdecimal() for part in parts):
+            raise ValidationError("Give numbers of rows with commas between them, such as 500, 2000.")
+        return [int(part) for part in parts]
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return super().has_changed(self.prepare_value(initial), data)
+
+
 class DriftPolicyForm(forms.ModelForm[DriftPolicy]):
     """Says in words what the database's constraints refuse."""
+
+    extra_window_rows = RowCountsField(
+        required=False,
+        label="Further windows",
+        widget=UnfoldAdminTextInputWidget(attrs={"placeholder": "none"}),
+        help_text="Rows of further windows that the verdict looks at too, such as 500, 2000: shorter ones see large "
+        "changes sooner, longer ones small ones. Each costs as much as the first. Empty: none.",
+    )
 
     class Meta:
         model = DriftPolicy
@@ -55,6 +85,13 @@ class DriftPolicyForm(forms.ModelForm[DriftPolicy]):
         return cleaned
 
 
+def ordered_method_error(method: str, kind: str | None) -> str:
+    """Return why a feature of this kind cannot be scored so; "" where it can."""
+    if method in ORDERED_METHODS and kind == FeatureKind.CATEGORICAL:
+        return "This feature is categorical, and its levels have no order. Choose another measure."
+    return ""
+
+
 class FeaturePolicyFormSet(BaseInlineFormSet[FeaturePolicy, DriftPolicy, forms.ModelForm[FeaturePolicy]]):
     """Takes the names of features that a version of the model has."""
 
@@ -62,7 +99,7 @@ class FeaturePolicyFormSet(BaseInlineFormSet[FeaturePolicy, DriftPolicy, forms.M
         super().add_fields(form, index)
         if self.instance.pk:
             # A stored name stays a choice, also where no version has it any more.
-            names = sorted({*self._names(), form.instance.feature_name} - {""})
+            names = sorted({*self._kinds(), form.instance.feature_name} - {""})
             form.fields["feature_name"].widget = UnfoldAdminSelectWidget(
                 choices=[("", "---------"), *((name, name) for name in names)]
             )
@@ -71,22 +108,28 @@ class FeaturePolicyFormSet(BaseInlineFormSet[FeaturePolicy, DriftPolicy, forms.M
         super().clean()
         if self.instance.model_id is None:
             return  # the policy's own form says that the model is missing
-        names = self._names()
         for form in self.forms:
-            name = form.cleaned_data.get("feature_name") if form.is_valid() else None
-            if name and name not in names and not form.cleaned_data.get("DELETE") and form.has_changed():
-                known = ", ".join(names) or "none yet: upload a version first"
-                form.add_error(
-                    "feature_name",
-                    ValidationError(
-                        f"No version of {self.instance.model.name} has this feature. Choose from: {known}."
-                    ),
-                )
+            if form.is_valid() and form.has_changed() and not form.cleaned_data.get("DELETE"):
+                self._check_feature(form)
 
-    def _names(self) -> list[str]:
-        if not hasattr(self, "_known_names"):
-            self._known_names = feature_names(self.instance.model)
-        return self._known_names
+    def _check_feature(self, form: Any) -> None:
+        name = form.cleaned_data.get("feature_name")
+        if name and name not in self._kinds():
+            known = ", ".join(self._kinds()) or "none yet: upload a version first"
+            form.add_error(
+                "feature_name",
+                ValidationError(f"No version of {self.instance.model.name} has this feature. Choose from: {known}."),
+            )
+        elif reason := ordered_method_error(form.cleaned_data.get("method", ""), self._kinds().get(name)):
+            form.add_error("method", reason)
+
+    def _kinds(self) -> Mapping[str, str]:
+        """Return the features of all versions by name, each with its kind in the newest one."""
+        if not hasattr(self, "_known_kinds"):
+            features = ModelFeature.objects.filter(version__model=self.instance.model).order_by("version")
+            kinds = dict(features.values_list("name", "kind"))
+            self._known_kinds = {name: kinds[name] for name in sorted(kinds)}
+        return self._known_kinds
 
 
 class FeaturePolicyInline(TabularInline):
@@ -105,32 +148,61 @@ class DriftPolicyAdmin(ModelAdmin):
     list_display = [
         "model",
         "is_enabled",
-        "window_rows",
-        "minimum_rows",
-        "interval_rows",
+        "mode",
+        "window",
+        "interval",
+        "false_alarm_budget",
         "feature_threshold",
         "prediction_threshold",
-        "own_thresholds",
+        "own_features",
         "updated_at",
     ]
-    list_filter = ["is_enabled"]
+    list_filter = ["is_enabled", "mode"]
     list_select_related = ["model"]
     search_fields = ["model__name"]
     autocomplete_fields = ["model"]
-    fieldsets = [
-        (None, {"fields": ["model", "is_enabled"]}),
-        ("Verdict", {"fields": ["mode", "false_alarm_budget"]}),
-        ("Window", {"fields": ["window_rows", "window_seconds", "extra_window_rows", "minimum_rows"]}),
-        ("When a check is due", {"fields": ["interval_rows", "longest_pause_seconds"]}),
-        ("Thresholds", {"fields": ["feature_threshold", "prediction_threshold"]}),
-        ("Between features", {"fields": ["watches_correlation", "watches_joint_distribution"]}),
-    ]
+
+    def get_fieldsets(self, request: HttpRequest, obj: DriftPolicy | None = None) -> Any:
+        about = ["model", "is_enabled", *(["in_words"] if obj else [])]
+        return [
+            (None, {"fields": about}),
+            (
+                "Verdict",
+                {
+                    "fields": ["mode", "false_alarm_budget"],
+                    "description": "The defaults suit a model that nobody has tuned: one false alarm in 10,000 checks.",
+                },
+            ),
+            (
+                "Window",
+                {
+                    "fields": ["window_rows", "window_seconds", "extra_window_rows", "minimum_rows"],
+                    "description": "Which predictions a check looks at. By default the newest 1,000, whatever their "
+                    "age.",
+                },
+            ),
+            (
+                "When a check is due",
+                {
+                    "fields": ["interval_rows", "longest_pause_seconds"],
+                    "description": "By new predictions, not by the clock: without new data there is nothing to see.",
+                },
+            ),
+            (
+                "Thresholds",
+                {
+                    "fields": ["feature_threshold", "prediction_threshold"],
+                    "description": "They mark scores on pages and in metrics. The verdict does not depend on them.",
+                },
+            ),
+            ("Between features", {"fields": ["watches_correlation", "watches_joint_distribution"]}),
+        ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[DriftPolicy]:
-        return super().get_queryset(request).annotate(n_own_thresholds=Count("feature_policies"))
+        return super().get_queryset(request).annotate(n_own_features=Count("feature_policies"))
 
     def get_readonly_fields(self, request: HttpRequest, obj: DriftPolicy | None = None) -> list[str]:
-        return ["model"] if obj else []
+        return ["model", "in_words"] if obj else []
 
     def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
         """Return what the log keeps: of each field what it was and what it is."""
@@ -138,9 +210,37 @@ class DriftPolicyAdmin(ModelAdmin):
             return super().construct_change_message(request, form, formsets, add)
         return " ".join([*_changes(form), *_feature_changes(formsets)])
 
-    @display(description="Own thresholds", ordering="n_own_thresholds")
-    def own_thresholds(self, obj: Any) -> int:
-        return int(obj.n_own_thresholds)
+    @display(description="In words")
+    def in_words(self, obj: DriftPolicy) -> str:
+        return policy_sentence(obj)
+
+    @display(description="Window", ordering="window_rows")
+    def window(self, obj: DriftPolicy) -> str:
+        extra = "".join(f", {rows:,}" for rows in obj.extra_window_rows)
+        return f"{obj.window_rows:,}{extra} rows"
+
+    @display(description="Check every")
+    def interval(self, obj: DriftPolicy) -> str:
+        return f"{obj.rows_between_checks:,} rows"
+
+    @display(description="Own features", ordering="n_own_features")
+    def own_features(self, obj: Any) -> int:
+        return int(obj.n_own_features)
+
+
+def policy_sentence(policy: DriftPolicy) -> str:
+    """Return what a policy comes to: when a check is made, of what, and how often it may cry wolf."""
+    if not policy.is_enabled:
+        return "This model is not checked for drift."
+    every = policy.rows_between_checks
+    checked = f"The newest {policy.window_rows:,} predictions are checked after every {every:,} new ones"
+    if policy.mode == PolicyMode.THRESHOLDS:
+        return f"{checked}; scores above their thresholds are marked, and no incident is opened."
+    rows = every * policy.false_alarm_budget
+    return (
+        f"{checked}; an alarm opens an incident. At most one false alarm in {policy.false_alarm_budget:,} checks, "
+        f"which is one in {rows:,} predictions."
+    )
 
 
 def _changes(form: Any) -> Iterator[str]:
@@ -160,4 +260,6 @@ def _feature_changes(formsets: Any) -> Iterator[str]:
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, list):
+        value = ", ".join(map(str, value))
     return "none" if value in (None, "") else f"{value}"

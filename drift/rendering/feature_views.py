@@ -152,7 +152,7 @@ def feature_views(result: ComparisonResult) -> list[FeatureView]:
 
 def listed_findings(result: ComparisonResult) -> list[Finding]:
     """Return what an alarm tells to look at, strongest first."""
-    return [_finding(found, found_by(result, found)) for found in result.listed_hypotheses]
+    return [finding_of(found, found_by(result, found)) for found in result.listed_hypotheses]
 
 
 def prediction_view(prediction: PredictionResult) -> PredictionView:
@@ -174,7 +174,7 @@ def prediction_view(prediction: PredictionResult) -> PredictionView:
         what=sentence_of(found, prediction) if found is not None and found.is_listed else "",
         figures=figures,
         picture=levels_of(labels, *shares) if labels else None,
-        findings=() if found is None else (_finding(found, prediction),),
+        findings=() if found is None else (finding_of(found, prediction),),
     )
 
 
@@ -201,7 +201,7 @@ def _feature_view(feature: FeatureResult, longest: float) -> FeatureView:
         missing=_missing(feature),
         status_detail=feature.status_detail,
         picture=picture_of(feature.distribution),
-        findings=tuple(_finding(found, feature) for found in _hypotheses(feature)),
+        findings=tuple(finding_of(found, feature) for found in _hypotheses(feature)),
         figures=tuple(_figures(feature)),
         measures=tuple(_measures(feature)),
         quality=tuple(quality_sentence(finding) for finding in _told(feature.quality)),
@@ -217,7 +217,8 @@ def _told(findings: Sequence[QualityFinding]) -> list[QualityFinding]:
     return sorted(findings, key=lambda finding: (not finding.is_notable, -finding.share))
 
 
-def _finding(found: HypothesisResult, result: FeatureResult | PredictionResult | None) -> Finding:
+def finding_of(found: HypothesisResult, result: FeatureResult | PredictionResult | None) -> Finding:
+    """Return one answer of the verdict as it is shown, with the result that it belongs to."""
     return Finding(
         subject=subject_of(found),
         sentence=sentence_of(found, result),

@@ -6,9 +6,7 @@ from django.template.loader import render_to_string
 from django.utils.safestring import mark_safe
 
 from drift.file_comparison import FileComparison
-from drift.rendering.feature_views import feature_views, listed_findings, prediction_view, tone_of
-from drift.results import ComparisonResult
-from drift.wording import BADGE_TEXTS, correlation_sentence, joint_sentence, verdict_sentence
+from drift.rendering.result_page import result_context
 
 STYLES = Path(__file__).parent.parent / "static" / "drift"
 
@@ -25,19 +23,7 @@ def html_report(comparison: FileComparison) -> str:
             "current_name": comparison.current.name,
             "n_reference": f"{result.n_reference:,}",
             "n_current": f"{result.n_current:,}",
-            "tone": tone_of(result),
-            "verdict": verdict_sentence(result),
-            "badges": [BADGE_TEXTS[badge] for badge in result.verdict.badges],
-            "findings": listed_findings(result),
-            "features": feature_views(result),
-            "prediction": prediction_view(result.prediction) if comparison.has_predictions else None,
-            "others": together_sentences(result),
             "notes": comparison.notes,
+            **result_context(result, has_predictions=comparison.has_predictions),
         },
     )
-
-
-def together_sentences(result: ComparisonResult) -> list[str]:
-    """Return what changed about features together, where that was looked at."""
-    changes = [correlation_sentence(change) for change in result.correlation_changes or ()]
-    return [*changes, *([joint_sentence(result.joint_change)] if result.joint_change else [])]

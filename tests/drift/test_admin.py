@@ -1,4 +1,4 @@
-"""Drift in the admin: policies are set and checked, checks are only read."""
+"""Drift in the admin: policies are set and checked, checks are only read, incidents are looked after."""
 
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,15 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import escape
 from pytest_django.fixtures import Settings
 
-from drift.models import DriftCheck, DriftPolicy, FeaturePolicy
+from drift.models import DriftCheck, DriftIncident, DriftPolicy, FeaturePolicy
+from drift.results import Method
 from drift.services import run_drift_check
-from models_registry.models import ModelVersion
+from drift.statistics.definitions import DEFINITIONS
+from models_registry.models import ModelVersion, ReferenceDataset
 from tests.drift.observed import iris_rows, observe, profiled_reference
 from tests.factories import uploaded_version
 
@@ -22,6 +26,7 @@ pytestmark = pytest.mark.django_db
 
 POLICIES = "admin:drift_driftpolicy"
 CHECKS = "admin:drift_driftcheck"
+INCIDENTS = "admin:drift_driftincident"
 
 
 @pytest.fixture
@@ -45,7 +50,7 @@ def _form(version: ModelVersion, thresholds: list[dict[str, Any]] | None = None,
         "is_enabled": "on",
         "mode": "verdict",
         "false_alarm_budget": 10_000,
-        "extra_window_rows": "[]",
+        "extra_window_rows": "",
         "window_rows": 500,
         "minimum_rows": 100,
         "interval_rows": 50,
@@ -79,9 +84,9 @@ def test_a_policy_with_a_threshold_of_one_feature(admin_client: Client, version:
     [
         ({"minimum_rows": 29}, "At least 30 rows are needed for a score."),
         ({"window_rows": 99}, "The window must hold the minimum of 100 rows."),
-        ({"extra_window_rows": "[100]"}, "A verdict needs windows of 500 rows or more."),
-        ({"extra_window_rows": "many"}, "Enter a valid JSON."),
-        ({"extra_window_rows": "[1000, 1000]"}, "each once."),
+        ({"extra_window_rows": "100"}, "A verdict needs windows of 500 rows or more."),
+        ({"extra_window_rows": "many"}, "Give numbers of rows with commas between them"),
+        ({"extra_window_rows": "1000, 1000"}, "each once."),
         ({"false_alarm_budget": 0}, "At least 1: one false alarm in each check."),
         ({"interval_rows": 0}, "At least 1 new prediction must come between two checks."),
         ({"feature_threshold": 1.5}, "Ensure this value is less than or equal to 1.0."),
@@ -99,11 +104,40 @@ def test_a_policy_that_makes_no_sense_is_explained(
 
 def test_the_log_says_what_a_policy_was_and_is(admin_client: Client, version: ModelVersion) -> None:
     policy = DriftPolicy.objects.create(model=version.model, window_rows=500, interval_rows=50, feature_threshold=0.2)
-    form = _form(version, [{"feature_name": "sepal_width", "threshold": 0.3}], false_alarm_budget=500, window_rows=800)
+    form = _form(
+        version,
+        [{"feature_name": "sepal_width", "threshold": 0.3}],
+        false_alarm_budget=500,
+        window_rows=800,
+        extra_window_rows="500, 2000",
+    )
     assert admin_client.post(reverse(f"{POLICIES}_change", args=[policy.pk]), form).status_code == 302
     message = LogEntry.objects.get().get_change_message()
-    assert "False alarm budget: 10000 → 500. Window rows: 500 → 800." in message
+    assert "Further windows: none → 500, 2000." in message
+    assert "False alarm budget: 10000 → 500." in message
+    assert "Window rows: 500 → 800." in message
     assert "sepal_width" in message
+
+
+def test_further_windows_are_kept_as_a_list_and_shown_with_commas(admin_client: Client, version: ModelVersion) -> None:
+    form = _form(version, extra_window_rows="500, 2000")
+    assert admin_client.post(reverse(f"{POLICIES}_add"), form).status_code == 302
+    policy = DriftPolicy.objects.get()
+    assert policy.extra_window_rows == [500, 2000]
+    page = admin_client.get(reverse(f"{POLICIES}_change", args=[policy.pk])).content.decode()
+    assert 'value="500, 2000"' in page
+    # 50 rows between two checks, 10,000 checks for one false alarm.
+    assert "which is one in 500,000 predictions." in page
+
+
+def test_levels_have_no_ordered_measure(admin_client: Client, version: ModelVersion) -> None:
+    version.features.filter(name="sepal_width").update(kind="categorical")
+    row = {"feature_name": "sepal_width", "is_watched": "on", "method": "wasserstein"}
+    response = admin_client.post(reverse(f"{POLICIES}_add"), _form(version, [row]))
+    assert response.status_code == 200
+    assert "its levels have no order" in response.content.decode()
+    row["feature_name"] = "petal_width"
+    assert admin_client.post(reverse(f"{POLICIES}_add"), _form(version, [row])).status_code == 302
 
 
 def test_a_feature_that_no_version_has_is_refused_with_the_choices(admin_client: Client, version: ModelVersion) -> None:
@@ -121,21 +155,27 @@ def test_the_list_of_checks_and_its_filters(admin_client: Client, check: DriftCh
     content = admin_client.get(address).content.decode()
     assert "4 of 4" in content
     assert "1.0.0" in content
-    for query, count in (("features", 1), ("predictions", 1), ("none", 0)):
-        page = admin_client.get(address, {"drift": query})
+    for query, count in (("features", 1), ("predictions", 1), ("none", 0), ("no_verdict", 1), ("alarm", 0)):
+        page = admin_client.get(address, {"result": query})
         assert page.status_code == 200
         assert page.context["cl"].result_count == count
-    assert admin_client.get(address, {"q": "classifier", "status__exact": "failed"}).context["cl"].result_count == 0
+    assert admin_client.get(address, {"q": "classifier", "result": "failed"}).context["cl"].result_count == 0
+    strongest = max(check.features.all(), key=lambda feature: feature.score or 0)
+    assert admin_client.get(address).context["cl"].result_list[0].strongest == strongest.feature_name
 
 
 def test_a_check_shows_every_figure(admin_client: Client, check: DriftCheck) -> None:
     response = admin_client.get(reverse(f"{CHECKS}_change", args=[check.pk]))
     assert response.status_code == 200
     content = response.content.decode()
-    shown = [line.result.score for line in response.context["feature_lines"]]
-    assert shown == list(check.features.order_by("-score").values_list("score", flat=True))
-    for name in ("sepal_length", "KS statistic D", "Jensen-Shannon divergence", "setosa", "drifted"):
+    shown = [view.score for view in response.context["features"]]
+    assert shown == [f"{score:.3f}" for score in check.features.order_by("-score").values_list("score", flat=True)]
+    assert "No verdict: The window has 100 rows; a verdict needs 500." in content
+    for name in ("sepal_length", "KS statistic D", "Jensen-Shannon divergence", "setosa", "above threshold"):
         assert name in content
+    for method in {Method(name) for row in check.features.all() for name in row.findings["measures"]}:
+        assert escape(DEFINITIONS[method].text) in content
+    assert content.count('class="histogram-drawing"') == 4
     assert 'name="_save"' not in content
 
 
@@ -167,3 +207,164 @@ def test_permissions_apply(client: Client, check: DriftCheck) -> None:
     assert client.get(reverse(f"{POLICIES}_add")).status_code == 403
     user.user_permissions.add(Permission.objects.get(codename="view_driftcheck"))
     assert client.get(address).status_code == 200
+
+
+@pytest.fixture
+def incident(version: ModelVersion) -> DriftIncident:
+    """An open one: petals grew by two centimetres, and by one in width."""
+    profiled_reference(version, iris_rows(2000))
+    observe(version, iris_rows(1000, seed=1) + np.array([0, 0, 2, 1]))
+    assert run_drift_check(version_id=version.pk) is not None
+    return DriftIncident.objects.get()
+
+
+def _address(incident: DriftIncident, act: str) -> str:
+    return reverse(f"{INCIDENTS}_{act}", args=[incident.pk])
+
+
+def _reader(*permissions: str) -> User:
+    user = User.objects.create_user("reader", is_staff=True)
+    user.user_permissions.add(*Permission.objects.filter(codename__in=permissions))
+    return user
+
+
+def test_an_incident_says_what_drifted_and_since_when(admin_client: Client, incident: DriftIncident) -> None:
+    listed = admin_client.get(reverse(f"{INCIDENTS}_changelist")).content.decode()
+    assert "petal_" in listed
+    response = admin_client.get(_address(incident, "change"))
+    content = response.content.decode()
+
+    assert f"since {incident.opened_at:%Y-%m-%d %H:%M}" in content
+    assert "1 check has raised the alarm." in content
+    assert "mean went from" in content
+    assert "It closes by itself after 3 windows" in content
+    subjects = [finding.subject for finding in response.context["findings"]]
+    assert {"petal_length", "petal_width"} <= set(subjects)
+    assert [view.name for view in response.context["features"]] == [name for name in subjects if name != "predictions"]
+    assert content.count('class="histogram-drawing"') == len(response.context["features"])
+    assert reverse(f"{CHECKS}_change", args=[incident.opened_by_id]) in content
+    assert len(response.context["history"]) == 1
+
+
+def test_a_check_leads_to_its_incident(admin_client: Client, incident: DriftIncident) -> None:
+    check = incident.opened_by
+    page = admin_client.get(reverse(f"{CHECKS}_change", args=[check.pk])).content.decode()
+    assert _address(incident, "change") in page
+    assert "At most one false alarm in 10,000 checks." in page
+    filtered = admin_client.get(reverse(f"{CHECKS}_changelist"), {"result": "alarm"})
+    assert filtered.context["cl"].result_count == 1
+
+
+@pytest.mark.parametrize("state", ["open", "new", "snoozed", "closed"])
+def test_incidents_by_state(admin_client: Client, incident: DriftIncident, state: str) -> None:
+    def found() -> int:
+        page = admin_client.get(reverse(f"{INCIDENTS}_changelist"), {"state": state})
+        return int(page.context["cl"].result_count)
+
+    assert found() == (state in ("open", "new"))
+    admin_client.post(_address(incident, "acknowledge"))
+    admin_client.post(_address(incident, "snooze_day"))
+    assert found() == (state in ("open", "snoozed"))
+    admin_client.post(_address(incident, "close"))
+    assert found() == (state == "closed")
+
+
+@pytest.mark.parametrize(
+    ("act", "message"),
+    [("acknowledge", "Acknowledged."), ("snooze_hours", "Snoozed until"), ("close", "Closed by hand.")],
+)
+def test_what_people_do_is_asked_first_and_written_down(
+    admin_client: Client, incident: DriftIncident, act: str, message: str
+) -> None:
+    before = DriftIncident.objects.values().get()
+    asked = admin_client.get(_address(incident, act))
+    assert asked.status_code == 200
+    assert "This changes" in asked.content.decode()
+    assert DriftIncident.objects.values().get() == before
+    assert not LogEntry.objects.filter(change_message__startswith=message).exists()
+
+    done = admin_client.post(_address(incident, act), follow=True)
+    assert done.redirect_chain == [(_address(incident, "change"), 302)]
+    assert DriftIncident.objects.values().get() != before
+    entry = LogEntry.objects.get(change_message__startswith=message)
+    assert entry.user.username == "admin"
+    assert entry.change_message in done.content.decode()
+
+
+def test_snoozing_lasts_as_long_as_the_button_says(admin_client: Client, incident: DriftIncident) -> None:
+    for act, hours in (("snooze_hours", 4), ("snooze_day", 24), ("snooze_week", 168)):
+        admin_client.post(_address(incident, act))
+        incident.refresh_from_db()
+        assert incident.snoozed_until is not None
+        assert (incident.snoozed_until - timezone.now()).total_seconds() == pytest.approx(3600 * hours, abs=60)
+
+
+def test_a_closed_incident_offers_nothing_and_refuses_all(admin_client: Client, incident: DriftIncident) -> None:
+    admin_client.post(_address(incident, "close"))
+    page = admin_client.get(_address(incident, "change")).content.decode()
+    assert "closed by hand" in page
+    assert _address(incident, "acknowledge") not in page
+    refused = admin_client.post(_address(incident, "acknowledge"), follow=True).content.decode()
+    assert "This incident was closed at" in refused
+    incident.refresh_from_db()
+    assert incident.acknowledged_at is None
+
+
+@pytest.mark.parametrize("page", ["incident", "check"])
+def test_the_window_becomes_the_new_reference(admin_client: Client, incident: DriftIncident, page: str) -> None:
+    addresses = {
+        "incident": _address(incident, "rebaseline"),
+        "check": reverse(f"{CHECKS}_rebaseline", args=[incident.last_check_id]),
+    }
+    asked = admin_client.get(addresses[page]).content.decode()
+    assert "The 1,000 rows of this check&#x27;s window" in asked
+    assert "replaces reference.csv (2,000 rows)" in asked
+    assert ReferenceDataset.objects.count() == 1
+
+    done = admin_client.post(addresses[page])
+    made = ReferenceDataset.objects.latest("id")
+    assert made.original_filename == f"window-of-check-{incident.last_check_id}.parquet"
+    assert done.headers["Location"] == reverse("admin:models_registry_referencedataset_change", args=[made.pk])
+    assert LogEntry.objects.filter(object_id=str(made.pk), user__username="admin").exists()
+
+
+def test_a_window_that_is_gone_cannot_become_the_reference(
+    admin_client: Client, incident: DriftIncident, redis_client: redis.Redis
+) -> None:
+    redis_client.flushdb()
+    page = admin_client.post(_address(incident, "rebaseline"), follow=True)
+    assert page.redirect_chain == [(_address(incident, "change"), 302)]
+    assert "Of the 1,000 rows of this window 0 are kept." in page.content.decode()
+    assert ReferenceDataset.objects.count() == 1
+
+
+def test_a_viewer_reads_and_changes_nothing(client: Client, incident: DriftIncident) -> None:
+    client.force_login(_reader("view_driftincident", "view_driftcheck"))
+    page = client.get(_address(incident, "change"))
+    assert page.status_code == 200
+    for act in ("acknowledge", "snooze_hours", "snooze_day", "snooze_week", "close", "rebaseline"):
+        assert _address(incident, act) not in page.content.decode()
+        assert client.get(_address(incident, act)).status_code == 403
+        assert client.post(_address(incident, act)).status_code == 403
+    assert client.post(reverse(f"{CHECKS}_rebaseline", args=[incident.last_check_id])).status_code == 403
+    incident.refresh_from_db()
+    assert (incident.acknowledged_at, incident.snoozed_until, incident.closed_at) == (None, None, None)
+    assert ReferenceDataset.objects.count() == 1
+
+
+def test_an_operator_looks_after_incidents_and_uploads_nothing(client: Client, incident: DriftIncident) -> None:
+    client.force_login(_reader("view_driftincident", "change_driftincident"))
+    assert client.post(_address(incident, "acknowledge")).status_code == 302
+    assert client.post(_address(incident, "rebaseline")).status_code == 403
+    incident.refresh_from_db()
+    assert incident.acknowledged_by is not None
+    assert incident.acknowledged_by.username == "reader"
+
+
+def test_hostile_names_are_text(admin_client: Client, incident: DriftIncident) -> None:
+    incident.opened_by.features.all().delete()  # the names of the incident are found no more
+    stored = [{**found, "name": "<script>alert(1)</script>"} for found in incident.hypotheses]
+    DriftIncident.objects.update(hypotheses=stored)
+    content = admin_client.get(_address(incident, "change")).content.decode()
+    assert "<script>alert(1)" not in content
+    assert "&lt;script&gt;alert(1)" in content

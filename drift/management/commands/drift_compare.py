@@ -13,7 +13,8 @@ from drift.api.payloads import result_members
 from drift.file_columns import ComparedFileError
 from drift.file_comparison import ColumnChoices, FileComparison, compare_files
 from drift.rendering.feature_views import feature_views, prediction_view, tone_of
-from drift.rendering.html_report import html_report, together_sentences
+from drift.rendering.html_report import html_report
+from drift.rendering.result_page import together_sentences
 from drift.rendering.terminal_table import plain_text, table_lines
 from drift.results import ComparisonResult, Criteria, Thresholds, VerdictStatus
 from drift.verdict import FEWEST_WINDOW_ROWS as SMALLEST_VERDICT_WINDOW

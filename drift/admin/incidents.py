@@ -1,0 +1,178 @@
+"""Drift incidents: what drifted, since when, and what people do about it."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.utils import timezone
+from unfold.decorators import action, display
+
+from drift.admin.incident_page import INCIDENT_LABELS, drifted_names, incident_context, state_of
+from drift.admin.rebaselining import may_rebaseline, rebaseline_page
+from drift.exceptions import DriftError
+from drift.models import DriftIncident
+from drift.services.incidents import acknowledge_incident, close_incident, snooze_incident
+from models_registry.admin.confirmation import confirmation_page, is_confirmed
+from models_registry.admin.read_only import ReadOnlyAdmin
+
+CHANGE_URL = "admin:drift_driftincident_change"
+SNOOZES = {"hours": timedelta(hours=4), "day": timedelta(days=1), "week": timedelta(weeks=1)}
+
+
+class StateFilter(admin.SimpleListFilter):
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("open", "open"), ("new", "open, nobody looks after it"), ("snoozed", "snoozed"), ("closed", "closed")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[DriftIncident]) -> QuerySet[DriftIncident]:
+        is_open = Q(closed_at=None)
+        wanted = {
+            "open": is_open,
+            "new": is_open & Q(acknowledged_at=None),
+            "snoozed": is_open & Q(snoozed_until__gt=timezone.now()),
+            "closed": ~is_open,
+        }
+        return queryset.filter(wanted.get(self.value() or "", Q()))
+
+
+@admin.register(DriftIncident)
+class DriftIncidentAdmin(ReadOnlyAdmin):
+    list_display = ["since", "version", "state", "drifted", "alarms", "looked_after_by", "closed_at"]
+    list_display_links = ["since"]
+    list_filter = ["version__model", StateFilter, "closing_reason", "opened_at"]
+    list_select_related = ["version__model", "acknowledged_by"]
+    search_fields = ["version__model__name", "version__version"]
+    fields = [("opened_at", "opened_by"), ("closed_at", "closing_reason"), ("acknowledged_at", "acknowledged_by")]
+    actions_detail = [
+        "acknowledge",
+        {"title": "Snooze", "icon": "snooze", "items": ["snooze_hours", "snooze_day", "snooze_week"]},
+        {"title": "Settle", "icon": "task_alt", "items": ["close", "rebaseline"]},
+    ]
+    change_form_outer_before_template = "admin/drift/driftincident/incident.html"
+
+    class Media:
+        css = {"all": ["models_registry/figures.css", "drift/drift.css", "drift/admin.css"]}
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        incident = self.get_object(request, object_id)
+        context = {} if incident is None else incident_context(incident)
+        return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
+
+    def has_operate_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        return request.user.has_perm("drift.change_driftincident")
+
+    def has_rebaseline_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        return may_rebaseline(request)
+
+    def get_actions_detail(self, request: HttpRequest, object_id: Any = None) -> list[Any]:
+        # A closed incident offers nothing; whoever calls an address all the same is told why.
+        incident = self.get_object(request, str(object_id))
+        if incident is None or incident.closed_at is not None:
+            return []
+        done = {"acknowledge"} if incident.acknowledged_at else set()
+        return [offered for offered in super().get_actions_detail(request, object_id) if offered.path not in done]
+
+    @action(description="Acknowledge", icon="how_to_reg", permissions=["operate"])
+    def acknowledge(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        return self._act(
+            request,
+            object_id,
+            button="Acknowledge",
+            changes=["Your name stands beside it: others see that you look after it.", "It stays open."],
+            act=acknowledge_incident,
+            done="You look after this incident now.",
+        )
+
+    @action(description="For 4 hours", permissions=["operate"])
+    def snooze_hours(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        return self._snooze(request, object_id, "hours")
+
+    @action(description="For a day", permissions=["operate"])
+    def snooze_day(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        return self._snooze(request, object_id, "day")
+
+    @action(description="For a week", permissions=["operate"])
+    def snooze_week(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        return self._snooze(request, object_id, "week")
+
+    @action(description="Close", icon="done_all", permissions=["operate"])
+    def close(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        return self._act(
+            request,
+            object_id,
+            button="Close",
+            changes=[
+                "The incident is over, and its alert ends.",
+                "If the data are as they were, the next check opens another one: for a change that is here to stay, "
+                "make the window the new reference instead.",
+            ],
+            act=close_incident,
+            done="The incident is closed.",
+        )
+
+    @action(description="Make this window the new reference", icon="published_with_changes", permissions=["rebaseline"])
+    def rebaseline(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        incident = get_object_or_404(DriftIncident, pk=object_id)
+        return rebaseline_page(self, request, check_id=incident.last_check_id, row_id=incident.pk)
+
+    @display(description="Since", ordering="opened_at")
+    def since(self, obj: DriftIncident) -> str:
+        return f"{obj.opened_at:%Y-%m-%d %H:%M}"
+
+    @display(description="State", label=INCIDENT_LABELS)
+    def state(self, obj: DriftIncident) -> str:
+        return state_of(obj).text
+
+    @display(description="Strongest first")
+    def drifted(self, obj: DriftIncident) -> str:
+        return drifted_names(obj, most=3)
+
+    @display(description="Looked after by", ordering="acknowledged_by")
+    def looked_after_by(self, obj: DriftIncident) -> str:
+        return "-" if obj.acknowledged_by is None else obj.acknowledged_by.get_username()
+
+    def _snooze(self, request: HttpRequest, object_id: int, length: str) -> HttpResponse:
+        until = timezone.now() + SNOOZES[length]
+        when = f"{until:%Y-%m-%d %H:%M} {timezone.get_current_timezone_name()}"
+        return self._act(
+            request,
+            object_id,
+            button="Snooze",
+            changes=[f"Its alert is quiet until {when}.", "It stays open, and checks go on."],
+            act=lambda incident, user: snooze_incident(incident=incident, until=until, user=user),
+            done=f"Snoozed until {when}.",
+        )
+
+    def _act(
+        self,
+        request: HttpRequest,
+        object_id: int,
+        *,
+        button: str,
+        changes: list[str],
+        act: Callable[..., None],
+        done: str,
+    ) -> HttpResponse:
+        """Ask before, then let a service do it; what it refuses is told on the incident's page."""
+        if not self.has_operate_permission(request):
+            raise PermissionDenied
+        incident = get_object_or_404(DriftIncident.objects.select_related("version__model"), pk=object_id)
+        if not is_confirmed(request):
+            title = f"{button}: {incident}"
+            return confirmation_page(self, request, row=incident, title=title, changes=changes, button=button)
+        try:
+            act(incident=incident, user=request.user)
+        except DriftError as error:
+            self.message_user(request, str(error), messages.ERROR)
+        else:
+            self.message_user(request, done)
+        return redirect(CHANGE_URL, object_id)
