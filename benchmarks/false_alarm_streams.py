@@ -21,7 +21,7 @@ from models_registry.profile import profile_of
 from models_registry.schema import FeatureKind, TaskType
 
 REFERENCE_ROWS, WINDOW_ROWS, STEP_ROWS, CHECKS = 10_000, 1_000, 100, 200
-SEVERAL_WINDOWS = (500, 2_000)  # beside the one of 1,000
+SEVERAL_WINDOWS = (500, 700)  # beside the one of 1,000
 LONGEST_WINDOW = max(WINDOW_ROWS, *SEVERAL_WINDOWS)
 LONGEST_DELAY = 6_000  # rows; a shift that no check has seen by then is missed
 NUMERIC_SHARE = 0.7

@@ -28,8 +28,8 @@ DELAY_FEATURES = 10
 FEATURES = (1, 10, 100)
 AUTOCORRELATIONS = (0.5, 0.8)
 MOST_FALSE_ALARMS, MOST_AUTOCORRELATED, MOST_DELAY_ROWS = 0.03, 0.05, 800
-STREAMS = {1: 1_500, 10: 450, 100: 60}
-AUTOCORRELATED_STREAMS, DELAY_STREAMS = 150, 100
+STREAMS = {1: 1_200, 10: 400, 100: 60}
+AUTOCORRELATED_STREAMS, DELAY_STREAMS = 120, 100
 SEED = 20_261_123
 ESTIMATE = "Eight to ten minutes on two cores."
 
@@ -138,7 +138,7 @@ def text_of(figures: Mapping[str, Any]) -> str:
             [
                 *([rule, *_delay_cells(figures["median_delay_rows"][rule])] for rule in Rule),
                 [
-                    "mlmon, windows of 500, 1,000 and 2,000",
+                    "mlmon, windows of 500, 700 and 1,000",
                     *_delay_cells(figures["median_delay_rows_with_several_windows"][Rule.MLMON]),
                 ],
             ],
