@@ -23,6 +23,7 @@ class ReportSource(StrEnum):
     """Where the comparison comes from."""
 
     STORED = "stored"  # a check that the scheduler ran
+    BACKFILLED = "backfilled"  # a check that was made later, over archived rows
     LIVE = "live"  # computed for this answer, not stored
 
 

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import F, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
 from drift.due import CheckedUpTo, DueRule, is_check_due
-from drift.models import CheckStatus, DriftCheck, DriftIncident, DriftPolicy, PolicyMode
+from drift.models import CheckStatus, DriftCheck, DriftIncident, DriftPolicy, FeatureDrift, PolicyMode
 from drift.report import DriftReport, Failure, ReportSource, ReportStatus, WindowSummary
 from drift.results import Criteria, Method, Thresholds, VerdictStatus
 from drift.stored_results import result_of_check
@@ -160,6 +160,8 @@ class HistoryFilter:
         Whose window ended at `since` or later, and before `until`.
     only_drifted, only_alarms
         Those with a score above its threshold; those whose verdict is an alarm.
+    feature
+        Drifted or alarming are then those in which this feature's score is above its threshold, or the alarm lists it.
     """
 
     before: int | None = None
@@ -167,22 +169,37 @@ class HistoryFilter:
     until: datetime | None = None
     only_drifted: bool = False
     only_alarms: bool = False
+    feature: str | None = None
 
 
 def check_history(version: ModelVersion, *, limit: int, wanted: HistoryFilter) -> QuerySet[DriftCheck]:
-    """Return the newest `limit` checks of those wanted, results prefetched."""
-    checks = version.drift_checks.order_by("-id").prefetch_related("features")
+    """Return the `limit` checks with the newest windows of those wanted, results prefetched.
+
+    A backfilled check stands where its window was, not where it was made.
+    """
+    checks = version.drift_checks.order_by("-window_ended_at", "-id").prefetch_related("features")
     if wanted.before is not None:
-        checks = checks.filter(pk__lt=wanted.before)
+        checks = checks.filter(_is_older(version, wanted.before))
     if wanted.since is not None:
         checks = checks.filter(window_ended_at__gte=wanted.since)
     if wanted.until is not None:
         checks = checks.filter(window_ended_at__lt=wanted.until)
+    of_feature = FeatureDrift.objects.filter(check_run=OuterRef("pk"), feature_name=wanted.feature)
     if wanted.only_drifted:
-        checks = checks.filter(Q(n_drifted_features__gt=0) | Q(prediction_is_drifted=True))
+        any_feature = Q(n_drifted_features__gt=0) | Q(prediction_is_drifted=True)
+        checks = checks.filter(Exists(of_feature.filter(is_drifted=True)) if wanted.feature else any_feature)
     if wanted.only_alarms:
         checks = checks.filter(verdict_status=VerdictStatus.ALARM)
+        checks = checks.filter(Exists(of_feature.filter(is_confirmed=True))) if wanted.feature else checks
     return checks[:limit]
+
+
+def _is_older(version: ModelVersion, check_id: int) -> Q:
+    """Return the condition for checks that come after this one where the newest window comes first."""
+    ended_at = version.drift_checks.filter(pk=check_id).values_list("window_ended_at", flat=True).first()
+    if ended_at is None:  # deleted since the page before
+        return Q(pk__lt=check_id)
+    return Q(window_ended_at__lte=ended_at) & (Q(window_ended_at__lt=ended_at) | Q(pk__lt=check_id))
 
 
 def report_of_check(check: DriftCheck, version: ModelVersion) -> DriftReport:
@@ -193,7 +210,7 @@ def report_of_check(check: DriftCheck, version: ModelVersion) -> DriftReport:
         model_version=version.version,
         status=ReportStatus.FAILED if failed else ReportStatus.OK,
         detail=check.error_message,
-        source=ReportSource.STORED,
+        source=ReportSource.BACKFILLED if check.is_backfilled else ReportSource.STORED,
         check_id=check.pk,
         checked_at=check.created_at,
         window=WindowSummary(

@@ -288,9 +288,11 @@ def _mean_moved(found: FeatureResult, distribution: Distribution) -> bool:
     edges, counts = np.array(distribution.edges), np.array(distribution.reference, dtype=np.float64)
     if not counts.sum():
         return True
-    middles = edges[:-1] / 2 + edges[1:] / 2
-    deviation = math.sqrt(float(np.average((middles - found.reference_mean) ** 2, weights=counts)))
-    return abs(found.current_mean - found.reference_mean) >= LEAST_MEAN_SHIFT * deviation
+    # Half distances, and as shares of the largest: at the ends of float64 differences and squares would overflow.
+    from_mean = np.abs(edges[:-1] / 4 + edges[1:] / 4 - found.reference_mean / 2)
+    largest = float(from_mean.max())
+    deviation = math.sqrt(float(np.average((from_mean / (largest or 1.0)) ** 2, weights=counts))) * largest
+    return abs(found.current_mean / 2 - found.reference_mean / 2) >= LEAST_MEAN_SHIFT * deviation
 
 
 def _range_sentence(distribution: Distribution) -> str:

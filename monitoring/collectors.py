@@ -47,12 +47,12 @@ def _drift() -> Iterator[Metric]:
     checks = {check.pk: check for check in selectors.latest_checks_of_primary_versions()}
     yield from _prediction_drift(list(checks.values()))
     yield _incidents(list(checks.values()))
-    scored = [
-        ((checks[row.check_run_id].version.model.name, row.feature_name), row)
-        for row in selectors.feature_results(list(checks.values()))
-        if row.score is not None
-    ]
-    yield from _feature_drift(scored)
+    yield from _feature_drift(
+        [
+            ((checks[row.check_run_id].version.model.name, row.feature_name), row)
+            for row in selectors.feature_results(list(checks.values()))
+        ]
+    )
 
 
 def _prediction_drift(checks: list[DriftCheck]) -> Iterator[Metric]:
@@ -77,11 +77,12 @@ def _incidents(checks: list[DriftCheck]) -> Metric:
     return _family(state_metrics.DRIFT_INCIDENT_OPEN, samples)
 
 
-def _feature_drift(scored: list[tuple[tuple[str, str], FeatureDrift]]) -> Iterator[Metric]:
+def _feature_drift(named: list[tuple[tuple[str, str], FeatureDrift]]) -> Iterator[Metric]:
+    scored = [(labels, row) for labels, row in named if row.score is not None]
     yield _family(state_metrics.FEATURE_DRIFT_SCORE, [(labels, row.score) for labels, row in scored])
     yield _family(state_metrics.FEATURE_DRIFT_THRESHOLD, [(labels, row.threshold) for labels, row in scored])
     yield _family(state_metrics.FEATURE_DRIFT_DETECTED, [(labels, row.is_drifted) for labels, row in scored])
-    yield _family(state_metrics.FEATURE_DRIFT_CONFIRMED, [(labels, row.is_confirmed) for labels, row in scored])
+    yield _family(state_metrics.FEATURE_DRIFT_CONFIRMED, [(labels, row.is_confirmed) for labels, row in named])
 
 
 def _jobs() -> Iterator[Metric]:

@@ -36,8 +36,8 @@ def versions_with_alerting_incidents() -> set[int]:
 
 
 def feature_results(checks: Sequence[DriftCheck]) -> QuerySet[FeatureDrift]:
-    """Return the feature rows of `checks`."""
-    return FeatureDrift.objects.filter(check_run__in=checks)
+    """Return the feature rows of `checks`, without their findings, which no gauge shows."""
+    return FeatureDrift.objects.filter(check_run__in=checks).defer("findings")
 
 
 def job_runs() -> QuerySet[JobRun]:

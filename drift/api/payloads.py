@@ -11,9 +11,14 @@ from drift.stored_results import hypotheses_of
 from drift.wording import sentence_of, subject_of, verdict_sentence
 
 
-def report_body(report: DriftReport) -> dict[str, Any]:
-    """Return a report as JSON-ready values; without a comparison, ``features`` is empty."""
-    result = report.result
+def report_body(report: DriftReport, *, feature: str | None = None) -> dict[str, Any]:
+    """Return a report as JSON-ready values; without a comparison, ``features`` is empty.
+
+    With `feature` it has that one only; what is said of the whole model stays.
+    """
+    members = result_members(report.result)
+    if feature is not None:
+        members["features"] = {name: body for name, body in members["features"].items() if name == feature}
     return {
         "model_name": report.model_name,
         "model_version": report.model_version,
@@ -23,7 +28,7 @@ def report_body(report: DriftReport) -> dict[str, Any]:
         "source": report.source,
         "check_id": report.check_id,
         "window": asdict(report.window) if report.window else None,
-        **result_members(result),
+        **members,
         "last_failure": asdict(report.last_failure) if report.last_failure else None,
     }
 
@@ -37,13 +42,18 @@ def result_members(result: ComparisonResult | None) -> dict[str, Any]:
             "drifted_features": [],
             "features": {},
             "prediction_drift": None,
+            "correlation_changes": None,
+            "joint_change": None,
         }
+    pairs = result.correlation_changes
     return {
         "is_drifted": result.is_drifted,
         "verdict": _verdict_body(result),
         "drifted_features": [feature.name for feature in result.drifted_features],
         "features": {feature.name: _feature_body(feature) for feature in result.features},
         "prediction_drift": _prediction_body(result.prediction),
+        "correlation_changes": None if pairs is None else [asdict(pair) for pair in pairs],
+        "joint_change": asdict(result.joint_change) if result.joint_change else None,
     }
 
 
@@ -121,4 +131,5 @@ def _prediction_body(prediction: PredictionResult) -> dict[str, Any]:
         "reference_dist": dict(prediction.reference_dist),
         "current_dist": dict(prediction.current_dist),
         "status": prediction.status,
+        "verdict": _hypothesis_body(prediction.verdict, prediction),
     }

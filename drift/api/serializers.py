@@ -36,6 +36,11 @@ class DriftQuerySerializer(serializers.Serializer[object]):
         required=False, help_text="With history: only checks with a score above its threshold."
     )
     alarm = serializers.BooleanField(required=False, help_text="With history: only checks whose verdict is an alarm.")
+    feature = serializers.CharField(
+        required=False,
+        max_length=128,
+        help_text="Only this feature's results; with drifted or alarm, only checks in which it is the one.",
+    )
 
     def validate(self, attrs: dict[str, object]) -> dict[str, object]:
         for name in ("before", "since", "until", "drifted", "alarm"):
@@ -45,6 +50,7 @@ class DriftQuerySerializer(serializers.Serializer[object]):
 
 
 class IncidentQuerySerializer(serializers.Serializer[object]):
+    version = serializers.CharField(required=False, max_length=64, help_text="Only those of this version.")
     open = serializers.BooleanField(required=False, help_text="Only open ones, or only closed ones.")
     limit = serializers.IntegerField(
         required=False, default=20, min_value=1, max_value=LONGEST_HISTORY, help_text="So many, newest first."
@@ -62,6 +68,9 @@ class HypothesisSerializer(serializers.Serializer[object]):
     name = serializers.CharField(allow_blank=True, help_text="The feature.")
     sentence = serializers.CharField(help_text="What changed, in words.")
     p_value = serializers.FloatField(help_text="Corrected for dependence in time.")
+    chi2_statistic = serializers.FloatField(allow_null=True, help_text="Of levels or deciles, before phi.")
+    degrees_of_freedom = serializers.IntegerField(allow_null=True)
+    passes_gate = serializers.BooleanField(help_text="The effect is large enough to matter.")
     effect = serializers.FloatField(help_text="Debiased Cohen's w; of missing values the difference of the shares.")
     window_rows = serializers.IntegerField(help_text="Of the window that tells it.")
     dispersion = serializers.FloatField(help_text="phi: how much more counts vary than those of independent rows.")
@@ -167,6 +176,21 @@ class PredictionDriftSerializer(serializers.Serializer[object]):
     reference_dist = serializers.DictField(child=serializers.FloatField(), help_text="Shares by class, or by decile.")
     current_dist = serializers.DictField(child=serializers.FloatField())
     status = serializers.ChoiceField(choices=RESULT_STATUSES)
+    verdict = HypothesisSerializer(allow_null=True)
+
+
+class CorrelationChangeSerializer(serializers.Serializer[object]):
+    first = serializers.CharField()
+    second = serializers.CharField()
+    reference_correlation = serializers.FloatField(help_text="Spearman's rho.")
+    current_correlation = serializers.FloatField()
+    p_value = serializers.FloatField(help_text="Fisher's z, corrected for the number of pairs.")
+
+
+class JointChangeSerializer(serializers.Serializer[object]):
+    auc = serializers.FloatField(help_text="Of a classifier that tells the window from the reference; .5: it cannot.")
+    p_value = serializers.FloatField()
+    telling_features = serializers.ListField(child=serializers.CharField(), help_text="Strongest first.")
 
 
 class FailureSerializer(serializers.Serializer[object]):
@@ -184,7 +208,8 @@ class DriftReportSerializer(serializers.Serializer[object]):
     source = serializers.ChoiceField(  # type: ignore[assignment]  # a field, which the metaclass takes out of the way
         choices=[s.value for s in ReportSource],
         allow_null=True,
-        help_text="stored: a check of the scheduler. live: computed for this answer.",
+        help_text="stored: a check of the scheduler. backfilled: made later over archived rows. "
+        "live: computed for this answer.",
     )
     check_id = serializers.IntegerField(allow_null=True)
     window = WindowSerializer(allow_null=True)
@@ -193,6 +218,10 @@ class DriftReportSerializer(serializers.Serializer[object]):
     drifted_features = serializers.ListField(child=serializers.CharField(), help_text="Strongest first.")
     features = serializers.DictField(child=FeatureDriftSerializer(), help_text="By feature name.")
     prediction_drift = PredictionDriftSerializer(allow_null=True)
+    correlation_changes = CorrelationChangeSerializer(
+        many=True, allow_null=True, help_text="Pairs of numeric features; null where the policy does not ask for them."
+    )
+    joint_change = JointChangeSerializer(allow_null=True)
     last_failure = FailureSerializer(
         allow_null=True, help_text="The newest check, where it failed; the figures are then of the one before."
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.conf import settings
 from drf_spectacular.utils import OpenApiExample, PolymorphicProxySerializer, extend_schema
-from rest_framework.exceptions import ParseError
+from rest_framework.exceptions import NotFound, ParseError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import Serializer
@@ -19,6 +19,7 @@ from drift.api.serializers import (
     DriftReportSerializer,
     IncidentListSerializer,
     IncidentQuerySerializer,
+    IncidentSerializer,
 )
 from drift.report import DriftReport
 from inference.api.serializers import problem_responses
@@ -108,7 +109,10 @@ EXAMPLE = OpenApiExample(
             "reference_dist": {"setosa": 0.33, "versicolor": 0.33, "virginica": 0.34},
             "current_dist": {"setosa": 0.31, "versicolor": 0.34, "virginica": 0.35},
             "status": "ok",
+            "verdict": None,
         },
+        "correlation_changes": None,
+        "joint_change": None,
         "last_failure": None,
     },
     response_only=True,
@@ -138,20 +142,23 @@ class DriftView(APIView):
     def get(self, request: Request, model_name: str | None = None) -> Response:
         query = _query(request)
         model = model_named(model_name or settings.MLMON_DEFAULT_MODEL, Model.objects.select_related("drift_policy"))
-        version = _version(model, query.get("version"))
+        version, feature = _version(model, query.get("version")), query.get("feature")
+        if feature is not None and feature not in selectors.feature_names(model):
+            raise ParseError("Query parameter 'feature': No version of this model has this feature.")
         if "history" in query:
             return Response(_history_body(model, version, query["history"], _filter_of(query)))
         if version is None:
             return Response(report_body(services.without_production_version(model_name=model.name)))
-        return Response(report_body(services.latest_or_live_drift(version=version)))
+        return Response(report_body(services.latest_or_live_drift(version=version), feature=feature))
 
 
-class IncidentView(APIView):
+class IncidentListView(APIView):
     """Tells which incidents a model has had."""
 
     required_scope = TokenScope.READ
 
     @extend_schema(
+        operation_id="api_v1_models_incidents_list",
         summary="Drift incidents of a model",
         description="One incident is one alarm of the verdict, from the check that raised it until three windows in a "
         "row show no sign of it. Newest first.",
@@ -162,6 +169,8 @@ class IncidentView(APIView):
         query = _query(request, IncidentQuerySerializer)
         model = model_named(model_name)
         incidents = selectors.incidents_of(model)
+        if "version" in query:
+            incidents = incidents.filter(version=selectors.version_of(model, query["version"]))
         if "open" in query:
             incidents = incidents.filter(closed_at__isnull=query["open"])
         if "before" in query:
@@ -176,6 +185,22 @@ class IncidentView(APIView):
         return Response(body)
 
 
+class IncidentView(APIView):
+    """Tells about one incident."""
+
+    required_scope = TokenScope.READ
+
+    @extend_schema(
+        summary="One drift incident of a model",
+        responses={200: IncidentSerializer, **problem_responses(401, 403, 404, 406)},
+    )
+    def get(self, request: Request, model_name: str, incident_id: int) -> Response:
+        incident = selectors.incidents_of(model_named(model_name)).filter(pk=incident_id).first()
+        if incident is None:
+            raise NotFound(f"Model {model_name!r} has had no incident {incident_id}.")
+        return Response(incident_body(incident))
+
+
 def _filter_of(query: Mapping[str, Any]) -> selectors.HistoryFilter:
     return selectors.HistoryFilter(
         before=query.get("before"),
@@ -183,6 +208,7 @@ def _filter_of(query: Mapping[str, Any]) -> selectors.HistoryFilter:
         until=query.get("until"),
         only_drifted=query.get("drifted", False),
         only_alarms=query.get("alarm", False),
+        feature=query.get("feature"),
     )
 
 
@@ -209,6 +235,6 @@ def _history_body(
     return {
         "model_name": model.name,
         "model_version": version.version if version else None,
-        "checks": [report_body(report) for report in reports[:limit]],
+        "checks": [report_body(report, feature=wanted.feature) for report in reports[:limit]],
         "next_before": reports[limit - 1].check_id if len(reports) > limit else None,
     }

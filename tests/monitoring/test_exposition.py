@@ -1,6 +1,7 @@
 """What a scrape shows, from real rows; text parsed by prometheus_client's own parsers."""
 
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from django.utils import timezone
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families as text_families
 
-from drift.models import CheckStatus, DriftCheck, FeatureDrift, FeatureStatus
+from drift.models import CheckStatus, DriftCheck, DriftIncident, FeatureDrift, FeatureStatus
 from models_registry.models import ModelVersion, ReferenceDataset, Stage
 from models_registry.services.versions import set_stage
 from monitoring import state_metrics
@@ -110,6 +111,39 @@ def test_a_failed_check_leaves_the_last_figures(client: Client) -> None:
         window_end="2-0",
         rows_seen=200,
     )
+    feature = labels(model_name="classifier", feature_name="sepal_length")
+    assert scrape(client)["ml_feature_drift_score", feature] == 0.4
+
+
+def test_what_the_verdict_confirms_is_shown_until_the_incident_is_over_or_snoozed(client: Client) -> None:
+    version = uploaded_version("classifier")
+    check = check_of(version, window_end="1-0", score=0.4)
+    rows = {"check_run": check, "kind": "numeric", "method": "", "threshold": 0.15}
+    FeatureDrift.objects.create(feature_name="petal_width", status=FeatureStatus.INSUFFICIENT_DATA, **rows)
+    incident = DriftIncident.objects.create(
+        version=version, opened_by=check, last_check=check, opened_at=timezone.now(), counted_rows=100
+    )
+    # Missing in every row: nothing to score, and yet the alarm may list it.
+    FeatureDrift.objects.filter(feature_name="petal_width").update(is_confirmed=True)
+    model = labels(model_name="classifier")
+    shown = scrape(client)
+    assert shown["ml_drift_incident_open", model] == 1
+    assert shown["ml_feature_drift_confirmed", labels(model_name="classifier", feature_name="petal_width")] == 1
+    assert shown["ml_feature_drift_confirmed", labels(model_name="classifier", feature_name="sepal_length")] == 0
+    assert ("ml_feature_drift_score", labels(model_name="classifier", feature_name="petal_width")) not in shown
+    DriftIncident.objects.update(snoozed_until=timezone.now() + timedelta(hours=1))
+    assert scrape(client)["ml_drift_incident_open", model] == 0
+    DriftIncident.objects.update(snoozed_until=timezone.now() - timedelta(seconds=1))
+    assert scrape(client)["ml_drift_incident_open", model] == 1
+    DriftIncident.objects.filter(pk=incident.pk).update(closed_at=timezone.now(), closing_reason="quiet")
+    assert scrape(client)["ml_drift_incident_open", model] == 0
+
+
+def test_a_backfilled_check_is_not_shown(client: Client) -> None:
+    version = uploaded_version("classifier")
+    check_of(version, window_end="1-0", score=0.4)
+    later = check_of(version, window_end="0-1", score=0.9)
+    DriftCheck.objects.filter(pk=later.pk).update(is_backfilled=True)
     feature = labels(model_name="classifier", feature_name="sepal_length")
     assert scrape(client)["ml_feature_drift_score", feature] == 0.4
 
