@@ -210,6 +210,8 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 1800, "socket_timeout": 10, "socket_keepalive": True}
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+# In each process that checks: references that are prepared for the next check of the same version.
+MLMON_PREPARED_REFERENCES_BYTES = env.positive_int("MLMON_PREPARED_REFERENCES_BYTES", default=512 * 2**20)
 MLMON_DRIFT_TICK_SECONDS = env.positive_int("MLMON_DRIFT_TICK_SECONDS", default=20)
 CELERY_BEAT_SCHEDULE = {
     # A task that waited longer than the next tick is dropped: that tick does its work.
