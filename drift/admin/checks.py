@@ -70,7 +70,6 @@ class OutcomeFilter(admin.SimpleListFilter):
 class DriftCheckAdmin(ReadOnlyAdmin):
     list_display = [
         "checked_at",
-        "model_name",
         "version_name",
         "outcome",
         "strongest_feature",
@@ -100,9 +99,8 @@ class DriftCheckAdmin(ReadOnlyAdmin):
             "version",
             "reference",
             ("checked_at", "duration"),
-            ("window_started_at", "window_ended_at"),
         ]
-        return [*about, ("n_reference", "n_current"), ("rows_seen", "window_end")]
+        return [*about, ("window_rows", "reference_rows"), ("window_times", "window_end")]
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -123,13 +121,9 @@ class DriftCheckAdmin(ReadOnlyAdmin):
     def rebaseline(self, request: HttpRequest, object_id: int) -> HttpResponse:
         return rebaseline_page(self, request, check_id=object_id, row_id=object_id)
 
-    @display(description="Model", ordering="version__model__name")
-    def model_name(self, obj: DriftCheck) -> str:
-        return obj.version.model.name
-
-    @display(description="Version", ordering="version__version")
+    @display(description="Model version", ordering="version__model__name")
     def version_name(self, obj: DriftCheck) -> str:
-        return obj.version.version
+        return f"{obj.version}"
 
     @display(description="Checked at", ordering="id")
     def checked_at(self, obj: DriftCheck) -> str:
@@ -142,6 +136,16 @@ class DriftCheckAdmin(ReadOnlyAdmin):
     @display(description="Window rows", ordering="n_current")
     def window_rows(self, obj: DriftCheck) -> str:
         return f"{obj.n_current:,}"
+
+    @display(description="Reference rows")
+    def reference_rows(self, obj: DriftCheck) -> str:
+        return f"{obj.n_reference:,}"
+
+    @display(description="Observed")
+    def window_times(self, obj: DriftCheck) -> str:
+        if obj.window_started_at is None or obj.window_ended_at is None:
+            return "-"
+        return f"{obj.window_started_at:%Y-%m-%d %H:%M:%S} to {obj.window_ended_at:%Y-%m-%d %H:%M:%S}"
 
     @display(description="Prediction divergence", ordering="prediction_js_divergence")
     def prediction_divergence(self, obj: DriftCheck) -> str:

@@ -44,16 +44,16 @@ class StateFilter(admin.SimpleListFilter):
 
 @admin.register(DriftIncident)
 class DriftIncidentAdmin(ReadOnlyAdmin):
-    list_display = ["since", "version", "state", "drifted", "alarms", "looked_after_by", "closed_at"]
+    list_display = ["since", "version", "state", "drifted", "alarms", "looked_after_by", "until"]
     list_display_links = ["since"]
     list_filter = ["version__model", StateFilter, "closing_reason", "opened_at"]
     list_select_related = ["version__model", "acknowledged_by"]
     search_fields = ["version__model__name", "version__version"]
-    fields = [("opened_at", "opened_by"), ("closed_at", "closing_reason"), ("acknowledged_at", "acknowledged_by")]
+    fields = [("version", "opened_by")]
     actions_detail = [
         "acknowledge",
         {"title": "Snooze", "icon": "snooze", "items": ["snooze_hours", "snooze_day", "snooze_week"]},
-        {"title": "Settle", "icon": "task_alt", "items": ["close", "rebaseline"]},
+        {"title": "Resolve", "icon": "task_alt", "items": ["close", "rebaseline"]},
     ]
     change_form_outer_before_template = "admin/drift/driftincident/incident.html"
 
@@ -127,6 +127,10 @@ class DriftIncidentAdmin(ReadOnlyAdmin):
     @display(description="Since", ordering="opened_at")
     def since(self, obj: DriftIncident) -> str:
         return f"{obj.opened_at:%Y-%m-%d %H:%M}"
+
+    @display(description="Closed", ordering="closed_at")
+    def until(self, obj: DriftIncident) -> str:
+        return "-" if obj.closed_at is None else f"{obj.closed_at:%Y-%m-%d %H:%M}"
 
     @display(description="State", label=INCIDENT_LABELS)
     def state(self, obj: DriftIncident) -> str:

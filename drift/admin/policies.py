@@ -148,14 +148,12 @@ class DriftPolicyAdmin(ModelAdmin):
     list_display = [
         "model",
         "is_enabled",
-        "mode",
+        "verdict",
         "window",
         "interval",
-        "false_alarm_budget",
-        "feature_threshold",
-        "prediction_threshold",
+        "thresholds",
         "own_features",
-        "updated_at",
+        "changed_at",
     ]
     list_filter = ["is_enabled", "mode"]
     list_select_related = ["model"]
@@ -214,14 +212,25 @@ class DriftPolicyAdmin(ModelAdmin):
     def in_words(self, obj: DriftPolicy) -> str:
         return policy_sentence(obj)
 
+    @display(description="False alarms", ordering="false_alarm_budget")
+    def verdict(self, obj: DriftPolicy) -> str:
+        return "no verdict" if obj.mode == PolicyMode.THRESHOLDS else f"one in {obj.false_alarm_budget:,}"
+
     @display(description="Window", ordering="window_rows")
     def window(self, obj: DriftPolicy) -> str:
-        extra = "".join(f", {rows:,}" for rows in obj.extra_window_rows)
-        return f"{obj.window_rows:,}{extra} rows"
+        return " and ".join(f"{rows:,}" for rows in [obj.window_rows, *obj.extra_window_rows]) + " rows"
 
     @display(description="Check every")
     def interval(self, obj: DriftPolicy) -> str:
         return f"{obj.rows_between_checks:,} rows"
+
+    @display(description="Thresholds")
+    def thresholds(self, obj: DriftPolicy) -> str:
+        return f"{obj.feature_threshold:g}, predictions {obj.prediction_threshold:g}"
+
+    @display(description="Changed", ordering="updated_at")
+    def changed_at(self, obj: DriftPolicy) -> str:
+        return f"{obj.updated_at:%Y-%m-%d %H:%M}"
 
     @display(description="Own features", ordering="n_own_features")
     def own_features(self, obj: Any) -> int:

@@ -2,14 +2,20 @@
 
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from django.db import connections
-from playwright.sync_api import Page, Request, sync_playwright
+from playwright.sync_api import Page, Request, expect, sync_playwright
+
+if TYPE_CHECKING:
+    from tests.services.web_server import WebServer
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 WIDTH, HEIGHT = 1280, 900
+PASSWORD = "a long one for a test"
 LEFT_BEHIND = "net::ERR_ABORTED"  # what a page still loaded, such as a font, when the test went on to the next
 
 
@@ -41,6 +47,20 @@ def page(monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
         browser.close()
         connections.close_all()  # the ones that this loop opened; they would outlive it
     assert faults == []
+
+
+@pytest.fixture
+def story_page(page: Page, web_server: "WebServer", celery_worker_process: subprocess.Popen[bytes]) -> Page:
+    """The admin's front page, logged in."""
+    from django.contrib.auth.models import User
+
+    User.objects.create_superuser("scientist", password=PASSWORD)
+    page.goto(f"{web_server.url}/admin/")
+    page.get_by_label("Username").fill("scientist")
+    page.locator("input[name=password]").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    expect(page).to_have_url(f"{web_server.url}/admin/")
+    return page
 
 
 def _note_failure(request: Request, faults: list[str]) -> None:

@@ -1,11 +1,9 @@
 """A data scientist's first hour: register, upload, promote, upload reference data, all in the browser."""
 
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
-from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
 from models_registry.models import ModelVersion, ReferenceDataset, Stage
@@ -13,20 +11,7 @@ from tests.factories import IRIS_FEATURES, iris_onnx
 from tests.services.web_server import WebServer
 
 REFERENCE = Path(__file__).resolve().parent.parent.parent / "demo" / "classifier-reference.csv"
-PASSWORD = "a long one for a test"
 REPORT_MS = 30_000
-
-
-@pytest.fixture
-def story_page(page: Page, web_server: WebServer, celery_worker_process: subprocess.Popen[bytes]) -> Page:
-    """The admin's front page, logged in."""
-    User.objects.create_superuser("scientist", password=PASSWORD)
-    page.goto(f"{web_server.url}/admin/")
-    page.get_by_label("Username").fill("scientist")
-    page.locator("input[name=password]").fill(PASSWORD)
-    page.get_by_role("button", name="Log in").click()
-    expect(page).to_have_url(f"{web_server.url}/admin/")
-    return page
 
 
 @pytest.mark.timeout(180)
