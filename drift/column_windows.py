@@ -26,7 +26,7 @@ from drift.verdict import Evidence
 
 Column: TypeAlias = "pa.ChunkedArray[Any]"  # pyarrow's classes take no parameters at run time
 
-LARGEST_LIMIT_ERROR = 2.0  # at most so many times the finite-sample law's p-value is the limit law's, down to 1e-9
+LIMIT_LAW_EXCESS = 10.0  # over sqrt(N): how much larger the limit law's p-value is, at most, down to 1e-9
 
 
 class NumberWindow:
@@ -190,7 +190,7 @@ class NumberWindow:
     def _ks_p_value(self, phi: float, level: float) -> float:
         rows = self.table.effective_rows / phi
         p_value = limit_p_value(self.distance, rows)
-        if level < p_value <= LARGEST_LIMIT_ERROR * level:  # the limit law is conservative: here it could hide an alarm
+        if level < p_value <= level * (1 + LIMIT_LAW_EXCESS / math.sqrt(rows)):  # here it could hide an alarm
             return finite_sample_p_value(self.distance, rows)
         return p_value
 
