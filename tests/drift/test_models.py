@@ -1,12 +1,24 @@
 """Each constraint of drift's tables, refused by the database itself."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 
-from drift.models import DriftCheck, DriftPolicy, FeatureDrift, FeaturePolicy
+from drift.models import (
+    DriftCheck,
+    DriftIncident,
+    DriftPolicy,
+    FeatureDrift,
+    FeatureMethod,
+    FeaturePolicy,
+    validate_extra_windows,
+)
+from drift.results import Method
 from models_registry.models import Model, ModelVersion, ReferenceDataset
 
 pytestmark = pytest.mark.django_db
@@ -99,3 +111,61 @@ def test_a_feature_has_one_result_of_a_known_status(check: DriftCheck) -> None:
     _refused(
         "a_drifted_feature_has_a_score", lambda: FeatureDrift.objects.create(**values, status="ok", is_drifted=True)
     )
+
+
+def test_a_method_is_one_that_there_is(model: Model) -> None:
+    policy = DriftPolicy.objects.create(model=model)
+    _refused(
+        "feature_method_is_known",
+        lambda: FeaturePolicy.objects.create(policy=policy, feature_name="age", method="guess"),
+    )
+
+
+def test_the_methods_of_a_policy_are_those_of_a_comparison() -> None:
+    assert set(FeatureMethod.values) == {method.value for method in Method}
+
+
+@pytest.mark.parametrize(
+    "windows",
+    ["500", 500, {"rows": 500}, [500.0], ["500"], [True], [499], [-500], [500, 500], [500, 600, 700, 800, 900]],
+)
+def test_further_windows_are_a_short_list_of_lengths(windows: object) -> None:
+    with pytest.raises(ValidationError):
+        validate_extra_windows(windows)
+
+
+@pytest.mark.parametrize(("windows", "longest"), [([], 1000), ([500], 1000), ([2000, 500], 2000)])
+def test_the_longest_window_is_what_a_check_reads(windows: list[int], longest: int) -> None:
+    validate_extra_windows(windows)
+    assert DriftPolicy(extra_window_rows=windows).longest_window_rows == longest
+
+
+@pytest.mark.parametrize(("window", "interval", "expected"), [(1000, None, 100), (5000, None, 500), (5000, 7, 7)])
+def test_a_check_is_due_after_a_tenth_of_the_window_or_what_the_policy_says(
+    window: int, interval: int | None, expected: int
+) -> None:
+    assert DriftPolicy(window_rows=window, interval_rows=interval).rows_between_checks == expected
+
+
+def _incident(check: DriftCheck, **values: Any) -> DriftIncident:
+    given = {"version": check.version, "opened_by": check, "last_check": check, "counted_rows": 100, **values}
+    return DriftIncident.objects.create(opened_at=timezone.now(), **given)
+
+
+def test_a_version_has_one_open_incident_and_any_number_of_closed_ones(check: DriftCheck) -> None:
+    for _ in range(2):
+        _incident(check, closed_at=timezone.now(), closing_reason="quiet")
+    _incident(check)
+    _refused("one_open_incident_for_each_version", lambda: _incident(check))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"closing_reason": "quiet"},
+        {"closed_at": datetime(2026, 3, 1, tzinfo=UTC)},
+        {"closed_at": datetime(2026, 3, 1, tzinfo=UTC), "closing_reason": "bored"},
+    ],
+)
+def test_only_a_closed_incident_has_a_reason(check: DriftCheck, values: dict[str, Any]) -> None:
+    _refused("only_a_closed_incident_has_a_reason", lambda: _incident(check, **values))
