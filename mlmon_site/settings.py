@@ -266,6 +266,11 @@ UNFOLD = {
                 "separator": True,
                 "items": [
                     {
+                        "title": "Incidents",
+                        "icon": "crisis_alert",
+                        "link": reverse_lazy("admin:drift_driftincident_changelist"),
+                    },
+                    {
                         "title": "Checks",
                         "icon": "troubleshoot",
                         "link": reverse_lazy("admin:drift_driftcheck_changelist"),
