@@ -223,6 +223,9 @@ class DriftCheck(models.Model):
             models.Index(fields=["version", "-id"], name="drift_check_history"),
             models.Index(fields=["version", "is_backfilled", "-id"], name="drift_check_newest"),
             models.Index(fields=["version", "window_ended_at"], name="drift_check_by_time"),
+            models.Index(
+                fields=["version", "window_ended_at"], condition=Q(verdict_status="alarm"), name="drift_check_alarms"
+            ),
         ]
         constraints = [
             models.UniqueConstraint(fields=["version", "window_end"], name="a_window_is_checked_once"),

@@ -178,6 +178,10 @@ class Migration(migrations.Migration):
             model_name='driftcheck',
             index=models.Index(fields=['version', 'window_ended_at'], name='drift_check_by_time'),
         ),
+        migrations.AddIndex(
+            model_name='driftcheck',
+            index=models.Index(condition=models.Q(('verdict_status', 'alarm')), fields=['version', 'window_ended_at'], name='drift_check_alarms'),
+        ),
         migrations.AddConstraint(
             model_name='driftpolicy',
             constraint=models.CheckConstraint(condition=models.Q(('interval_rows__isnull', True), ('interval_rows__gte', 1), _connector='OR'), name='drift_interval_is_positive'),
