@@ -3,8 +3,16 @@
 from typing import Any
 
 from drift.rendering.feature_views import feature_views, listed_findings, prediction_view, tone_of
-from drift.results import ComparisonResult
+from drift.results import ComparisonResult, Method
+from drift.statistics.definitions import DEFINITIONS, EFFECT, P_VALUE, PHI
 from drift.wording import BADGE_TEXTS, correlation_sentence, joint_sentence, verdict_sentence
+
+GLOSSARY = (
+    ("p", P_VALUE),
+    ("w", EFFECT),
+    ("phi", PHI.removeprefix("phi: ")),
+    (DEFINITIONS[Method.JENSEN_SHANNON_DIVERGENCE].name, DEFINITIONS[Method.JENSEN_SHANNON_DIVERGENCE].text),
+)
 
 
 def result_context(result: ComparisonResult, *, has_predictions: bool = True) -> dict[str, Any]:
@@ -17,6 +25,7 @@ def result_context(result: ComparisonResult, *, has_predictions: bool = True) ->
         "features": feature_views(result),
         "prediction": prediction_view(result.prediction) if has_predictions else None,
         "others": together_sentences(result),
+        "glossary": GLOSSARY,
     }
 
 

@@ -17,7 +17,7 @@ from pytest_django.fixtures import Settings
 from drift.models import DriftCheck, DriftIncident, DriftPolicy, FeaturePolicy
 from drift.results import Method
 from drift.services import run_drift_check
-from drift.statistics.definitions import DEFINITIONS
+from drift.statistics.definitions import DEFINITIONS, PHI
 from models_registry.models import ModelVersion, ReferenceDataset
 from tests.drift.observed import iris_rows, observe, profiled_reference
 from tests.factories import uploaded_version
@@ -171,6 +171,7 @@ def test_a_check_shows_every_figure(admin_client: Client, check: DriftCheck) -> 
     shown = [view.score for view in response.context["features"]]
     assert shown == [f"{score:.3f}" for score in check.features.order_by("-score").values_list("score", flat=True)]
     assert "No verdict: The window has 100 rows; a verdict needs 500." in content
+    assert escape(PHI.removeprefix("phi: ")) in content
     for name in ("sepal_length", "KS statistic D", "Jensen-Shannon divergence", "setosa", "above threshold"):
         assert name in content
     for method in {Method(name) for row in check.features.all() for name in row.findings["measures"]}:
@@ -253,6 +254,22 @@ def test_a_check_leads_to_its_incident(admin_client: Client, incident: DriftInci
     assert "At most one false alarm in 10,000 checks." in page
     filtered = admin_client.get(reverse(f"{CHECKS}_changelist"), {"result": "alarm"})
     assert filtered.context["cl"].result_count == 1
+
+
+def test_pages_ask_the_database_a_bounded_number_of_times(
+    admin_client: Client, incident: DriftIncident, django_assert_max_num_queries: Any
+) -> None:
+    check = incident.opened_by
+    for index in range(30):
+        check.pk, check.window_end = None, f"{index}-0"
+        check.save(force_insert=True)
+    for address, most in (
+        (reverse(f"{CHECKS}_changelist"), 12),
+        (reverse(f"{INCIDENTS}_changelist"), 12),
+        (_address(incident, "change"), 25),
+    ):
+        with django_assert_max_num_queries(most):
+            assert admin_client.get(address).status_code == 200
 
 
 @pytest.mark.parametrize("state", ["open", "new", "snoozed", "closed"])
