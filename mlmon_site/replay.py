@@ -186,6 +186,11 @@ class Client:
         """Return the newest drift report of the model."""
         return self.call("GET", f"/api/v1/models/{MODEL_NAME}/drift", None)
 
+    def incidents(self) -> list[dict[str, Any]]:
+        """Return the model's newest drift incidents, the newest first."""
+        found: list[dict[str, Any]] = self.call("GET", f"/api/v1/models/{MODEL_NAME}/incidents", None)["incidents"]
+        return found
+
     def call(self, method: str, path: str, payload: Mapping[str, Any] | None) -> dict[str, Any]:
         """Return the JSON object that the server answers, asking again while it is away or busy."""
         deadline = time.monotonic() + self._patience_seconds

@@ -16,10 +16,12 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
+from drift.services import run_drift_check
 from inference.prediction_ids import new_prediction_ids, prediction_id_text
 from mlmon_site.drift_watch import DriftWatch, table_lines, time_of_id
 from mlmon_site.management.commands.replay import months, positive, speed
 from mlmon_site.replay import SHUFFLED, Client, RefusedError, ReplayError, read_flights
+from models_registry.models import ModelVersion
 from tests.services.processes import free_port
 from tests.services.web_server import WebServer
 
@@ -259,6 +261,19 @@ def test_summer_flights_drift_by_their_destinations(demo_server: WebServer) -> N
     assert period["windows"] > 1
     assert period["drifted_windows"] == {}
     assert max(period["highest_scores"].values()) < 0.15
+
+
+def test_the_incidents_are_listed(demo_server: WebServer) -> None:
+    replay(demo_server.url, months=(7,), limit=2500, batch=250)
+    version = ModelVersion.objects.get(model__name="flight-delay")
+    check = run_drift_check(version_id=version.pk)
+    assert check is not None
+    assert check.verdict_status == "alarm"
+    output = StringIO()
+    call_command("replay", url=demo_server.url, months=(7,), limit=25, batch=25, speed=None, stdout=output)
+    incidents = output.getvalue().partition("Incidents of the verdict, the newest first:\n")[2]
+    assert {"dest", "distance"} & set(incidents.partition(":")[0].strip().split(", "))
+    assert "still open, alarms: 1;" in incidents
 
 
 def test_the_text_summary_has_a_table(demo_server: WebServer) -> None:

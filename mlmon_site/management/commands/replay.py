@@ -89,6 +89,9 @@ class Command(BaseCommand):
             self.stdout.write("\n".join(table_lines(replay.watch.periods)))
         elif replay.watch is not None:
             self.stdout.write("No drift window was filled by these rows alone: send more of them.")
+        if replay.watch is not None:
+            self.stdout.write("\nIncidents of the verdict, the newest first:\n")
+            self.stdout.write("\n".join(map(_incident_line, replay.incidents)) or "none")
 
 
 class _Replay:
@@ -97,6 +100,7 @@ class _Replay:
     def __init__(self, client: Client, flights: Sequence[Flight], options: dict[str, Any]) -> None:
         self.client, self.flights, self.options = client, flights, options
         self.watch = DriftWatch() if options["watch"] else None
+        self.incidents: list[dict[str, Any]] = []
         self.tally = Tally()
         self.error = ""
         self.is_interrupted = False
@@ -144,6 +148,7 @@ class _Replay:
         if self.watch is not None:
             time.sleep(FLUSH_SECONDS)
             self._look()
+            self.incidents = self.client.incidents()
 
     def _look(self) -> None:
         if self.watch is None:
@@ -170,7 +175,17 @@ class _Replay:
             "mean_server_latency_ms": round(fmean(self.tally.latency_ms), 3) if requests else None,
             "error": self.error,
             "drift": [period.summary() for period in self.watch.periods] if self.watch is not None else [],
+            "incidents": self.incidents,
         }
+
+
+def _incident_line(incident: dict[str, Any]) -> str:
+    strongest = incident["hypotheses"][0]
+    until = f"until {incident['closed_at']:.19}" if incident["closed_at"] else "still open"
+    return (
+        f"{', '.join(incident['features'])}: since {incident['opened_at']:.19}, {until}, alarms: "
+        f"{incident['alarms']}; strongest p = {strongest['p_value']:.1g}, w = {strongest['effect']:.2f}"
+    )
 
 
 def months(text: str) -> tuple[int, ...]:
