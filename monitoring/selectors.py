@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from django.db.models import Max, OuterRef, Q, QuerySet, Subquery
+from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
 from drift.models import CheckStatus, DriftCheck, DriftIncident, FeatureDrift
@@ -18,15 +18,13 @@ def served_versions() -> QuerySet[ModelVersion]:
 def latest_checks_of_primary_versions() -> QuerySet[DriftCheck]:
     """Return the newest succeeded check of each model's primary production version."""
     primary = ModelVersion.objects.filter(model=OuterRef("pk"), stage=Stage.PRODUCTION).order_by(*primary_first())
-    primary_ids = Model.objects.annotate(primary=Subquery(primary.values("pk")[:1])).values("primary")
-    newest = (
-        DriftCheck.objects.filter(status=CheckStatus.SUCCEEDED, is_backfilled=False, version__in=primary_ids)
-        .order_by()
-        .values("version")
-        .annotate(newest=Max("pk"))
-        .values("newest")
-    )
-    return DriftCheck.objects.filter(pk__in=newest).select_related("version__model")
+    # One step into an index for each model: grouping all checks would read the whole history at every scrape.
+    newest = DriftCheck.objects.filter(
+        version=OuterRef("primary"), status=CheckStatus.SUCCEEDED, is_backfilled=False
+    ).order_by("-id")
+    of_models = Model.objects.annotate(primary=Subquery(primary.values("pk")[:1]))
+    newest_ids = of_models.annotate(newest=Subquery(newest.values("pk")[:1])).values("newest")
+    return DriftCheck.objects.filter(pk__in=newest_ids).select_related("version__model")
 
 
 def versions_with_alerting_incidents() -> set[int]:
