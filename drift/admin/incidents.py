@@ -104,12 +104,12 @@ class DriftIncidentAdmin(ReadOnlyAdmin):
     def snooze_week(self, request: HttpRequest, object_id: int) -> HttpResponse:
         return self._snooze(request, object_id, "week")
 
-    @action(description="Close", icon="done_all", permissions=["operate"])
+    @action(description="Close the incident", icon="done_all", permissions=["operate"])
     def close(self, request: HttpRequest, object_id: int) -> HttpResponse:
         return self._act(
             request,
             object_id,
-            button="Close",
+            button="Close the incident",
             changes=[
                 "The incident is over, and its alert ends.",
                 "If the data are as they were, the next check opens another one: for a change that is here to stay, "

@@ -97,11 +97,14 @@ class FeaturePolicyFormSet(BaseInlineFormSet[FeaturePolicy, DriftPolicy, forms.M
 
     def add_fields(self, form: Any, index: int | None) -> None:
         super().add_fields(form, index)
+        for name, field in form.fields.items():
+            # The column's heading is no label that a screen reader would find.
+            field.widget.attrs["aria-label"] = field.label or name.replace("_", " ")
         if self.instance.pk:
             # A stored name stays a choice, also where no version has it any more.
             names = sorted({*self._kinds(), form.instance.feature_name} - {""})
             form.fields["feature_name"].widget = UnfoldAdminSelectWidget(
-                choices=[("", "---------"), *((name, name) for name in names)]
+                attrs={"aria-label": "Feature name"}, choices=[("", "---------"), *((name, name) for name in names)]
             )
 
     def clean(self) -> None:
@@ -159,6 +162,9 @@ class DriftPolicyAdmin(ModelAdmin):
     list_select_related = ["model"]
     search_fields = ["model__name"]
     autocomplete_fields = ["model"]
+
+    class Media:
+        css = {"all": ["drift/admin.css"]}
 
     def get_fieldsets(self, request: HttpRequest, obj: DriftPolicy | None = None) -> Any:
         about = ["model", "is_enabled", *(["in_words"] if obj else [])]
@@ -218,7 +224,8 @@ class DriftPolicyAdmin(ModelAdmin):
 
     @display(description="Window", ordering="window_rows")
     def window(self, obj: DriftPolicy) -> str:
-        return " and ".join(f"{rows:,}" for rows in [obj.window_rows, *obj.extra_window_rows]) + " rows"
+        extra = " and ".join(f"{rows:,}" for rows in obj.extra_window_rows)
+        return f"{obj.window_rows:,} rows" + (f", also {extra}" if extra else "")
 
     @display(description="Check every")
     def interval(self, obj: DriftPolicy) -> str:
