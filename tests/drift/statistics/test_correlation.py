@@ -19,6 +19,7 @@ TOLERANCE = 1e-12
 
 Pairs = NDArray[np.float64]
 
+quickly = settings(deadline=None, max_examples=40)  # a busy machine takes its time for a single example
 numbers = st.one_of(st.integers(-3, 3).map(float), st.floats(allow_nan=False))
 pairs_of_numbers = arrays(np.float64, st.tuples(st.integers(30, 60), st.just(2)), elements=numbers)
 
@@ -57,6 +58,7 @@ def rare_together(rng: np.random.Generator, rows: int) -> NDArray[np.float64]:
     return (own + shared > 1.6 * math.sqrt(2)).astype(np.float64)
 
 
+@quickly
 @given(sample=pairs_of_numbers)
 def test_rho_is_scipys_with_ties_and_infinities(sample: Pairs) -> None:
     rho = rank_correlations(table_of(sample)).rho[0, 1]
@@ -73,6 +75,7 @@ def test_a_matrix_of_many_columns_is_scipys() -> None:
     assert (found.rows == 500).all()
 
 
+@quickly
 @given(sample=pairs_of_numbers, seed=st.integers(0, 1000))
 def test_rho_keeps_under_monotone_maps_and_the_order_of_rows_and_turns_with_a_falling_map(
     sample: Pairs, seed: int
@@ -85,6 +88,7 @@ def test_rho_keeps_under_monotone_maps_and_the_order_of_rows_and_turns_with_a_fa
         assert rank_correlations(table_of(moved)).rho[0, 1] == pytest.approx(expected, abs=TOLERANCE, nan_ok=True)
 
 
+@quickly
 @given(sample=pairs_of_numbers, seed=st.integers(0, 1000))
 def test_missing_values_leave_the_correlation_of_the_ranks_in_the_rows_that_have_both(sample: Pairs, seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -213,7 +217,7 @@ def test_it_does_not_cry_wolf(draw: Callable[[np.random.Generator, int], NDArray
     assert alarms <= 2
 
 
-@settings(max_examples=20)
+@quickly
 @given(values=st.lists(st.floats(allow_infinity=True), min_size=0, max_size=3))
 def test_a_handful_of_any_numbers_has_no_correlation(values: list[float]) -> None:
     columns: dict[str, Any] = {"a": pa.array(values, pa.float64()), "b": pa.array(values[::-1], pa.float64())}
