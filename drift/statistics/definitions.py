@@ -95,3 +95,13 @@ P_VALUE = (
 EFFECT = (
     "Cohen's w; a change below .15 is never an alarm. Of missing values: the difference of the shares, at least .02."
 )
+CORRELATION_CHANGE = (
+    "Spearman's rho of each pair of numeric features in both samples, tested by the difference of Fisher's z with the "
+    "variance that the rows show; p is multiplied by the number of pairs, and shown below .001. For information: rows "
+    "count as independent."
+)
+JOINT_CHANGE = (
+    "The area under the ROC curve of a classifier that learned on half of the rows to tell the window from the "
+    "reference, on the other half: .5 where they cannot be told apart. p is that of the one-sided Mann-Whitney test. "
+    "For information: rows count as independent."
+)
