@@ -145,6 +145,22 @@ def test_a_shorter_window_sees_what_began_late(tmp_path: Path, reference: Path) 
     assert json.loads(printed)["verdict"]["listed"][0]["window_rows"] == 500
 
 
+def test_what_changed_between_columns_is_told_and_raises_no_alarm(tmp_path: Path) -> None:
+    rng = np.random.default_rng(7)
+    before, now = tmp_path / "before.parquet", tmp_path / "now.parquet"
+    for path, rho, rows in ((before, 0.0, 6000), (now, 0.8, 1000)):
+        x, noise = rng.normal(size=(2, rows))
+        pa.parquet.write_table(pa.table({"x": x, "y": rho * x + np.sqrt(1 - rho**2) * noise}), path)
+
+    status, printed = _run(before, now, "--joint")
+    assert status == 0
+    assert printed.startswith("No drift.")
+    # Spearman's rho of a bivariate normal is 6/pi asin(rho/2) = .786 for rho = .8.
+    assert re.search(r"x and y: rank correlation went from -?0\.0\d+ to 0\.(7[5-9]|8[0-2])\d* \(p", printed)
+    assert "a classifier tells the window's rows from the reference's" in printed
+    assert "a classifier" not in _run(before, now)[1]
+
+
 def test_bad_input_names_file_column_and_reason(reference: Path, quiet: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken.parquet"
     broken.write_bytes(b"PAR1 and nothing more")

@@ -104,6 +104,11 @@ class Command(BaseCommand):
             help="the verdict looks at the newest ROWS rows too, beside all of them; may be given several times",
         )
         _add_thresholds(parser)
+        parser.add_argument(
+            "--joint",
+            action="store_true",
+            help="train a classifier to tell the rows of both files apart too: about a second; for information only",
+        )
         parser.add_argument("--json", metavar="FILE", help="the figures, in the shape of the HTTP API; - is stdout")
         parser.add_argument("--html", type=Path, metavar="FILE", help="a page with pictures, all in one file")
         parser.add_argument(
@@ -140,6 +145,7 @@ class Command(BaseCommand):
             false_alarm_budget=options["budget"],
             extra_window_rows=tuple(options["window"]),
             watches_correlation=True,
+            watches_joint_distribution=options["joint"],
         )
         limits = TableLimits(file_bytes=settings.MLMON_MAX_REFERENCE_BYTES, rows=settings.MLMON_MAX_REFERENCE_ROWS)
         try:
