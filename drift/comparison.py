@@ -22,8 +22,10 @@ from drift.quality import column_finding, constant_finding, missing_finding, ran
 from drift.results import (
     Channel,
     ComparisonResult,
+    CorrelationChange,
     Criteria,
     FeatureResult,
+    JointChange,
     Method,
     PredictionResult,
     QualityEvent,
@@ -31,7 +33,9 @@ from drift.results import (
     ResultStatus,
 )
 from drift.statistics.chi_squared import chi_squared
+from drift.statistics.correlation import correlation_changes, rank_correlations
 from drift.statistics.jensen_shannon import jensen_shannon_divergence
+from drift.statistics.joint_distribution import joint_change
 from drift.statistics.missing_values import MissingCounts, smallest_detectable_difference
 from drift.verdict import NO_JUDGEMENT, Evidence, VerdictPlan, judge, plan_of
 from models_registry.schema import FeatureKind
@@ -102,6 +106,7 @@ def compare(
         )
         for name in watched
     ]
+    newest = features.select([name for name in watched if name in features.column_names]).slice(rows - main_rows)
     threshold = criteria.thresholds.prediction
     prediction, evidence = _compared_prediction(reference.prediction, predictions, threshold, scope)
     of_features = (found for _, every in compared for found in every)
@@ -120,6 +125,8 @@ def compare(
         ),
         prediction=replace(prediction, verdict=hypotheses.get((Channel.PREDICTION, ""))),
         verdict=judgement.verdict,
+        correlation_changes=_correlation_changes(reference, newest) if criteria.watches_correlation else None,
+        joint_change=_joint_change(reference, newest) if criteria.watches_joint_distribution else None,
     )
 
 
@@ -134,6 +141,26 @@ class _Scope:
     @property
     def main_rows(self) -> int:
         return self.plan.window_rows[0]
+
+
+def _correlation_changes(reference: PreparedReference, newest: pa.Table) -> tuple[CorrelationChange, ...] | None:
+    """Return the pairs whose correlation changed; None where the reference has kept no rows, or it failed."""
+    if not reference.sample.num_columns:
+        return None
+    try:
+        return correlation_changes(rank_correlations(reference.sample), rank_correlations(newest))
+    except Exception:
+        logger.exception("The correlations could not be compared.")
+        return None
+
+
+def _joint_change(reference: PreparedReference, newest: pa.Table) -> JointChange | None:
+    """Return how well a classifier tells the rows apart; None where there are too few, or it failed."""
+    try:
+        return joint_change(reference.sample, newest)
+    except Exception:
+        logger.exception("The joint distributions could not be compared.")
+        return None
 
 
 def _compared_feature(

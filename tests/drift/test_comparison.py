@@ -23,6 +23,7 @@ from drift.results import (
     QualityEvent,
     ResultStatus,
     Thresholds,
+    VerdictStatus,
 )
 from models_registry.profile import (
     CategoricalProfile,
@@ -348,3 +349,40 @@ def test_a_window_without_drift_is_quiet() -> None:
 def test_a_feature_that_only_the_window_has_is_described() -> None:
     assert _compared(None, _numbers([1.0])).kind is FeatureKind.NUMERIC
     assert _compared(None, _levels(["a"])).kind is FeatureKind.CATEGORICAL
+
+
+def _tied(rho: float, rows: int) -> pa.Table:
+    """Return two normal columns with this correlation, and a column of levels."""
+    first, noise = rng.normal(size=(2, rows))
+    levels = rng.choice(["oslo", "rome"], size=rows)
+    return pa.table({"a": first, "b": rho * first + math.sqrt(1 - rho**2) * noise, "city": levels})
+
+
+def test_features_that_do_not_go_together_any_more_are_told_and_open_no_incident() -> None:
+    answers = pa.array(["no", "yes"] * 2500)
+    profile = profile_of(_tied(0.8, 5000), answers, ("no", "yes"), TaskType.CLASSIFICATION)
+    criteria = Criteria(SCORES.thresholds, watches_correlation=True, watches_joint_distribution=True)
+    result = compare(prepare(profile), _tied(-0.3, 1000), _levels(["no", "yes"] * 500), criteria)
+    assert result.correlation_changes is not None
+    assert result.joint_change is not None
+    (change,) = result.correlation_changes
+    assert {change.first, change.second} == {"a", "b"}
+    assert change.reference_correlation == pytest.approx(0.79, abs=0.03)
+    assert change.current_correlation == pytest.approx(-0.29, abs=0.08)
+    assert result.joint_change.auc > 0.7
+    assert set(result.joint_change.telling_features) == {"a", "b"}
+    assert result.verdict.status is VerdictStatus.QUIET
+
+
+def test_features_together_are_compared_only_where_it_is_asked_for() -> None:
+    window = pa.table({"age": rng.normal(40, 10, size=1000), "city": ["oslo", "rome"] * 500})
+    result = compare(prepare(_profile()), window, _levels(["no", "yes"] * 500), SCORES)
+    assert (result.correlation_changes, result.joint_change) == (None, None)
+
+
+def test_a_reference_that_kept_no_rows_says_nothing_about_features_together() -> None:
+    reference = replace(prepare(_profile()), sample=pa.table({}))
+    window = pa.table({"age": rng.normal(40, 10, size=1000), "city": ["oslo", "rome"] * 500})
+    criteria = Criteria(SCORES.thresholds, watches_correlation=True, watches_joint_distribution=True)
+    result = compare(reference, window, _levels(["no", "yes"] * 500), criteria)
+    assert (result.correlation_changes, result.joint_change) == (None, None)
