@@ -70,7 +70,9 @@ def joint_change(reference: pa.Table, current: pa.Table) -> JointChange | None:
     rows always give the same answer.
 
     Measured on 1,500 pairs of samples without change (2,000 and 1,000 rows, four normal columns and two of 30 levels):
-    the mean area was .500, and p was below .5 in 49 %, below .05 in 5.5 %, below .01 in .7 % and below .001 in none.
+    the mean area was .500, and p was below .5 in 49 %, below .05 in 4.4 %, below .01 in .7 % and below .001 in none.
+    Where each of six columns was an AR(1) process, p was below .001 in none of 100 windows of 1,000 rows with a
+    coefficient of .5, and in 14 with one of .8.
     5,000 rows against 1,000 take .05 s with 10 columns and .25 s with 100 on one core; .1 and .65 s where features are
     named. The first call of a process imports scikit-learn, a second more.
     """
