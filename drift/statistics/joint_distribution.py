@@ -5,9 +5,9 @@ learns on one half of the rows, and its scores of the other half are compared by
 is the area under the ROC curve (D. Lopez-Paz and M. Oquab, *Revisiting Classifier Two-Sample Tests*, 2017).
 
 A single split, not cross-validation: given the classifier, held-out rows are independent of it and the test's variance
-is right. Two folds that judge each other find the same accidental likenesses twice, so the variance of their mean area
-is that of the test on half as many rows: all the rows that cross-validation adds are lost again, and a test that counts
-them cries wolf.
+is right. Folds that judge each other find the same accidental likenesses twice: without any change the variance of
+their summed statistic was 1.6 times that of the test with two folds and 1.5 times with five, and p was below .01 in 4
+and 3 % of the draws. Most of the rows that cross-validation adds are lost again, for two to five times the cost.
 
 It is for information and no part of the verdict: rows count as independent of each other, and successive windows share
 rows. Blocks of neighbouring rows stay in one half, so that rows which resemble their neighbours do not give themselves
