@@ -333,7 +333,7 @@ class JointChange:
     Attributes
     ----------
     auc
-        Area under the ROC curve, cross-validated; .5 where they cannot be told apart.
+        Area under the ROC curve on held-out rows; .5 where they cannot be told apart.
     p_value
         One-sided, of the Mann-Whitney test of that area against .5.
     telling_features

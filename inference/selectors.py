@@ -7,11 +7,11 @@ from datetime import datetime
 from itertools import groupby
 
 import redis
-from django.db.models import Q, QuerySet
+from django.db.models import Count, Q, QuerySet, Sum
 from django.utils import timezone
 
 from inference.archive_format import from_bytes
-from inference.models import ApiToken, ArchivePosition, ObservationChunk
+from inference.models import ApiToken, ArchivePosition, CapturePolicy, ObservationChunk
 from inference.stream import rows_seen
 from models_registry.models import Model, ModelVersion, RegistryGeneration
 
@@ -105,3 +105,29 @@ def chunk_before(version_id: int, place: RowPlace, wanted: ChunkFilter) -> Obser
     here = chunks.filter(stream_number=place.stream_number, first_row__lt=place.row).order_by("-first_row")
     earlier = chunks.filter(stream_number__lt=place.stream_number).order_by("-stream_number", "-first_row")
     return here.first() or earlier.first()
+
+
+def versions_with_small_chunks(*, most_rows: int) -> list[int]:
+    """Return the versions that have several chunks of so many rows or fewer."""
+    small = ObservationChunk.objects.filter(rows__lte=most_rows).order_by().values("version")
+    return list(small.annotate(chunks=Count("pk")).filter(chunks__gt=1).values_list("version", flat=True))
+
+
+def small_chunks(version_id: int, *, most_rows: int) -> list[ObservationChunk]:
+    """Return a version's chunks of so many rows or fewer, in the order of their rows, without payloads."""
+    chunks = ObservationChunk.objects.filter(version_id=version_id, rows__lte=most_rows)
+    return list(chunks.defer("payload").order_by("stream_number", "first_row"))
+
+
+def capture_policy_of(model: Model) -> CapturePolicy:
+    """Return the model's capture policy; the defaults, unsaved, where it has none."""
+    try:
+        return model.capture_policy
+    except CapturePolicy.DoesNotExist:
+        return CapturePolicy(model_id=model.pk)
+
+
+def archived_rows(version_id: int, *, since: datetime | None, until: datetime | None) -> int:
+    """Return how many rows the chunks of a version hold that have one between these times."""
+    chunks = ChunkFilter(since, until).of(version_id)
+    return chunks.aggregate(rows=Sum("rows"))["rows"] or 0

@@ -225,6 +225,16 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": timedelta(seconds=MLMON_ARCHIVE_TICK_SECONDS),
         "options": {"expires": MLMON_ARCHIVE_TICK_SECONDS},
     },
+    "archive-compaction": {
+        "task": "inference.tasks.compact_archive",
+        "schedule": timedelta(minutes=5),
+        "options": {"expires": 300},
+    },
+    "archive-retention": {
+        "task": "inference.tasks.enforce_retention",
+        "schedule": timedelta(minutes=10),
+        "options": {"expires": 600},
+    },
     "waiting-references": {
         "task": "models_registry.tasks.enqueue_waiting_references",
         "schedule": timedelta(minutes=1),

@@ -93,7 +93,7 @@ def redis_client() -> "Iterator[redis.Redis]":
     client.flushdb()
 
 
-def _test_environment() -> dict[str, str]:
+def environment_of_tests() -> dict[str, str]:
     """Return the environment of a process beside the tests that uses the test database."""
     from django.db import connection
 
@@ -108,7 +108,7 @@ def celery_worker_process(
     """A real Celery worker; what a test gives it must be committed, hence `transactional_db`."""
     from tests.services.celery_worker import celery_worker
 
-    with celery_worker(_test_environment(), tmp_path) as process:
+    with celery_worker(environment_of_tests(), tmp_path) as process:
         yield process
 
 
@@ -119,7 +119,7 @@ def web_server(transactional_db: None, redis_client: "redis.Redis", tmp_path: Pa
 
     metrics = tmp_path / "metrics"
     metrics.mkdir()
-    environment = {**_test_environment(), "MLMON_METRICS_DIR": str(metrics)}
+    environment = {**environment_of_tests(), "MLMON_METRICS_DIR": str(metrics)}
     with running_web_server(environment, tmp_path) as server:
         yield server
 

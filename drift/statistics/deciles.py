@@ -60,7 +60,7 @@ def prepare_deciles(deciles: NDArray[np.float64], reference: NDArray[np.float64]
     """
     cut_points = np.unique(deciles[~np.isnan(deciles)])  # NaN: a quantile between two infinities
     if cut_points.size and -math.inf < cut_points[0] <= reference[0]:
-        cut_points = np.insert(cut_points, 0, np.nextafter(cut_points[0], -math.inf))
+        cut_points = np.insert(cut_points, 0, math.nextafter(cut_points[0], -math.inf))
     return DecileReference(cut_points=cut_points, counts=_counts(reference, cut_points))
 
 

@@ -7,6 +7,7 @@ already are looked into value by value.
 """
 
 import math
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,7 +110,10 @@ def ks_p_value(reference: OrderedReference, current: NDArray[np.float64], distan
         As given to, and returned by, `ks_distance`.
     """
     if current.size < SMALL_WINDOW:
-        return float(ks_2samp(reference.values, current).pvalue)
+        with warnings.catch_warnings():
+            # Where it cannot count exactly it says so, and gives the finite-sample law's.
+            warnings.simplefilter("ignore", RuntimeWarning)
+            return float(ks_2samp(reference.values, current).pvalue)
     effective_rows = effective_rows_of(reference.values.size, current.size)
     if effective_rows < LIMIT_LAW_ROWS:
         return finite_sample_p_value(distance, effective_rows)

@@ -2,16 +2,17 @@
 
 import json
 import sys
-from argparse import ArgumentTypeError, RawDescriptionHelpFormatter
+from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser, DjangoHelpFormatter
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from drift.api.payloads import result_members
 from drift.file_columns import ComparedFileError
 from drift.file_comparison import ColumnChoices, FileComparison, compare_files
+from drift.management.help_formatter import TeachingHelpFormatter
 from drift.rendering.feature_views import feature_views, prediction_view, tone_of
 from drift.rendering.html_report import html_report
 from drift.rendering.result_page import together_sentences
@@ -55,10 +56,6 @@ exit status:
   1  drift: what --fail-on names, by default the verdict's alarm, or without a verdict a score above its threshold
   2  bad input: a file cannot be read, a column is not there, or an option makes no sense
 """
-
-
-class TeachingHelpFormatter(RawDescriptionHelpFormatter, DjangoHelpFormatter):
-    """Keeps the lines of the examples as they are."""
 
 
 class Command(BaseCommand):

@@ -1,0 +1,156 @@
+"""``manage.py drift_backfill``: drift checks of the past, over archived observations."""
+
+import json
+import sys
+from argparse import ArgumentTypeError
+from datetime import UTC, datetime
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from tqdm import tqdm
+
+from drift.management.help_formatter import TeachingHelpFormatter
+from drift.models import CheckStatus
+from drift.results import VerdictStatus
+from drift.selectors import policy_for, primary_version, version_of
+from drift.services.backfill import BackfillRequest, BackfillStep, backfill, rows_to_backfill
+from models_registry.exceptions import RegistryError
+from models_registry.models import ModelVersion
+from models_registry.selectors import active_reference, model_named
+
+INTERRUPTED = 130  # as a shell says it of a program that Ctrl-C ended
+EXAMPLES = """
+examples:
+  All that is archived of the production version:
+    manage.py drift_backfill credit
+
+  March, a window at each 500th prediction, the summary for a program:
+    manage.py drift_backfill credit --since 2026-03-01 --until 2026-04-01 --every 500 --json
+
+Every window is compared with the reference that is in force now. The checks appear in the history, in the API with
+source "backfilled"; they open no incident and move no gauge. Stop it at any time: the same command goes on.
+
+exit status:
+  0    done
+  1    no such model or version, no reference, or nothing archived; or a check failed
+  2    the command was called in a wrong way
+  130  interrupted
+"""
+
+
+class Command(BaseCommand):
+    help = "Check archived observations for drift, window by window, in the order in which they came."
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        return super().create_parser(
+            prog_name, subcommand, formatter_class=TeachingHelpFormatter, epilog=EXAMPLES, **kwargs
+        )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("model", help="the model's name")
+        # --version is Django's own.
+        parser.add_argument("--model-version", metavar="V", help="default: the production version with most traffic")
+        parser.add_argument("--since", type=_time, metavar="TIME", help="only windows that end then or later; ISO 8601")
+        parser.add_argument("--until", type=_time, metavar="TIME", help="only windows that end before")
+        parser.add_argument("--every", type=_rows, metavar="ROWS", help="default: as the policy's checks are due")
+        parser.add_argument("--json", action="store_true", help="the summary as JSON, and nothing else, on stdout")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        request = _request(options)
+        total = rows_to_backfill(request)
+        if not total:
+            raise CommandError(f"Nothing is archived of {request.version} in that time.")
+        tally = _Tally()
+        interrupted = False
+        # Only on a terminal; on stderr, so that stdout holds the summary alone.
+        with tqdm(total=total, unit="row", disable=None, file=sys.stderr) as bar:
+            try:
+                for step in backfill(request):
+                    bar.update(step.rows)
+                    tally.add(step)
+                    bar.set_postfix_str(f"{tally.checks} checks, {tally.alarms} alarms", refresh=False)
+            except KeyboardInterrupt:
+                interrupted = True
+        self._say(request, tally, as_json=options["json"])
+        if interrupted:
+            raise CommandError("Interrupted; the same command goes on.", returncode=INTERRUPTED)
+        if tally.failed:
+            raise CommandError(f"{tally.failed} checks failed; their rows say why.")
+
+    def _say(self, request: BackfillRequest, tally: "_Tally", *, as_json: bool) -> None:
+        if as_json:
+            self.stdout.write(json.dumps(tally.summary(request), indent=2))
+            return
+        self.stdout.write(
+            f"{request.version}: {tally.checks} checks made, {tally.were_there} were there already; "
+            f"{tally.drifted} with a score above its threshold, {tally.alarms} alarms."
+        )
+        for line in tally.alarm_lines:
+            self.stdout.write(line)
+
+
+class _Tally:
+    """What a backfill has come to."""
+
+    def __init__(self) -> None:
+        self.checks = self.were_there = self.drifted = self.alarms = self.failed = self.rows = 0
+        self.alarm_lines: list[str] = []
+
+    def add(self, step: BackfillStep) -> None:
+        """Count a step."""
+        self.rows += step.rows
+        self.were_there += step.was_there
+        check = step.check
+        if check is None:
+            return
+        self.checks += 1
+        self.failed += check.status == CheckStatus.FAILED
+        self.drifted += bool(check.n_drifted_features or check.prediction_is_drifted)
+        if check.verdict_status == VerdictStatus.ALARM:
+            self.alarms += 1
+            names = ", ".join(check.features.filter(is_confirmed=True).values_list("feature_name", flat=True))
+            self.alarm_lines.append(f"  {check.window_ended_at:%Y-%m-%d %H:%M}  {names or 'predictions'}")
+
+    def summary(self, request: BackfillRequest) -> dict[str, Any]:
+        """Return the figures as JSON-ready values."""
+        return {
+            "model_name": request.version.model.name,
+            "model_version": request.version.version,
+            "rows": self.rows,
+            "checks": self.checks,
+            "were_there": self.were_there,
+            "drifted": self.drifted,
+            "alarms": self.alarms,
+            "failed": self.failed,
+        }
+
+
+def _request(options: dict[str, Any]) -> BackfillRequest:
+    try:
+        model = model_named(options["model"])
+        version: ModelVersion | None = (
+            version_of(model, options["model_version"]) if options["model_version"] else primary_version(model)
+        )
+    except RegistryError as error:
+        raise CommandError(str(error)) from error
+    if version is None:
+        raise CommandError(f"No version of {model.name} is in production; name one with --model-version.")
+    reference = active_reference(version.pk)
+    if reference is None:
+        raise CommandError(f"{version} has no reference data to compare with.")
+    every = options["every"] or policy_for(model).rows_between_checks
+    return BackfillRequest(version, reference, every, options["since"], options["until"])
+
+
+def _time(text: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise ArgumentTypeError("a date or a time in ISO 8601, such as 2026-03-01 or 2026-03-01T12:00+01:00") from None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def _rows(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError("a whole number from 1 on")
+    return int(text)
