@@ -1,5 +1,6 @@
 """What a reference profile is turned into once, so that each check only has to look at the window."""
 
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from drift.statistics.bins import counts_between_and_outside, doane_edges
 from drift.statistics.deciles import DecileReference, prepare_deciles
-from drift.statistics.kolmogorov_smirnov import OrderedReference, prepare_ordered
+from drift.statistics.kolmogorov_smirnov import OrderedReference
 from drift.statistics.levels import LevelCounts, LevelReference, prepare_levels
 from models_registry.profile import CategoricalProfile, ColumnProfile, NumericProfile, ReferenceProfile
 
@@ -128,7 +129,7 @@ class PreparedReference:
 
     @property
     def nbytes(self) -> int:
-        """Memory that it holds, in bytes; the profile's own arrays included."""
+        """Memory that it holds, in bytes; the profile's arrays included, a few kilobytes of grids a column left out."""
         columns = (*self.features.values(), self.prediction)
         return int(self.sample.nbytes) + sum(_bytes_of(column) for column in columns)
 
@@ -165,7 +166,7 @@ def _prepared_numbers(profile: NumericProfile) -> PreparedNumbers:
     has_few_values = profile.n_distinct <= MOST_VALUES_AS_LEVELS
     return PreparedNumbers(
         profile=profile,
-        ordered=prepare_ordered(values),
+        ordered=OrderedReference(values),
         deciles=prepare_deciles(profile.deciles, values),
         levels=_number_levels(values) if has_few_values else None,
         finite=finite,
@@ -189,7 +190,7 @@ def _doane_bins(finite: NDArray[np.float64]) -> Bins | None:
 def _picture_bins(finite: NDArray[np.float64]) -> Bins | None:
     if not finite.size:
         return None
-    low, high = np.quantile(finite, PICTURE_QUANTILES, method="inverted_cdf")
+    low, high = (finite[math.ceil(share * finite.size) - 1] for share in PICTURE_QUANTILES)
     if low == high:
         low, high = finite[0], finite[-1]
     steps = np.linspace(0.0, 1.0, PICTURE_BINS - 1)
@@ -209,6 +210,5 @@ def counts_around(ordered: NDArray[np.float64], edges: NDArray[np.float64]) -> N
 def _bytes_of(column: PreparedColumn) -> int:
     if isinstance(column, PreparedLevels):
         return column.names.nbytes + sum(map(sys.getsizeof, column.profile.levels)) + 2 * column.levels.counts.nbytes
-    grids = sum(3 * grid.points.nbytes for grid in column.ordered.grids)
     copied = 0 if column.finite is column.ordered.values else column.finite.nbytes
-    return column.ordered.values.nbytes + copied + grids
+    return column.ordered.values.nbytes + copied

@@ -107,7 +107,7 @@ def _live_report(subject: _Subject) -> DriftReport:
     if cached is not None:
         return cached
     window = _window_after_flush(client, subject)
-    rows = window.table.num_rows
+    rows = min(window.table.num_rows, subject.policy.window_rows)
     summary = WindowSummary(rows=rows, rows_seen=window.rows_seen, end_id=window.end_id)
     if rows == 0:
         return _report(subject.version, ReportStatus.NO_OBSERVATIONS)

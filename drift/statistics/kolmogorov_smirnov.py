@@ -39,39 +39,26 @@ class Grid:
     at_most: NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class OrderedReference:
-    """A reference sample, sorted, with grids from the finest to the coarsest.
-
-    Attributes
-    ----------
-    values
-        Ascending, without NaN, shape (m,), not empty.
-    """
-
-    values: NDArray[np.float64]
-    grids: tuple[Grid, ...]
-
-    def grid_for(self, rows: int) -> Grid:
-        """Return the grid that serves a window of so many rows."""
-        wanted = GRID_POINTS_PER_ROOT * math.sqrt(rows)
-        return next((grid for grid in self.grids if grid.points.size <= wanted), self.grids[-1])
-
-
-def prepare_ordered(values: NDArray[np.float64]) -> OrderedReference:
-    """Return a reference prepared for many windows.
+    """A reference sample, sorted, with a grid for each size of window that it has met.
 
     Parameters
     ----------
     values
         Ascending, without NaN, shape (m,). An empty one has no distance to anything.
     """
-    sizes = []
-    size = FINEST_GRID
-    while values.size and size >= SMALLEST_GRID:
-        sizes.append(size)
-        size //= 2
-    return OrderedReference(values=values, grids=tuple(_grid(values, size) for size in sizes))
+
+    def __init__(self, values: NDArray[np.float64]) -> None:
+        self.values = values
+        self._grids: dict[int, Grid] = {}
+
+    def grid_for(self, rows: int) -> Grid:
+        """Return the grid that serves a window of so many rows."""
+        wanted = min(max(GRID_POINTS_PER_ROOT * math.sqrt(rows), SMALLEST_GRID), FINEST_GRID)
+        size = 1 << int(math.log2(wanted))
+        if size not in self._grids:
+            self._grids[size] = _grid(self.values, size)
+        return self._grids[size]
 
 
 def ks_distance(reference: OrderedReference, current: NDArray[np.float64]) -> float:
@@ -80,7 +67,7 @@ def ks_distance(reference: OrderedReference, current: NDArray[np.float64]) -> fl
     Parameters
     ----------
     reference
-        Prepared, of m values.
+        Of m values.
     current
         Ascending, without NaN, shape (n,), not empty.
     """

@@ -25,6 +25,7 @@ from drift.results import (
     Thresholds,
     VerdictStatus,
 )
+from drift.statistics.kolmogorov_smirnov import OrderedReference
 from models_registry.profile import (
     CategoricalProfile,
     ColumnProfile,
@@ -243,7 +244,7 @@ def test_one_bad_column_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
     reference = prepare(_profile())
     age = reference.features["age"]
     assert isinstance(age, PreparedNumbers)
-    broken = replace(age, ordered=replace(age.ordered, values=np.array(["a", "b"] * 50, dtype=object)))
+    broken = replace(age, ordered=OrderedReference(np.array(["a", "b"] * 50, dtype=object)))
     reference = replace(reference, features={"age": broken, "city": reference.features["city"], "gone": age})
     window = pa.table({"age": np.arange(100.0), "city": ["oslo", "rome"] * 50, "new": ["x"] * 100})
     result = compare(reference, window, _levels(["no", "yes"] * 50), SCORES)

@@ -15,11 +15,11 @@ from drift.statistics.chi_squared import chi_squared
 from drift.statistics.deciles import DecileReference, prepare_deciles
 from drift.statistics.jensen_shannon import jensen_shannon_divergence
 from drift.statistics.kolmogorov_smirnov import (
+    OrderedReference,
     finite_sample_p_value,
     ks_distance,
     ks_p_value,
     limit_p_value,
-    prepare_ordered,
 )
 
 TOLERANCE = 1e-12
@@ -36,7 +36,7 @@ def _samples(seed: int, m: int, n: int, digits: int) -> tuple[NDArray[np.float64
 
 
 def _distance(reference: NDArray[np.float64], current: NDArray[np.float64]) -> float:
-    return ks_distance(prepare_ordered(reference), current)
+    return ks_distance(OrderedReference(reference), current)
 
 
 def _binned(
@@ -51,7 +51,7 @@ def _binned(
 def test_ks_is_scipys(m: int, n: int, digits: int) -> None:
     reference, current = _samples(m + n, m, n, digits)
     expected = ks_2samp(reference, current, method="asymp")
-    distance = ks_distance(prepare_ordered(reference), current)
+    distance = ks_distance(OrderedReference(reference), current)
     assert distance == pytest.approx(expected.statistic, abs=TOLERANCE)
     assert finite_sample_p_value(distance, m * n / (m + n)) == pytest.approx(expected.pvalue, abs=TOLERANCE)
 
@@ -70,7 +70,7 @@ def test_the_limit_law_is_scipys_and_conservative_by_a_known_factor(
 def test_small_windows_have_the_exact_law_and_then_the_finite_sample_law() -> None:
     for m, n in ((1000, 40), (300, 120)):
         reference, current = _samples(n, m, n, 12)
-        prepared = prepare_ordered(reference)
+        prepared = OrderedReference(reference)
         expected = ks_2samp(reference, current, method="exact" if n == 40 else "asymp")
         p_value = ks_p_value(prepared, current, ks_distance(prepared, current))
         assert p_value == pytest.approx(expected.pvalue, rel=1e-9)
