@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         progress(f"Registering {parsed.models:,} models …")
         versions = put_in_place(parsed.models, parsed.features, parsed.reference_rows, parsed.window_rows)
-        run = checked_by_a_worker(versions, folder)
+        run = checked_by_a_worker(versions, folder, processes=parsed.processes)
         again = versions[:SAMPLED_CHECKS]
         progress(f"Looking at {len(again)} further checks line by line …")
         observe_again(again, parsed.features, parsed.window_rows)
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def figures_of(run: "Run", samples: Samples, asked: Mapping[str, Any]) -> dict[str, Any]:
     """Return the figures as they are written."""
     return {
-        **{name: asked[name] for name in ("models", "features", "window_rows", "reference_rows")},
+        **{name: asked[name] for name in ("models", "features", "window_rows", "reference_rows", "processes")},
         "seconds": run.seconds,
         "required_seconds": REQUIRED_SECONDS,
         "is_complete": run.is_complete,
@@ -99,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     parser.add_argument("--models", type=int, default=MODELS, help="%(default)s")
     parser.add_argument("--features", type=int, default=FEATURES, help="of each model (%(default)s)")
+    parser.add_argument("--processes", type=int, default=1, help="of the worker; `make run` has two (%(default)s)")
     parser.add_argument("--window-rows", type=int, default=WINDOW_ROWS, help="in each live window (%(default)s)")
     parser.add_argument("--reference-rows", type=int, default=REFERENCE_ROWS, help="of each model (%(default)s)")
     return parser

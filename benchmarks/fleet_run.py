@@ -46,9 +46,9 @@ class Run:
         return self.checked == self.models and not self.failed
 
 
-def checked_by_a_worker(version_ids: Sequence[int], folder: Path) -> Run:
-    """Return what one worker with one process did; its log goes to `folder`."""
-    with celery_worker(os.environ, folder):
+def checked_by_a_worker(version_ids: Sequence[int], folder: Path, *, processes: int = 1) -> Run:
+    """Return what one worker with so many processes did; its log goes to `folder`."""
+    with celery_worker(os.environ, folder, processes=processes):
         seconds, ticks = _tick_until_all_are_checked(len(version_ids))
     return _run_in_rows(len(version_ids), seconds, ticks, (folder / "worker.log").read_text())
 

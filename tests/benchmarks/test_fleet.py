@@ -14,7 +14,7 @@ from drift.models import CheckStatus, DriftCheck
 from drift.selectors import due_versions
 from models_registry.columns import level_name
 
-ASKED = {"models": 3, "features": 6, "window_rows": 600, "reference_rows": 2_000}
+ASKED = {"models": 3, "features": 6, "window_rows": 600, "reference_rows": 2_000, "processes": 1}
 
 
 @pytest.mark.django_db

@@ -15,11 +15,22 @@ PROJECT = Path(__file__).resolve().parent.parent.parent
 
 
 @contextlib.contextmanager
-def celery_worker(environment: Mapping[str, str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a worker with one pool process under `environment`; its output goes to ``worker.log`` in `folder`."""
+def celery_worker(
+    environment: Mapping[str, str], folder: Path, *, processes: int = 1
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a worker with so many pool processes under `environment`; its output goes to ``worker.log`` in `folder`."""
     name = f"tests-{os.getpid()}@localhost"
     command = [sys.executable, "-m", "celery", "-A", "mlmon_site.celery", "worker"]
-    command += ["--concurrency", "1", "--loglevel", "INFO", "--hostname", name, "--without-gossip", "--without-mingle"]
+    command += [
+        "--concurrency",
+        f"{processes}",
+        "--loglevel",
+        "INFO",
+        "--hostname",
+        name,
+        "--without-gossip",
+        "--without-mingle",
+    ]
     with (folder / "worker.log").open("ab") as log:
         process = subprocess.Popen(
             bound_command(command), cwd=PROJECT, env=dict(environment), stdout=log, stderr=log, start_new_session=True
