@@ -273,18 +273,46 @@ def delete_window(client: redis.Redis, version_id: int) -> None:
 def _window(newest_first: Sequence[Entry], rows: int) -> Window:
     if not newest_first:
         return Window(table=pa.table({}), end_id="", rows_seen=0)
-    tables: list[pa.Table] = []
-    for entry in newest_first:
-        table = entry.table()
-        if tables and not table.schema.equals(tables[0].schema):
-            break
-        tables.append(table)
-    table = pa.concat_tables(reversed(tables))
+    table = _rows_of_newest_schema(newest_first)
     return Window(
         table=table.slice(max(0, table.num_rows - rows)).combine_chunks(),
         end_id=newest_first[0].id,
         rows_seen=newest_first[0].rows_seen,
     )
+
+
+def _rows_of_newest_schema(newest_first: Sequence[Entry]) -> pa.Table:
+    """Return the rows of the newest entries that have one schema, oldest first.
+
+    Payloads nearly always begin with the same bytes, which are the schema's. It is then read once, not in each of a
+    thousand entries: that was a third of the time that a window takes.
+    """
+    newest = newest_first[0].payload
+    schema_bytes = newest[: _schema_length(newest)]
+    schema = pa.ipc.read_schema(pa.py_buffer(newest))
+    newest_batches: list[list[pa.RecordBatch]] = []
+    for entry in newest_first:
+        if entry.payload.startswith(schema_bytes):
+            newest_batches.append(_batches(entry, schema, len(schema_bytes)))
+            continue
+        table = entry.table()  # of another schema, or of another writer's bytes for the same one
+        if not table.schema.equals(schema):
+            break
+        newest_batches.append(table.to_batches())
+    return pa.Table.from_batches([batch for batches in reversed(newest_batches) for batch in batches], schema)
+
+
+def _batches(entry: Entry, schema: pa.Schema, start: int) -> list[pa.RecordBatch]:
+    """Return an entry's rows; those of its first record batch begin at byte `start`, and are all of them as a rule."""
+    first = pa.ipc.read_record_batch(pa.py_buffer(entry.payload).slice(start), schema)
+    return [first] if first.num_rows == entry.rows else entry.table().to_batches()
+
+
+def _schema_length(payload: bytes) -> int:
+    """Return how many bytes the schema takes at the beginning of an Arrow IPC stream."""
+    source = pa.BufferReader(payload)
+    pa.ipc.read_message(source)
+    return source.tell()
 
 
 def entry_of(item: tuple[bytes, dict[bytes, bytes]]) -> Entry:
