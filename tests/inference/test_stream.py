@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
+import pyarrow as pa
 import redis
 
 from inference import stream
@@ -157,3 +158,15 @@ def test_entries_are_bounded_also_without_trimming(redis_client: redis.Redis) ->
     for value in range(1000):
         append(redis_client, [float(value)], max_entries=100)
     assert 100 <= redis_client.xlen(stream.stream_key(VERSION)) < 400  # "about": Redis trims whole nodes
+
+
+def test_entries_of_one_schema_are_one_window_whatever_their_bytes(redis_client: redis.Redis) -> None:
+    append(redis_client, [1.0, 2.0])
+    several_batches = pa.concat_tables([observations([3.0]), observations([4.0, 5.0])])
+    stream.append(redis_client, VERSION, several_batches, max_entries=1000)
+    with_metadata = observations([6.0]).replace_schema_metadata({"written_by": "another release"})
+    stream.append(redis_client, VERSION, with_metadata, max_entries=1000)
+    append(redis_client, [7.0])
+    window = stream.read_window(redis_client, VERSION, 6)
+    assert window.features.to_pydict() == {"x": [2.0, 3.0, 4.0, 5.0, 6.0, 7.0]}
+    assert all(column.num_chunks == 1 for column in window.table.columns)
