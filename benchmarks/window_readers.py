@@ -21,6 +21,7 @@ from inference.services.compaction import compact_archive
 from models_registry.models import Model, ModelVersion
 
 SEED = 20_261_123
+VERSION_ID = 1  # told by the ids; the same rows go to several versions
 LEVELS = np.array(["JFK", "LGA", "EWR", "ORD", "ATL"], dtype=object)
 CLASSES = np.array(["late", "on time"], dtype=object)
 DECIMALS = 4  # short numbers are what JSON is best at
@@ -76,7 +77,7 @@ def observations(rows: int, features: int, *, seed: int) -> pa.Table:
     rng = np.random.default_rng([SEED, seed])
     first = FIRST_OBSERVED_AT + timedelta(seconds=seed)
     columns: list[Any] = [
-        new_prediction_ids(rows),
+        new_prediction_ids(rows, VERSION_ID),
         [first + timedelta(microseconds=row) for row in range(rows)],
         rng.uniform(0.5, 1, rows).round(DECIMALS),
         rng.gamma(2, 1, rows).round(DECIMALS),

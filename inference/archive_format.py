@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from inference.prediction_ids import is_own_id
 from inference.stream import Entry
 
 MOST_CHUNK_ROWS = 100_000
@@ -137,6 +138,12 @@ def from_bytes(payload: bytes | memoryview, columns: Sequence[str] | None = None
     wanted = [name for name in columns if name in names]
     options = pa.ipc.IpcReadOptions(included_fields=[names.index(name) for name in wanted])
     return pa.ipc.open_stream(buffer, options=options).read_all().select(wanted)
+
+
+def has_given_ids(table: pa.Table, version_id: int) -> bool:
+    """Return whether some prediction id is not one that the version made (see `inference.prediction_ids`)."""
+    ids: list[Any] = table.column("prediction_id").to_pylist()
+    return any(not is_own_id(one, version_id) for one in ids)
 
 
 def schema_fingerprint(schema: pa.Schema) -> str:

@@ -40,3 +40,20 @@ class ArchivedVersionError(InferenceError):
 
 class ArchiveError(InferenceError):
     """Observations could not be archived now; they wait in Redis."""
+
+
+class GroundTruthError(InferenceError):
+    """An item of ground truth that cannot be taken.
+
+    Parameters
+    ----------
+    field
+        What is wrong in it; "" where it is the item as a whole.
+    reason
+        What is wrong and what is expected.
+    """
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field} {reason}" if field else f"the item {reason}")
+        self.field = field
+        self.reason = reason

@@ -1,4 +1,4 @@
-"""Who may call the API, what is remembered of the answers, and the archive of observations."""
+"""Who may call the API, what is remembered of the answers, the archive of observations, and the ground truth."""
 
 import hashlib
 import secrets
@@ -168,6 +168,9 @@ class ObservationChunk(models.Model):
     first_observed_at = models.DateTimeField(help_text="The earliest of its rows.")
     last_observed_at = models.DateTimeField(help_text="The latest of its rows.")
     schema_fingerprint = models.CharField(max_length=64, help_text="SHA-256 of the columns' names and types.")
+    has_given_ids = models.BooleanField(
+        help_text="Some prediction ids were given by a client: they do not tell the version, nor the time."
+    )
     payload = models.BinaryField(help_text="The rows as an Arrow IPC stream, compressed with Zstandard.")
     payload_bytes = models.PositiveBigIntegerField()
     memory_bytes = models.PositiveBigIntegerField(help_text="Size of the rows in memory.")
@@ -200,3 +203,70 @@ class ObservationChunk(models.Model):
 
     def __str__(self) -> str:
         return f"{self.rows} observations of {self.version} from {self.first_observed_at:%Y-%m-%d %H:%M:%S}"
+
+
+class GroundTruth(models.Model):
+    """What turned out to be true of one prediction, with the answer that was given.
+
+    The answer is copied when the two meet, so performance needs no archive, whose retention may be shorter. Until then
+    the label waits: it may come before its prediction is archived, or be for a prediction that nobody has sent yet.
+    """
+
+    prediction_id = models.UUIDField(primary_key=True)
+    actual = models.TextField(help_text="The class, or the number as text.")
+    observed_at = models.DateTimeField(help_text="When it became known, as the client says, or when it came here.")
+    received_at = models.DateTimeField()
+    changed_at = models.DateTimeField(help_text="When it came, met its prediction or was corrected, the latest.")
+    version = models.ForeignKey(
+        ModelVersion,
+        on_delete=models.CASCADE,
+        null=True,
+        related_name="ground_truths",
+        help_text="Whose prediction it is; empty while that is not known.",
+    )
+    predicted_at = models.DateTimeField(null=True)
+    prediction = models.TextField(null=True, help_text="As `actual`.")  # noqa: DJ001 -- none is not an empty one
+    confidence = models.FloatField(null=True)
+    scores = models.BinaryField(null=True, help_text="Probability of each class, float32, where they were recorded.")
+    refusal = models.CharField(
+        max_length=1000, blank=True, help_text="Why the label cannot be that of the prediction which it met."
+    )
+    next_lookup_at = models.DateTimeField(null=True, help_text="When its prediction is looked for again.")
+
+    class Meta:
+        ordering = ["-changed_at"]
+        verbose_name_plural = "ground truth"
+        indexes = [
+            models.Index(fields=["version", "predicted_at"], name="ground_truth_by_prediction"),
+            models.Index(fields=["version", "changed_at"], name="ground_truth_by_change"),
+            models.Index(
+                fields=["next_lookup_at"], condition=Q(next_lookup_at__isnull=False), name="ground_truth_that_waits"
+            ),
+            models.Index(fields=["received_at"], name="ground_truth_by_age"),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(version=None, predicted_at=None, prediction=None, refusal="")
+                | Q(version__isnull=False, predicted_at__isnull=False, prediction__isnull=False, next_lookup_at=None),
+                name="ground_truth_waits_or_has_met_its_prediction",
+            ),
+            models.CheckConstraint(condition=~Q(actual=""), name="ground_truth_is_not_empty"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.prediction_id}: {self.actual}"
+
+
+class GroundTruthCorrection(models.Model):
+    """What a ground truth was before it was corrected."""
+
+    ground_truth = models.ForeignKey(GroundTruth, on_delete=models.CASCADE, related_name="corrections")
+    actual_before = models.TextField()
+    observed_at_before = models.DateTimeField()
+    corrected_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["ground_truth", "corrected_at"]
+
+    def __str__(self) -> str:
+        return f"{self.ground_truth_id}: {self.actual_before} until {self.corrected_at:%Y-%m-%d %H:%M:%S}"

@@ -11,7 +11,7 @@ from django.db.models import Count, Q, QuerySet, Sum
 from django.utils import timezone
 
 from inference.archive_format import from_bytes
-from inference.models import ApiToken, ArchivePosition, CapturePolicy, ObservationChunk
+from inference.models import ApiToken, ArchivePosition, CapturePolicy, GroundTruth, ObservationChunk
 from inference.stream import rows_seen
 from models_registry.models import Model, ModelVersion, RegistryGeneration
 
@@ -69,11 +69,11 @@ def archive_position(version_id: int) -> ArchivePosition | None:
 
 def unarchived_versions(client: redis.Redis) -> list[int]:
     """Return the versions, of any stage, whose stream has come to another row than their archive."""
-    version_ids = list(ModelVersion.objects.order_by("pk").values_list("pk", flat=True))
-    seen = rows_seen(client, version_ids)
+    known = version_ids()
+    seen = rows_seen(client, known)
     positions = ArchivePosition.objects.order_by("version", "stream_number").values_list("version", "rows_seen")
     archived = dict(positions)  # of several, the newest stays
-    return [version_id for version_id in version_ids if seen[version_id] != archived.get(version_id, 0)]
+    return [version_id for version_id in known if seen[version_id] != archived.get(version_id, 0)]
 
 
 def archived_prediction_ids(version_id: int, prediction_ids: Set[bytes]) -> set[bytes]:
@@ -89,6 +89,38 @@ def archived_prediction_ids(version_id: int, prediction_ids: Set[bytes]) -> set[
     for payload in chunks.values_list("payload", flat=True).iterator(chunk_size=1):
         found |= prediction_ids & set(from_bytes(payload, ["prediction_id"]).column(0).to_pylist())
     return found
+
+
+def version_ids() -> list[int]:
+    """Return all versions, of any stage."""
+    return list(ModelVersion.objects.order_by("pk").values_list("pk", flat=True))
+
+
+def chunk_ranges(
+    smallest: bytes, largest: bytes, *, version_id: int | None
+) -> list[tuple[int, int, uuid.UUID, uuid.UUID]]:
+    """Return the chunks that may have prediction ids from `smallest` to `largest`.
+
+    Of one version, or without one those with ids that clients gave; newest first.
+
+    Returns
+    -------
+    list
+        Primary key, version, smallest and largest prediction id of each.
+    """
+    whose = Q(has_given_ids=True) if version_id is None else Q(version_id=version_id)
+    chunks = ObservationChunk.objects.filter(
+        whose,
+        first_prediction_id__lte=uuid.UUID(bytes=largest),
+        last_prediction_id__gte=uuid.UUID(bytes=smallest),
+    )
+    ranges = chunks.values_list("pk", "version_id", "first_prediction_id", "last_prediction_id")
+    return list(ranges.order_by("-last_observed_at"))
+
+
+def chunk_payload(chunk_id: int) -> bytes | memoryview | None:
+    """Return a chunk's rows as they are stored; None where it is gone."""
+    return ObservationChunk.objects.filter(pk=chunk_id).values_list("payload", flat=True).first()
 
 
 def chunk_from(version_id: int, place: RowPlace, wanted: ChunkFilter) -> ObservationChunk | None:
@@ -131,3 +163,20 @@ def archived_rows(version_id: int, *, since: datetime | None, until: datetime | 
     """Return how many rows the chunks of a version hold that have one between these times."""
     chunks = ChunkFilter(since, until).of(version_id)
     return chunks.aggregate(rows=Sum("rows"))["rows"] or 0
+
+
+def joined_ground_truth_ids(prediction_ids: Set[uuid.UUID]) -> set[uuid.UUID]:
+    """Return those of the prediction ids whose ground truth has met its prediction."""
+    joined = GroundTruth.objects.filter(prediction_id__in=prediction_ids, version__isnull=False)
+    return set(joined.values_list("prediction_id", flat=True))
+
+
+def waiting_ground_truth_ids(smallest: uuid.UUID, largest: uuid.UUID) -> list[uuid.UUID]:
+    """Return the prediction ids in this range whose ground truth waits for its prediction."""
+    waiting = GroundTruth.objects.filter(version=None, prediction_id__range=(smallest, largest))
+    return list(waiting.values_list("prediction_id", flat=True))
+
+
+def ground_truths_to_look_up(now: datetime) -> QuerySet[GroundTruth]:
+    """Return the ground truths whose predictions are due to be looked for, longest due first."""
+    return GroundTruth.objects.filter(next_lookup_at__lte=now).order_by("next_lookup_at")

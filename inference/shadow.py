@@ -78,7 +78,7 @@ class ShadowRunner:
                 version_id=copy.version.id,
                 model_name=copy.version.model_name,
                 features=copy.version.schema.features,
-                prediction_ids=new_prediction_ids(copy.rows),
+                prediction_ids=new_prediction_ids(copy.rows, copy.version.id),
                 observed_at_us=time.time_ns() // 1000,
                 columns=copy.columns,
                 predictions=predictions.labels,

@@ -5,6 +5,8 @@ from django.conf import settings
 
 from inference.services.archiving import archive_observations as archive_waiting_observations
 from inference.services.compaction import compact_archive as compact_small_chunks
+from inference.services.ground_truth import look_up_waiting
+from inference.services.retention import delete_old_ground_truth
 from inference.services.retention import enforce_retention as delete_what_is_not_kept
 
 # After its time a run ends between two batches; the limits are for one that hangs.
@@ -41,5 +43,17 @@ def compact_archive() -> None:
     time_limit=KEEPING_SECONDS + HANGING_SECONDS + 15,
 )
 def enforce_retention() -> None:
-    """Delete chunks that are too old, or more than their model keeps."""
-    delete_what_is_not_kept(seconds=KEEPING_SECONDS)
+    """Delete chunks that are too old, or more than their model keeps, and ground truth that is too old."""
+    delete_what_is_not_kept(seconds=KEEPING_SECONDS / 2)
+    delete_old_ground_truth(seconds=KEEPING_SECONDS / 2)
+
+
+@shared_task(
+    name="inference.tasks.join_ground_truth",
+    ignore_result=True,
+    soft_time_limit=HANGING_SECONDS,
+    time_limit=HANGING_SECONDS + 15,
+)
+def join_ground_truth() -> None:
+    """Look for the predictions of labels that wait for them."""
+    look_up_waiting()

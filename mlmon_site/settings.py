@@ -196,6 +196,7 @@ MLMON_LIVE_WINDOW_ROWS = env.positive_int("MLMON_LIVE_WINDOW_ROWS", default=100_
 MLMON_STREAM_ROWS = env.positive_int("MLMON_STREAM_ROWS", default=1_000_000)
 MLMON_ARCHIVE_TICK_SECONDS = env.positive_int("MLMON_ARCHIVE_TICK_SECONDS", default=10)
 MLMON_ARCHIVE_RETENTION_DAYS = env.positive_int("MLMON_ARCHIVE_RETENTION_DAYS", default=90)
+MLMON_GROUND_TRUTH_RETENTION_DAYS = env.positive_int("MLMON_GROUND_TRUTH_RETENTION_DAYS", default=365)
 MLMON_ARCHIVE_MAX_BYTES = env.positive_int("MLMON_ARCHIVE_MAX_BYTES", default=10 * 2**30)
 
 CELERY_BROKER_URL = broker_url(REDIS_URL)
@@ -224,6 +225,11 @@ CELERY_BEAT_SCHEDULE = {
         "task": "inference.tasks.archive_observations",
         "schedule": timedelta(seconds=MLMON_ARCHIVE_TICK_SECONDS),
         "options": {"expires": MLMON_ARCHIVE_TICK_SECONDS},
+    },
+    "ground-truth-join": {
+        "task": "inference.tasks.join_ground_truth",
+        "schedule": timedelta(seconds=30),
+        "options": {"expires": 30},
     },
     "archive-compaction": {
         "task": "inference.tasks.compact_archive",

@@ -15,7 +15,13 @@ from redis.exceptions import RedisError
 from rest_framework.exceptions import APIException
 from rest_framework.views import set_rollback
 
-from inference.exceptions import ArchivedVersionError, NoVersionLoadedError, PayloadError, RowValueError
+from inference.exceptions import (
+    ArchivedVersionError,
+    GroundTruthError,
+    NoVersionLoadedError,
+    PayloadError,
+    RowValueError,
+)
 from models_registry.exceptions import (
     ConflictError,
     PredictionFailedError,
@@ -36,6 +42,7 @@ STATUS_OF_ERROR: dict[type[Exception], HTTPStatus] = {
     ConflictError: HTTPStatus.CONFLICT,
     PayloadError: HTTPStatus.UNPROCESSABLE_ENTITY,
     RowValueError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    GroundTruthError: HTTPStatus.UNPROCESSABLE_ENTITY,
     PermissionDenied: HTTPStatus.FORBIDDEN,
     RequestDataTooBig: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     TooManyFieldsSent: HTTPStatus.BAD_REQUEST,
@@ -118,6 +125,8 @@ def _members(error: Exception) -> dict[str, Any]:
     if isinstance(error, RowValueError):
         feature = shortened(error.feature) or None
         return {"errors": [{"row": error.row, "feature": feature, "reason": shortened(error.reason)}]}
+    if isinstance(error, GroundTruthError):
+        return {"errors": [{"field": shortened(error.field) or None, "reason": shortened(error.reason)}]}
     return {}
 
 

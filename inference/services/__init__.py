@@ -1,5 +1,8 @@
 """The use cases of inference: answering, tokens, what is captured, and the archive of observations."""
 
+from inference.services.ground_truth import ItemOutcome as ItemOutcome
+from inference.services.ground_truth import Outcome as Outcome
+from inference.services.ground_truth import record_ground_truth as record_ground_truth
 from inference.services.prediction import Answer as Answer
 from inference.services.prediction import count_unreadable_request as count_unreadable_request
 from inference.services.prediction import predict as predict

@@ -17,10 +17,19 @@ from django.db.models import F
 from redis.exceptions import LockError
 
 from inference import archive_queue, selectors
-from inference.archive_format import ChunkDraft, Merge, merge, readable_table, schema_fingerprint, to_bytes
+from inference.archive_format import (
+    ChunkDraft,
+    Merge,
+    has_given_ids,
+    merge,
+    readable_table,
+    schema_fingerprint,
+    to_bytes,
+)
 from inference.exceptions import ArchiveError
 from inference.models import ArchivePosition, ObservationChunk
 from inference.redis_client import redis_client
+from inference.services.ground_truth import join_archived
 from inference.stream import Entry
 
 logger = logging.getLogger(__name__)
@@ -111,7 +120,10 @@ def write(version_id: int, entries: Sequence[Entry]) -> bool:
         )
         logger.warning("Version %d has a new stream in Redis, the %d. one.", version_id, position.stream_number)
     merged = merge(new, position.rows_seen)
-    return _commit(position, merged, last_entry_id=new[-1].id)
+    if not _commit(position, merged, last_entry_id=new[-1].id):
+        return False
+    join_archived(version_id=version_id, drafts=merged.drafts)
+    return True
 
 
 def _new_entries(position: ArchivePosition, entries: Sequence[Entry]) -> Sequence[Entry]:
@@ -186,6 +198,7 @@ def chunk_row(version_id: int, stream_number: int, draft: ChunkDraft) -> Observa
         first_observed_at=first_observed_at,
         last_observed_at=last_observed_at,
         schema_fingerprint=schema_fingerprint(draft.table.schema),
+        has_given_ids=has_given_ids(draft.table, version_id),
         payload=payload,
         payload_bytes=len(payload),
         memory_bytes=draft.table.nbytes,

@@ -66,7 +66,7 @@ def predict(*, model_name: str, payload: Any, version: str | None = None) -> Ans
         predictions = _answered(chosen, columns)
     latency_seconds = time.perf_counter() - started
     _measure(chosen.metrics, predictions, len(rows), latency_seconds)
-    prediction_ids = new_prediction_ids(len(rows))
+    prediction_ids = new_prediction_ids(len(rows), chosen.id)
     state.recorder.record(_observations(chosen, columns, predictions, prediction_ids, latency_seconds * 1000))
     if version is None:
         state.shadows.submit(snapshot.model(model_name).shadows, chosen, columns)

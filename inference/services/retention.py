@@ -7,11 +7,12 @@ from django.conf import settings
 from django.db.models import Sum
 from django.utils import timezone
 
-from inference.models import CapturePolicy, ObservationChunk
+from inference.models import CapturePolicy, GroundTruth, ObservationChunk
 from inference.selectors import capture_policy_of
 from models_registry.models import Model
 
 BATCH_CHUNKS = 20
+BATCH_GROUND_TRUTHS = 5_000
 BYTES_PER_MEGABYTE = 10**6
 
 
@@ -27,6 +28,21 @@ def enforce_retention(*, seconds: float) -> int:
                 break
             deleted += len(batch)
             ObservationChunk.objects.filter(pk__in=batch).delete()
+    return deleted
+
+
+def delete_old_ground_truth(*, seconds: float) -> int:
+    """Delete ground truth that is older than is kept, for about `seconds` at most; return how many rows went."""
+    deadline = time.monotonic() + seconds
+    before = timezone.now() - timedelta(days=settings.MLMON_GROUND_TRUTH_RETENTION_DAYS)
+    old = GroundTruth.objects.filter(received_at__lt=before).order_by("received_at")
+    deleted = 0
+    while time.monotonic() < deadline:
+        batch = list(old.values_list("pk", flat=True)[:BATCH_GROUND_TRUTHS])
+        if not batch:
+            break
+        GroundTruth.objects.filter(pk__in=batch).delete()
+        deleted += len(batch)
     return deleted
 
 

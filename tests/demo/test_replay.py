@@ -94,7 +94,7 @@ def test_an_id_says_when_it_was_made() -> None:
 
 
 def test_an_id_is_never_later_than_the_row() -> None:
-    (made,) = new_prediction_ids(1)
+    (made,) = new_prediction_ids(1, 1)
     now = datetime.fromtimestamp(time.time_ns() // 1000 / 1e6, tz=UTC)
     assert timedelta(0) <= now - time_of_id(prediction_id_text(made)) < timedelta(seconds=1)
 

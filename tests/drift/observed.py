@@ -61,7 +61,7 @@ def observations(version: ModelVersion, rows: Rows) -> pa.Table:
         version_id=version.pk,
         model_name=version.model.name,
         features=schema.features,
-        prediction_ids=new_prediction_ids(len(rows)),
+        prediction_ids=new_prediction_ids(len(rows), version.pk),
         observed_at_us=time.time_ns() // 1000,
         columns=columns,
         predictions=predictions.labels,

@@ -13,14 +13,16 @@ from inference.prediction_ids import new_prediction_ids
 from models_registry.models import Model, ModelVersion
 
 
-def observations(values: Sequence[float | None], *, name: str = "x", observed_at: datetime | None = None) -> pa.Table:
+def observations(
+    values: Sequence[float | None], *, name: str = "x", observed_at: datetime | None = None, version_id: int = 1
+) -> pa.Table:
     """Return rows of one feature, as the recorder packs them."""
     rows = len(values)
     columns = [pa.field("prediction", pa.string()), pa.field(f"feature.{name}", pa.float64())]
     fields: list[Any] = [*stream.OBSERVATION_FIELDS, *columns]
     return pa.table(
         [
-            pa.array(new_prediction_ids(rows), pa.binary(16)),
+            pa.array(new_prediction_ids(rows, version_id), pa.binary(16)),
             pa.array([observed_at or datetime.now(UTC)] * rows, stream.OBSERVED_AT_TYPE),
             pa.array([0.5] * rows, pa.float64()),
             pa.array([1.0] * rows, pa.float64()),
@@ -40,7 +42,7 @@ def append(
     observed_at: datetime | None = None,
 ) -> None:
     """Append rows as one entry."""
-    table = observations(values, name=name, observed_at=observed_at)
+    table = observations(values, name=name, observed_at=observed_at, version_id=version_id)
     stream.append(client, version_id, table, max_entries=100_000)
 
 

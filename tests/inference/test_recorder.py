@@ -29,7 +29,7 @@ def batch(values: list[float], *, version_id: int = 1, model_name: str = "record
         version_id=version_id,
         model_name=model_name,
         features=FEATURES,
-        prediction_ids=new_prediction_ids(rows),
+        prediction_ids=new_prediction_ids(rows, version_id),
         observed_at_us=time.time_ns() // 1000,
         columns={"width": np.array(values), "origin": np.array(["JFK", None] * rows, dtype=object)[:rows]},
         predictions=np.array(["late"] * rows, dtype=object),
