@@ -1,23 +1,20 @@
-"""What turned out to be true of a prediction: reading what a client sends, and telling a label from a typing error."""
+"""Reading what a client sends as the ground truth of a prediction."""
 
-import math
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from inference.exceptions import GroundTruthError
+from models_registry.exceptions import LabelError
+from models_registry.labels import label_text
 
-LONGEST_LABEL = 255  # characters
-LONGEST_REASON_LABELS = 10  # classes named in a refusal
 CLOCK_SKEW = timedelta(minutes=5)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-LARGEST_EXACT_INTEGER = 2**53
 FIELDS = frozenset({"prediction_id", "actual", "observed_at"})
 _UUID = re.compile(r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
-_TRUTHS = {"true": "1", "false": "0"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +26,7 @@ class GroundTruthItem:
     prediction_id
         Of the prediction that it belongs to.
     actual
-        The class, or the number as text (see `number_text`).
+        The class, or the number as text (`models_registry.labels.label_text`).
     observed_at
         When it became known; None where the client does not say.
     """
@@ -59,40 +56,6 @@ def parse_item(item: object, *, now: datetime) -> GroundTruthItem:
     )
 
 
-def number_text(number: float) -> str:
-    """Return a finite number as text from which the same number can be read; 5 and 5.0 have one text."""
-    if number == int(number) and abs(number) < LARGEST_EXACT_INTEGER:
-        return str(int(number))
-    return repr(float(number))
-
-
-def label_of(actual: str, classes: Sequence[str]) -> str:
-    """Return the class that `actual` means.
-
-    Other spellings of a number or of true and false are taken where they mean one class: 1 for "1.0" or for "True".
-
-    Raises
-    ------
-    GroundTruthError
-        It is none of the classes.
-    """
-    if actual in classes:
-        return actual
-    meant = [name for name in classes if _meaning(name) == _meaning(actual)]
-    if len(meant) == 1:
-        return meant[0]
-    named = ", ".join(classes[:LONGEST_REASON_LABELS]) + (", …" if len(classes) > LONGEST_REASON_LABELS else "")
-    raise GroundTruthError("actual", f"{actual!r} is not one of the model's classes: {named}")
-
-
-def number_of(actual: str) -> str:
-    """Return the text of the number that `actual` means; GroundTruthError where it is no finite number."""
-    number = _number(actual)
-    if number is None:
-        raise GroundTruthError("actual", f"{actual!r} is not a finite number, which the model predicts")
-    return number_text(number)
-
-
 def _prediction_id(value: Any) -> uuid.UUID:
     if value is None:
         raise GroundTruthError("prediction_id", "is required: the id that the predict call answered")
@@ -104,17 +67,10 @@ def _prediction_id(value: Any) -> uuid.UUID:
 def _actual(value: Any) -> str:
     if value is None:
         raise GroundTruthError("actual", "is required: the class or the number that turned out to be true")
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float):
-        if not math.isfinite(value):
-            raise GroundTruthError("actual", "must be a finite number")
-        return number_text(value)
-    if not isinstance(value, str):
-        raise GroundTruthError("actual", "must be a text, a number, true or false")
-    if not value.strip() or len(value) > LONGEST_LABEL or "\0" in value:
-        raise GroundTruthError("actual", f"must be a text of 1 to {LONGEST_LABEL} characters")
-    return value
+    try:
+        return label_text(value)
+    except LabelError as error:
+        raise GroundTruthError("actual", str(error)) from None
 
 
 def _observed_at(value: Any, now: datetime) -> datetime | None:
@@ -133,20 +89,3 @@ def _time(value: Any) -> datetime:
         return datetime.fromisoformat(value)
     except (TypeError, ValueError):
         raise GroundTruthError("observed_at", "must be an ISO 8601 time, such as 2026-03-01T12:00:00Z") from None
-
-
-def _meaning(text: str) -> str:
-    """Return what different spellings of one number, or of one truth value, have in common."""
-    truth = _TRUTHS.get(text.lower())
-    if truth is not None:
-        return truth
-    number = _number(text)
-    return text if number is None else number_text(number)
-
-
-def _number(text: str) -> float | None:
-    try:
-        number = float(text if "_" not in text else "")  # Python's own digit groups are no number elsewhere
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None

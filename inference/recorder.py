@@ -22,6 +22,7 @@ import redis
 from numpy.typing import NDArray
 
 from inference import metrics, stream
+from models_registry.class_scores import scores_column
 from models_registry.columns import FeatureColumns, observed_table
 from models_registry.schema import Feature
 
@@ -49,6 +50,8 @@ class ObservationBatch:
         Class labels (str) or numbers, shape (n,).
     confidence
         Probability of the predicted class, shape (n,), or None.
+    scores
+        Probabilities of the classes that are kept (`models_registry.class_scores`), shape (n, classes), or None.
     latency_ms
         Of the whole request.
     """
@@ -62,6 +65,7 @@ class ObservationBatch:
     predictions: NDArray[np.object_] | NDArray[np.float64]
     confidence: NDArray[np.float64] | None
     latency_ms: float
+    scores: NDArray[np.float32] | None = None
 
     @property
     def rows(self) -> int:
@@ -245,10 +249,24 @@ def packed_table(batches: Sequence[ObservationBatch]) -> pa.Table:
         pa.array(predictions, pa.string() if predictions.dtype == object else pa.float64()),
         *(column.combine_chunks() for column in features.columns),
     ]
-    prediction = pa.field("prediction", arrays[4].type)
+    answers = [pa.field("prediction", arrays[4].type)]
+    if (scores := _joined_scores(batches)) is not None:
+        arrays.insert(5, scores_column(scores))
+        answers.append(pa.field("scores", arrays[5].type))
     named = [pa.field(stream.FEATURE_PREFIX + field.name, field.type) for field in features.schema]
-    fields: list[Any] = [*stream.OBSERVATION_FIELDS, prediction, *named]
+    fields: list[Any] = [*stream.OBSERVATION_FIELDS, *answers, *named]
     return pa.table(arrays, schema=pa.schema(fields))
+
+
+def _joined_scores(batches: Sequence[ObservationBatch]) -> NDArray[np.float32] | None:
+    """Return the scores of all rows, NaN where a batch has none; None where none has."""
+    width = next((batch.scores.shape[1] for batch in batches if batch.scores is not None), None)
+    if width is None:
+        return None
+    missing = np.float32(np.nan)
+    return np.concatenate(
+        [np.full((batch.rows, width), missing) if batch.scores is None else batch.scores for batch in batches]
+    )
 
 
 def _by_version(batches: Iterable[ObservationBatch]) -> list[list[ObservationBatch]]:

@@ -11,6 +11,7 @@ from inference.exceptions import InferenceError
 from inference.prediction_ids import new_prediction_ids
 from inference.recorder import ObservationBatch, Recorder
 from inference.snapshot import LoadedVersion
+from models_registry.class_scores import kept_scores
 from models_registry.columns import FeatureColumns
 from models_registry.exceptions import PredictionFailedError
 
@@ -83,6 +84,7 @@ class ShadowRunner:
                 columns=copy.columns,
                 predictions=predictions.labels,
                 confidence=predictions.confidence,
+                scores=kept_scores(predictions.scores, copy.version.schema),
                 latency_ms=(time.perf_counter() - started) * 1000,
             )
         )

@@ -48,8 +48,9 @@ class Window:
     ----------
     table
         Columns ``prediction_id`` (16 bytes, UUIDv7), ``observed_at`` (UTC, microseconds), ``confidence`` (0 to 1 or
-        null), ``latency_ms``, ``prediction`` (class as string, or float64), and ``feature.<name>`` for each feature
-        (float64 or string; null is missing). Without columns when the window is empty.
+        null), ``latency_ms``, ``prediction`` (class as string, or float64), of a classifier with more than two classes
+        ``scores`` (`models_registry.class_scores`), and ``feature.<name>`` for each feature (float64 or string; null is
+        missing). Without columns when the window is empty.
     end_id
         Id of the last stream entry; "" when the window is empty.
     rows_seen

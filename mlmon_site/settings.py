@@ -214,6 +214,7 @@ CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 # In each process that checks: references that are prepared for the next check of the same version.
 MLMON_PREPARED_REFERENCES_BYTES = env.positive_int("MLMON_PREPARED_REFERENCES_BYTES", default=512 * 2**20)
 MLMON_DRIFT_TICK_SECONDS = env.positive_int("MLMON_DRIFT_TICK_SECONDS", default=20)
+MLMON_PERFORMANCE_TICK_SECONDS = env.positive_int("MLMON_PERFORMANCE_TICK_SECONDS", default=60)
 CELERY_BEAT_SCHEDULE = {
     # A task that waited longer than the next tick is dropped: that tick does its work.
     "drift-tick": {
@@ -230,6 +231,11 @@ CELERY_BEAT_SCHEDULE = {
         "task": "inference.tasks.join_ground_truth",
         "schedule": timedelta(seconds=30),
         "options": {"expires": 30},
+    },
+    "performance-tick": {
+        "task": "monitoring.tasks.measure_performance",
+        "schedule": timedelta(seconds=MLMON_PERFORMANCE_TICK_SECONDS),
+        "options": {"expires": MLMON_PERFORMANCE_TICK_SECONDS},
     },
     "archive-compaction": {
         "task": "inference.tasks.compact_archive",

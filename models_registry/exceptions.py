@@ -49,3 +49,7 @@ class NoFiniteAnswerError(PredictionFailedError):
 
 class PredictionTimeoutError(PredictionFailedError):
     """The model took longer than it may."""
+
+
+class LabelError(RegistryError):
+    """A ground truth that no prediction of the model could have."""

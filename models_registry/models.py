@@ -175,6 +175,19 @@ class ReferenceDataset(models.Model):
     rows = models.PositiveBigIntegerField(null=True)
     ignored_columns = models.JSONField(default=list)
     profile_file = models.FileField(upload_to="profiles/", max_length=255, blank=True)
+    label_column = models.CharField(
+        max_length=255,
+        blank=True,
+        help_text="The column with the ground truth; empty: found by its name or its values, if there is one.",
+    )
+    labelled_rows = models.PositiveBigIntegerField(null=True, help_text="Rows with ground truth.")
+    labels_note = models.TextField(blank=True, help_text="Why no column is used as ground truth.")
+    answers_file = models.FileField(
+        upload_to="answers/",
+        max_length=255,
+        blank=True,
+        help_text="Ground truth and answers of the labelled rows, from which performance is estimated.",
+    )
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     claimed_at = models.DateTimeField(null=True, help_text="When a worker took the profiling.")

@@ -2,6 +2,7 @@
 
 import re
 
+import pyarrow as pa
 from django.db.models import QuerySet
 
 from models_registry import profile
@@ -29,6 +30,21 @@ def load_profile(reference: ReferenceDataset) -> ReferenceProfile:
     """Return the profile of a ready reference, read from its file."""
     with reference.profile_file.open() as content:
         return profile.from_bytes(content.read())
+
+
+def labelled_reference(reference: ReferenceDataset) -> pa.Table | None:
+    """Return the labelled rows of a ready reference; None where it has none.
+
+    Returns
+    -------
+    pyarrow.Table
+        Columns ``actual`` and ``prediction`` (string or float64), and of a classifier ``confidence`` (float64) and
+        ``scores`` (`models_registry.class_scores`), where its answers have them.
+    """
+    if not reference.answers_file:
+        return None
+    with reference.answers_file.open() as content:
+        return pa.ipc.open_file(pa.py_buffer(content.read())).read_all()
 
 
 def consequences_of_stage(version: ModelVersion, stage: Stage) -> list[str]:

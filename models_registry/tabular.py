@@ -8,6 +8,7 @@ import codecs
 import csv
 import difflib
 import io
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -33,6 +34,7 @@ PARQUET_MAGIC = b"PAR1"
 CSV_BLOCK_BYTES = 1 << 20
 HEADER_BYTES = 1 << 20
 BATCH_ROWS = 50_000
+FIRST_ROWS = 1000  # of a look into a column
 NO_ROWS = "The file has a header but no rows."
 LARGEST_EXACT_INTEGER = 2.0**53
 LONGEST_TEXT = 1000  # characters; serving takes no longer one either
@@ -122,6 +124,25 @@ class ReferenceTable:
         self.ignored_columns = _check_header(self._source.names, features)
         self._source.check_types(features)
 
+    def raw_values(self, column: str) -> Iterator[list[object]]:
+        """Yield the values of any column as they are, batch by batch: texts, numbers, truth values, None for missing.
+
+        Raises
+        ------
+        ReferenceFileError
+            The file cannot be read on, or the column's type has no such values.
+        """
+        if column not in self._source.plain_columns():
+            raise ReferenceFileError(f"Column {column!r} holds neither texts nor numbers nor truth values.")
+        for batch, _ in self._source.batches([column]):
+            yield _plain_values(batch.column(column))
+
+    def first_values(self, columns: Sequence[str]) -> dict[str, list[object]]:
+        """Return the first values of those of the columns that have plain ones: a look into the file."""
+        wanted = [name for name in self._source.plain_columns() if name in columns]
+        batch = next((batch for batch, _ in self._source.batches(wanted)), None) if wanted else None
+        return {} if batch is None else {name: _plain_values(batch.column(name)[:FIRST_ROWS]) for name in wanted}
+
     def batches(self) -> Iterator[TableBatch]:
         """Yield the rows in the order of the file; ReferenceFileError at the first value that cannot be used."""
         rows = text_bytes = 0
@@ -154,6 +175,10 @@ class _Csv:
 
     def check_types(self, features: Sequence[Feature]) -> None:
         """Take every column: a CSV file has no types."""
+
+    def plain_columns(self) -> list[str]:
+        """Return every column: a CSV file has no types."""
+        return self.names
 
     def batches(self, wanted: Sequence[str]) -> Iterator[tuple[pa.RecordBatch, float]]:
         read = pyarrow.csv.ReadOptions(block_size=CSV_BLOCK_BYTES, use_threads=False)
@@ -215,6 +240,10 @@ class _Parquet:
                 raise ReferenceFileError(
                     f"Column {feature.name!r} is of type {str(kind)[:80]} in the file; {expected} is expected."
                 )
+
+    def plain_columns(self) -> list[str]:
+        """Return the columns of texts, numbers and truth values."""
+        return [field.name for field in self._schema if _is_plain(field.type)]
 
     def batches(self, wanted: Sequence[str]) -> Iterator[tuple[pa.RecordBatch, float]]:
         read = 0
@@ -332,6 +361,28 @@ def _is_text(kind: Any) -> bool:
 
 def _is_binary(kind: Any) -> bool:
     return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
+
+
+def _is_plain(kind: Any) -> bool:
+    values = kind.value_type if pa.types.is_dictionary(kind) else kind
+    numbers = pa.types.is_integer(values) or pa.types.is_floating(values) or pa.types.is_boolean(values)
+    return bool(numbers or _is_text(values) or _is_binary(values))
+
+
+def _plain_values(values: Any) -> list[object]:
+    """Return a column's values; bytes that are no UTF-8 with their escapes, which no label has."""
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    if _is_text(values.type):
+        values = values.cast(pa.binary())
+    return [_plain_value(value) for value in values.to_pylist()]
+
+
+def _plain_value(value: object) -> object:
+    if isinstance(value, bytes):
+        text = value.decode(errors="backslashreplace")
+        return None if text in MISSING_TEXTS else text
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _text_bytes(feature: Feature, values: Any, rows_before: int) -> int:

@@ -24,7 +24,7 @@ class StateCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         try:
-            families = [*_models(), *_drift(), *_jobs()]
+            families = [*_models(), *_drift(), *_performance(), *_jobs()]
         except DatabaseError as error:
             logger.warning("The scrape is without the database's series: %s", error)
             yield _family(state_metrics.COLLECTOR_SUCCESS, [((), 0)])
@@ -83,6 +83,29 @@ def _feature_drift(named: list[tuple[tuple[str, str], FeatureDrift]]) -> Iterato
     yield _family(state_metrics.FEATURE_DRIFT_THRESHOLD, [(labels, row.threshold) for labels, row in scored])
     yield _family(state_metrics.FEATURE_DRIFT_DETECTED, [(labels, row.is_drifted) for labels, row in scored])
     yield _family(state_metrics.FEATURE_DRIFT_CONFIRMED, [(labels, row.is_confirmed) for labels, row in named])
+
+
+def _performance() -> Iterator[Metric]:
+    reports = [
+        ((report.version.model.name, report.version.version), report)
+        for report in selectors.newest_performance_of_served_versions()
+    ]
+    for name, gauge in state_metrics.PERFORMANCE.items():
+        yield _family(gauge, [(labels, (report.realised or {}).get(name)) for labels, report in reports])
+    for name, gauge in state_metrics.ESTIMATED_PERFORMANCE.items():
+        yield _family(gauge, [(labels, (report.estimated or {}).get(name)) for labels, report in reports])
+    yield _family(state_metrics.LABELLED_ROWS, [(labels, report.labelled_rows) for labels, report in reports])
+    yield _family(state_metrics.LABEL_COVERAGE, [(labels, report.label_coverage) for labels, report in reports])
+    yield _family(state_metrics.LABEL_DELAY, [(labels, report.label_delay_seconds) for labels, report in reports])
+    yield _family(state_metrics.PERFORMANCE_DROP, [(labels, report.drop) for labels, report in reports])
+    yield _family(
+        state_metrics.PERFORMANCE_DROP_THRESHOLD,
+        [
+            (labels, selectors.performance_policy_of(report.version.model).largest_drop)
+            for labels, report in reports
+            if report.drop is not None
+        ],
+    )
 
 
 def _jobs() -> Iterator[Metric]:

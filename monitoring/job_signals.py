@@ -9,7 +9,7 @@ from celery.signals import task_failure, task_postrun, task_prerun
 from django.conf import settings
 from django.db import DatabaseError
 
-from monitoring.services import note_job_finished, note_job_started
+from monitoring.services.jobs import note_job_finished, note_job_started
 
 logger = logging.getLogger(__name__)
 

@@ -47,10 +47,71 @@ DRIFT_WINDOW_ROWS = StateGauge("ml_drift_window_rows", "Rows of the current wind
 DRIFT_REFERENCE_ROWS = StateGauge("ml_drift_reference_rows", "Rows of the reference in the latest check.", MODEL)
 JOB_LAST_SUCCESS = StateGauge("ml_job_last_success_timestamp_seconds", "Unix time of the job's last success.", JOB)
 JOB_DURATION = StateGauge("ml_job_duration_seconds", "Duration of the job's last run.", JOB)
+VERSION = ("model_name", "model_version")
+_OF_LABELLED = "of the newest predictions with ground truth"
+PERFORMANCE = {
+    "accuracy": StateGauge("ml_model_accuracy", f"Share of right predictions {_OF_LABELLED}.", VERSION),
+    "balanced_accuracy": StateGauge(
+        "ml_model_balanced_accuracy", f"Mean recall of the classes {_OF_LABELLED}.", VERSION
+    ),
+    "f1_score": StateGauge("ml_model_f1_score", f"Unweighted mean of the classes' F1 {_OF_LABELLED}.", VERSION),
+    "precision": StateGauge(
+        "ml_model_precision", f"Unweighted mean of the classes' precision {_OF_LABELLED}.", VERSION
+    ),
+    "recall": StateGauge("ml_model_recall", f"Unweighted mean of the classes' recall {_OF_LABELLED}.", VERSION),
+    "roc_auc": StateGauge("ml_model_roc_auc", f"Area under the ROC curve {_OF_LABELLED}.", VERSION),
+    "log_loss": StateGauge("ml_model_log_loss", f"Mean of -ln(probability of the true class) {_OF_LABELLED}.", VERSION),
+    "brier_score": StateGauge(
+        "ml_model_brier_score", f"Mean squared error of the probabilities {_OF_LABELLED}.", VERSION
+    ),
+    "expected_calibration_error": StateGauge(
+        "ml_model_expected_calibration_error", f"Distance of confidence and accuracy {_OF_LABELLED}.", VERSION
+    ),
+    "mean_absolute_error": StateGauge(
+        "ml_model_mean_absolute_error", f"In the target's unit, {_OF_LABELLED}.", VERSION
+    ),
+    "root_mean_squared_error": StateGauge(
+        "ml_model_root_mean_squared_error", f"In the target's unit, {_OF_LABELLED}.", VERSION
+    ),
+    "r2_score": StateGauge("ml_model_r2_score", f"Coefficient of determination {_OF_LABELLED}.", VERSION),
+    "bias": StateGauge("ml_model_bias", f"Mean of predicted minus actual {_OF_LABELLED}.", VERSION),
+}
+ESTIMATED_PERFORMANCE = {
+    "accuracy": StateGauge(
+        "ml_model_estimated_accuracy", "Accuracy of the newest predictions, estimated without ground truth.", VERSION
+    ),
+    "f1_score": StateGauge(
+        "ml_model_estimated_f1_score", "F1 of the newest predictions, estimated without ground truth.", VERSION
+    ),
+    "roc_auc": StateGauge(
+        "ml_model_estimated_roc_auc",
+        "Area under the ROC curve of the newest predictions, estimated without ground truth.",
+        VERSION,
+    ),
+}
+LABELLED_ROWS = StateGauge(
+    "ml_model_labelled_predictions", "Predictions with ground truth that the figures speak of.", VERSION
+)
+LABEL_COVERAGE = StateGauge(
+    "ml_model_label_coverage_ratio", "Share of the predictions of that time that have ground truth.", VERSION
+)
+LABEL_DELAY = StateGauge("ml_model_label_delay_seconds", "Median time from a prediction to its ground truth.", VERSION)
+PERFORMANCE_DROP = StateGauge(
+    "ml_model_performance_drop",
+    "How much worse accuracy is than on the labelled reference; of a regression the mean absolute error, as a share.",
+    VERSION,
+)
+PERFORMANCE_DROP_THRESHOLD = StateGauge(
+    "ml_model_performance_drop_threshold", "The largest such drop that nobody is told of.", VERSION
+)
 COLLECTOR_SUCCESS = StateGauge(
     "ml_collector_success",
     "1 where the database answered this scrape, 0 where the series read from it are left out.",
     (),
 )
 
-ALL = tuple(value for value in list(globals().values()) if isinstance(value, StateGauge))
+ALL = (
+    *(value for value in list(globals().values()) if isinstance(value, StateGauge)),
+    *PERFORMANCE.values(),
+    *ESTIMATED_PERFORMANCE.values(),
+)

@@ -8,7 +8,6 @@ from drf_spectacular.utils import OpenApiExample, PolymorphicProxySerializer, ex
 from rest_framework.exceptions import NotFound, ParseError
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
 
 from drift import selectors, services
@@ -22,6 +21,7 @@ from drift.api.serializers import (
     IncidentSerializer,
 )
 from drift.report import DriftReport
+from inference.api.queries import validated_query
 from inference.api.serializers import problem_responses
 from inference.models import TokenScope
 from models_registry.models import Model, ModelVersion
@@ -140,7 +140,7 @@ class DriftView(APIView):
         examples=[EXAMPLE],
     )
     def get(self, request: Request, model_name: str | None = None) -> Response:
-        query = _query(request)
+        query = validated_query(request, DriftQuerySerializer)
         model = model_named(model_name or settings.MLMON_DEFAULT_MODEL, Model.objects.select_related("drift_policy"))
         version, feature = _version(model, query.get("version")), query.get("feature")
         if feature is not None and feature not in selectors.feature_names(model):
@@ -166,7 +166,7 @@ class IncidentListView(APIView):
         responses={200: IncidentListSerializer, **problem_responses(400, 401, 403, 404, 406)},
     )
     def get(self, request: Request, model_name: str) -> Response:
-        query = _query(request, IncidentQuerySerializer)
+        query = validated_query(request, IncidentQuerySerializer)
         model = model_named(model_name)
         incidents = selectors.incidents_of(model)
         if "version" in query:
@@ -210,14 +210,6 @@ def _filter_of(query: Mapping[str, Any]) -> selectors.HistoryFilter:
         only_alarms=query.get("alarm", False),
         feature=query.get("feature"),
     )
-
-
-def _query(request: Request, serializer_class: type[Serializer[object]] = DriftQuerySerializer) -> dict[str, Any]:
-    serializer = serializer_class(data=request.query_params.dict())
-    if not serializer.is_valid():
-        name, reasons = next(iter(serializer.errors.items()))
-        raise ParseError(f"Query parameter {name!r}: {reasons[0]}")
-    return dict(serializer.validated_data)
 
 
 def _version(model: Model, version: str | None) -> ModelVersion | None:

@@ -13,9 +13,12 @@ from django.utils import timezone
 from inference import selectors
 from inference.archive_format import ChunkDraft
 from inference.exceptions import GroundTruthError
-from inference.ground_truth import GroundTruthItem, label_of, number_of, parse_item
+from inference.ground_truth import GroundTruthItem, parse_item
 from inference.models import GroundTruth, GroundTruthCorrection
 from inference.prediction_lookup import FoundPrediction, find_predictions, matches
+from models_registry.columns import level_name
+from models_registry.exceptions import LabelError
+from models_registry.labels import class_of, number_of
 from models_registry.models import ModelVersion
 from models_registry.schema import TaskType
 
@@ -252,9 +255,12 @@ def _meet(row: GroundTruth, prediction: FoundPrediction, version: ModelVersion, 
 
 def _label(actual: str, version: ModelVersion) -> str:
     """Return what `actual` means for the version; GroundTruthError where it cannot be a label of its predictions."""
-    if version.task_type == TaskType.REGRESSION:
-        return number_of(actual)
-    return label_of(actual, version.classes)
+    try:
+        if version.task_type == TaskType.REGRESSION:
+            return level_name(number_of(actual))
+        return class_of(actual, version.classes)
+    except LabelError as error:
+        raise GroundTruthError("actual", str(error)) from None
 
 
 def _refused(item: object, error: GroundTruthError) -> ItemOutcome:

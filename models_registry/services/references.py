@@ -6,11 +6,14 @@ import logging
 import time
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from celery import current_app
 from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
@@ -21,6 +24,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
+from models_registry.class_scores import kept_scores, scores_column
 from models_registry.columns import observed_table
 from models_registry.engine import Engine, Predictions
 from models_registry.exceptions import (
@@ -32,6 +36,7 @@ from models_registry.exceptions import (
 )
 from models_registry.models import ModelVersion, ReferenceDataset, ReferenceStatus
 from models_registry.profile import ReferenceProfile, profile_of
+from models_registry.reference_labels import ReferenceLabels, read_labels
 from models_registry.schema import ModelSchema, TaskType
 from models_registry.services.audit import record_change
 from models_registry.services.generation import bump_generation
@@ -50,7 +55,13 @@ SHARE_OF_PROFILING = 98
 
 
 def upload_reference(
-    *, version: ModelVersion, file: File[bytes], filename: str, user: User | None = None, enqueue: bool = True
+    *,
+    version: ModelVersion,
+    file: File[bytes],
+    filename: str,
+    label_column: str = "",
+    user: User | None = None,
+    enqueue: bool = True,
 ) -> ReferenceDataset:
     """Keep reference data of a version and have it profiled.
 
@@ -58,6 +69,8 @@ def upload_reference(
     ----------
     version, file, filename
         The version that learned from it; a CSV or Parquet file; the name that the uploader knows it by.
+    label_column
+        The column with the ground truth; "" where it is to be found (`models_registry.reference_labels`).
     user
         Who did it.
     enqueue
@@ -72,7 +85,12 @@ def upload_reference(
         most = settings.MLMON_MAX_REFERENCE_BYTES // 2**20
         raise ReferenceFileError(f"The file has {file.size:,} bytes; at most {most} MiB are taken.")
     with transaction.atomic():
-        reference = ReferenceDataset(version=version, original_filename=Path(filename).name[:255], created_by=user)
+        reference = ReferenceDataset(
+            version=version,
+            original_filename=Path(filename).name[:255],
+            label_column=label_column,
+            created_by=user,
+        )
         # Under a name of ours: a person's can be too long for the file system, or mean something to it.
         reference.file.save(f"{uuid.uuid4().hex}{_suffix(filename)}", file, save=False)
         reference.save()
@@ -91,8 +109,7 @@ def profile_reference(*, reference_id: int) -> ReferenceDataset:
     if not _claim(reference):
         return reference
     try:
-        profile, ignored_columns = _profile(reference)
-        _put_in_force(reference, profile, ignored_columns)
+        _put_in_force(reference, _profile(reference))
     except (ReferenceFileError, ArtefactError, PredictionFailedError) as error:
         _fail(reference, str(error))
     except SoftTimeLimitExceeded:
@@ -161,10 +178,21 @@ def _claimed(reference: ReferenceDataset) -> QuerySet[ReferenceDataset]:
     )
 
 
-def _profile(reference: ReferenceDataset) -> tuple[ReferenceProfile, list[str]]:
+@dataclass(frozen=True, slots=True)
+class _Profiled:
+    """What was made of a file: its profile, its labelled answers (None without), and what to tell about it."""
+
+    profile: ReferenceProfile
+    answers: pa.Table | None
+    labels: ReferenceLabels
+    ignored_columns: list[str]
+
+
+def _profile(reference: ReferenceDataset) -> _Profiled:
     schema = reference.version.schema()
     limits = TableLimits(file_bytes=settings.MLMON_MAX_REFERENCE_BYTES, rows=settings.MLMON_MAX_REFERENCE_ROWS)
     table = ReferenceTable(Path(reference.file.path), schema.features, limits)
+    labels = read_labels(table, schema, reference.label_column)
     engine = Engine(Path(reference.version.artefact.path), schema, timeout_seconds=60)
     progress = _progress_of(reference)
     observed: list[pa.Table] = []
@@ -182,7 +210,8 @@ def _profile(reference: ReferenceDataset) -> tuple[ReferenceProfile, list[str]]:
     answered = _answers(schema, predictions)
     profile = profile_of(pa.concat_tables(observed), answered, schema.classes, schema.task_type)
     progress("saving", SHARE_OF_PROFILING)
-    return profile, table.ignored_columns
+    ignored = [name for name in table.ignored_columns if name != labels.column]
+    return _Profiled(profile, _labelled_answers(schema, predictions, labels), labels, ignored)
 
 
 def _answers(schema: ModelSchema, predictions: list[Predictions]) -> "pa.StringArray | pa.DoubleArray":
@@ -190,6 +219,22 @@ def _answers(schema: ModelSchema, predictions: list[Predictions]) -> "pa.StringA
     return (
         pa.array(labels, pa.string()) if schema.task_type is TaskType.CLASSIFICATION else pa.array(labels, pa.float64())
     )
+
+
+def _labelled_answers(schema: ModelSchema, predictions: list[Predictions], labels: ReferenceLabels) -> pa.Table | None:
+    """Return the ground truth and the answers of the rows that have one."""
+    if not labels.labelled_rows:
+        return None
+    answers = _answers(schema, predictions)
+    columns: dict[str, Any] = {"actual": pa.array(labels.values, answers.type), "prediction": answers}
+    if all(batch.confidence is not None for batch in predictions):
+        columns["confidence"] = np.concatenate(
+            [batch.confidence for batch in predictions if batch.confidence is not None]
+        )
+    scores = [kept for batch in predictions if (kept := kept_scores(batch.scores, schema)) is not None]
+    if scores:
+        columns["scores"] = scores_column(np.concatenate(scores))
+    return pa.table(columns).filter(pc.is_valid(pc.field("actual")))
 
 
 def _progress_of(reference: ReferenceDataset) -> Callable[[str, int], None]:
@@ -207,18 +252,21 @@ def _progress_of(reference: ReferenceDataset) -> Callable[[str, int], None]:
     return save
 
 
-def _put_in_force(reference: ReferenceDataset, profile: ReferenceProfile, ignored_columns: list[str]) -> None:
+def _put_in_force(reference: ReferenceDataset, profiled: _Profiled) -> None:
     """Keep the profile, and use it unless a later upload is in force already."""
-    content = profile.to_bytes()
-    name = f"profiles/{hashlib.sha256(content).hexdigest()}.arrow"
-    keep_file(storage=reference.profile_file.storage, name=name, content=io.BytesIO(content))
+    profile_name = _kept(reference, "profiles", profiled.profile.to_bytes())
+    answers_name = "" if profiled.answers is None else _kept(reference, "answers", _file_bytes(profiled.answers))
     with transaction.atomic():
         _lock_version(reference)
         ready = _claimed(reference).update(
             status=ReferenceStatus.READY,
-            profile_file=name,
-            rows=profile.n_rows,
-            ignored_columns=ignored_columns,
+            profile_file=profile_name,
+            answers_file=answers_name,
+            rows=profiled.profile.n_rows,
+            label_column=profiled.labels.column,
+            labelled_rows=profiled.labels.labelled_rows,
+            labels_note=profiled.labels.note[:LONGEST_ERROR],
+            ignored_columns=profiled.ignored_columns,
             progress_step="",
             progress_percent=100,
             profiled_at=timezone.now(),
@@ -226,6 +274,19 @@ def _put_in_force(reference: ReferenceDataset, profile: ReferenceProfile, ignore
         if ready and not reference.version.references.filter(is_active=True, pk__gt=reference.pk).exists():
             _replace_active(reference)
     reference.refresh_from_db()
+
+
+def _kept(reference: ReferenceDataset, folder: str, content: bytes) -> str:
+    name = f"{folder}/{hashlib.sha256(content).hexdigest()}.arrow"
+    keep_file(storage=reference.profile_file.storage, name=name, content=io.BytesIO(content))
+    return name
+
+
+def _file_bytes(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue().to_pybytes()
 
 
 def _lock_version(reference: ReferenceDataset) -> None:

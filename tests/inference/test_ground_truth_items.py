@@ -11,11 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.exceptions import GroundTruthError
-from inference.ground_truth import label_of, number_of, number_text, parse_item
+from inference.ground_truth import parse_item
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PREDICTION_ID = "0199f0c2-7a40-7c1e-9d3b-5f0a4f2b0001"
-IRIS = ("setosa", "versicolor", "virginica")
 
 
 def item(**fields: Any) -> dict[str, Any]:
@@ -91,49 +90,3 @@ def test_whatever_json_gives_is_taken_or_refused(value: Any) -> None:
             parse_item(orjson.loads(orjson.dumps(item(**{name: value}))), now=NOW)
             taken.append(name)
     assert "prediction_id" not in taken  # no such text is an id
-
-
-@given(st.floats(allow_nan=False, allow_infinity=False))
-def test_a_number_is_read_back_from_its_text(number: float) -> None:
-    assert float(number_text(number)) == number
-    assert number_of(number_text(number)) == number_text(number)
-
-
-@pytest.mark.parametrize(
-    ("actual", "classes", "label"),
-    [
-        ("setosa", IRIS, "setosa"),
-        ("1", ("0", "1"), "1"),
-        ("1", ("0.0", "1.0"), "1.0"),
-        ("1.0", ("0", "1"), "1"),
-        ("true", ("0", "1"), "1"),
-        ("true", ("False", "True"), "True"),
-        ("FALSE", ("False", "True"), "False"),
-        ("0", ("False", "True"), "False"),
-        ("1", ("1", "1.0"), "1"),
-    ],
-)
-def test_a_label_means_one_of_the_classes(actual: str, classes: tuple[str, ...], label: str) -> None:
-    assert label_of(actual, classes) == label
-
-
-@pytest.mark.parametrize(
-    ("actual", "classes"),
-    [
-        ("Setosa", IRIS),
-        ("setosa ", IRIS),
-        ("2", ("0", "1")),
-        ("01", ("1", "1.0")),
-        ("1_0", ("10",)),
-        ("nan", ("0", "1")),
-    ],
-)
-def test_what_means_no_class_or_several_is_refused(actual: str, classes: tuple[str, ...]) -> None:
-    with pytest.raises(GroundTruthError, match="is not one of the model's classes: "):
-        label_of(actual, classes)
-
-
-@pytest.mark.parametrize("actual", ["late", "true", "nan", "inf", "1_000", "1e999"])
-def test_what_is_no_number_is_refused(actual: str) -> None:
-    with pytest.raises(GroundTruthError, match="is not a finite number"):
-        number_of(actual)

@@ -1,0 +1,132 @@
+"""The ground truth in a reference file: which column holds it, and what its values mean."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+
+from models_registry.exceptions import LabelError, ReferenceFileError
+from models_registry.labels import class_of, label_text, number_of, truth_of
+from models_registry.schema import ModelSchema, TaskType
+from models_registry.tabular import ReferenceTable
+
+LABEL_NAMES = frozenset({"actual", "class", "ground_truth", "label", "target", "y"})
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceLabels:
+    """The ground truth of a reference's rows.
+
+    Attributes
+    ----------
+    column
+        Where it stands in the file; "" where there is none.
+    values
+        A class, or a number for a regression; None for a row without. Empty without a column.
+    note
+        Why there are no labels, for the person who uploaded the file.
+    """
+
+    column: str = ""
+    values: Sequence[str | float | None] = ()
+    note: str = ""
+
+    @property
+    def labelled_rows(self) -> int:
+        return sum(value is not None for value in self.values)
+
+
+def read_labels(table: ReferenceTable, schema: ModelSchema, chosen: str) -> ReferenceLabels:
+    """Return the ground truth of a reference file's rows.
+
+    Without a chosen column it is the only one beside the features that is named like ground truth (`LABEL_NAMES`), or
+    after a class of a model with two, or that holds several of the classes and nothing else.
+
+    Parameters
+    ----------
+    chosen
+        The column that the uploader named; "" where that is left to us.
+
+    Raises
+    ------
+    ReferenceFileError
+        The chosen column is not there, or holds a value that is no ground truth of the model.
+    """
+    others = [name for name in table.column_names if name not in {feature.name for feature in schema.features}]
+    if chosen:
+        if others.count(chosen) != 1:
+            raise ReferenceFileError(_no_such_column(chosen, schema, table))
+        return ReferenceLabels(chosen, _values(table, schema, chosen))
+    candidates = _candidates(table, schema, [name for name in others if others.count(name) == 1])
+    if len(candidates) != 1:
+        return ReferenceLabels(note=_note(candidates))
+    (column,) = candidates
+    try:
+        return ReferenceLabels(column, _values(table, schema, column))
+    except ReferenceFileError as error:
+        return ReferenceLabels(note=f"Column {column!r} is not used as ground truth. {error}")
+
+
+def label_of_value(value: object, column: str, schema: ModelSchema) -> str | float:
+    """Return the ground truth that a value means.
+
+    In a column that is named after one of two classes, true is that class and false the other.
+
+    Raises
+    ------
+    LabelError
+        It can be none of the model.
+    """
+    label = label_text(value)
+    if schema.task_type is TaskType.REGRESSION:
+        return number_of(label)
+    if label not in schema.classes and _is_named_after_class(column, schema):
+        truth = truth_of(label)
+        if truth is not None:
+            return next(name for name in schema.classes if (name == column) is truth)
+    return class_of(label, schema.classes)
+
+
+def _candidates(table: ReferenceTable, schema: ModelSchema, names: Sequence[str]) -> list[str]:
+    by_name = [name for name in names if name.lower() in LABEL_NAMES or _is_named_after_class(name, schema)]
+    if by_name or schema.task_type is TaskType.REGRESSION:
+        return by_name
+    return [name for name, values in table.first_values(names).items() if _are_classes(name, values, schema)]
+
+
+def _are_classes(name: str, values: Sequence[object], schema: ModelSchema) -> bool:
+    try:
+        found = {label_of_value(value, name, schema) for value in values if value is not None}
+    except LabelError:
+        return False
+    return len(found) > 1
+
+
+def _values(table: ReferenceTable, schema: ModelSchema, column: str) -> list[str | float | None]:
+    labels: list[str | float | None] = []
+    meaning = lru_cache(maxsize=1000, typed=True)(partial(label_of_value, column=column, schema=schema))
+    for batch in table.raw_values(column):
+        for value in batch:
+            try:
+                labels.append(None if value is None else meaning(value))
+            except LabelError as error:
+                raise ReferenceFileError(f"Column {column!r}, row {len(labels) + 1}: {error}.") from None
+    return labels
+
+
+def _is_named_after_class(name: str, schema: ModelSchema) -> bool:
+    return len(schema.classes) == 2 and name in schema.classes
+
+
+def _note(candidates: Sequence[str]) -> str:
+    if not candidates:
+        return "No column of the file looks like the ground truth."
+    return f"Several columns look like the ground truth: {', '.join(candidates[:10])}. Name one when you upload it."
+
+
+def _no_such_column(chosen: str, schema: ModelSchema, table: ReferenceTable) -> str:
+    if chosen in {feature.name for feature in schema.features}:
+        return f"Column {chosen!r} is a feature of the model: it cannot be the ground truth."
+    if chosen in table.column_names:
+        return f"Column {chosen!r} is in the file more than once."
+    others = ", ".join(table.column_names[:20])
+    return f"The file has no column {chosen!r} for the ground truth. It has: {others}."
