@@ -30,7 +30,7 @@ def labelled_answers(
     since, until
         Bounds of when they were predicted; `until` is not included.
     """
-    wanted = GroundTruth.objects.filter(version=version, refusal="").order_by("-predicted_at")
+    wanted = GroundTruth.objects.filter(version=version, refusal="").order_by("-predicted_at", "-prediction_id")
     if since is not None:
         wanted = wanted.filter(predicted_at__gte=since)
     if until is not None:

@@ -101,7 +101,8 @@ def test_scores_are_kept_of_three_classes_or_more() -> None:
     raw = ModelSchema(TaskType.CLASSIFICATION, (X,), ("a", "b", "c"), "", "scores", False)
     kept = kept_scores(logits, raw)
     assert kept is not None
-    np.testing.assert_allclose(kept, [[0, 0, 1], [1 / 3, 1 / 3, 1 / 3]], atol=1e-7)
+    expected = np.array([[0, 0, 1], [1 / 3, 1 / 3, 1 / 3]])
+    np.testing.assert_allclose(kept.astype(np.float64), expected, atol=1e-7)
     kept[1, 0] = np.nan
     column = scores_column(kept)
     assert column.null_count == 1
