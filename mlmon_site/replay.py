@@ -1,16 +1,17 @@
 """Sending rows of the demo's year through the predict API of a running server: a client like any other, without Django.
 
-The ground truth stays behind: only features are sent.
+Only features are sent; the outcomes follow later (`mlmon_site.label_feed`).
 """
 
 import http.client
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, urlencode, urlsplit
 
 import numpy as np
 import orjson
@@ -29,6 +30,7 @@ FEATURES = (
     "precip",
     "visib",
 )
+OUTCOMES = {True: "late", False: "on_time", None: None}
 SHUFFLED = "shuffled"
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 2.0
@@ -55,11 +57,22 @@ class RefusedError(ReplayError):
 
 @dataclass(frozen=True, slots=True)
 class Flight:
-    """One row of the extract: what the model gets, when it was, and under which heading its drift is reported."""
+    """One row of the extract: what the model gets, when it was, and under which heading it is reported.
+
+    Attributes
+    ----------
+    outcome
+        The class that turned out to be true; None where the flight never arrived.
+    """
 
     features: Mapping[str, Any]
-    day: date
+    departs_at: datetime
     heading: str
+    outcome: str | None
+
+    @property
+    def day(self) -> date:
+        return self.departs_at.date()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +138,9 @@ def _flight(row: Mapping[str, Any], *, is_shuffled: bool) -> Flight:
     day = date(row["scheduled_departure"].year, row["month"], 1)
     return Flight(
         features={name: row[name] for name in FEATURES},
-        day=row["scheduled_departure"].date(),
+        departs_at=row["scheduled_departure"].replace(tzinfo=UTC),
         heading=SHUFFLED if is_shuffled else f"{day:%B}",
+        outcome=OUTCOMES[row["late"]],
     )
 
 
@@ -191,7 +205,16 @@ class Client:
         found: list[dict[str, Any]] = self.call("GET", f"/api/v1/models/{MODEL_NAME}/incidents", None)["incidents"]
         return found
 
-    def call(self, method: str, path: str, payload: Mapping[str, Any] | None) -> dict[str, Any]:
+    def feedback(self, items: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+        """Send ground truth; return what became of each item."""
+        return self.call("POST", "/api/v1/feedback", items)
+
+    def performance(self, *, since: datetime, until: datetime) -> dict[str, Any]:
+        """Return the model's performance in a span."""
+        query = urlencode({"since": since.isoformat(), "until": until.isoformat(), "days": 0})
+        return self.call("GET", f"/api/v1/models/{MODEL_NAME}/performance?{query}", None)
+
+    def call(self, method: str, path: str, payload: object) -> dict[str, Any]:
         """Return the JSON object that the server answers, asking again while it is away or busy."""
         deadline = time.monotonic() + self._patience_seconds
         pause_seconds = FIRST_PAUSE_SECONDS
@@ -213,7 +236,7 @@ class Client:
             time.sleep(pause_seconds)
             pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
 
-    def _exchange(self, method: str, path: str, payload: Mapping[str, Any] | None) -> tuple[int, bytes]:
+    def _exchange(self, method: str, path: str, payload: object) -> tuple[int, bytes]:
         if self._connection is None:
             self._connection = self._connected()
         body = None if payload is None else orjson.dumps(payload)
@@ -231,6 +254,8 @@ def send(
 ) -> Iterator[SentBatch]:
     """Send the flights batch by batch, not faster than asked for, and give each batch back when it is done.
 
+    A batch has rows of one heading.
+
     Parameters
     ----------
     rows_per_second
@@ -244,13 +269,20 @@ def send(
         The server refuses the rows or cannot be reached; a batch on which it fails (HTTP 500) is only counted.
     """
     started_at = time.monotonic()
-    for first in range(0, len(flights), batch_rows):
+    sent = 0
+    for batch in _batches(flights, batch_rows):
         if rows_per_second is not None:
-            time.sleep(max(0.0, started_at + first / rows_per_second - time.monotonic()))
-        batch = flights[first : first + batch_rows]
+            time.sleep(max(0.0, started_at + sent / rows_per_second - time.monotonic()))
         answer = _predicted(client, batch, tally)
         tally.retries = client.retries
+        sent += len(batch)
         yield SentBatch(batch, answer)
+
+
+def _batches(flights: Sequence[Flight], batch_rows: int) -> Iterator[list[Flight]]:
+    for _, same in groupby(flights, key=lambda flight: flight.heading):
+        rows = list(same)
+        yield from (rows[first : first + batch_rows] for first in range(0, len(rows), batch_rows))
 
 
 def _predicted(client: Client, batch: Sequence[Flight], tally: Tally) -> Answer | None:

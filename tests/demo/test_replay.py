@@ -13,10 +13,13 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from django.core.management import CommandError, call_command
+from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
 from drift.services import run_drift_check
+from inference.models import GroundTruth
 from inference.prediction_ids import new_prediction_ids, prediction_id_text
 from mlmon_site.drift_watch import DriftWatch, table_lines, time_of_id
 from mlmon_site.management.commands.replay import months, positive, speed
@@ -30,7 +33,7 @@ YEAR = Path(__file__).resolve().parent.parent.parent / "demo" / "flight-delay-ye
 
 def replay(url: str, *, speed: float | None = None, **options: Any) -> dict[str, Any]:
     output = StringIO()
-    call_command("replay", url=url, speed=speed, json=True, stdout=output, **options)
+    call_command("replay", url=url, speed=speed, json=True, stdout=output, **{"feedback": False, **options})
     summary: dict[str, Any] = json.loads(output.getvalue())
     return summary
 
@@ -50,6 +53,7 @@ def test_flights_come_in_the_order_of_time() -> None:
     assert list(dict.fromkeys(flight.heading for flight in flights)) == ["June", "September"]
     assert [flight.day for flight in flights] == sorted(flight.day for flight in flights)
     assert "late" not in flights[0].features
+    assert {flight.outcome for flight in flights} == {"late", "on_time", None}
 
 
 def test_a_seed_shuffles_in_one_way() -> None:
@@ -270,7 +274,9 @@ def test_the_incidents_are_listed(demo_server: WebServer) -> None:
     assert check is not None
     assert check.verdict_status == "alarm"
     output = StringIO()
-    call_command("replay", url=demo_server.url, months=(7,), limit=25, batch=25, speed=None, stdout=output)
+    call_command(
+        "replay", url=demo_server.url, months=(7,), limit=25, batch=25, speed=None, feedback=False, stdout=output
+    )
     incidents = output.getvalue().partition("Incidents of the verdict, the newest first:\n")[2]
     assert {"dest", "distance"} & set(incidents.partition(":")[0].strip().split(", "))
     assert "still open, alarms: 1;" in incidents
@@ -284,10 +290,32 @@ def test_the_text_summary_has_a_table(demo_server: WebServer) -> None:
     assert "\nApril " in output.getvalue()
 
 
+def test_the_outcomes_follow_and_the_performance_by_month_is_scikit_learns(demo_server: WebServer) -> None:
+    flights = read_flights(YEAR, months=(4, 5), limit=6000, shuffle_seed=None)
+    summary = replay(demo_server.url, months=(4, 5), limit=6000, batch=250, watch=False, feedback=True)
+    labelled = [flight for flight in flights if flight.outcome is not None]
+    assert sum(summary["labels"].values()) - summary["labels"].get("unknown", 0) == len(labelled)
+    assert set(summary["labels"]) <= {"accepted", "unknown", "duplicate"}
+    rows = GroundTruth.objects.filter(version__model__name="flight-delay").order_by("predicted_at", "prediction_id")
+    answered = list(rows.values_list("actual", "prediction", "confidence"))
+    assert [actual for actual, _, _ in answered] == [flight.outcome for flight in labelled]
+    for period in summary["performance"]:
+        places = [place for place, flight in enumerate(labelled) if flight.heading == period["period"]]
+        actual, predicted, confidence = map(np.array, zip(*(answered[place] for place in places), strict=True))
+        late = np.where(predicted == "late", confidence, 1 - confidence)
+        assert period["labelled_rows"] == len(places)
+        assert period["accuracy"] == pytest.approx(accuracy_score(actual, predicted), abs=1e-12)
+        assert period["f1_score"] == pytest.approx(f1_score(actual, predicted, average="macro"), abs=1e-12)
+        assert period["roc_auc"] == pytest.approx(roc_auc_score(actual == "late", late), abs=1e-12)
+        assert abs(period["estimated_accuracy"] - period["accuracy"]) < 0.1
+    assert [period["period"] for period in summary["performance"]] == ["April", "May"]
+    estimated, no_change = summary["estimate_errors"]
+    assert 0 <= estimated < 0.1
+    assert 0 <= no_change < 0.1
+
+
 def test_a_speed_is_kept(demo_server: WebServer) -> None:
-    output = StringIO()
-    call_command("replay", url=demo_server.url, speed=200.0, limit=250, batch=25, watch=False, json=True, stdout=output)
-    summary = json.loads(output.getvalue())
+    summary = replay(demo_server.url, speed=200.0, limit=250, batch=25, watch=False)
     # The last of ten batches is due after 225 rows' time.
     assert 1.125 <= summary["duration_seconds"] < 3
     assert summary["drift"] == []

@@ -7,6 +7,7 @@ import time
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -16,6 +17,7 @@ from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
 from mlmon_site.drift_watch import DriftWatch, table_lines
+from mlmon_site.label_feed import LabelFeed, LabelledPeriod, estimate_errors, performance_lines
 from mlmon_site.replay import Client, Flight, RefusedError, ReplayError, SentBatch, Tally, read_flights, send
 
 EXTRACT = "flight-delay-year.parquet"
@@ -28,7 +30,8 @@ INTERRUPTED = 130
 class Command(BaseCommand):
     help = (
         "Send flights of 2013 to the demo's model flight-delay through the HTTP API of a running server, in the order "
-        "of their scheduled departures, and show how the drift scores move. With --shuffle: flights of January to "
+        "of their scheduled departures, with their outcomes an hour later, and show how drift and performance move. "
+        "With --shuffle: flights of January to "
         "March that the model has not learned from, in random order, which is no drift at all."
     )
 
@@ -53,6 +56,19 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--watch-rows", type=positive, default=500, help="read them each time so many rows were sent (default: 500)"
+        )
+        parser.add_argument(
+            "--feedback",
+            action=argparse.BooleanOptionalAction,
+            default=True,
+            help="send the outcome of each flight later, and show the model's performance by month (default: on)",
+        )
+        parser.add_argument(
+            "--feedback-delay",
+            type=hours,
+            default=timedelta(hours=1),
+            metavar="HOURS",
+            help="from a flight's scheduled departure to its outcome, in the time of the flights (default: 1)",
         )
         parser.add_argument("--json", action="store_true", help="the summary as JSON, and nothing else, on stdout")
 
@@ -92,6 +108,9 @@ class Command(BaseCommand):
         if replay.watch is not None:
             self.stdout.write("\nIncidents of the verdict, the newest first:\n")
             self.stdout.write("\n".join(map(_incident_line, replay.incidents)) or "none")
+        if replay.performance:
+            self.stdout.write("\nPerformance by the outcomes, and as estimated without them:\n")
+            self.stdout.write("\n".join(performance_lines(replay.performance)))
 
 
 class _Replay:
@@ -101,6 +120,8 @@ class _Replay:
         self.client, self.flights, self.options = client, flights, options
         self.watch = DriftWatch() if options["watch"] else None
         self.incidents: list[dict[str, Any]] = []
+        self.labels = LabelFeed(client, options["feedback_delay"]) if options["feedback"] else None
+        self.performance: list[LabelledPeriod] = []
         self.tally = Tally()
         self.error = ""
         self.is_interrupted = False
@@ -110,7 +131,9 @@ class _Replay:
         """Send everything; what stops it is in `error`."""
         try:
             self._send()
+            time.sleep(FLUSH_SECONDS)
             self._look_once_more()
+            self._measure()
         except KeyboardInterrupt:
             self.error, self.is_interrupted = "Interrupted.", True
         except ReplayError as error:
@@ -143,10 +166,20 @@ class _Replay:
     def _note(self, batch: SentBatch) -> None:
         if self.watch is not None and batch.answer is not None:
             self.watch.note_batch(batch.answer.prediction_ids[0], batch.flights[-1].heading)
+        if self.labels is not None and batch.answer is not None:
+            self.labels.note_batch(batch.flights, batch.answer.prediction_ids)
+
+    def _measure(self) -> None:
+        if self.labels is None:
+            return
+        self.labels.finish()
+        try:
+            self.performance = self.labels.periods()
+        except RefusedError as error:
+            raise ReplayError(f"The performance cannot be read: {error} Leave it out with --no-feedback.") from error
 
     def _look_once_more(self) -> None:
         if self.watch is not None:
-            time.sleep(FLUSH_SECONDS)
             self._look()
             self.incidents = self.client.incidents()
 
@@ -176,6 +209,9 @@ class _Replay:
             "error": self.error,
             "drift": [period.summary() for period in self.watch.periods] if self.watch is not None else [],
             "incidents": self.incidents,
+            "labels": dict(self.labels.outcomes) if self.labels is not None else {},
+            "performance": [period.summary() for period in self.performance],
+            "estimate_errors": estimate_errors(self.performance),
         }
 
 
@@ -207,6 +243,17 @@ def positive(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text)):
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
     return int(text)
+
+
+def hours(text: str) -> timedelta:
+    """Read a time span in hours, 0 or more."""
+    try:
+        span = timedelta(hours=float(text))
+    except (ValueError, OverflowError):
+        span = timedelta(-1)
+    if span < timedelta(0):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of hours, 0 or more")
+    return span
 
 
 def speed(text: str) -> float | None:
