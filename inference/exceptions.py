@@ -57,3 +57,7 @@ class GroundTruthError(InferenceError):
         super().__init__(f"{field} {reason}" if field else f"the item {reason}")
         self.field = field
         self.reason = reason
+
+
+class GroundTruthFileError(InferenceError):
+    """A file of ground truth that is not taken."""

@@ -257,6 +257,50 @@ class GroundTruth(models.Model):
         return f"{self.prediction_id}: {self.actual}"
 
 
+class UploadStatus(models.TextChoices):
+    PENDING = "pending"
+    READING = "reading"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class GroundTruthUpload(models.Model):
+    """A file of ground truth, and what became of its rows.
+
+    Rows are taken in batches, each in one transaction with the count of rows that are done: so a worker that takes the
+    file over from a dead one goes on where that was.
+    """
+
+    file = models.FileField(upload_to="ground_truth/", max_length=255)
+    original_filename = models.CharField(max_length=255)
+    status = models.CharField(max_length=16, choices=UploadStatus, default=UploadStatus.PENDING)
+    progress_percent = models.PositiveSmallIntegerField(default=0)
+    rows_done = models.PositiveBigIntegerField(default=0)
+    counts = models.JSONField(default=dict, help_text="Rows by what became of them.")
+    problems = models.JSONField(default=list, help_text="The first rows that were not kept: row, field, reason.")
+    error_message = models.TextField(blank=True)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    claimed_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-created_at"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(status=UploadStatus.FAILED, error_message__gt="")
+                | (~Q(status=UploadStatus.FAILED) & Q(error_message="")),
+                name="only_a_failed_ground_truth_upload_has_an_error",
+            ),
+            models.CheckConstraint(
+                condition=Q(status__in=UploadStatus.values), name="ground_truth_upload_status_is_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.original_filename
+
+
 class GroundTruthCorrection(models.Model):
     """What a ground truth was before it was corrected."""
 

@@ -6,6 +6,8 @@ from django.conf import settings
 from inference.services.archiving import archive_observations as archive_waiting_observations
 from inference.services.compaction import compact_archive as compact_small_chunks
 from inference.services.ground_truth import look_up_waiting
+from inference.services.ground_truth_files import enqueue_waiting_uploads
+from inference.services.ground_truth_files import read_ground_truth_upload as read_upload
 from inference.services.retention import delete_old_ground_truth
 from inference.services.retention import enforce_retention as delete_what_is_not_kept
 
@@ -48,6 +50,12 @@ def enforce_retention() -> None:
     delete_old_ground_truth(seconds=KEEPING_SECONDS / 2)
 
 
+@shared_task(name="inference.tasks.read_ground_truth_upload", ignore_result=True, time_limit=900, soft_time_limit=840)
+def read_ground_truth_upload(upload_id: int) -> None:
+    """Take the rows of an uploaded file; harmless when it is delivered twice."""
+    read_upload(upload_id=upload_id)
+
+
 @shared_task(
     name="inference.tasks.join_ground_truth",
     ignore_result=True,
@@ -55,5 +63,6 @@ def enforce_retention() -> None:
     time_limit=HANGING_SECONDS + 15,
 )
 def join_ground_truth() -> None:
-    """Look for the predictions of labels that wait for them."""
+    """Look for the predictions of labels that wait for them, and for files that nobody reads."""
     look_up_waiting()
+    enqueue_waiting_uploads()

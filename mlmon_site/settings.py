@@ -301,6 +301,32 @@ UNFOLD = {
                 ],
             },
             {
+                "title": "Performance",
+                "separator": True,
+                "items": [
+                    {
+                        "title": "Reports",
+                        "icon": "query_stats",
+                        "link": reverse_lazy("admin:monitoring_performancereport_changelist"),
+                    },
+                    {
+                        "title": "Ground truth",
+                        "icon": "fact_check",
+                        "link": reverse_lazy("admin:inference_groundtruth_changelist"),
+                    },
+                    {
+                        "title": "Uploads",
+                        "icon": "upload_file",
+                        "link": reverse_lazy("admin:inference_groundtruthupload_changelist"),
+                    },
+                    {
+                        "title": "Policies",
+                        "icon": "tune",
+                        "link": reverse_lazy("admin:monitoring_performancepolicy_changelist"),
+                    },
+                ],
+            },
+            {
                 "title": "Operations",
                 "separator": True,
                 "items": [

@@ -86,34 +86,29 @@ class TableBatch:
     fraction: float
 
 
-class ReferenceTable:
-    """An opened reference file.
+class TableFile:
+    """An opened CSV or Parquet file.
 
     Parameters
     ----------
     path
         A CSV file (UTF-8, comma, header) or a Parquet file; told apart by content.
-    features
-        The columns to read.
     limits
         What is refused for its size.
 
     Raises
     ------
     ReferenceFileError
-        The file as a whole cannot be used: its encoding, its header, its size, its columns or their types.
+        The file as a whole cannot be used: its encoding, its header, its size.
     """
 
-    def __init__(self, path: Path, features: Sequence[Feature], limits: TableLimits) -> None:
-        self._path = path
-        self._features = features
+    def __init__(self, path: Path, limits: TableLimits) -> None:
         self._limits = limits
         size = path.stat().st_size
         if size == 0:
             raise ReferenceFileError("The file is empty.")
         if size > limits.file_bytes:
             raise ReferenceFileError(f"The file has {size:,} bytes; at most {limits.file_bytes:,} are taken.")
-        self._size = size
         with path.open("rb") as content:
             start = content.read(HEADER_BYTES)
         for magic, kind in _OTHER_FILES.items():
@@ -121,27 +116,64 @@ class ReferenceTable:
                 raise ReferenceFileError(f"The file is {kind}; save it as CSV in UTF-8 or as Parquet.")
         self._source = _Parquet(path, limits) if start[:4] == PARQUET_MAGIC else _Csv(path, start, size)
         self.column_names = self._source.names
-        self.ignored_columns = _check_header(self._source.names, features)
-        self._source.check_types(features)
 
-    def raw_values(self, column: str) -> Iterator[list[object]]:
-        """Yield the values of any column as they are, batch by batch: texts, numbers, truth values, None for missing.
+    def raw_rows(self, columns: Sequence[str]) -> Iterator[tuple[list[dict[str, object]], float]]:
+        """Yield rows by column name, and the share of the file that has been read (0 to 1), batch by batch.
+
+        Values are as they are in the file: texts, numbers, truth values, times, None for missing.
 
         Raises
         ------
         ReferenceFileError
-            The file cannot be read on, or the column's type has no such values.
+            A column is missing or there twice, its type has no such values, or the file cannot be read on.
         """
-        if column not in self._source.plain_columns():
-            raise ReferenceFileError(f"Column {column!r} holds neither texts nor numbers nor truth values.")
-        for batch, _ in self._source.batches([column]):
-            yield _plain_values(batch.column(column))
+        for name in columns:
+            if self.column_names.count(name) != 1:
+                is_there = "more than once" if name in self.column_names else "not"
+                shown = ", ".join(_shown(one) for one in self.column_names[:20])
+                raise ReferenceFileError(f"Column {name!r} is {is_there} in the file. It has: {shown}.")
+            if name not in self._source.plain_columns():
+                raise ReferenceFileError(f"Column {name!r} holds neither texts nor numbers nor truth values.")
+        rows = 0
+        for batch, fraction in self._source.batches(columns):
+            rows += batch.num_rows
+            _check_rows(rows, len(self.column_names), self._limits)
+            values = [_plain_values(batch.column(name)) for name in columns]
+            yield [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)], fraction
+
+    def raw_values(self, column: str) -> Iterator[list[object]]:
+        """Yield the values of one column, as `raw_rows` does."""
+        for rows, _ in self.raw_rows([column]):
+            yield [row[column] for row in rows]
 
     def first_values(self, columns: Sequence[str]) -> dict[str, list[object]]:
         """Return the first values of those of the columns that have plain ones: a look into the file."""
         wanted = [name for name in self._source.plain_columns() if name in columns]
         batch = next((batch for batch, _ in self._source.batches(wanted)), None) if wanted else None
         return {} if batch is None else {name: _plain_values(batch.column(name)[:FIRST_ROWS]) for name in wanted}
+
+
+class ReferenceTable(TableFile):
+    """A file with a column for each feature.
+
+    Parameters
+    ----------
+    path, limits
+        As of `TableFile`.
+    features
+        The columns to read.
+
+    Raises
+    ------
+    ReferenceFileError
+        The file as a whole cannot be used, or its columns or their types.
+    """
+
+    def __init__(self, path: Path, features: Sequence[Feature], limits: TableLimits) -> None:
+        super().__init__(path, limits)
+        self._features = features
+        self.ignored_columns = _check_header(self.column_names, features)
+        self._source.check_types(features)
 
     def batches(self) -> Iterator[TableBatch]:
         """Yield the rows in the order of the file; ReferenceFileError at the first value that cannot be used."""
@@ -366,7 +398,7 @@ def _is_binary(kind: Any) -> bool:
 def _is_plain(kind: Any) -> bool:
     values = kind.value_type if pa.types.is_dictionary(kind) else kind
     numbers = pa.types.is_integer(values) or pa.types.is_floating(values) or pa.types.is_boolean(values)
-    return bool(numbers or _is_text(values) or _is_binary(values))
+    return bool(numbers or _is_text(values) or _is_binary(values) or pa.types.is_timestamp(values))
 
 
 def _plain_values(values: Any) -> list[object]:
@@ -375,6 +407,8 @@ def _plain_values(values: Any) -> list[object]:
         values = values.dictionary_decode()
     if _is_text(values.type):
         values = values.cast(pa.binary())
+    if pa.types.is_timestamp(values.type):
+        values = values.cast(pa.timestamp("us", values.type.tz), safe=False)  # what Python's own times hold
     return [_plain_value(value) for value in values.to_pylist()]
 
 

@@ -13,7 +13,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
-from unfold.widgets import UnfoldAdminFileFieldWidget
+from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminTextInputWidget
 
 from models_registry.admin.confirmation import confirmation_page, is_confirmed
 from models_registry.exceptions import ConflictError
@@ -40,9 +40,18 @@ class ReferenceUploadForm(forms.ModelForm[ReferenceDataset]):
         help_text="A column for each feature of the version, by its name; other columns are ignored. CSV in UTF-8.",
     )
 
+    label_column = forms.CharField(
+        required=False,
+        max_length=255,
+        label="Column with the ground truth",
+        widget=UnfoldAdminTextInputWidget,
+        help_text="What turned out to be true, for performance and its estimate. Empty: found by its name (target, "
+        "label, actual …) or its values, if there is one.",
+    )
+
     class Meta:
         model = ReferenceDataset
-        fields = ["version", "file"]
+        fields = ["version", "file", "label_column"]
 
     def clean_file(self) -> UploadedFile[bytes]:
         file: UploadedFile[bytes] = self.cleaned_data["file"]
@@ -70,7 +79,7 @@ class ReferenceDatasetAdmin(ModelAdmin):
 
     def get_fields(self, request: HttpRequest, obj: ReferenceDataset | None = None) -> Any:
         if obj is None:
-            return ["version", "file"]
+            return ["version", "file", "label_column"]
         # Nothing that profiling changes: the report above is renewed without the page.
         return [("version", "original_filename"), ("created_by", "created_at")]
 
@@ -97,7 +106,9 @@ class ReferenceDatasetAdmin(ModelAdmin):
     def save_model(self, request: HttpRequest, obj: ReferenceDataset, form: Any, change: bool) -> None:
         file = form.cleaned_data["file"]
         user = request.user if request.user.is_authenticated else None
-        obj.pk = upload_reference(version=obj.version, file=file, filename=file.name, user=user).pk
+        column = form.cleaned_data["label_column"]
+        row = upload_reference(version=obj.version, file=file, filename=file.name, label_column=column, user=user)
+        obj.pk = row.pk
 
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> None:
         return None  # the service has written who uploaded it
@@ -198,6 +209,7 @@ def report_context(reference: ReferenceDataset) -> dict[str, Any]:
         profile = load_profile(reference)
         context |= {
             "row_count": f"{profile.n_rows:,}",
+            "labelled_rows": f"{reference.labelled_rows or 0:,}",
             "feature_reports": list(feature_reports(profile)),
             "prediction": prediction_report(profile),
         }

@@ -24,20 +24,36 @@ class Command(BaseCommand):
         parser.add_argument("model", help="name of the model")
         parser.add_argument("model_version", metavar="version", help="its version, e.g. 1.0.0")
         parser.add_argument("file", type=Path, help="a column for each feature, by its name")
+        parser.add_argument(
+            "--label-column",
+            default="",
+            metavar="COLUMN",
+            help="the ground truth (default: found by its name or its values, if there is one)",
+        )
         parser.add_argument("--json", action="store_true", help="the result as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        reference = self._profiled(options["model"], options["model_version"], options["file"])
+        reference = self._profiled(options)
         if reference.status != ReferenceStatus.READY:
             raise CommandError(reference.error_message)
         if options["json"]:
             self.stdout.write(
-                json.dumps({"id": reference.pk, "rows": reference.rows, "ignored_columns": reference.ignored_columns})
+                json.dumps(
+                    {
+                        "id": reference.pk,
+                        "rows": reference.rows,
+                        "label_column": reference.label_column,
+                        "labelled_rows": reference.labelled_rows,
+                        "labels_note": reference.labels_note,
+                        "ignored_columns": reference.ignored_columns,
+                    }
+                )
             )
         else:
             self._print_report(reference)
 
-    def _profiled(self, model: str, version: str, path: Path) -> ReferenceDataset:
+    def _profiled(self, options: dict[str, Any]) -> ReferenceDataset:
+        model, version, path = options["model"], options["model_version"], options["file"]
         row = ModelVersion.objects.select_related("model").filter(model__name=model, version=version).first()
         if row is None:
             raise CommandError(f"There is no version {version} of a model {model!r}.")
@@ -45,7 +61,13 @@ class Command(BaseCommand):
             raise CommandError(f"There is no file {path}.")
         try:
             with path.open("rb") as content:
-                reference = upload_reference(version=row, file=File(content), filename=path.name, enqueue=False)
+                reference = upload_reference(
+                    version=row,
+                    file=File(content),
+                    filename=path.name,
+                    label_column=options["label_column"],
+                    enqueue=False,
+                )
         except ReferenceFileError as error:
             raise CommandError(str(error)) from error
         return profile_reference(reference_id=reference.pk)
@@ -56,6 +78,10 @@ class Command(BaseCommand):
         for report in feature_reports(profile):
             self.stdout.write(f"  {report.name}: {_described(report)}")
         self.stdout.write(f"  predictions: {_described(prediction_report(profile))}")
+        if reference.label_column:
+            self.stdout.write(f"  ground truth: {reference.label_column}, {reference.labelled_rows:,} rows")
+        else:
+            self.stdout.write(f"  ground truth: none. {reference.labels_note}")
         if reference.ignored_columns:
             self.stdout.write(f"  ignored columns: {', '.join(reference.ignored_columns)}")
 

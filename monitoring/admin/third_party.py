@@ -1,4 +1,4 @@
-"""The platform's own jobs, and the third-party pages in the look of the others."""
+"""Third-party pages in the look of the others."""
 
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
@@ -7,9 +7,6 @@ from django_celery_beat.admin import ClockedScheduleAdmin, CrontabScheduleAdmin,
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
-
-from models_registry.admin.read_only import ReadOnlyAdmin
-from monitoring.models import JobRun
 
 for third_party in (User, Group, PeriodicTask, IntervalSchedule, CrontabSchedule, ClockedSchedule, SolarSchedule):
     admin.site.unregister(third_party)
@@ -50,9 +47,3 @@ class ClockedScheduleModelAdmin(ClockedScheduleAdmin, ModelAdmin):
 @admin.register(SolarSchedule)
 class SolarScheduleModelAdmin(ModelAdmin):
     pass
-
-
-@admin.register(JobRun)
-class JobRunAdmin(ReadOnlyAdmin):
-    list_display = ["job_name", "last_started_at", "last_success_at", "last_duration_seconds", "runs", "failures"]
-    search_fields = ["job_name"]

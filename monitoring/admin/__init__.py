@@ -1,0 +1,5 @@
+"""What people see of monitoring in the admin."""
+
+from monitoring.admin import jobs as jobs
+from monitoring.admin import performance as performance
+from monitoring.admin import third_party as third_party

@@ -1,0 +1,85 @@
+"""Performance in the admin: reports that are read, policies that are set."""
+
+import pytest
+import redis
+from django.contrib.admin.models import LogEntry
+from django.test import Client
+
+from models_registry.models import Model
+from monitoring.admin.performance import duration_text
+from monitoring.models import PerformancePolicy, PerformanceReport
+from monitoring.services import measure_due_versions
+from tests.factories import uploaded_version
+from tests.monitoring.test_performance import flowers, label, predict, put_reference_in_force
+
+pytestmark = pytest.mark.django_db
+
+REPORTS = "/admin/monitoring/performancereport/"
+POLICIES = "/admin/monitoring/performancepolicy/"
+
+
+def test_a_report_shows_realised_and_estimated_figures(
+    client: Client, admin_client: Client, redis_client: redis.Redis
+) -> None:
+    put_reference_in_force(uploaded_version("classifier"))
+    rows, species = flowers(300, seed=1)
+    label(predict(client, rows), species)
+    measure_due_versions()
+    report = PerformanceReport.objects.filter(period="latest").get()
+    page = admin_client.get(f"{REPORTS}{report.pk}/change/").content.decode()
+    assert report.realised is not None
+    assert report.estimated is not None
+    for text in ("Estimated for the same", "On the reference", "ROC AUC", "virginica"):
+        assert text in page
+    assert f"{report.realised['accuracy']:.4g}" in page
+    assert f"{report.estimated['accuracy']:.4g}" in page
+    listed = admin_client.get(REPORTS).content.decode()
+    assert "300 of 300 (100%)" in listed
+
+
+def test_a_report_without_ground_truth_says_what_to_do(
+    client: Client, admin_client: Client, redis_client: redis.Redis
+) -> None:
+    uploaded_version("classifier")
+    predict(client, flowers(200, seed=2)[0])
+    measure_due_versions()
+    report = PerformanceReport.objects.get()
+    page = admin_client.get(f"{REPORTS}{report.pk}/change/").content.decode()
+    assert "There are no figures by ground truth" in page
+    assert "There is no estimate: there is no reference in force." in page
+
+
+def test_a_policy_is_set_and_the_change_is_logged(admin_client: Client) -> None:
+    model = Model.objects.create(name="classifier")
+    sent = {"model": model.pk, "window_rows": 500, "minimum_rows": 50, "largest_drop": 0.02}
+    assert admin_client.post(f"{POLICIES}add/", sent).status_code == 302
+    policy = PerformancePolicy.objects.get()
+    assert (policy.window_rows, policy.largest_drop) == (500, 0.02)
+    changed = sent | {"largest_drop": 0.1}
+    assert admin_client.post(f"{POLICIES}{policy.pk}/change/", changed).status_code == 302
+    assert "Largest drop" in LogEntry.objects.latest("pk").get_change_message()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("minimum_rows", 29, "At least 30 rows are needed for figures."),
+        ("window_rows", 40, "The window must hold the minimum of 50 rows."),
+        ("largest_drop", -0.1, "greater than or equal to 0"),
+    ],
+)
+def test_a_policy_that_makes_no_sense_is_refused(admin_client: Client, field: str, value: float, reason: str) -> None:
+    model = Model.objects.create(name="classifier")
+    sent = {"model": model.pk, "window_rows": 500, "minimum_rows": 50, "largest_drop": 0.02, field: value}
+    response = admin_client.post(f"{POLICIES}add/", sent)
+    assert response.status_code == 200
+    assert reason in response.content.decode()
+    assert not PerformancePolicy.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(1.25, "1.2 seconds"), (119, "119.0 seconds"), (5400, "90.0 minutes"), (86_400 * 3, "3.0 days")],
+)
+def test_spans_are_told_in_their_largest_unit(seconds: float, text: str) -> None:
+    assert duration_text(seconds) == text
