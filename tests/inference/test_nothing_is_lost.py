@@ -13,7 +13,7 @@ from tests.inference.killed_stack import Answers, WebKill, account
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 PREDICTIONS = 20_000
-KILLS = 4
+KILLS = 3  # of the worker, and of a web process
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +43,8 @@ def test_every_acknowledged_prediction_is_archived_once(figures: Any) -> None:
 
 @pytest.mark.timeout(400)
 def test_a_killed_web_process_loses_next_to_nothing(figures: Any) -> None:
-    """Each kill less than one in a hundred of all; two or three flush intervals' worth even where the load is full."""
-    assert [kill["lost"] for kill in figures["web_kills"] if kill["lost"] > PREDICTIONS / 100] == []
+    """Each kill less than one in a hundred of all: about a flush interval's worth, and the run has hundreds of them."""
+    assert max(kill["lost"] for kill in figures["web_kills"]) < figures["acknowledged"] / 100
 
 
 @pytest.mark.timeout(400)
