@@ -43,15 +43,16 @@ class PostgresServer:
 
 
 def start_postgresql(folder: Path) -> PostgresServer:
-    """Make a cluster in `folder` (empty, short enough for a unix socket) and start it."""
+    """Start the cluster in `folder` (short enough for a unix socket); make it first where the folder is empty."""
     binaries = _binaries()
     identity = _server_identity(folder)
     data = folder / "data"
-    _make_cluster(binaries, data, identity)
+    if not data.exists():
+        _make_cluster(binaries, data, identity)
     command = [str(binaries / "postgres"), "-D", str(data), "-k", str(folder)]
     for name, value in SERVER_SETTINGS.items():
         command += ["-c", f"{name}={value}"]
-    with (folder / "postgresql.log").open("wb") as log:
+    with (folder / "postgresql.log").open("ab") as log:
         # The user changes before `preexec_fn` runs; the launcher of mlmon_site.processes may be out of its reach.
         process = subprocess.Popen(
             command,

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,8 @@ from mlmon_site.valkey import server_binary
 from tests.services.processes import ServiceError, free_port, stop_group, wait_until
 
 ATTEMPTS = 5
+FORGETS = ("--save", "", "--appendonly", "no")
+KEEPS = ("--save", "", "--appendonly", "yes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,21 +31,27 @@ class RedisServer:
     """
 
     url: str
+    port: int
     process: subprocess.Popen[bytes]
 
     def stop(self) -> None:
         stop_group(self.process)
 
 
-def start_redis(folder: Path) -> RedisServer:
-    """Start a server that keeps nothing on the disk; `folder` takes its log."""
+def start_redis(folder: Path, *, persistence: Sequence[str] = FORGETS) -> RedisServer:
+    """Start a server on a free port; `folder` takes its log, and its data where it `KEEPS` them."""
     binary = _binary()
     for _ in range(ATTEMPTS):
         try:
-            return _start(binary, free_port(), folder)
+            return _start(binary, free_port(), folder, persistence)
         except ServiceError as error:  # somebody took the port in between
             failure = error
     raise failure
+
+
+def start_redis_again(folder: Path, port: int) -> RedisServer:
+    """Start a server that `KEEPS` its data on the address it had before it was stopped."""
+    return _start(_binary(), port, folder, KEEPS)
 
 
 def _binary() -> str:
@@ -57,8 +66,8 @@ def _binary() -> str:
     return str(server_binary())
 
 
-def _start(binary: str, port: int, folder: Path) -> RedisServer:
-    command = [binary, "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no"]
+def _start(binary: str, port: int, folder: Path, persistence: Sequence[str]) -> RedisServer:
+    command = [binary, "--bind", "127.0.0.1", "--port", str(port), *persistence]
     with (folder / "redis.log").open("ab") as log:
         process = subprocess.Popen(bound_command(command), cwd=folder, stdout=log, stderr=log, start_new_session=True)
     try:
@@ -66,7 +75,7 @@ def _start(binary: str, port: int, folder: Path) -> RedisServer:
     except ServiceError:
         stop_group(process)
         raise
-    return RedisServer(url=f"redis://127.0.0.1:{port}/0", process=process)
+    return RedisServer(url=f"redis://127.0.0.1:{port}/0", port=port, process=process)
 
 
 def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
