@@ -12,11 +12,11 @@ from drift.report import DriftReport, Failure, ReportSource, ReportStatus, Windo
 from drift.results import Criteria, Method, Thresholds, VerdictStatus
 from drift.stored_results import result_of_check
 from inference.redis_client import redis_client
+from inference.selectors import capture_policy_of
 from inference.stream import rows_seen
 from models_registry.exceptions import UnknownVersionError
 from models_registry.models import (
     Model,
-    ModelFeature,
     ModelVersion,
     ReferenceDataset,
     Stage,
@@ -31,12 +31,13 @@ def policy_for(model: Model) -> DriftPolicy:
     try:
         return model.drift_policy
     except DriftPolicy.DoesNotExist:
-        return DriftPolicy(model_id=model.pk)
+        return DriftPolicy(model=model)
 
 
 def criteria_of(policy: DriftPolicy) -> Criteria:
-    """Return what the policy asks a comparison for."""
+    """Return what the policy asks a comparison for; features that are never stored are not looked at."""
     own = list(policy.feature_policies.all()) if policy.pk else []
+    never_stored = capture_policy_of(policy.model).never_stored_features
     return Criteria(
         Thresholds(
             feature=policy.feature_threshold,
@@ -44,7 +45,7 @@ def criteria_of(policy: DriftPolicy) -> Criteria:
             by_feature={row.feature_name: row.threshold for row in own if row.threshold is not None},
         ),
         methods={row.feature_name: Method(row.method) for row in own if row.method},
-        unwatched=frozenset(row.feature_name for row in own if not row.is_watched),
+        unwatched=frozenset(never_stored).union(row.feature_name for row in own if not row.is_watched),
         gives_verdict=policy.mode == PolicyMode.VERDICT,
         false_alarm_budget=policy.false_alarm_budget,
         extra_window_rows=tuple(policy.extra_window_rows),
@@ -53,23 +54,19 @@ def criteria_of(policy: DriftPolicy) -> Criteria:
     )
 
 
-def feature_names(model: Model) -> list[str]:
-    """Return the names of the features of all versions of a model, each once."""
-    names = ModelFeature.objects.filter(version__model=model).order_by("name").values_list("name", flat=True)
-    return list(names.distinct())
-
-
 def version_of(model: Model, version: str) -> ModelVersion:
     """Return a version of the model; UnknownVersionError where there is none."""
     try:
-        return model.versions.select_related("model__drift_policy").get(version=version)
+        return model.versions.select_related("model__drift_policy", "model__capture_policy").get(version=version)
     except ModelVersion.DoesNotExist:
         raise UnknownVersionError(model.name, version) from None
 
 
 def primary_version(model: Model) -> ModelVersion | None:
     """Return the production version with the most traffic, then the newest; None where none is in production."""
-    versions = model.versions.filter(stage=Stage.PRODUCTION).select_related("model__drift_policy")
+    versions = model.versions.filter(stage=Stage.PRODUCTION).select_related(
+        "model__drift_policy", "model__capture_policy"
+    )
     return versions.order_by(*primary_first()).first()
 
 
@@ -82,7 +79,7 @@ def due_versions() -> list[ModelVersion]:
     active = ReferenceDataset.objects.filter(version=OuterRef("pk"), is_active=True)
     candidates = (
         ModelVersion.objects.filter(stage__in=CHECKED_STAGES, references__is_active=True)
-        .select_related("model__drift_policy")
+        .select_related("model__drift_policy", "model__capture_policy")
         .annotate(
             active_reference_id=Subquery(active.values("pk")[:1]),
             checked_rows=Subquery(newest.values("rows_seen")[:1]),

@@ -45,6 +45,11 @@ CAPTURE_DROPPED = Counter(
     "Observations dropped because the capture queue was full.",
     ["model_name"],
 )
+CAPTURE_SAMPLED_OUT = Counter(
+    "ml_capture_sampled_out",
+    "Predictions that were not remembered because the model's capture policy draws a share of them.",
+    ["model_name"],
+)
 CAPTURE_PENDING = Gauge(
     "ml_capture_pending",
     "Observations that wait to be written to the live window, summed over the web workers.",
@@ -82,6 +87,7 @@ class VersionMetrics:
 def bind_capture_metrics(model_name: str) -> None:
     """Let the capture metrics of a model exist at 0."""
     CAPTURE_DROPPED.labels(model_name)
+    CAPTURE_SAMPLED_OUT.labels(model_name)
     CAPTURE_PENDING.labels(model_name)
 
 

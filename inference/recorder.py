@@ -43,7 +43,7 @@ class ObservationBatch:
     prediction_ids
         One id of 16 bytes for each row.
     observed_at_us
-        Unix time in microseconds.
+        Unix time in microseconds, of all rows or of each, shape (n,).
     columns
         Feature values, one array of n rows for each feature.
     predictions
@@ -53,18 +53,18 @@ class ObservationBatch:
     scores
         Probabilities of the classes that are kept (`models_registry.class_scores`), shape (n, classes), or None.
     latency_ms
-        Of the whole request.
+        Of the whole request, or of each row, shape (n,), NaN where it is not known.
     """
 
     version_id: int
     model_name: str
     features: Sequence[Feature]
     prediction_ids: Sequence[bytes]
-    observed_at_us: int
+    observed_at_us: int | NDArray[np.int64]
     columns: FeatureColumns
     predictions: NDArray[np.object_] | NDArray[np.float64]
     confidence: NDArray[np.float64] | None
-    latency_ms: float
+    latency_ms: float | NDArray[np.float64]
     scores: NDArray[np.float32] | None = None
 
     @property
@@ -234,9 +234,8 @@ def packed_table(batches: Sequence[ObservationBatch]) -> pa.Table:
         feature.name: np.concatenate([batch.columns[feature.name] for batch in batches]) for feature in first.features
     }
     features = observed_table(first.features, columns)
-    rows = [batch.rows for batch in batches]
-    observed_at = np.repeat(np.array([batch.observed_at_us for batch in batches], dtype=np.int64), rows)
-    latency = np.repeat(np.array([batch.latency_ms for batch in batches], dtype=np.float64), rows)
+    observed_at = np.concatenate([np.broadcast_to(batch.observed_at_us, batch.rows) for batch in batches])
+    latency = np.concatenate([np.broadcast_to(batch.latency_ms, batch.rows) for batch in batches])
     confidence = np.concatenate(
         [np.full(batch.rows, np.nan) if batch.confidence is None else batch.confidence for batch in batches]
     )
@@ -245,7 +244,7 @@ def packed_table(batches: Sequence[ObservationBatch]) -> pa.Table:
         pa.array([one for batch in batches for one in batch.prediction_ids], pa.binary(16)),
         pa.array(observed_at, pa.timestamp("us", tz="UTC")),
         pa.array(confidence, pa.float64(), from_pandas=True),
-        pa.array(latency, pa.float64()),
+        pa.array(latency, pa.float64(), from_pandas=True),
         pa.array(predictions, pa.string() if predictions.dtype == object else pa.float64()),
         *(column.combine_chunks() for column in features.columns),
     ]

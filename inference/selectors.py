@@ -51,7 +51,8 @@ def generation() -> int:
 
 def versions_by_model() -> Iterator[tuple[str, list[ModelVersion]]]:
     """Yield every model's name with all its versions, features prefetched; models without a version too."""
-    rows = ModelVersion.objects.select_related("model").prefetch_related("features").order_by("model__name", "id")
+    rows = ModelVersion.objects.select_related("model__capture_policy").prefetch_related("features")
+    rows = rows.order_by("model__name", "id")
     grouped = {name: list(versions) for name, versions in groupby(rows, key=lambda row: row.model.name)}
     for name in Model.objects.values_list("name", flat=True):
         yield name, grouped.get(name, [])

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from inference.capture import remember
 from inference.exceptions import InferenceError
 from inference.prediction_ids import new_prediction_ids
 from inference.recorder import ObservationBatch, Recorder
@@ -74,7 +75,7 @@ class ShadowRunner:
     def _predict(self, copy: _Copy) -> None:
         started = time.perf_counter()
         predictions = copy.version.engine().predict(copy.columns)
-        self._recorder.record(
+        remember(
             ObservationBatch(
                 version_id=copy.version.id,
                 model_name=copy.version.model_name,
@@ -86,5 +87,7 @@ class ShadowRunner:
                 confidence=predictions.confidence,
                 scores=kept_scores(predictions.scores, copy.version.schema),
                 latency_ms=(time.perf_counter() - started) * 1000,
-            )
+            ),
+            copy.version.capture,
+            self._recorder,
         )

@@ -14,6 +14,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from inference import metrics, selectors
+from inference.capture import CaptureRule
 from inference.exceptions import ArchivedVersionError, NoVersionLoadedError
 from models_registry.engine import Engine
 from models_registry.exceptions import UnknownModelError, UnknownVersionError
@@ -33,6 +34,7 @@ class LoadedVersion:
         self.stage = Stage(row.stage)
         self.traffic_weight = row.traffic_weight
         self.schema: ModelSchema = row.schema()
+        self.capture = _capture_rule(row)
         self.artefact_sha256 = row.artefact_sha256
         self._artefact_path = Path(row.artefact.path)
         self._engine: Engine | None = None
@@ -159,6 +161,11 @@ def _served_model(name: str, rows: Iterable[ModelVersion], previous: ServedModel
         shadows=tuple(version for version in versions.values() if version.stage is Stage.SHADOW),
         archived=frozenset(row.version for row in rows if row.stage == Stage.ARCHIVED),
     )
+
+
+def _capture_rule(row: ModelVersion) -> CaptureRule:
+    policy = selectors.capture_policy_of(row.model)
+    return CaptureRule(policy.sampling_rate, frozenset(policy.never_stored_features))
 
 
 def _load_eagerly(version: LoadedVersion) -> None:

@@ -298,6 +298,11 @@ UNFOLD = {
                         "link": reverse_lazy("admin:drift_driftcheck_changelist"),
                     },
                     {"title": "Policies", "icon": "tune", "link": reverse_lazy("admin:drift_driftpolicy_changelist")},
+                    {
+                        "title": "Capture",
+                        "icon": "save",
+                        "link": reverse_lazy("admin:inference_capturepolicy_changelist"),
+                    },
                 ],
             },
             {

@@ -7,7 +7,7 @@ from django.db.models import QuerySet
 
 from models_registry import profile
 from models_registry.exceptions import UnknownModelError
-from models_registry.models import MODEL_NAME_PATTERN, Model, ModelVersion, ReferenceDataset, Stage
+from models_registry.models import MODEL_NAME_PATTERN, Model, ModelFeature, ModelVersion, ReferenceDataset, Stage
 from models_registry.profile import ReferenceProfile
 
 
@@ -19,6 +19,12 @@ def model_named(name: str, models: QuerySet[Model] | None = None) -> Model:
     if model is None:
         raise UnknownModelError(name)
     return model
+
+
+def feature_names(model: Model) -> list[str]:
+    """Return the names of the features of all versions of a model, each once."""
+    names = ModelFeature.objects.filter(version__model=model).order_by("name").values_list("name", flat=True)
+    return list(names.distinct())
 
 
 def active_reference(version_id: int) -> ReferenceDataset | None:

@@ -25,7 +25,7 @@ from inference.api.queries import validated_query
 from inference.api.serializers import problem_responses
 from inference.models import TokenScope
 from models_registry.models import Model, ModelVersion
-from models_registry.selectors import model_named
+from models_registry.selectors import feature_names, model_named
 
 HYPOTHESIS = {
     "channel": "distribution",
@@ -143,7 +143,7 @@ class DriftView(APIView):
         query = validated_query(request, DriftQuerySerializer)
         model = model_named(model_name or settings.MLMON_DEFAULT_MODEL, Model.objects.select_related("drift_policy"))
         version, feature = _version(model, query.get("version")), query.get("feature")
-        if feature is not None and feature not in selectors.feature_names(model):
+        if feature is not None and feature not in feature_names(model):
             raise ParseError("Query parameter 'feature': No version of this model has this feature.")
         if "history" in query:
             return Response(_history_body(model, version, query["history"], _filter_of(query)))

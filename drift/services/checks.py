@@ -108,7 +108,8 @@ def store_check(
 
 
 def _check_newest_window(client: redis.Redis, version_id: int, *, only_if_due: bool) -> DriftCheck | None:
-    version = ModelVersion.objects.select_related("model__drift_policy").filter(pk=version_id).first()
+    versions = ModelVersion.objects.select_related("model__drift_policy", "model__capture_policy")
+    version = versions.filter(pk=version_id).first()
     reference = active_reference(version_id)
     if version is None or reference is None:
         return None

@@ -29,6 +29,7 @@ from drift.selectors import (
 from drift.services.checks import failure_reason, read_policy_window, window_times
 from drift.services.window_comparison import compare_window
 from inference.redis_client import redis_client
+from inference.selectors import capture_policy_of
 from inference.stream import Window, newest_entry_id
 from models_registry.models import ModelVersion, ReferenceDataset
 from models_registry.selectors import active_reference
@@ -176,7 +177,8 @@ WHAT_TO_DO = {
 
 def _cache_key(subject: _Subject, end_id: str) -> Hashable:
     # A policy is saved as a whole, and its features with it (drift.admin): the time of that stands for all of it.
-    return (subject.version.pk, subject.reference.pk, end_id, subject.policy.updated_at)
+    captured_since = capture_policy_of(subject.version.model).updated_at
+    return (subject.version.pk, subject.reference.pk, end_id, subject.policy.updated_at, captured_since)
 
 
 def _cached(key: Hashable) -> DriftReport | None:

@@ -1,5 +1,7 @@
 """The use cases of inference: answering, tokens, what is captured, and the archive of observations."""
 
+from inference.services.capture import remove_capture_policy as remove_capture_policy
+from inference.services.capture import save_capture_policy as save_capture_policy
 from inference.services.ground_truth import ItemOutcome as ItemOutcome
 from inference.services.ground_truth import Outcome as Outcome
 from inference.services.ground_truth import record_ground_truth as record_ground_truth

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from django.conf import settings
 
+from inference.capture import remember
 from inference.exceptions import ArchivedVersionError, NoVersionLoadedError, PayloadError, RowValueError
 from inference.metrics import UNKNOWN, VersionMetrics, count_without_version
 from inference.prediction_ids import new_prediction_ids, prediction_id_text
@@ -68,7 +69,8 @@ def predict(*, model_name: str, payload: Any, version: str | None = None) -> Ans
     latency_seconds = time.perf_counter() - started
     _measure(chosen.metrics, predictions, len(rows), latency_seconds)
     prediction_ids = new_prediction_ids(len(rows), chosen.id)
-    state.recorder.record(_observations(chosen, columns, predictions, prediction_ids, latency_seconds * 1000))
+    observed = _observations(chosen, columns, predictions, prediction_ids, latency_seconds * 1000)
+    remember(observed, chosen.capture, state.recorder)
     if version is None:
         state.shadows.submit(snapshot.model(model_name).shadows, chosen, columns)
     return Answer(

@@ -56,13 +56,21 @@ STAGE_ACTIONS = {
 class ModelModelAdmin(ModelAdmin):
     list_display = ["name", "description", "version_count", "created_at"]
     search_fields = ["name", "description"]
-    fields = ["name", "description"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Model]:
         return super().get_queryset(request).annotate(n_versions=Count("versions"))
 
+    def get_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
+        return ["name", "description", *(["capture"] if obj else [])]
+
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
-        return ["name"] if obj else []
+        return ["name", "capture"] if obj else []
+
+    @display(description="Capture")
+    def capture(self, obj: Model) -> SafeString:
+        link = reverse("admin:inference_capturepolicy_of_model", args=[obj.pk])
+        text = "What is remembered of its predictions, and for how long"
+        return format_html('<a href="{}" class="text-primary-600 dark:text-primary-500">{}</a>', link, text)
 
     @display(description="Versions")
     def version_count(self, obj: Any) -> SafeString:

@@ -1,0 +1,118 @@
+"""Capture policies: what is remembered of a model's answers, and for how long."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.urls import URLPattern, path, reverse
+from unfold.admin import ModelAdmin
+from unfold.decorators import display
+from unfold.widgets import UnfoldAdminTextareaWidget
+
+from inference import services
+from inference.models import SMALLEST_SAMPLING_RATE, CapturePolicy
+from models_registry.models import Model
+from models_registry.selectors import feature_names
+
+
+class NamesField(forms.CharField):
+    """Names, one a line, kept as a list without repetitions."""
+
+    widget = UnfoldAdminTextareaWidget
+
+    def prepare_value(self, value: Any) -> Any:
+        return "\n".join(map(str, value)) if isinstance(value, list) else value
+
+    def to_python(self, value: Any) -> Any:
+        names = [name.strip() for name in str(value or "").splitlines()]
+        return list(dict.fromkeys(name for name in names if name))
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return super().has_changed(self.prepare_value(initial), data)
+
+
+class CapturePolicyForm(forms.ModelForm[CapturePolicy]):
+    """Takes the names of features that a version of the model has."""
+
+    never_stored_features = NamesField(
+        required=False,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 4}),
+        help_text="One name a line. Values of these features leave the web process only as the model's input. Their "
+        "drift is not checked. What was stored before stays until its retention ends.",
+    )
+
+    class Meta:
+        model = CapturePolicy
+        fields = ["model", "sampling_rate", "never_stored_features", "retention_days", "archive_megabytes"]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # The browser's own number field counts in these steps; without one it takes whole numbers only.
+        self.fields["sampling_rate"].widget.attrs |= {"step": SMALLEST_SAMPLING_RATE, "max": 1}
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        model = cleaned.get("model") or (self.instance.model if self.instance.pk else None)
+        if model is not None:
+            self._check_names(model, cleaned.get("never_stored_features") or [])
+        return cleaned
+
+    def _check_names(self, model: Model, names: list[str]) -> None:
+        known = feature_names(model)
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            choices = ", ".join(known) or "none yet: upload a version first"
+            reason = f"No version of {model.name} has the feature {unknown[0]!r}. Choose from: {choices}."
+            self.add_error("never_stored_features", ValidationError(reason))
+
+
+@admin.register(CapturePolicy)
+class CapturePolicyAdmin(ModelAdmin):
+    form = CapturePolicyForm
+    list_display = ["model", "share", "left_out", "retention_days", "archive_megabytes", "updated_at"]
+    list_select_related = ["model"]
+    search_fields = ["model__name"]
+    autocomplete_fields = ["model"]
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.of_model)
+        return [path("of-model/<int:model_id>/", view, name="inference_capturepolicy_of_model"), *super().get_urls()]
+
+    def of_model(self, request: HttpRequest, model_id: int) -> HttpResponse:
+        """Lead to a model's policy, or to the form that makes it one."""
+        model = get_object_or_404(Model, pk=model_id)
+        policy = CapturePolicy.objects.filter(model=model).first()
+        if policy is None:
+            return redirect(reverse("admin:inference_capturepolicy_add") + f"?model={model.pk}")
+        return redirect("admin:inference_capturepolicy_change", policy.pk)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: CapturePolicy | None = None) -> list[str]:
+        return ["model"] if obj else []
+
+    @display(description="Remembered", ordering="sampling_rate")
+    def share(self, obj: CapturePolicy) -> str:
+        return "all" if obj.sampling_rate == 1 else f"{obj.sampling_rate:.6g} of all"
+
+    @display(description="Never stored")
+    def left_out(self, obj: CapturePolicy) -> str:
+        return ", ".join(obj.never_stored_features) or "none"
+
+    def save_model(self, request: HttpRequest, obj: CapturePolicy, form: Any, change: bool) -> None:
+        services.save_capture_policy(policy=obj, user=request.user if request.user.pk else None)
+
+    def delete_model(self, request: HttpRequest, obj: CapturePolicy) -> None:
+        services.remove_capture_policy(policy=obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[CapturePolicy]) -> None:
+        for policy in queryset:
+            self.delete_model(request, policy)
+
+    def log_addition(self, request: HttpRequest, obj: CapturePolicy, message: Any) -> None:
+        """Write nothing: the service has."""
+
+    def log_change(self, request: HttpRequest, obj: CapturePolicy, message: Any) -> None:
+        """Write nothing: the service has."""
