@@ -3,6 +3,8 @@
 PORT ?= 8000
 # For pytest: make test PYTEST_ARGS="tests/drift -x"
 PYTEST_ARGS ?=
+# Of all tests: files side by side, each process with services of its own.
+SIDE_BY_SIDE := --numprocesses auto --maxprocesses 4 --dist loadfile
 # For uv: make lock LOCK_ARGS=--upgrade
 LOCK_ARGS ?=
 
@@ -33,7 +35,7 @@ run: .venv/installed
 test: check pytest
 
 pytest: .venv/installed-dev
-	@$(PYTHON) -m pytest $(PYTEST_ARGS)
+	@$(PYTHON) -m pytest $(if $(PYTEST_ARGS),$(PYTEST_ARGS),$(SIDE_BY_SIDE))
 
 check: .venv/installed-dev
 	$(PYTHON) -m ruff format --check .

@@ -28,8 +28,14 @@ SOCKET_FOLDER_LIMIT = 80  # bytes; a unix socket's path holds 107, and the file'
 _run_ends = contextlib.ExitStack()
 
 
-def pytest_configure() -> None:
-    """Start the services and point Django at them (pytest-django sets Django up after this)."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Start the services and point Django at them (pytest-django sets Django up after this).
+
+    Where tests run side by side (pytest-xdist), each process has services of its own, and the one that hands the tests
+    out needs none.
+    """
+    if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
+        return
     if "DJANGO_SETTINGS_MODULE" in os.environ:
         pytest.exit(
             "Unset DJANGO_SETTINGS_MODULE: with it the settings load before the tests' services run.", returncode=1
