@@ -82,7 +82,7 @@ def classification_performance(
     classes
         All classes of the model, in the order of its scores.
     scores
-        Probabilities, shape (n, classes); a row of NaN where they are not known, None where none are.
+        Probabilities, shape (n, classes); a row of NaN or 0 where they are not known, None where none are.
 
     Raises
     ------
@@ -133,7 +133,7 @@ def _of_scores(
     """Return the figures that need probabilities, of the rows that have them, and why others are missing."""
     from sklearn.metrics import brier_score_loss, log_loss
 
-    known = np.zeros(len(true), dtype=bool) if scores is None else np.isfinite(scores).all(axis=1)
+    known = np.zeros(len(true), dtype=bool) if scores is None else np.isfinite(scores).all(axis=1) & scores.any(axis=1)
     names = ("roc_auc", "log_loss", "brier_score", "expected_calibration_error")
     if scores is None or not known.any():
         return {}, dict.fromkeys(names, NO_SCORES)

@@ -37,7 +37,7 @@ from monitoring.performance.regression import regression_performance
 
 logger = logging.getLogger(__name__)
 
-MOST_LABELLED_ROWS = 1_000_000  # of a day, or of a span that a caller asks for
+MOST_LABELLED_ROWS = 500_000  # of a day, or of a span that a caller asks for; the newest
 MOST_PREDICTED_ROWS = 2_000_000
 LATE_COMMIT = timedelta(minutes=1)  # a change is committed later than it is dated
 DAY = timedelta(days=1)
