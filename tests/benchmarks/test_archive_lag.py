@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import redis
+from pytest_django.fixtures import Settings
 
 from benchmarks.archive_lag import Run, Sample, archived_by_a_worker, figures_of, steady_load, text_of
 from tests.conftest import environment_of_tests
@@ -13,8 +14,9 @@ from tests.conftest import environment_of_tests
 
 @pytest.mark.django_db(transaction=True)
 def test_a_worker_archives_all_of_a_short_load(
-    redis_client: redis.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    redis_client: redis.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Settings
 ) -> None:
+    settings.MLMON_ARCHIVE_TICK_SECONDS = 1
     monkeypatch.setenv("DATABASE_URL", environment_of_tests()["DATABASE_URL"])
     run = archived_by_a_worker(tmp_path, argparse.Namespace(rows_per_second=2_000, features=5, seconds=1.0))
     assert run.end.archived == run.end.appended
