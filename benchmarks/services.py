@@ -4,17 +4,17 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tests.services.postgresql import start_postgresql
+from tests.services.postgresql import FORGETFUL, start_postgresql
 from tests.services.redis_server import start_redis
 
 _OWN_VARIABLES = ("MLMON_", "DATABASE_URL", "REDIS_URL", "PROMETHEUS_MULTIPROC_DIR", "DJANGO_SETTINGS_MODULE")
 
 
 @contextlib.contextmanager
-def own_services() -> Iterator[Path]:
+def own_services(*, postgresql_settings: Mapping[str, str] = FORGETFUL) -> Iterator[Path]:
     """Run both, set Django up with them on an empty database, and give the folder."""
     with contextlib.ExitStack() as ends:
         # Directly below /tmp: a unix socket's path is short, and PostgreSQL runs as another user than root.
@@ -22,7 +22,7 @@ def own_services() -> Iterator[Path]:
         ends.callback(shutil.rmtree, folder, ignore_errors=True)
         folder.chmod(0o711)
         (folder / "postgresql").mkdir()
-        postgresql = start_postgresql(folder / "postgresql")
+        postgresql = start_postgresql(folder / "postgresql", settings=postgresql_settings)
         ends.callback(postgresql.stop)
         redis_server = start_redis(folder)
         ends.callback(redis_server.stop)

@@ -61,7 +61,7 @@ def test_the_figures_are_ratios_and_say_whether_they_are_met(seconds: float, ver
     assert written["required"]["stream_vs_jsonb"] == 0.03
     text = window_read.text_of(figures)
     assert verdict in text
-    assert "archived 12,000 observations a second" in text
+    assert "One process archived 12,000 observations a second" in text
     assert "take 100 MiB in the archive; as JSONB rows 7.0 times as much" in text
 
 

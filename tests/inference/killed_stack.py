@@ -25,6 +25,7 @@ from tests.services.web_server import WebServer
 WEB_PROCESSES = 2
 THREADS = 8
 MODEL = "classifier"
+ARTEFACT = PROJECT / "demo" / "classifier-1.0.0.onnx"
 FLUSH_SECONDS = 0.1  # MLMON_CAPTURE_FLUSH_MS, as it is shipped
 # From the flusher's waking until Redis has the entry, on a machine whose cores are all taken.
 SCHEDULING_SECONDS = 0.9
@@ -304,11 +305,11 @@ def ordeal(predictions: int) -> dict[str, Any]:
         from tests.factories import uploaded_version
         from tests.inference.observed import archived_ids
 
-        version_id = uploaded_version(MODEL).pk
-        _, token = create_token(name="clients", scope="all")
-        connections.close_all()  # PostgreSQL will end them
         for name in ("worker", "beat"):
             stack.start_program(name)
+        version_id = uploaded_version(MODEL, onnx=ARTEFACT.read_bytes()).pk
+        _, token = create_token(name="clients", scope="all")
+        connections.close_all()  # PostgreSQL will end them
         with stack.web(processes=WEB_PROCESSES) as server:
             run = Ordeal(stack, server, version_id=version_id, token=token, predictions=predictions)
             began = time.monotonic()

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import pyarrow as pa
+import pytest
 import redis
 
 from inference import stream
@@ -32,6 +33,21 @@ def test_the_window_is_the_newest_rows_oldest_first(redis_client: redis.Redis) -
     assert window.features.column("x").to_pylist() == [float(value) for value in range(302, 1002)]
     assert window.rows_seen == 1002
     assert stream.rows_seen(redis_client, [VERSION, 99]) == {VERSION: 1002, 99: 0}
+
+
+@pytest.mark.parametrize(("page_bytes", "answers"), [(1, 1 + 24), (10**9, 1 + 1)])
+def test_a_window_is_read_in_answers_of_a_bounded_size(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch, page_bytes: int, answers: int
+) -> None:
+    """Sixteen entries first; then as many as the bound allows by their size, at least one."""
+    monkeypatch.setattr(stream, "PAGE_BYTES", page_bytes)
+    for value in range(40):
+        append(redis_client, [float(value)])
+    redis_client.config_resetstat()
+    window = stream.read_window(redis_client, VERSION, 40)
+    statistics = redis_client.info("commandstats")
+    assert statistics["cmdstat_xrevrange"]["calls"] == answers
+    assert window.features.column("x").to_pylist() == [float(value) for value in range(40)]
 
 
 def test_a_missing_value_stays_missing(redis_client: redis.Redis) -> None:

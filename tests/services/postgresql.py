@@ -5,6 +5,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,14 +15,10 @@ from mlmon_site.processes import die_with_parent
 from tests.services.processes import ServiceError, stop_group, wait_until
 
 ROLE = "mlmon"
+# As in production: a commit is on the disk when it is answered.
+DURABLE = {"listen_addresses": "", "max_connections": "100"}
 # Nothing of a test's database outlives the run, so nothing has to reach the disk.
-SERVER_SETTINGS = {
-    "listen_addresses": "",
-    "fsync": "off",
-    "synchronous_commit": "off",
-    "full_page_writes": "off",
-    "max_connections": "100",
-}
+FORGETFUL = {**DURABLE, "fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +39,7 @@ class PostgresServer:
         stop_group(self.process, signal.SIGINT)  # PostgreSQL's "fast" shutdown
 
 
-def start_postgresql(folder: Path) -> PostgresServer:
+def start_postgresql(folder: Path, *, settings: Mapping[str, str] = FORGETFUL) -> PostgresServer:
     """Start the cluster in `folder` (short enough for a unix socket); make it first where the folder is empty."""
     binaries = _binaries()
     identity = _server_identity(folder)
@@ -50,7 +47,7 @@ def start_postgresql(folder: Path) -> PostgresServer:
     if not data.exists():
         _make_cluster(binaries, data, identity)
     command = [str(binaries / "postgres"), "-D", str(data), "-k", str(folder)]
-    for name, value in SERVER_SETTINGS.items():
+    for name, value in settings.items():
         command += ["-c", f"{name}={value}"]
     with (folder / "postgresql.log").open("ab") as log:
         # The user changes before `preexec_fn` runs; the launcher of mlmon_site.processes may be out of its reach.

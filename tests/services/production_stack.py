@@ -127,11 +127,9 @@ def production_stack() -> Iterator[ProductionStack]:
         ends.callback(shutil.rmtree, folder, ignore_errors=True)
         for name in ("postgresql", "redis", "var/static"):
             (folder / name).mkdir(parents=True)
+        # Where one of them does not start, the other ends with this process.
         postgresql = start_postgresql(folder / "postgresql")
-        ends.callback(postgresql.stop)
-        redis_server = start_redis(folder / "redis", persistence=KEEPS)
-        ends.callback(redis_server.stop)
-        stack = ProductionStack(folder, postgresql, redis_server)
+        stack = ProductionStack(folder, postgresql, start_redis(folder / "redis", persistence=KEEPS))
         ends.callback(stack.stop)
         _set_django_up(stack)
         try:
