@@ -1,8 +1,8 @@
-"""Addresses of metrics, health and performance."""
+"""Addresses of metrics, health, performance, and where the links of alerts lead."""
 
 from django.urls import path
 
-from monitoring import views
+from monitoring import alert_views, views
 from monitoring.api.views import PerformanceView
 
 urlpatterns = [
@@ -10,4 +10,8 @@ urlpatterns = [
     path("metrics", views.metrics, name="metrics"),
     path("healthz", views.healthz, name="healthz"),
     path("readyz", views.readyz, name="readyz"),
+    path("go/models/<str:model_name>", alert_views.model_page, name="go-model"),
+    path("go/models/<str:model_name>/drift", alert_views.drift_page, name="go-drift"),
+    path("go/models/<str:model_name>/versions/<str:version>", alert_views.version_page, name="go-version"),
+    path("runbooks/<str:page>", alert_views.runbook, name="runbook"),
 ]

@@ -1,0 +1,71 @@
+"""Where the links of an alert lead: addresses that stay, whatever the pages behind them are called."""
+
+import re
+from http import HTTPStatus
+from pathlib import Path
+from urllib.parse import quote
+
+from django.conf import settings
+from django.contrib.admin.views.decorators import staff_member_required
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.urls import reverse
+
+from drift.models import DriftIncident
+from drift.selectors import newest_succeeded_check, open_incident, primary_version
+from drift.stored_results import hypotheses_of
+from models_registry.models import Model, ModelVersion
+
+RUNBOOKS = Path(settings.BASE_DIR) / "docs" / "runbooks"
+RUNBOOK_NAME = re.compile(r"[A-Za-z0-9]+\.md")
+
+
+@staff_member_required
+def model_page(request: HttpRequest, model_name: str) -> HttpResponse:
+    """Lead to the model's page."""
+    model = get_object_or_404(Model, name=model_name)
+    return redirect("admin:models_registry_model_change", model.pk)
+
+
+@staff_member_required
+def version_page(request: HttpRequest, model_name: str, version: str) -> HttpResponse:
+    """Lead to the page of one version."""
+    row = get_object_or_404(ModelVersion, model__name=model_name, version=version)
+    return redirect("admin:models_registry_modelversion_change", row.pk)
+
+
+@staff_member_required
+def drift_page(request: HttpRequest, model_name: str) -> HttpResponse:
+    """Lead to what the drift gauges speak of, opened at the feature of ``?feature=`` where one is named."""
+    model = get_object_or_404(Model, name=model_name)
+    feature = request.GET.get("feature", "")
+    return redirect(_drift_address(model, feature) + _fragment(feature))
+
+
+def runbook(request: HttpRequest, page: str) -> HttpResponse:
+    """Return a page of docs/runbooks as it is written; it holds nothing secret, so nobody has to log in first."""
+    path = RUNBOOKS / page
+    if not RUNBOOK_NAME.fullmatch(page) or not path.is_file():
+        raise Http404(f"There is no runbook {page!r}.")
+    return HttpResponse(path.read_text(), status=HTTPStatus.OK, content_type="text/plain; charset=utf-8")
+
+
+def _drift_address(model: Model, feature: str) -> str:
+    """Return the primary version's open incident where it tells of `feature`, else its newest check, else all."""
+    version = primary_version(model)
+    incident = open_incident(version.pk) if version else None
+    if incident is not None and (not feature or _tells_of(incident, feature)):
+        return reverse("admin:drift_driftincident_change", args=[incident.pk])
+    check = newest_succeeded_check(version) if version else None
+    if check is not None:
+        return reverse("admin:drift_driftcheck_change", args=[check.pk])
+    return reverse("admin:drift_driftcheck_changelist") + f"?version__model__id__exact={model.pk}"
+
+
+def _tells_of(incident: DriftIncident, feature: str) -> bool:
+    return any(found.name == feature for found in hypotheses_of(incident.hypotheses))
+
+
+def _fragment(feature: str) -> str:
+    # The element's id is quoted already (an id holds no spaces), and a browser takes one quoting off.
+    return f"#feature-{quote(quote(feature, safe=''), safe='')}" if feature else ""

@@ -1,0 +1,114 @@
+"""The links of alerts lead to the very model, version and feature, for who may see them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import redis
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+from pytest_django.fixtures import Settings
+
+from drift.models import DriftCheck, DriftIncident
+from drift.services import close_incident, run_drift_check
+from models_registry.models import ModelVersion
+from tests.drift.observed import iris_rows, observe, profiled_reference
+from tests.factories import uploaded_version
+
+pytestmark = pytest.mark.django_db
+
+DRIFT = "/go/models/classifier/drift"
+
+
+@pytest.fixture
+def version(redis_client: redis.Redis, settings: Settings, tmp_path: Path) -> ModelVersion:
+    settings.MEDIA_ROOT = tmp_path
+    return uploaded_version("classifier")
+
+
+@pytest.fixture
+def incident(version: ModelVersion) -> DriftIncident:
+    profiled_reference(version, iris_rows(5000, seed=1))
+    observe(version, iris_rows(1000, seed=2) + np.array([0.5, 0, 0, 0]))
+    run_drift_check(version_id=version.pk)
+    return DriftIncident.objects.get()
+
+
+def _leads_to(client: Client, address: str) -> str:
+    response = client.get(address)
+    assert response.status_code == 302
+    page = client.get(response["Location"])
+    assert page.status_code == 200
+    return str(response["Location"])
+
+
+def test_drift_leads_to_the_open_incident(admin_client: Client, incident: DriftIncident) -> None:
+    page = reverse("admin:drift_driftincident_change", args=[incident.pk])
+    assert _leads_to(admin_client, DRIFT) == page
+    assert _leads_to(admin_client, f"{DRIFT}?feature=sepal_length") == f"{page}#feature-sepal_length"
+    assert 'id="feature-sepal_length"' in admin_client.get(page).content.decode()
+
+
+def test_a_feature_that_the_incident_does_not_tell_of_is_on_the_checks_page(
+    admin_client: Client, incident: DriftIncident
+) -> None:
+    page = reverse("admin:drift_driftcheck_change", args=[incident.last_check_id])
+    assert _leads_to(admin_client, f"{DRIFT}?feature=petal_width") == f"{page}#feature-petal_width"
+    assert 'id="feature-petal_width"' in admin_client.get(page).content.decode()
+
+
+def test_drift_leads_to_the_newest_check_where_no_incident_is_open(
+    admin_client: Client, admin_user: User, incident: DriftIncident
+) -> None:
+    close_incident(incident=incident, user=admin_user)
+    newest = DriftCheck.objects.latest()
+    assert _leads_to(admin_client, DRIFT) == reverse("admin:drift_driftcheck_change", args=[newest.pk])
+
+
+@pytest.mark.parametrize("production", [True, False])
+def test_drift_leads_to_the_models_checks_where_there_is_none(
+    admin_client: Client, settings: Settings, tmp_path: Path, production: bool
+) -> None:
+    settings.MEDIA_ROOT = tmp_path
+    version = uploaded_version("classifier", production=production)
+    address = reverse("admin:drift_driftcheck_changelist") + f"?version__model__id__exact={version.model_id}"
+    assert _leads_to(admin_client, DRIFT) == address
+
+
+def test_a_features_name_with_spaces_and_signs_stays_one_fragment(admin_client: Client, version: ModelVersion) -> None:
+    """A browser percent-decodes a fragment once and looks for an element with that id (HTML standard, 7.4.6.4)."""
+    location = admin_client.get(DRIFT, {"feature": "income & rent #1"})["Location"]
+    assert location.partition("#")[2] == "feature-income%2520%2526%2520rent%2520%25231"
+
+
+def test_model_and_version_lead_to_their_pages(admin_client: Client, version: ModelVersion) -> None:
+    model = reverse("admin:models_registry_model_change", args=[version.model_id])
+    assert _leads_to(admin_client, "/go/models/classifier") == model
+    row = reverse("admin:models_registry_modelversion_change", args=[version.pk])
+    assert _leads_to(admin_client, "/go/models/classifier/versions/1.0.0") == row
+
+
+@pytest.mark.parametrize("address", ["", "/drift", "/versions/9.9.9"])
+def test_an_unknown_name_is_not_found(admin_client: Client, version: ModelVersion, address: str) -> None:
+    model = "classifier" if "versions" in address else "nobody"
+    assert admin_client.get(f"/go/models/{model}{address}").status_code == 404
+
+
+@pytest.mark.parametrize("address", ["", "/drift?feature=sepal_length", "/versions/1.0.0"])
+def test_without_a_login_there_is_only_the_login_page(client: Client, version: ModelVersion, address: str) -> None:
+    """And nothing that tells whether the model exists."""
+    for model in ("classifier", "nobody"):
+        response = client.get(f"/go/models/{model}{address}")
+        assert response["Location"].startswith("/admin/login/?next=/go/models/")
+
+
+def test_a_runbook_is_read_without_a_login(client: Client) -> None:
+    response = client.get("/runbooks/HighErrorRate.md")
+    assert response["Content-Type"] == "text/plain; charset=utf-8"
+    assert response.content.decode().startswith("# HighErrorRate\n")
+
+
+@pytest.mark.parametrize("page", ["Nothing.md", "HighErrorRate", "..%2Fmetrics.md", "%2e%2e%2fmetrics.md", "a%00.md"])
+def test_nothing_but_runbooks_is_shown(client: Client, page: str) -> None:
+    assert client.get(f"/runbooks/{page}").status_code == 404

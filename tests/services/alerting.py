@@ -1,0 +1,246 @@
+"""Prometheus and Alertmanager for a test, on the project's own configuration with every duration divided.
+
+The metrics that they scrape are what the test says; Slack and the mail server are sinks of this process.
+"""
+
+import contextlib
+import email
+import email.policy
+import json
+import re
+import socketserver
+import subprocess
+import threading
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from email.message import EmailMessage
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mlmon_site.processes import bound_command
+from tests.services.debian_programs import program
+from tests.services.processes import free_port, stop_group, wait_until
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+MILLISECONDS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+DURATION = re.compile(r"(\d+)([smhdw])")
+DURATION_IN_EXPRESSION = re.compile(r"(?<=\[)\d+[smhdw](?=\])|(?<=offset )\d+[smhdw]")
+DURATION_FIELDS = {
+    "for",
+    "keep_firing_for",
+    "interval",
+    "scrape_interval",
+    "evaluation_interval",
+    "group_wait",
+    "group_interval",
+    "repeat_interval",
+}
+
+
+def faster(value: Any, factor: int) -> Any:
+    """Return a loaded configuration with each of its durations divided by `factor`, those in expressions too."""
+    if isinstance(value, list):
+        return [faster(item, factor) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {key: _faster_field(key, item, factor) for key, item in value.items()}
+
+
+def _faster_field(key: str, value: Any, factor: int) -> Any:
+    if key in DURATION_FIELDS:
+        return _divided(value, factor)
+    if key == "expr":
+        return DURATION_IN_EXPRESSION.sub(lambda found: _divided(found[0], factor), value)
+    return faster(value, factor)
+
+
+def _divided(duration: str, factor: int) -> str:
+    found = DURATION.fullmatch(duration)
+    assert found, f"{duration!r} is no duration of one unit."
+    return f"{int(found[1]) * MILLISECONDS[found[2]] // factor}ms"
+
+
+@dataclass(slots=True)
+class Sinks:
+    """What arrived: Slack's attachments and the mails; and what the scraped target says."""
+
+    metrics: str = ""
+    slack: list[dict[str, Any]] = field(default_factory=list)
+    mails: list[EmailMessage] = field(default_factory=list)
+
+
+class _Web(BaseHTTPRequestHandler):
+    """The scraped target (GET) and Slack's webhook (POST)."""
+
+    sinks: Sinks
+
+    def do_GET(self) -> None:
+        self._answer(self.sinks.metrics)
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.sinks.slack.extend(body["attachments"])
+        self._answer("ok")
+
+    def _answer(self, text: str) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain; version=0.0.4")
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+class _Mail(socketserver.StreamRequestHandler):
+    """As much of SMTP (RFC 5321) as a sender needs that does not log in."""
+
+    sinks: Sinks
+
+    def handle(self) -> None:
+        self._say("220 sink")
+        for line in self.rfile:
+            command = line[:4].upper().strip()
+            if command == b"QUIT":
+                self._say("221 bye")
+                return
+            if command == b"DATA":
+                self._say("354 go on")
+                self._take()
+            self._say("250 ok")
+
+    def _take(self) -> None:
+        lines = iter(self.rfile.readline, b".\r\n")
+        content = b"".join(line.removeprefix(b".") for line in lines)
+        self.sinks.mails.append(email.message_from_bytes(content, policy=email.policy.default))
+
+    def _say(self, text: str) -> None:
+        self.wfile.write(f"{text}\r\n".encode())
+
+
+class _MailServer(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+
+
+@dataclass(slots=True)
+class Alerting:
+    """The running pair and its sinks."""
+
+    sinks: Sinks
+    target: ThreadingHTTPServer
+    prometheus_url: str
+    alertmanager_url: str
+
+    def alerts(self) -> dict[str, str]:
+        """Return the alerts that Alertmanager has, by name: active or suppressed."""
+        with urllib.request.urlopen(f"{self.alertmanager_url}/api/v2/alerts", timeout=5) as answer:
+            return {alert["labels"]["alertname"]: alert["status"]["state"] for alert in json.load(answer)}
+
+    def stop_target(self) -> None:
+        """Let the scraped target answer nobody any more."""
+        self.target.shutdown()
+        self.target.server_close()
+
+
+@contextlib.contextmanager
+def running_alerting(folder: Path, *, factor: int) -> Iterator[Alerting]:
+    """Run Prometheus and Alertmanager `factor` times as fast as they are configured."""
+    sinks = Sinks()
+    with contextlib.ExitStack() as ends:
+        target = ThreadingHTTPServer(("127.0.0.1", 0), type("Target", (_Web,), {"sinks": sinks}))
+        slack = ThreadingHTTPServer(("127.0.0.1", 0), type("Slack", (_Web,), {"sinks": sinks}))
+        mail = _MailServer(("127.0.0.1", 0), type("Mail", (_Mail,), {"sinks": sinks}))
+        for server in (target, slack, mail):
+            _serve(server, ends)
+        manager = _write_alertmanager(folder, slack=slack.server_address[1], mail=mail.server_address[1], factor=factor)
+        manager_port, port = free_port(), free_port()
+        configuration = _write_prometheus(
+            folder, target=target.server_address[1], alertmanager=manager_port, factor=factor
+        )
+        alertmanager_url, prometheus_url = f"http://127.0.0.1:{manager_port}", f"http://127.0.0.1:{port}"
+        _start(
+            ends,
+            alertmanager_url,
+            [
+                program("prometheus-alertmanager"),
+                f"--config.file={manager}",
+                f"--storage.path={folder / 'alertmanager-data'}",
+                f"--web.listen-address=127.0.0.1:{manager_port}",
+                "--cluster.listen-address=",
+            ],
+            folder,
+        )
+        _start(
+            ends,
+            prometheus_url,
+            [
+                program("prometheus"),
+                f"--config.file={configuration}",
+                f"--storage.tsdb.path={folder / 'prometheus-data'}",
+                f"--web.listen-address=127.0.0.1:{port}",
+                f"--rules.alert.resend-delay={60_000 // factor}ms",  # a minute, of its own
+            ],
+            folder,
+        )
+        yield Alerting(sinks, target, prometheus_url, alertmanager_url)
+
+
+def _serve(server: socketserver.BaseServer, ends: contextlib.ExitStack) -> None:
+    threading.Thread(target=partial(server.serve_forever, poll_interval=0.05), daemon=True).start()
+    ends.callback(server.server_close)
+    ends.callback(server.shutdown)
+
+
+def _write_alertmanager(folder: Path, *, slack: int, mail: int, factor: int) -> Path:
+    """Write the project's configuration with the sinks' addresses and the secrets' files."""
+    loaded = faster(yaml.safe_load((REPOSITORY / "alertmanager" / "alertmanager.yml").read_text()), factor)
+    webhook, password = folder / "slack_api_url", folder / "smtp_password"
+    webhook.write_text(f"http://127.0.0.1:{slack}/")
+    password.write_text("not asked for")
+    loaded["global"] |= {
+        "slack_api_url_file": str(webhook),
+        "smtp_auth_password_file": str(password),
+        "smtp_smarthost": f"127.0.0.1:{mail}",
+        "smtp_require_tls": False,
+    }
+    loaded["templates"] = [str(REPOSITORY / "alertmanager" / "templates" / "*.tmpl")]
+    return _written(folder / "alertmanager.yml", loaded)
+
+
+def _write_prometheus(folder: Path, *, target: int, alertmanager: int, factor: int) -> Path:
+    """Write the project's configuration and rules with these addresses."""
+    source = REPOSITORY / "prometheus"
+    (folder / "rules").mkdir()
+    for path in (source / "rules").glob("*.yml"):
+        _written(folder / "rules" / path.name, faster(yaml.safe_load(path.read_text()), factor))
+    loaded = faster(yaml.safe_load((source / "prometheus.yml").read_text()), factor)
+    loaded["scrape_configs"][0]["static_configs"] = [{"targets": [f"127.0.0.1:{target}"]}]
+    loaded["alerting"]["alertmanagers"][0]["static_configs"] = [{"targets": [f"127.0.0.1:{alertmanager}"]}]
+    # Of its own a scrape's timeout is ten seconds, and may not be longer than the interval.
+    loaded["global"]["scrape_timeout"] = loaded["global"]["scrape_interval"]
+    return _written(folder / "prometheus.yml", loaded)
+
+
+def _written(path: Path, loaded: Any) -> Path:
+    path.write_text(yaml.safe_dump(loaded))
+    return path
+
+
+def _start(ends: contextlib.ExitStack, url: str, command: list[str], folder: Path) -> None:
+    with (folder / "alerting.log").open("ab") as log:
+        process = subprocess.Popen(bound_command(command), cwd=folder, stdout=log, stderr=log, start_new_session=True)
+    ends.callback(stop_group, process)
+    wait_until(partial(_is_ready, url), seconds=30, what=command[0], process=process)
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/-/ready", timeout=1) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False

@@ -1,0 +1,32 @@
+"""Programs from Debian that tests run: where one is missing the test fails and says what to install."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+from tests.services.processes import ServiceError
+
+PACKAGES = {
+    "promtool": "prometheus",
+    "prometheus": "prometheus",
+    "amtool": "prometheus-alertmanager",
+    "prometheus-alertmanager": "prometheus-alertmanager",
+}
+
+
+def program(name: str) -> str:
+    """Return the path of a program of `PACKAGES`."""
+    found = shutil.which(name)
+    if found is None:
+        raise ServiceError(
+            f"The tests need {name}, and there is none on PATH. On Debian: apt-get install {PACKAGES[name]}"
+        )
+    return found
+
+
+def output_of(name: str, *arguments: str | Path) -> str:
+    """Run a program that is to succeed, and return what it says; its complaint is the assertion's message."""
+    done = subprocess.run([program(name), *map(str, arguments)], capture_output=True, text=True, timeout=100)
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    return said
