@@ -19,6 +19,7 @@ FIELDS = frozenset(
     {"features", "prediction", "confidence", "probabilities", "latency_ms", "observed_at", "prediction_id"}
 )
 SUM_TOLERANCE = 1e-3  # of the probabilities of a row: servers round them
+LONGEST_LATENCY_MS = 86_400_000.0  # a day: in the sum of a histogram a huge one would drown all others
 LONGEST_NAME = 100  # of an unknown field, in a refusal
 
 
@@ -95,7 +96,7 @@ def parse_observation(item: object, schema: ModelSchema, *, now: datetime) -> Ob
         prediction=prediction,
         confidence=_confidence(item.get("confidence"), prediction, probabilities, schema),
         probabilities=probabilities,
-        latency_ms=_number("latency_ms", item.get("latency_ms"), largest=math.inf),
+        latency_ms=_number("latency_ms", item.get("latency_ms"), largest=LONGEST_LATENCY_MS),
         observed_at=_observed_at(item.get("observed_at"), now),
         prediction_id=_prediction_id(item.get("prediction_id")),
     )
@@ -172,8 +173,7 @@ def _number(field: str, value: object, *, largest: float) -> float:
     if value is None:
         return math.nan
     if not _is_finite(value) or not 0 <= value <= largest:  # type: ignore[operator]  # a number, as is checked first
-        limits = "a number from 0 to 1" if largest == 1 else "a finite number, 0 or more"
-        raise ObservationError(field, f"must be {limits}")
+        raise ObservationError(field, f"must be a number from 0 to {largest:,.0f}")
     return float(value)  # type: ignore[arg-type]
 
 

@@ -66,6 +66,7 @@ class ObservationsView(APIView):
                 ObservationItemSerializer(many=True),
             ],
             resource_type_field_name=None,
+            many=False,
         ),
         responses={
             200: PolymorphicProxySerializer(

@@ -82,7 +82,7 @@ class ObservationItemSerializer(serializers.Serializer[object]):
     probabilities = serializers.JSONField(
         required=False, help_text="Of all classes, an object by class or a list in their order; they sum to 1."
     )
-    latency_ms = serializers.FloatField(required=False, min_value=0)
+    latency_ms = serializers.FloatField(required=False, min_value=0, max_value=86_400_000)
     observed_at = serializers.DateTimeField(required=False, help_text="With its offset from UTC; by default now.")
     prediction_id = serializers.UUIDField(required=False, help_text="By default one is made, and answered.")
     version = serializers.CharField(

@@ -139,7 +139,8 @@ def test_probabilities_are_kept_and_tell_the_confidence(
     rows = [item(probabilities=given[0]), item(prediction="virginica", probabilities=given[1], confidence=0.5), item()]
     assert statuses(post(client, rows)) == ["accepted"] * 3
     table = window(redis_client, version)
-    scores = scores_matrix(table.column("scores").combine_chunks())
+    column: Any = table.column("scores").combine_chunks()
+    scores = scores_matrix(column)
     assert scores[:2] == pytest.approx(np.array([[0.75, 0, 0.25], [0.2, 0.3, 0.5]]), abs=2e-4)
     assert np.isnan(scores[2]).all()
     assert table.column("confidence").to_pylist() == [0.75, pytest.approx(0.5, abs=2e-4), None]
@@ -217,9 +218,10 @@ BAD_ITEMS: list[tuple[Any, str, str]] = [
     (item(probabilities={}), "probabilities", "must sum to 1, not to 0"),
     (item(probabilities={"rose": 1}), "probabilities", "has 'rose', which is not one of the model's classes"),
     (item(probabilities=[1, 0, 0], confidence=0.9), "confidence", "must be the probability of the predicted class, 1"),
-    (item(latency_ms=-1), "latency_ms", "must be a finite number, 0 or more"),
-    (item(latency_ms="1"), "latency_ms", "must be a finite number, 0 or more"),
-    (item(latency_ms=False), "latency_ms", "must be a finite number, 0 or more"),
+    (item(latency_ms=-1), "latency_ms", "must be a number from 0 to 86,400,000"),
+    (item(latency_ms=86_400_001), "latency_ms", "must be a number from 0 to 86,400,000"),
+    (item(latency_ms="1"), "latency_ms", "must be a number from 0 to 86,400,000"),
+    (item(latency_ms=False), "latency_ms", "must be a number from 0 to 86,400,000"),
     (item(observed_at="yesterday"), "observed_at", "must be an ISO 8601 time"),
     (item(observed_at=1772366400), "observed_at", "must be an ISO 8601 time"),
     (item(observed_at="2026-03-01T12:00:00"), "observed_at", "must say its offset"),
@@ -258,7 +260,7 @@ def test_a_number_beyond_all_numbers_is_refused(
     client: Client, version: ModelVersion, redis_client: redis.Redis, field: str, number: bytes
 ) -> None:
     body = json.dumps(item(**{field: "here"})).encode().replace(b'"here"', number)
-    assert post(client, body).status_code in (400, 422) or (field == "latency_ms" and number.isdigit())
+    assert post(client, body).status_code in (400, 422)
 
 
 @pytest.mark.parametrize(
@@ -446,7 +448,7 @@ def test_of_the_same_ids_sent_at_once_each_is_stored_once(version: ModelVersion,
 
     with ThreadPoolExecutor(8) as pool:
         accepted = list(pool.map(send, range(8)))
-    stored = stream.read_window(redis_client, version.pk, 1000).table.column("prediction_id").to_pylist()
+    stored: list[Any] = window(redis_client, version).column("prediction_id").to_pylist()
     assert sorted(stored) == sorted(set(stored))
     told = [one for each in accepted for one in each]
     assert sorted(told) == sorted({str(uuid.UUID(bytes=one)) for one in stored})
