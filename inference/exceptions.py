@@ -42,8 +42,8 @@ class ArchiveError(InferenceError):
     """Observations could not be archived now; they wait in Redis."""
 
 
-class GroundTruthError(InferenceError):
-    """An item of ground truth that cannot be taken.
+class ItemError(InferenceError):
+    """An item that a client sent and that cannot be taken.
 
     Parameters
     ----------
@@ -61,3 +61,11 @@ class GroundTruthError(InferenceError):
 
 class GroundTruthFileError(InferenceError):
     """A file of ground truth that is not taken."""
+
+
+class GroundTruthError(ItemError):
+    """An item of ground truth that cannot be taken."""
+
+
+class ObservationError(ItemError):
+    """An observation of another server that cannot be taken."""

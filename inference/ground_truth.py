@@ -1,20 +1,17 @@
 """Reading what a client sends as the ground truth of a prediction."""
 
-import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from inference.exceptions import GroundTruthError
+from inference.given_values import given_time, given_uuid
 from models_registry.exceptions import LabelError
 from models_registry.labels import label_text
 
-CLOCK_SKEW = timedelta(minutes=5)
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FIELDS = frozenset({"prediction_id", "actual", "observed_at"})
-_UUID = re.compile(r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +56,10 @@ def parse_item(item: object, *, now: datetime) -> GroundTruthItem:
 def _prediction_id(value: Any) -> uuid.UUID:
     if value is None:
         raise GroundTruthError("prediction_id", "is required: the id that the predict call answered")
-    if not isinstance(value, str) or not _UUID.fullmatch(value):
+    prediction_id = given_uuid(value)
+    if prediction_id is None:
         raise GroundTruthError("prediction_id", "must be a UUID, as the predict call answers it")
-    return uuid.UUID(value)
+    return prediction_id
 
 
 def _actual(value: Any) -> str:
@@ -74,18 +72,7 @@ def _actual(value: Any) -> str:
 
 
 def _observed_at(value: Any, now: datetime) -> datetime | None:
-    if value is None:
-        return None
-    time = value if isinstance(value, datetime) else _time(value)
-    if time.utcoffset() is None:
-        raise GroundTruthError("observed_at", "must say its offset from UTC, such as 2026-03-01T12:00:00Z")
-    if not EPOCH <= time <= now + CLOCK_SKEW:
-        raise GroundTruthError("observed_at", "is in the future" if time > now else "is before 1970")
-    return time
-
-
-def _time(value: Any) -> datetime:
     try:
-        return datetime.fromisoformat(value)
-    except (TypeError, ValueError):
-        raise GroundTruthError("observed_at", "must be an ISO 8601 time, such as 2026-03-01T12:00:00Z") from None
+        return None if value is None else given_time(value, now=now)
+    except ValueError as error:
+        raise GroundTruthError("observed_at", str(error)) from None

@@ -43,6 +43,25 @@ return 1
 """
 
 
+GIVEN_PRODUCER_SECONDS = 60  # an append of given ids is repeated by the client's own retries only
+APPEND_NEW_SCRIPT = """
+if redis.call('GET', KEYS[3]) == ARGV[1] then return {0, {}} end
+local known = {}
+for i = 7, #ARGV do
+    if redis.call('ZSCORE', KEYS[4], ARGV[i]) then known[#known + 1] = ARGV[i] end
+end
+if #known > 0 then return {0, known} end
+redis.call('SET', KEYS[3], ARGV[1], 'EX', ARGV[5])
+local seen = redis.call('INCRBY', KEYS[1], ARGV[3])
+if ARGV[3] ~= '0' then
+    redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[4], '*', 'b', ARGV[2], 'n', ARGV[3], 'r', seen)
+end
+for i = 7, #ARGV do redis.call('ZADD', KEYS[4], seen, ARGV[i]) end
+redis.call('ZREMRANGEBYRANK', KEYS[4], 0, -(ARGV[6] + 1))
+return {seen, {}}
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """The newest observations of a model version, oldest first.
@@ -123,6 +142,22 @@ class Attempt:
     number: int
 
 
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What became of an append of given ids.
+
+    Attributes
+    ----------
+    rows_seen
+        Rows of the version with this entry, ever; 0 where nothing was appended, or by an earlier attempt.
+    known_ids
+        Ids that were there before: then nothing was appended.
+    """
+
+    rows_seen: int
+    known_ids: frozenset[bytes]
+
+
 def id_order(entry_id: str) -> tuple[int, int]:
     """Return what entry ids are ordered by."""
     milliseconds, _, number = entry_id.partition("-")
@@ -136,6 +171,10 @@ def stream_key(version_id: int) -> str:
 
 def _counter_key(version_id: int) -> str:
     return f"mlmon:{{{version_id}}}:rows"
+
+
+def _given_ids_key(version_id: int) -> str:
+    return f"mlmon:{{{version_id}}}:given-ids"
 
 
 def _producer_key(version_id: int, producer: str) -> str:
@@ -153,15 +192,51 @@ def append(
     Counting and writing are one step in Redis, so entries are in the order of their rows, and none is counted that is
     not written. With `attempt` a repeated append changes nothing.
     """
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, observations.schema) as writer:
-        writer.write_table(observations)
     attempt = attempt or Attempt(producer="", number=0)
     keys = [_counter_key(version_id), stream_key(version_id), _producer_key(version_id, attempt.producer)]
-    payload = sink.getvalue().to_pybytes()
+    payload = _packed(observations)
     client.register_script(APPEND_SCRIPT)(
         keys=keys, args=[attempt.number, payload, observations.num_rows, max_entries, PRODUCER_SECONDS]
     )
+
+
+def append_new(
+    client: redis.Redis,
+    version_id: int,
+    observations: pa.Table | None,
+    given_ids: Sequence[bytes],
+    *,
+    attempt: Attempt,
+    max_entries: int,
+    most_ids: int,
+) -> Appended:
+    """Append `observations` as one entry, unless one of the ids that clients gave was appended before.
+
+    Looking, writing and noting the ids are one step in Redis: of two requests with the same id, at the same time or
+    not, one is told that it is known. A repeated attempt changes nothing.
+
+    Parameters
+    ----------
+    observations
+        None where nothing of it is to be stored: then the ids are noted only.
+    given_ids
+        Of 16 bytes, each once.
+    max_entries
+        As for `append`.
+    most_ids
+        So many ids are remembered, the newest.
+    """
+    rows = 0 if observations is None else observations.num_rows
+    payload = b"" if observations is None else _packed(observations)
+    keys = [
+        _counter_key(version_id),
+        stream_key(version_id),
+        _producer_key(version_id, attempt.producer),
+        _given_ids_key(version_id),
+    ]
+    args: list[bytes | int] = [attempt.number, payload, rows, max_entries, GIVEN_PRODUCER_SECONDS, most_ids, *given_ids]
+    answer: Any = client.register_script(APPEND_NEW_SCRIPT)(keys=keys, args=args)
+    return Appended(rows_seen=int(answer[0]), known_ids=frozenset(answer[1]))
 
 
 def read_window(client: redis.Redis, version_id: int, rows: int, end_id: str | None = None) -> Window:
@@ -280,7 +355,15 @@ def trim_to_rows(client: redis.Redis, version_id: int, rows: int, *, keep_from: 
 
 def delete_window(client: redis.Redis, version_id: int) -> None:
     """Forget the live window and the count of a version."""
-    client.delete(stream_key(version_id), _counter_key(version_id))
+    client.delete(stream_key(version_id), _counter_key(version_id), _given_ids_key(version_id))
+
+
+def _packed(observations: pa.Table) -> bytes:
+    """Return rows as an Arrow IPC stream."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, observations.schema) as writer:
+        writer.write_table(observations)
+    return sink.getvalue().to_pybytes()
 
 
 def _window(newest_first: Sequence[Entry], rows: int) -> Window:

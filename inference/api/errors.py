@@ -17,7 +17,7 @@ from rest_framework.views import set_rollback
 
 from inference.exceptions import (
     ArchivedVersionError,
-    GroundTruthError,
+    ItemError,
     NoVersionLoadedError,
     PayloadError,
     RowValueError,
@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 PROBLEM_JSON = "application/problem+json"
 LONGEST_DETAIL = 2000
+RETRY_AFTER_SECONDS = 2  # where something that answers as a rule does not now
 STATUS_OF_ERROR: dict[type[Exception], HTTPStatus] = {
     UnknownModelError: HTTPStatus.NOT_FOUND,
     UnknownVersionError: HTTPStatus.NOT_FOUND,
@@ -42,7 +43,7 @@ STATUS_OF_ERROR: dict[type[Exception], HTTPStatus] = {
     ConflictError: HTTPStatus.CONFLICT,
     PayloadError: HTTPStatus.UNPROCESSABLE_ENTITY,
     RowValueError: HTTPStatus.UNPROCESSABLE_ENTITY,
-    GroundTruthError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    ItemError: HTTPStatus.UNPROCESSABLE_ENTITY,
     PermissionDenied: HTTPStatus.FORBIDDEN,
     RequestDataTooBig: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     TooManyFieldsSent: HTTPStatus.BAD_REQUEST,
@@ -95,6 +96,8 @@ def problem_response(error: Exception, context: dict[str, Any]) -> HttpResponse 
         logger.error("%s: %s", type(error).__name__, error, exc_info=error)
     set_rollback()
     response = problem.response()
+    if problem.status is HTTPStatus.SERVICE_UNAVAILABLE:
+        response["Retry-After"] = str(RETRY_AFTER_SECONDS)
     if isinstance(error, APIException):
         if challenge := getattr(error, "auth_header", None):
             response["WWW-Authenticate"] = challenge
@@ -125,7 +128,7 @@ def _members(error: Exception) -> dict[str, Any]:
     if isinstance(error, RowValueError):
         feature = shortened(error.feature) or None
         return {"errors": [{"row": error.row, "feature": feature, "reason": shortened(error.reason)}]}
-    if isinstance(error, GroundTruthError):
+    if isinstance(error, ItemError):
         return {"errors": [{"field": shortened(error.field) or None, "reason": shortened(error.reason)}]}
     return {}
 

@@ -39,6 +39,7 @@ class FeedbackView(APIView):
             component_name="Feedback",
             serializers=[FeedbackItemSerializer, FeedbackItemSerializer(many=True)],
             resource_type_field_name=None,
+            many=False,
         ),
         responses={
             200: PolymorphicProxySerializer(

@@ -71,3 +71,46 @@ class FeedbackAnswerSerializer(serializers.Serializer[object]):
 class FeedbackListAnswerSerializer(serializers.Serializer[object]):
     counts = serializers.DictField(child=serializers.IntegerField(), help_text="Items by what became of them.")
     results = FeedbackAnswerSerializer(many=True, help_text="In the order of the items.")
+
+
+class ObservationItemSerializer(serializers.Serializer[object]):
+    features = serializers.JSONField(help_text="A list of values, or an object by feature name.")
+    prediction = ClassOrNumberField(help_text="The class that was predicted, or the number for regression.")
+    confidence = serializers.FloatField(
+        required=False, min_value=0, max_value=1, help_text="Probability of the predicted class."
+    )
+    probabilities = serializers.JSONField(
+        required=False, help_text="Of all classes, an object by class or a list in their order; they sum to 1."
+    )
+    latency_ms = serializers.FloatField(required=False, min_value=0, max_value=86_400_000)
+    observed_at = serializers.DateTimeField(required=False, help_text="With its offset from UTC; by default now.")
+    prediction_id = serializers.UUIDField(required=False, help_text="By default one is made, and answered.")
+    version = serializers.CharField(
+        required=False, help_text="Of the model; by default its production version with the most traffic."
+    )
+
+
+class ObservationRowsSerializer(serializers.Serializer[object]):
+    version = serializers.CharField(required=False, help_text="Of all rows, as that of one observation.")
+    rows = ObservationItemSerializer(many=True)
+
+
+class ObservationAnswerSerializer(serializers.Serializer[object]):
+    prediction_id = serializers.CharField(allow_null=True, help_text="Send the ground truth under this id.")
+    status = serializers.ChoiceField(choices=["accepted", "duplicate"])
+    model_name = serializers.CharField()
+    model_version = serializers.CharField()
+
+
+class ObservationResultSerializer(serializers.Serializer[object]):
+    prediction_id = serializers.CharField(allow_null=True, help_text="Send the ground truth under this id.")
+    status = serializers.ChoiceField(choices=["accepted", "duplicate", "invalid"])
+    field = serializers.CharField(required=False, allow_null=True, help_text="Of an invalid item: what is wrong.")
+    reason = serializers.CharField(required=False, help_text="Of an invalid item: why.")
+
+
+class ObservationsAnswerSerializer(serializers.Serializer[object]):
+    counts = serializers.DictField(child=serializers.IntegerField(), help_text="Items by what became of them.")
+    results = ObservationResultSerializer(many=True, help_text="In the order of the items.")
+    model_name = serializers.CharField()
+    model_version = serializers.CharField()

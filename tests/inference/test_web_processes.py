@@ -6,6 +6,7 @@ import signal
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -137,3 +138,28 @@ def test_a_promoted_version_takes_over_without_a_failed_request(
     wait_until(both_processes_have_moved, "the new version did not take over")
     assert seen <= {"1.0.0", "1.1.0"}
     assert counted(web_server, "ml_prediction_requests_total", status="error") == 0
+
+
+def test_an_observation_that_two_processes_get_at_once_is_stored_once(
+    classifier: ModelVersion, web_server: WebServer, redis_client: redis.Redis
+) -> None:
+    ids = [str(uuid.uuid4()) for _ in range(20)]
+    rows = [{"features": FLOWER, "prediction": "setosa", "prediction_id": one} for one in ids]
+
+    def send(turn: int) -> list[str]:
+        chosen = rows[turn % 5 :] if turn % 2 else rows[::-1][turn % 5 :]
+        request = urllib.request.Request(
+            f"{web_server.url}/api/v1/models/classifier/observations",
+            data=json.dumps(chosen).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=10) as response:
+            results = json.load(response)["results"]
+        return [one["prediction_id"] for one in results if one["status"] == "accepted"]
+
+    with ThreadPoolExecutor(8) as pool:
+        accepted = [one for each in pool.map(send, range(24)) for one in each]
+    stored = stream.read_window(redis_client, classifier.pk, 1000).table.column("prediction_id").to_pylist()
+    assert sorted(accepted) == sorted(ids)
+    assert sorted(one.hex() for one in stored if one) == sorted(one.replace("-", "") for one in ids)
+    assert counted(web_server, "ml_prediction_distribution_total", model_name="classifier") == 20
