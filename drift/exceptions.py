@@ -1,5 +1,6 @@
 """What the use cases of drift refuse, in words for the person who asked."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 
@@ -19,6 +20,15 @@ class SnoozeInThePastError(DriftError):
 
     def __init__(self, until: datetime) -> None:
         super().__init__(f"{until:%Y-%m-%d %H:%M %Z} has passed; give a time to come.")
+
+
+class FeaturesNotStoredError(DriftError):
+    """A window lacks features that a reference needs."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__(
+            f"The rows of this window lack {', '.join(names)}, which the capture policy does not store. Upload a file."
+        )
 
 
 class WindowGoneError(DriftError):

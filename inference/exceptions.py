@@ -34,6 +34,13 @@ class NoVersionLoadedError(InferenceError):
     """The model exists, but no version of it can answer now."""
 
 
+class RegistryUnreadError(NoVersionLoadedError):
+    """This process has not read the registry yet: it started while the database was away."""
+
+    def __init__(self) -> None:
+        super().__init__("This server has just started and has not read its models yet.")
+
+
 class ArchivedVersionError(InferenceError):
     """The version asked for is archived."""
 

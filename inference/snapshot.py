@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from inference import metrics, selectors
 from inference.capture import CaptureRule
-from inference.exceptions import ArchivedVersionError, NoVersionLoadedError
+from inference.exceptions import ArchivedVersionError, NoVersionLoadedError, RegistryUnreadError
 from models_registry.engine import Engine
 from models_registry.exceptions import UnknownModelError, UnknownVersionError
 from models_registry.models import ModelVersion, Stage
@@ -104,6 +104,8 @@ class Snapshot:
     tokens: Mapping[str, KnownToken] = field(default_factory=dict)
 
     def model(self, name: str) -> ServedModel:
+        """Return a model by name; RegistryUnreadError while nothing is known, UnknownModelError where it is not."""
+        self._demand_registry()
         try:
             return self.models[name]
         except KeyError:
@@ -118,6 +120,15 @@ class Snapshot:
             return model.versions[version]
         except KeyError:
             raise UnknownVersionError(model_name, version) from None
+
+    def token(self, digest: str) -> KnownToken | None:
+        """Return the token of that digest, or None; RegistryUnreadError while none is known."""
+        self._demand_registry()
+        return self.tokens.get(digest)
+
+    def _demand_registry(self) -> None:
+        if self.generation < 0:
+            raise RegistryUnreadError
 
     def load_errors(self) -> list[str]:
         """Return why production versions cannot answer; empty when all can."""

@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
 from django.db import transaction
 
-from drift.exceptions import WindowGoneError
+from drift.exceptions import FeaturesNotStoredError, WindowGoneError
 from drift.models import DriftCheck
 from inference.archive import read_observations
 from inference.redis_client import redis_client
@@ -26,6 +26,8 @@ def make_window_the_reference(*, check: DriftCheck, user: User) -> ReferenceData
 
     Raises
     ------
+    FeaturesNotStoredError
+        The capture policy keeps features out of the rows.
     WindowGoneError
         The rows are neither in the live window nor in the archive any more.
     ReferenceFileError
@@ -34,6 +36,9 @@ def make_window_the_reference(*, check: DriftCheck, user: User) -> ReferenceData
         The live window could not be read.
     """
     features = _features_of_window(check)  # before the transaction: an archive takes its time to read
+    names = [feature.name for feature in check.version.schema().features]
+    if missing := [name for name in names if name not in features.column_names]:
+        raise FeaturesNotStoredError(missing)
     sink = io.BytesIO()
     pyarrow.parquet.write_table(features, sink)
     name = f"window-of-check-{check.pk}.parquet"

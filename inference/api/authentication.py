@@ -35,7 +35,7 @@ class BearerTokenAuthentication(BaseAuthentication):
         scheme, _, token = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
         if scheme.lower() != "bearer":
             return None
-        known = serving().snapshot().tokens.get(token_digest(token.strip()))
+        known = serving().snapshot().token(token_digest(token.strip()))
         if known is None or not known.is_valid():
             raise AuthenticationFailed("The token is unknown, revoked or expired.")
         return TokenHolder(known), known

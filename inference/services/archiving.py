@@ -34,7 +34,7 @@ from inference.stream import Entry
 
 logger = logging.getLogger(__name__)
 
-LOCK_SECONDS = 60  # falls by itself where a worker was killed; nothing relies on it but the saving of work
+LOCK_SECONDS = 15  # falls by itself where a worker was killed; nothing relies on it but the saving of work
 MOST_ENTRIES = 5_000  # of one batch
 BATCH_BYTES = 32 * 2**20  # about how much one batch holds
 FIRST_ENTRIES = 16  # of the first batch, before the size of an entry is known

@@ -10,7 +10,13 @@ import numpy as np
 from django.conf import settings
 
 from inference.capture import remember
-from inference.exceptions import ArchivedVersionError, NoVersionLoadedError, PayloadError, RowValueError
+from inference.exceptions import (
+    ArchivedVersionError,
+    NoVersionLoadedError,
+    PayloadError,
+    RegistryUnreadError,
+    RowValueError,
+)
 from inference.metrics import UNKNOWN, VersionMetrics, count_without_version
 from inference.prediction_ids import new_prediction_ids, prediction_id_text
 from inference.recorder import ObservationBatch
@@ -96,6 +102,9 @@ def _chosen_version(snapshot: Snapshot, model_name: str, version: str | None, pa
         return choose_version(snapshot.model(model_name), key)
     except UnknownModelError:
         count_without_version(UNKNOWN, "rejected")
+        raise
+    except RegistryUnreadError:  # the model's name is still a client's free text
+        count_without_version(UNKNOWN, "error")
         raise
     except (UnknownVersionError, ArchivedVersionError, PayloadError):
         count_without_version(model_name, "rejected")

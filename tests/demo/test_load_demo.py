@@ -43,7 +43,10 @@ def test_both_models_are_in_production_with_a_profiled_reference() -> None:
     optional = {feature.name for feature in flights.features.filter(is_required=False)}
     assert optional == FLIGHT_DELAY.may_be_missing
     assert flights.classes == ["late", "on_time"]
-    assert set(flights.references.get().ignored_columns) == {"scheduled_departure", "month", "late"}
+    reference = flights.references.get()
+    assert set(reference.ignored_columns) == {"scheduled_departure", "month"}
+    assert (reference.label_column, reference.rows) == ("late", 10_000)
+    assert classifier.references.get().label_column == "species"
     assert DriftPolicy.objects.get(model__name="flight-delay").window_rows == 2000
 
 

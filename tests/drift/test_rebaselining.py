@@ -11,15 +11,17 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from pytest_django.fixtures import Settings
 
-from drift.exceptions import WindowGoneError
+from drift.exceptions import FeaturesNotStoredError, WindowGoneError
 from drift.models import DriftCheck
 from drift.services import make_window_the_reference, run_drift_check
+from inference.models import CapturePolicy
+from inference.services import save_capture_policy
 from inference.services.archiving import archive_batch
 from inference.stream import stream_key, trim_to_rows
 from models_registry.models import ModelVersion, ReferenceDataset
 from models_registry.selectors import active_reference, load_profile
 from models_registry.services.references import profile_reference
-from tests.drift.observed import Rows, iris_rows, observe, profiled_reference
+from tests.drift.observed import Rows, append, iris_rows, observations, observe, profiled_reference
 from tests.factories import IRIS_FEATURES, uploaded_version
 
 pytestmark = pytest.mark.django_db
@@ -95,6 +97,16 @@ def test_rows_that_are_gone_are_said_to_be_gone(check: DriftCheck, anna: User, r
     with pytest.raises(WindowGoneError, match=r"Of the 1,000 rows of this window 0 are kept"):
         make_window_the_reference(check=check, user=anna)
     assert ReferenceDataset.objects.count() == 1
+
+
+def test_a_window_without_a_feature_that_is_not_stored_is_refused(version: ModelVersion, anna: User) -> None:
+    policy = CapturePolicy(model=version.model, never_stored_features=["sepal_width"])
+    save_capture_policy(policy=policy)
+    append(version, observations(version, iris_rows(600, seed=2)).drop_columns(["feature.sepal_width"]))
+    check = run_drift_check(version_id=version.pk)
+    assert check is not None
+    with pytest.raises(FeaturesNotStoredError, match="lack sepal_width, which the capture policy does not store"):
+        make_window_the_reference(check=check, user=anna)
 
 
 def test_a_backfilled_checks_rows_are_looked_for_in_the_archive(

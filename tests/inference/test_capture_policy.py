@@ -25,6 +25,7 @@ from models_registry.models import Model, ModelVersion, Stage
 from models_registry.services.versions import set_stage
 from tests.drift.observed import iris_rows, profiled_reference
 from tests.factories import uploaded_version
+from tests.services.processes import await_condition
 
 pytestmark = pytest.mark.django_db
 
@@ -54,6 +55,11 @@ def predict(rows: list[list[float]]) -> list[str]:
 
 def window_of(client: redis.Redis, version: ModelVersion) -> stream.Window:
     return stream.read_window(client, version.pk, 100_000)
+
+
+def flushed_rows(client: redis.Redis, version: ModelVersion) -> int:
+    serving().recorder.flush()
+    return stream.rows_seen(client, [version.pk])[version.pk]
 
 
 def sampled_out() -> float:
@@ -112,8 +118,7 @@ def test_shadow_versions_follow_the_policy(version: ModelVersion, redis_client: 
     set_stage(version=shadow, stage=Stage.SHADOW)
     save_policy(version.model, never_stored_features=["sepal_width"])
     predict(iris_rows(5).tolist())
-    serving().shadows.stop()
-    serving().recorder.flush()
+    await_condition(lambda: flushed_rows(redis_client, shadow) == 5, "the shadow version was not recorded")
     assert set(window_of(redis_client, shadow).features.column_names) == FEATURES - {"sepal_width"}
 
 

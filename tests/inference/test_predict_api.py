@@ -225,3 +225,19 @@ def test_a_prediction_needs_no_sql_once_loaded(client: Client) -> None:
 def test_a_request_id_of_the_client_is_kept_when_well_formed(client: Client) -> None:
     assert client.get("/healthz", headers={"X-Request-ID": "abc-1"})["X-Request-ID"] == "abc-1"
     assert client.get("/healthz", headers={"X-Request-ID": "a b\t"})["X-Request-ID"] != "a b\t"
+
+
+@pytest.mark.parametrize("access", ["open", "token"])
+def test_a_server_that_has_not_read_its_models_yet_says_so(client: Client, settings: Settings, access: str) -> None:
+    """It started while the database was away: nothing is known, neither models nor tokens."""
+    settings.MLMON_API_ACCESS = access
+    state = serving()
+    state._watching = True  # as a web process, whose first look has failed
+    before = requests_counted("unknown", "unknown", "error")
+    headers = {"authorization": "Bearer mlmon_x"} if access == "token" else {}
+    response = post(client, "/api/v1/models/classifier/predict", {"features": FLOWER}, **headers)
+    assert response.status_code == 503
+    assert response.json()["detail"] == "This server has just started and has not read its models yet."
+    assert response["Retry-After"]
+    assert requests_counted("classifier", "unknown", "error") == 0
+    assert requests_counted("unknown", "unknown", "error") - before == (1 if access == "open" else 0)

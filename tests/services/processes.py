@@ -22,6 +22,15 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def await_condition(condition: Callable[[], bool], what: str, *, seconds: float = 20, pause: float = 0.05) -> None:
+    """Return when `condition` holds; ServiceError where it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise ServiceError(f"After {seconds:.0f} s: {what}")
+        time.sleep(pause)
+
+
 def wait_until(ready: Callable[[], bool], *, seconds: float, what: str, process: subprocess.Popen[bytes]) -> None:
     """Return when `ready` does; fail where `process` ends before or time runs out."""
     deadline = time.monotonic() + seconds

@@ -7,14 +7,13 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlmon_site.processes import bound_command
 from tests.services.postgresql import PostgresServer, start_postgresql
-from tests.services.processes import ServiceError, stop_group
+from tests.services.processes import stop_group
 from tests.services.redis_server import KEEPS, RedisServer, start_redis, start_redis_again
 from tests.services.web_server import WebServer, running_web_server
 
@@ -153,12 +152,3 @@ def _set_django_up(stack: ProductionStack) -> None:
 def child_pids(pid: int) -> list[int]:
     """Return the processes that `pid` has started from its main thread."""
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def await_condition(condition: Callable[[], bool], *, seconds: float, what: str, pause: float = 0.05) -> None:
-    """Return when `condition` holds; ServiceError where it does not in time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise ServiceError(f"After {seconds:.0f} s: {what}")
-        time.sleep(pause)

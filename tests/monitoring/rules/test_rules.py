@@ -110,14 +110,10 @@ def test_no_runbook_page_is_left_of_an_alert_that_is_gone() -> None:
     assert {path.stem for path in RUNBOOKS.glob("*.md")} == ALERTS.keys()
 
 
-# Declared by the performance job, whose gauges docs/metrics.md does not list yet.
-PERFORMANCE = {"ml_model_performance_drop", "ml_model_performance_drop_threshold"}
-
-
 def test_the_rules_read_only_metrics_that_are_declared() -> None:
     read = set().union(*(metrics_in(rule["expr"]) for rule in rules()))
     names = {name if name in documented() else HISTOGRAM_SUFFIX.sub("", name) for name in read}
-    assert names - PERFORMANCE - {"up"} <= documented().keys()
+    assert names - {"up"} <= documented().keys()
 
 
 @pytest.mark.parametrize("name", RECORDED)
