@@ -7,6 +7,7 @@ way that a tracing profiler slows Python code. A call into C is counted at the l
 import linecache
 import signal
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -58,12 +59,16 @@ class Samples:
 def sampled(function: Callable[[], Any], *, file: str) -> Samples:
     """Run `function` in the main thread and return where its time went; `file` is looked at on its own."""
     samples = Samples()
+    looking = threading.Lock()
 
     def look(_signal: int, frame: FrameType | None) -> None:
+        if not looking.acquire(blocking=False):  # on a busy machine the next look comes while this one counts
+            return
         lines = list(_lines(frame))
         samples.total += 1
         samples.innermost.update(lines[:1])
         samples.within.update([line for line in lines if line.file == file][:1])
+        looking.release()
 
     before = signal.signal(signal.SIGALRM, look)
     signal.setitimer(signal.ITIMER_REAL, INTERVAL_SECONDS, INTERVAL_SECONDS)
