@@ -116,7 +116,14 @@ class PerformanceReport(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.version}, {self.get_period_display()}, {self.ended_at:%Y-%m-%d %H:%M}"
+        return f"{self.version}, {self.subject}"
+
+    @property
+    def subject(self) -> str:
+        """What the report speaks of, in words."""
+        if self.period == Period.DAY:
+            return f"{self.started_at:%Y-%m-%d}"
+        return f"newest predictions at {self.computed_at:%Y-%m-%d %H:%M}"
 
     @property
     def label_coverage(self) -> float | None:

@@ -12,7 +12,7 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
 from models_registry.admin.read_only import ReadOnlyAdmin
-from monitoring.models import SMALLEST_PERFORMANCE_WINDOW, PerformancePolicy, PerformanceReport
+from monitoring.models import SMALLEST_PERFORMANCE_WINDOW, PerformancePolicy, PerformanceReport, Period
 from monitoring.services import baseline_of
 
 NOTHING = "-"
@@ -84,7 +84,7 @@ class PerformancePolicyAdmin(ModelAdmin):
 
 @admin.register(PerformanceReport)
 class PerformanceReportAdmin(ReadOnlyAdmin):
-    list_display = ["time", "version", "period", "figure", "estimated_figure", "drop_points", "labels", "delay"]
+    list_display = ["time", "version", "of", "figure", "estimated_figure", "drop_points", "labels"]
     list_display_links = ["time"]
     list_filter = ["version__model", "period", "computed_at"]
     list_select_related = ["version__model"]
@@ -109,6 +109,10 @@ class PerformanceReportAdmin(ReadOnlyAdmin):
     def time(self, obj: PerformanceReport) -> str:
         return f"{obj.computed_at:%Y-%m-%d %H:%M:%S}"
 
+    @display(description="Of", ordering="period")
+    def of(self, obj: PerformanceReport) -> str:
+        return "newest" if obj.period == Period.LATEST else obj.subject
+
     @display(description="Accuracy (or mean error)")
     def figure(self, obj: PerformanceReport) -> str:
         return headline(obj.realised)
@@ -117,7 +121,7 @@ class PerformanceReportAdmin(ReadOnlyAdmin):
     def estimated_figure(self, obj: PerformanceReport) -> str:
         return headline(obj.estimated)
 
-    @display(description="Worse than the reference by", ordering="drop")
+    @display(description="Drop against the reference", ordering="drop")
     def drop_points(self, obj: PerformanceReport) -> str:
         return NOTHING if obj.drop is None else f"{100 * obj.drop:+.1f} %"
 
