@@ -174,6 +174,8 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {"ResultStatusEnum": "drift.api.serializers.RESULT_STATUSES"},
 }
 
+# A process beside the web server's workers answers scrapes there; 0: none.
+MLMON_SCRAPE_PORT = env.port_or_none("MLMON_SCRAPE_PORT", default=9101 if IS_PRODUCTION else 0)
 # Where the web workers keep their counters (prometheus_client's multiprocess mode).
 MLMON_METRICS_DIR = Path(env.str("MLMON_METRICS_DIR", default=str(VAR_DIR / "metrics")))
 

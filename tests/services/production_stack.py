@@ -54,6 +54,7 @@ class ProductionStack:
             "MLMON_SECRET_KEY": "k" * 20 + "0123456789" * 4,
             "MLMON_ALLOWED_HOSTS": "127.0.0.1",
             "MLMON_HTTPS": "False",
+            "MLMON_SCRAPE_PORT": "0",
             "MLMON_VAR_DIR": str(self.folder / "var"),
             "MLMON_ARCHIVE_TICK_SECONDS": str(ARCHIVE_TICK_SECONDS),
             "DATABASE_URL": self.postgresql.url,
