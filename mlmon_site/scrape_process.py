@@ -1,18 +1,15 @@
 """The process that answers scrapes, kept running beside the web server's workers."""
 
 import logging
-import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
 
 from mlmon_site.processes import bound_command
 
 logger = logging.getLogger(__name__)
 
-STATEMENT_MS = 2_000  # of a query for a scrape: one that takes longer is left out, with ml_collector_success 0
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 STOP_SECONDS = 5
@@ -63,10 +60,4 @@ class ScrapeProcess:
         With `close_fds` a child tells by the end of a pipe that it has begun: a worker that the server forks in that
         moment holds the pipe open, and this thread would wait for that worker's end. Python's files close themselves.
         """
-        return subprocess.Popen(bound_command(self._command), env=environment_of_scrapes(os.environ), close_fds=False)
-
-
-def environment_of_scrapes(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment in which no question to PostgreSQL outlasts a scrape, as libpq reads it."""
-    options = f"{environment.get('PGOPTIONS', '')} -c statement_timeout={STATEMENT_MS}".strip()
-    return {**environment, "PGOPTIONS": options}
+        return subprocess.Popen(bound_command(self._command), close_fds=False)

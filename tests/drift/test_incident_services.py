@@ -20,7 +20,7 @@ from drift.stored_results import hypotheses_of
 from inference.stream import read_window
 from models_registry.models import ModelVersion
 from models_registry.selectors import active_reference
-from monitoring.selectors import latest_checks_of_primary_versions, versions_with_alerting_incidents
+from monitoring.selectors import newest_checks_of_primary_versions, versions_with_alerting_incidents
 from tests.drift.observed import iris_rows, observe, profiled_reference
 from tests.factories import IRIS_FEATURES, uploaded_version
 
@@ -151,7 +151,7 @@ def test_a_backfilled_check_is_history_only(version: ModelVersion, redis_client:
     assert (check.verdict_status, check.is_backfilled) == ("alarm", True)
     assert not DriftIncident.objects.exists()
     assert newest_check(version) == newest
-    assert list(latest_checks_of_primary_versions()) == [newest]
+    assert [check.pk for check in newest_checks_of_primary_versions()] == [newest.pk]
     assert due_versions() == [version]  # it counts from the newest check that is not backfilled
 
 

@@ -12,7 +12,6 @@ import pytest
 import redis
 from prometheus_client.parser import text_string_to_metric_families as text_families
 
-from mlmon_site.scrape_process import environment_of_scrapes
 from tests.conftest import environment_of_tests
 from tests.factories import uploaded_version
 from tests.services.processes import await_condition, free_port
@@ -138,14 +137,6 @@ def test_the_database_away_the_counters_are_still_there(
         samples = server.samples()
     assert samples["ml_collector_success[]"] == 0
     assert not any(name.startswith("ml_model_info") for name in samples)
-
-
-def test_options_for_postgresql_that_are_set_already_stay() -> None:
-    assert environment_of_scrapes({"PGOPTIONS": "-c a=b", "X": "y"}) == {
-        "PGOPTIONS": "-c a=b -c statement_timeout=2000",
-        "X": "y",
-    }
-    assert environment_of_scrapes({})["PGOPTIONS"] == "-c statement_timeout=2000"
 
 
 def _descendants(pid: int) -> Iterator[int]:
