@@ -8,7 +8,9 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from monitoring.gpu import GpuCollector
 from monitoring.multiprocess import delete_gauges_of_dead_processes, multiprocess_directory
+from monitoring.processes import WebProcessCollector, python_collector
 from monitoring.state_text import StateText
+from monitoring.task_queue import TaskQueueCollector
 
 END_OF_OPENMETRICS = b"# EOF\n"
 
@@ -39,7 +41,10 @@ def _registry(directory: Path | None) -> CollectorRegistry:
     if directory is not None:
         delete_gauges_of_dead_processes(directory)
         MultiProcessCollector(registry, path=str(directory))  # type: ignore[no-untyped-call]
+        registry.register(WebProcessCollector(directory))
+        registry.register(python_collector())
     else:
         registry.register(REGISTRY)
     registry.register(GpuCollector())
+    registry.register(TaskQueueCollector())
     return registry
