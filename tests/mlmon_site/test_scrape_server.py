@@ -15,62 +15,9 @@ from prometheus_client.parser import text_string_to_metric_families as text_fami
 from tests.conftest import environment_of_tests
 from tests.factories import uploaded_version
 from tests.services.processes import await_condition, free_port
-from tests.services.web_server import WebServer, running_web_server
+from tests.services.scraped_server import ScrapedServer, scraped_server
 
 FLOWER = b'{"features": [5.1, 3.5, 1.4, 0.2]}'
-
-
-class ScrapedServer:
-    """A web server and its scrape port."""
-
-    def __init__(self, web: WebServer, port: int) -> None:
-        self.web = web
-        self.port = port
-
-    def scrape(self, path: str = "/metrics", accept: str = "") -> tuple[int, str, str]:
-        """Return status, content type and text."""
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)) as connection:
-            connection.request("GET", path, headers={"Accept": accept})
-            response = connection.getresponse()
-            return response.status, response.headers["Content-Type"], response.read().decode()
-
-    def samples(self) -> dict[str, float]:
-        status, _, text = self.scrape()
-        assert status == 200
-        found = [sample for family in text_families(text) for sample in family.samples]
-        return {f"{sample.name}{sorted(sample.labels.items())}": sample.value for sample in found}
-
-    def answers(self) -> bool:
-        try:
-            return self.scrape()[0] == 200
-        except (OSError, http.client.HTTPException):
-            return False
-
-    def predict(self, times: int) -> None:
-        for _ in range(times):
-            with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.web.port, timeout=20)) as connection:
-                connection.request("POST", "/predict", FLOWER, {"Content-Type": "application/json"})
-                assert connection.getresponse().status == 200
-
-    def process(self) -> int:
-        """Return the scrape process's id."""
-        (pid,) = (pid for pid in _descendants(self.web.process.pid) if b"scrape_server" in _command_line(pid))
-        return pid
-
-    def workers(self) -> list[int]:
-        children = Path(f"/proc/{self.web.process.pid}/task/{self.web.process.pid}/children").read_text()
-        return [int(pid) for pid in children.split()]
-
-
-@contextlib.contextmanager
-def scraped_server(folder: Path, **variables: str) -> Iterator[ScrapedServer]:
-    port = free_port()
-    (folder / "metrics").mkdir()
-    own = {"MLMON_METRICS_DIR": str(folder / "metrics"), "MLMON_SCRAPE_PORT": str(port)}
-    with running_web_server(environment_of_tests() | own | variables, folder) as web:
-        server = ScrapedServer(web, port)
-        await_condition(server.answers, "the scrape port does not answer", seconds=60)
-        yield server
 
 
 @pytest.fixture
@@ -82,12 +29,12 @@ def server(transactional_db: None, redis_client: redis.Redis, tmp_path: Path) ->
 
 def test_a_scrape_is_answered_while_every_worker_is_blocked(server: ScrapedServer) -> None:
     server.predict(30)
-    for pid in server.workers():
+    for pid in server.web_workers():
         os.kill(pid, signal.SIGSTOP)
     try:
         samples = server.samples()
     finally:
-        for pid in server.workers():
+        for pid in server.web_workers():
             os.kill(pid, signal.SIGCONT)
     name = "[('model_name', 'classifier'), ('model_version', '1.0.0'), ('status', 'success')]"
     assert samples[f"ml_prediction_requests_total{name}"] == 30
@@ -137,14 +84,3 @@ def test_the_database_away_the_counters_are_still_there(
         samples = server.samples()
     assert samples["ml_collector_success[]"] == 0
     assert not any(name.startswith("ml_model_info") for name in samples)
-
-
-def _descendants(pid: int) -> Iterator[int]:
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            yield int(child)
-            yield from _descendants(int(child))
-
-
-def _command_line(pid: int) -> bytes:
-    return Path(f"/proc/{pid}/cmdline").read_bytes()
