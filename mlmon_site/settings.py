@@ -66,6 +66,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "mlmon_site.middleware.RequestIdentityMiddleware",
+    "mlmon_site.middleware.UnreadBodyMiddleware",
     "mlmon_site.middleware.CookieCheckMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
