@@ -82,6 +82,7 @@ class ModelVersion(models.Model):
 
     class Meta:
         ordering = ["model__name", "-created_at"]
+        permissions = [("promote_modelversion", "Can move a version between stages and share out traffic")]
         constraints = [
             models.UniqueConstraint(fields=["model", "version"], name="model_version_is_unique"),
             models.CheckConstraint(condition=Q(stage__in=Stage.values), name="model_version_stage_is_known"),

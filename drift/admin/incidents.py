@@ -19,6 +19,7 @@ from drift.models import DriftIncident
 from drift.services.incidents import acknowledge_incident, close_incident, snooze_incident
 from models_registry.admin.confirmation import confirmation_page, is_confirmed
 from models_registry.admin.read_only import ReadOnlyAdmin
+from models_registry.roles import Action
 
 CHANGE_URL = "admin:drift_driftincident_change"
 SNOOZES = {"hours": timedelta(hours=4), "day": timedelta(days=1), "week": timedelta(weeks=1)}
@@ -68,7 +69,7 @@ class DriftIncidentAdmin(ReadOnlyAdmin):
         return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
 
     def has_operate_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
-        return request.user.has_perm("drift.change_driftincident")
+        return Action.HANDLE_INCIDENTS.is_allowed(request.user)
 
     def has_rebaseline_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         return may_rebaseline(request)

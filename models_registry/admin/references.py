@@ -19,6 +19,7 @@ from models_registry.admin.confirmation import confirmation_page, is_confirmed
 from models_registry.exceptions import ConflictError
 from models_registry.models import ModelVersion, ReferenceDataset, ReferenceStatus, Stage
 from models_registry.reference_report import feature_reports, prediction_report
+from models_registry.roles import Action
 from models_registry.selectors import load_profile
 from models_registry.services.references import activate_reference, upload_reference
 
@@ -95,7 +96,7 @@ class ReferenceDatasetAdmin(ModelAdmin):
         return False  # checks hang on it
 
     def has_activate_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
-        return request.user.has_perm("models_registry.change_referencedataset")
+        return Action.ACTIVATE_REFERENCE.is_allowed(request.user)
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any = None) -> list[Any]:
         # What cannot be put in force does not offer it; whoever calls the address all the same is told why.

@@ -26,6 +26,7 @@ from unfold.widgets import (
 from models_registry.admin.confirmation import confirmation_page, is_confirmed
 from models_registry.exceptions import ArtefactError, ConflictError
 from models_registry.models import Model, ModelFeature, ModelVersion, Stage
+from models_registry.roles import Action
 from models_registry.schema import FeatureKind
 from models_registry.selectors import consequences_of_stage
 from models_registry.services import versions as services
@@ -193,7 +194,7 @@ class FeatureInline(TabularInline):
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: ModelVersion | None = None) -> bool:
-        allowed = request.user.has_perm("models_registry.change_modelversion")
+        allowed = Action.EDIT_VERSION.is_allowed(request.user)
         is_open = obj is None or (obj.stage == Stage.STAGING and not obj.references.exists())
         return allowed and is_open
 
@@ -281,6 +282,9 @@ class ModelVersionAdmin(ModelAdmin):
         useless = set(STAGE_ACTIONS) - _useful_actions(version) if version else set()
         return [action for action in actions if action.path not in useless]
 
+    def has_change_stage_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        return Action.CHANGE_STAGE.is_allowed(request.user)
+
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False  # archived instead: history and captured rows hang on it
 
@@ -300,25 +304,25 @@ class ModelVersionAdmin(ModelAdmin):
     def size(self, obj: ModelVersion) -> str:
         return f"{obj.artefact_bytes:,} bytes"
 
-    @action(description=MOVES[Stage.PRODUCTION], icon="rocket_launch", permissions=["change"])
+    @action(description=MOVES[Stage.PRODUCTION], icon="rocket_launch", permissions=["change_stage"])
     def promote(self, request: HttpRequest, object_id: int) -> HttpResponse:
         return self._move(request, object_id, Stage.PRODUCTION)
 
-    @action(description=MOVES[Stage.SHADOW], icon="visibility", permissions=["change"])
+    @action(description=MOVES[Stage.SHADOW], icon="visibility", permissions=["change_stage"])
     def start_shadow(self, request: HttpRequest, object_id: int) -> HttpResponse:
         return self._move(request, object_id, Stage.SHADOW)
 
-    @action(description=MOVES[Stage.STAGING], icon="undo", permissions=["change"])
+    @action(description=MOVES[Stage.STAGING], icon="undo", permissions=["change_stage"])
     def back_to_staging(self, request: HttpRequest, object_id: int) -> HttpResponse:
         return self._move(request, object_id, Stage.STAGING)
 
-    @action(description=MOVES[Stage.ARCHIVED], icon="archive", permissions=["change"])
+    @action(description=MOVES[Stage.ARCHIVED], icon="archive", permissions=["change_stage"])
     def archive(self, request: HttpRequest, object_id: int) -> HttpResponse:
         return self._move(request, object_id, Stage.ARCHIVED)
 
     def _move(self, request: HttpRequest, object_id: int, stage: Stage) -> HttpResponse:
         version = get_object_or_404(ModelVersion.objects.select_related("model"), pk=object_id)
-        if not self.has_change_permission(request, version):
+        if not self.has_change_stage_permission(request):
             raise PermissionDenied
         if not is_confirmed(request):
             return confirmation_page(
