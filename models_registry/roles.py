@@ -45,6 +45,7 @@ ROWS_TO_SEE = (
     "models_registry.modelversion",
     "models_registry.modelfeature",
     "models_registry.referencedataset",
+    "models_registry.changerecord",
     "inference.apitoken",
     "inference.capturepolicy",
     "inference.groundtruth",

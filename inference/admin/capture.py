@@ -9,12 +9,12 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import URLPattern, path, reverse
-from unfold.admin import ModelAdmin
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from inference import services
 from inference.models import SMALLEST_SAMPLING_RATE, CapturePolicy
+from models_registry.admin.audited import AuditedAdmin, user_of
 from models_registry.models import Model
 from models_registry.selectors import feature_names
 
@@ -71,7 +71,7 @@ class CapturePolicyForm(forms.ModelForm[CapturePolicy]):
 
 
 @admin.register(CapturePolicy)
-class CapturePolicyAdmin(ModelAdmin):
+class CapturePolicyAdmin(AuditedAdmin):
     form = CapturePolicyForm
     list_display = ["model", "share", "left_out", "retention_days", "archive_megabytes", "updated_at"]
     list_select_related = ["model"]
@@ -102,17 +102,20 @@ class CapturePolicyAdmin(ModelAdmin):
         return ", ".join(obj.never_stored_features) or "none"
 
     def save_model(self, request: HttpRequest, obj: CapturePolicy, form: Any, change: bool) -> None:
-        services.save_capture_policy(policy=obj, user=request.user if request.user.pk else None)
+        services.save_capture_policy(policy=obj, user=user_of(request))
 
     def delete_model(self, request: HttpRequest, obj: CapturePolicy) -> None:
-        services.remove_capture_policy(policy=obj)
+        services.remove_capture_policy(policy=obj, user=user_of(request))
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[CapturePolicy]) -> None:
         for policy in queryset:
             self.delete_model(request, policy)
 
-    def log_addition(self, request: HttpRequest, obj: CapturePolicy, message: Any) -> None:
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> None:
         """Write nothing: the service has."""
 
-    def log_change(self, request: HttpRequest, obj: CapturePolicy, message: Any) -> None:
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> None:
         """Write nothing: the service has."""
+
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> None:
+        """Write nothing: the service does."""

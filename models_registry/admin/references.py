@@ -11,10 +11,10 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminTextInputWidget
 
+from models_registry.admin.audited import AuditedAdmin, user_of
 from models_registry.admin.confirmation import confirmation_page, is_confirmed
 from models_registry.exceptions import ConflictError
 from models_registry.models import ModelVersion, ReferenceDataset, ReferenceStatus, Stage
@@ -65,7 +65,7 @@ class ReferenceUploadForm(forms.ModelForm[ReferenceDataset]):
 
 
 @admin.register(ReferenceDataset)
-class ReferenceDatasetAdmin(ModelAdmin):
+class ReferenceDatasetAdmin(AuditedAdmin):
     form = ReferenceUploadForm
     list_display = ["original_filename", "version", "status_label", "row_count", "in_force", "created_by", "created_at"]
     list_filter = ["status", "is_active", "version__model"]
@@ -106,8 +106,7 @@ class ReferenceDatasetAdmin(ModelAdmin):
 
     def save_model(self, request: HttpRequest, obj: ReferenceDataset, form: Any, change: bool) -> None:
         file = form.cleaned_data["file"]
-        user = request.user if request.user.is_authenticated else None
-        column = form.cleaned_data["label_column"]
+        column, user = form.cleaned_data["label_column"], user_of(request)
         row = upload_reference(version=obj.version, file=file, filename=file.name, label_column=column, user=user)
         obj.pk = row.pk
 
@@ -189,7 +188,7 @@ class ReferenceDatasetAdmin(ModelAdmin):
                 button="Put in force",
             )
         try:
-            activate_reference(reference=reference, user=request.user if request.user.is_authenticated else None)
+            activate_reference(reference=reference, user=user_of(request))
         except ConflictError as error:
             self.message_user(request, str(error), messages.ERROR)
         else:

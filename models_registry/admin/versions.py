@@ -14,7 +14,7 @@ from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from unfold.admin import ModelAdmin, TabularInline
+from unfold.admin import TabularInline
 from unfold.decorators import action, display
 from unfold.widgets import (
     UnfoldAdminFileFieldWidget,
@@ -23,6 +23,7 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
+from models_registry.admin.audited import AuditedAdmin, user_of
 from models_registry.admin.confirmation import confirmation_page, is_confirmed
 from models_registry.exceptions import ArtefactError, ConflictError
 from models_registry.models import Model, ModelFeature, ModelVersion, Stage
@@ -54,7 +55,7 @@ STAGE_ACTIONS = {
 
 
 @admin.register(Model)
-class ModelModelAdmin(ModelAdmin):
+class ModelModelAdmin(AuditedAdmin):
     list_display = ["name", "description", "version_count", "created_at"]
     search_fields = ["name", "description"]
 
@@ -82,8 +83,11 @@ class ModelModelAdmin(ModelAdmin):
         if change:
             super().save_model(request, obj, form, change)
             return
-        created = services.register_model(name=obj.name, description=obj.description, user=_user(request))
+        created = services.register_model(name=obj.name, description=obj.description, user=user_of(request))
         obj.pk = created.pk
+
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> None:
+        return None  # the service has written who registered it
 
 
 class VersionUploadForm(forms.ModelForm[ModelVersion]):
@@ -203,7 +207,7 @@ class FeatureInline(TabularInline):
 
 
 @admin.register(ModelVersion)
-class ModelVersionAdmin(ModelAdmin):
+class ModelVersionAdmin(AuditedAdmin):
     list_display = ["model", "version", "stage_label", "traffic_weight", "task_type", "framework", "created_at"]
     list_filter = ["stage", "task_type", "model"]
     search_fields = ["model__name", "version"]
@@ -250,7 +254,7 @@ class ModelVersionAdmin(ModelAdmin):
         if obj is not None:
             return super().get_form(request, obj, change, **kwargs)
         # Built by hand: the upload's own fields are not of the model, and the check needs to know who uploads.
-        user = _user(request)
+        user = user_of(request)
 
         class Form(VersionUploadForm):
             def __init__(self, *args: Any, **form_kwargs: Any) -> None:
@@ -263,6 +267,12 @@ class ModelVersionAdmin(ModelAdmin):
         if change:
             obj.save(update_fields=["notes"])
 
+    def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
+        return super().construct_change_message(request, form, [], add)  # the service writes of the features
+
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> None:
+        return None  # the service has written who uploaded it
+
     def response_add(
         self, request: HttpRequest, obj: ModelVersion, post_url_continue: str | None = None
     ) -> HttpResponse:
@@ -273,7 +283,7 @@ class ModelVersionAdmin(ModelAdmin):
 
     def get_formset_kwargs(self, request: HttpRequest, obj: Any, inline: Any, prefix: str) -> dict[str, Any]:
         kwargs: dict[str, Any] = super().get_formset_kwargs(request, obj, inline, prefix)
-        return {**kwargs, "user": _user(request)}
+        return {**kwargs, "user": user_of(request)}
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any = None) -> list[Any]:
         # Only moves that change something are offered; whoever calls an address all the same is told why not.
@@ -336,9 +346,9 @@ class ModelVersionAdmin(ModelAdmin):
             )
         try:
             if stage is Stage.PRODUCTION:
-                services.promote(version=version, user=_user(request))
+                services.promote(version=version, user=user_of(request))
             else:
-                services.set_stage(version=version, stage=stage, user=_user(request))
+                services.set_stage(version=version, stage=stage, user=user_of(request))
         except ConflictError as error:
             self.message_user(request, str(error), messages.ERROR)
         else:
@@ -353,7 +363,3 @@ def _useful_actions(version: ModelVersion) -> set[str]:
     names = {name for name, stage in STAGE_ACTIONS.items() if stage != version.stage}
     shares_traffic = version.model.versions.filter(stage=Stage.PRODUCTION).exclude(pk=version.pk).exists()
     return names | {"promote"} if shares_traffic else names
-
-
-def _user(request: HttpRequest) -> Any:
-    return request.user if request.user.is_authenticated else None
