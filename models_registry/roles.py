@@ -86,7 +86,7 @@ class Action(Enum):
         ("models_registry.change_modelversion",),
     )
     CHANGE_STAGE = (
-        "Promote, roll back, run as shadow, archive; share out traffic",
+        "Change a version's stage and traffic: promote, roll back, run as shadow, archive",
         Role.MODEL_OWNER,
         ("models_registry.promote_modelversion",),
     )

@@ -12,6 +12,7 @@ from django.shortcuts import get_object_or_404, redirect
 from django.utils import timezone
 from unfold.decorators import action, display
 
+from drift.admin.checking import check_page, may_check
 from drift.admin.incident_page import INCIDENT_LABELS, drifted_names, incident_context, state_of
 from drift.admin.rebaselining import may_rebaseline, rebaseline_page
 from drift.exceptions import DriftError
@@ -53,6 +54,7 @@ class DriftIncidentAdmin(ReadOnlyAdmin):
     fields = [("version", "opened_by")]
     actions_detail = [
         "acknowledge",
+        "check_now",
         {"title": "Snooze", "icon": "snooze", "items": ["snooze_hours", "snooze_day", "snooze_week"]},
         {"title": "Resolve", "icon": "task_alt", "items": ["close", "rebaseline"]},
     ]
@@ -70,6 +72,9 @@ class DriftIncidentAdmin(ReadOnlyAdmin):
 
     def has_operate_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         return Action.HANDLE_INCIDENTS.is_allowed(request.user)
+
+    def has_run_check_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        return may_check(request)
 
     def has_rebaseline_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         return may_rebaseline(request)
@@ -92,6 +97,11 @@ class DriftIncidentAdmin(ReadOnlyAdmin):
             act=acknowledge_incident,
             done="You look after this incident now.",
         )
+
+    @action(description="Check now", icon="troubleshoot", permissions=["run_check"])
+    def check_now(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        incident = get_object_or_404(DriftIncident.objects.select_related("version__model"), pk=object_id)
+        return check_page(self, request, version=incident.version, row=incident)
 
     @action(description="For 4 hours", permissions=["operate"])
     def snooze_hours(self, request: HttpRequest, object_id: int) -> HttpResponse:

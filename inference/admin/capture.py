@@ -4,7 +4,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
@@ -83,12 +83,17 @@ class CapturePolicyAdmin(AuditedAdmin):
         return [path("of-model/<int:model_id>/", view, name="inference_capturepolicy_of_model"), *super().get_urls()]
 
     def of_model(self, request: HttpRequest, model_id: int) -> HttpResponse:
-        """Lead to a model's policy, or to the form that makes it one."""
+        """Lead to a model's policy, or to the form that makes it one; who may not make one is told that it has none."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
         model = get_object_or_404(Model, pk=model_id)
         policy = CapturePolicy.objects.filter(model=model).first()
-        if policy is None:
+        if policy is not None:
+            return redirect("admin:inference_capturepolicy_change", policy.pk)
+        if self.has_add_permission(request):
             return redirect(reverse("admin:inference_capturepolicy_add") + f"?model={model.pk}")
-        return redirect("admin:inference_capturepolicy_change", policy.pk)
+        self.message_user(request, f"{model} has no policy of its own: all of its answers are remembered.")
+        return redirect("admin:models_registry_model_change", model.pk)
 
     def get_readonly_fields(self, request: HttpRequest, obj: CapturePolicy | None = None) -> list[str]:
         return ["model"] if obj else []

@@ -66,7 +66,7 @@ def changes_of_form(form: Any, *, is_new: bool = False) -> Iterator[tuple[str, C
             continue
         before, after = _before(form, name, field), form.cleaned_data.get(name)
         if not is_new or after not in (None, "", []):
-            yield field.label or words(name), (None if is_new else before, after)
+            yield str(field.label or words(name)), (None if is_new else before, after)
 
 
 def _is_secret(name: str, field: forms.Field) -> bool:
