@@ -64,9 +64,9 @@ def changes_of_form(form: Any, *, is_new: bool = False) -> Iterator[tuple[str, C
         if field is None or _is_secret(name, field):
             yield words(name), (NOT_SHOWN, NOT_SHOWN)
             continue
-        before, after = _before(form, name, field), form.cleaned_data.get(name)
-        if not is_new or after not in (None, "", []):
-            yield str(field.label or words(name)), (None if is_new else before, after)
+        before, after = None if is_new else _before(form, name, field), form.cleaned_data.get(name)
+        if before != after and not (is_new and after in ("", [])):
+            yield str(field.label or words(name)), (before, after)
 
 
 def _is_secret(name: str, field: forms.Field) -> bool:

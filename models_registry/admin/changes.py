@@ -44,7 +44,7 @@ class ChangeRecordAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         record = self.get_object(request, object_id)
-        context = {} if record is None else {"change": record, "row_url": row_url(record)}
+        context = {} if record is None else {"record": record, "row_url": row_url(record)}
         return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
 
     @display(description="When", ordering="happened_at")
