@@ -6,6 +6,7 @@ from typing import Any
 from django import forms
 from django.contrib.admin.views.main import PAGE_VAR
 from django.contrib.auth.forms import ReadOnlyPasswordHashField
+from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.forms.models import ModelChoiceField, ModelMultipleChoiceField
 from django.http import HttpRequest, HttpResponse
@@ -39,6 +40,10 @@ class AuditedAdmin(ModelAdmin):
     def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
         for row in queryset:
             record_change(user=user_of(request), row=row, message="Deleted.")
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        with transaction.atomic():  # what a list's action does, and its lines in the trail: all or nothing
+            return super().changelist_view(request, extra_context)
 
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None

@@ -361,6 +361,13 @@ def test_staff_without_a_role_reads_nothing_through_the_api(client: Client, worl
     )
 
 
+def test_a_refusal_is_a_page_that_says_so(client: Client, world: World) -> None:
+    log_in(client, world, "viewer")
+    refused = client.post(address("models_registry_modelversion_promote", world.other))
+    assert refused.status_code == 403
+    assert "Your role does not allow this." in refused.content.decode()
+
+
 def test_a_viewer_is_told_of_a_model_without_a_capture_policy(client: Client, world: World) -> None:
     log_in(client, world, "viewer")
     url = reverse("admin:inference_capturepolicy_of_model", args=[world.version.model_id])
