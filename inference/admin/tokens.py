@@ -26,7 +26,6 @@ class ApiTokenAdmin(AuditedAdmin):
     list_filter = ["scope"]
     list_select_related = ["created_by"]
     search_fields = ["name"]
-    fields = ["name", "scope", "expires_at"]
     actions_detail = ["revoke"]
 
     @display(description="State", label={"valid": "success", "revoked": "danger", "expired": "warning"})
@@ -34,6 +33,14 @@ class ApiTokenAdmin(AuditedAdmin):
         if obj.revoked_at:
             return "revoked"
         return "expired" if obj.expires_at and obj.expires_at <= timezone.now() else "valid"
+
+    def get_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> Any:
+        if obj is None:
+            return ["name", "scope", "expires_at"]
+        return [("name", "state"), "scope", ("hint", "expires_at"), ("created_by", "created_at")]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> list[str]:
+        return [] if obj is None else ["state", "hint", "created_by", "created_at"]
 
     def formfield_for_choice_field(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         field = super().formfield_for_choice_field(db_field, request, **kwargs)

@@ -23,7 +23,7 @@ def create_token(
     row.save()
     bump_generation()
     changes = {"Scope": (None, scope), "Expires at": (None, expires_at)}
-    record_change(user=user, row=row, message="Made.", changes=changes)
+    record_change(user=user, row=row, message=f"Made with the scope {scope}.", changes=changes)
     return row, token
 
 

@@ -7,6 +7,8 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import NoReverseMatch, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from unfold.decorators import display
 
 from models_registry.admin.read_only import ReadOnlyAdmin
@@ -29,12 +31,12 @@ class RowTypeFilter(admin.SimpleListFilter):
 
 @admin.register(ChangeRecord)
 class ChangeRecordAdmin(ReadOnlyAdmin):
-    list_display = ["when", "actor", "kind", "row_name", "what"]
+    list_display = ["when", "who", "kind", "name", "what"]
     list_display_links = ["when"]
     list_filter = [RowTypeFilter, "model_name", "actor", "happened_at"]
     search_fields = ["actor", "row_name", "model_name", "message"]
     show_full_result_count = False
-    fields = [("when", "actor"), ("kind", "model_name")]
+    fields = [("when", "who"), ("kind", "of_model")]
     change_form_outer_before_template = "admin/models_registry/changerecord/change.html"
 
     class Media:
@@ -51,14 +53,26 @@ class ChangeRecordAdmin(ReadOnlyAdmin):
     def when(self, obj: ChangeRecord) -> str:
         return f"{obj.happened_at:%Y-%m-%d %H:%M:%S}"
 
-    @display(description="Of", ordering="row_type")
+    @display(description="Who", ordering="actor")
+    def who(self, obj: ChangeRecord) -> str:
+        return obj.actor
+
+    @display(description="Name", ordering="row_name")
+    def name(self, obj: ChangeRecord) -> str:
+        return obj.row_name
+
+    @display(description="Model", ordering="model_name")
+    def of_model(self, obj: ChangeRecord) -> str:
+        return obj.model_name or "-"
+
+    @display(description="Kind", ordering="row_type")
     def kind(self, obj: ChangeRecord) -> str:
         return row_type_in_words(obj.row_type)
 
     @display(description="What")
-    def what(self, obj: ChangeRecord) -> str:
-        text = obj.text
-        return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…"
+    def what(self, obj: ChangeRecord) -> SafeString:
+        text = obj.text if len(obj.text) <= LONGEST_TEXT else f"{obj.text[:LONGEST_TEXT]}…"
+        return format_html('<span class="wrapped">{}</span>', text)
 
 
 def row_type_in_words(row_type: str) -> str:

@@ -6,11 +6,25 @@ from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django_celery_beat.admin import ClockedScheduleAdmin, CrontabScheduleAdmin, PeriodicTaskAdmin
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
+from django_celery_beat.admin import (
+    ClockedScheduleAdmin,
+    CrontabScheduleAdmin,
+    PeriodicTaskAdmin,
+    PeriodicTaskForm,
+    TaskSelectWidget,
+)
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.widgets import (
+    UnfoldAdminCheckboxSelectMultipleWidget,
+    UnfoldAdminSelect2MultipleWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextInputWidget,
+)
 
 from models_registry.admin.audited import AuditedAdmin, user_of
 from models_registry.roles import Action, Role
@@ -22,6 +36,13 @@ for third_party in (User, Group, PeriodicTask, IntervalSchedule, CrontabSchedule
 FOR_SUPERUSERS = ["is_superuser", "user_permissions"]
 
 
+def give_widget(field: Any, *, is_short: bool) -> Any:
+    """Let a person tick a few rows, or search many: Django's two lists side by side are wider than a narrow page."""
+    widget = UnfoldAdminCheckboxSelectMultipleWidget if is_short else UnfoldAdminSelect2MultipleWidget
+    field.widget = widget(choices=field.choices)
+    return field
+
+
 @admin.register(User)
 class UserModelAdmin(UserAdmin[User], AuditedAdmin):
     form = UserChangeForm
@@ -29,9 +50,18 @@ class UserModelAdmin(UserAdmin[User], AuditedAdmin):
     change_password_form = AdminPasswordChangeForm
     list_display = ["username", "roles", "email", "is_active", "is_staff", "is_superuser", "last_login"]
     list_filter = ["groups", "is_active", "is_staff", "is_superuser"]
+    filter_horizontal = []
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         return super().get_queryset(request).prefetch_related("groups")
+
+    def formfield_for_manytomany(self, db_field: Any, request: Any = None, **kwargs: Any) -> Any:
+        field: Any = super().formfield_for_manytomany(db_field, request, **kwargs)
+        if db_field.name == "groups":
+            field.help_text = "The roles are viewer, operator, model owner and admin; each includes those before it."
+        else:
+            field.help_text = "Beyond those of the groups. Type to search."
+        return give_widget(field, is_short=db_field.name == "groups")
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
         # Otherwise an admin would make themselves a superuser.
@@ -40,7 +70,7 @@ class UserModelAdmin(UserAdmin[User], AuditedAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
         if obj is None or self.has_change_permission(request, obj):
             return super().get_fieldsets(request, obj)
-        about = ["username", ("first_name", "last_name"), "email", ("is_active", "is_staff", "is_superuser"), "groups"]
+        about = ["username", ("first_name", "last_name"), "email", "groups", "is_active", "is_staff", "is_superuser"]
         return [(None, {"fields": [*about, ("last_login", "date_joined")]})]  # nothing of the password's hash
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -65,7 +95,7 @@ class UserModelAdmin(UserAdmin[User], AuditedAdmin):
 
     @admin.display(description="Roles")
     def roles(self, obj: User) -> str:
-        return ", ".join(group.name for group in obj.groups.all()) or "-"
+        return ", ".join(sorted(group.name for group in obj.groups.all())) or "-"
 
 
 def is_superuser(request: HttpRequest) -> bool:
@@ -80,6 +110,36 @@ def may_touch(request: HttpRequest, account: User | None) -> bool:
 
 @admin.register(Group)
 class GroupModelAdmin(GroupAdmin, AuditedAdmin):
+    list_display = ["name", "of_mlmon", "members"]
+    filter_horizontal = []
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Group]:
+        return super().get_queryset(request).annotate(n_members=Count("user"))
+
+    def formfield_for_manytomany(self, db_field: Any, request: Any = None, **kwargs: Any) -> Any:
+        field: Any = super().formfield_for_manytomany(db_field, request, **kwargs)
+        field.help_text = "Type to search."
+        return give_widget(field, is_short=False)
+
+    def get_fields(self, request: HttpRequest, obj: Group | None = None) -> Any:
+        return ["name", "may"] if is_role(obj) else ["name", "permissions"]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Group | None = None) -> list[str]:
+        return ["may"] if is_role(obj) else []
+
+    @admin.display(description="May")
+    def may(self, obj: Group) -> SafeString:
+        allowed = [action.summary for action in Action if Role(obj.name).includes(action.least_role)]
+        return format_html_join("", "<div>{}</div>", ((summary,) for summary in allowed))
+
+    @admin.display(description="Role of mlmon", boolean=True)
+    def of_mlmon(self, obj: Group) -> bool:
+        return is_role(obj)
+
+    @admin.display(description="People", ordering="n_members")
+    def members(self, obj: Any) -> int:
+        return int(obj.n_members)
+
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return super().has_change_permission(request, obj) and not is_role(obj)
 
@@ -104,9 +164,24 @@ class ScheduleModelAdmin(AuditedAdmin):
         return Action.MANAGE_SCHEDULES.is_allowed(request.user)
 
 
+class StyledTaskSelectWidget(UnfoldAdminSelectWidget, TaskSelectWidget):
+    """The names of tasks, in the look of the other fields."""
+
+
+class StyledPeriodicTaskForm(PeriodicTaskForm):
+    """django-celery-beat's form, whose own two fields would look foreign."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["regtask"].widget = StyledTaskSelectWidget()
+        self.fields["task"].widget = UnfoldAdminTextInputWidget()
+
+
 @admin.register(PeriodicTask)
 class PeriodicTaskModelAdmin(PeriodicTaskAdmin, ScheduleModelAdmin):
     """django-celery-beat lets everyone who sees the list start and stop tasks: here it takes the permission."""
+
+    form = StyledPeriodicTaskForm
 
     @admin.action(description="Enable selected tasks", permissions=["operate"])
     def enable_tasks(self, request: HttpRequest, queryset: QuerySet[PeriodicTask]) -> None:

@@ -65,3 +65,32 @@ def test_a_viewer_looks_an_owner_promotes_and_the_trail_says_so(
     page.goto(of_version.replace("/change/", "/history/"))
     expect(page.get_by_role("heading", name="Who changed it, newest first")).to_be_visible()
     expect(page.get_by_role("row").filter(has_text="otto")).to_contain_text("Stage: staging → production")
+
+
+def test_an_admin_makes_a_group_and_gives_it_to_a_new_account(
+    page: Page, web_server: WebServer, version: ModelVersion
+) -> None:
+    person("ada", "admin")
+    log_in(page, web_server, "ada")
+    page.goto(f"{web_server.url}{reverse('admin:auth_group_add')}")
+    page.get_by_label("Name").fill("night shift")
+    page.locator(".select2-search__field").fill("move a version")
+    page.locator(".select2-results__option").filter(has_text="Can move a version between stages").click()
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_role("row").filter(has_text="night shift")).to_be_visible()
+    assert [row.codename for row in Group.objects.get(name="night shift").permissions.all()] == ["promote_modelversion"]
+
+    page.goto(f"{web_server.url}{reverse('admin:auth_user_add')}")
+    page.get_by_label("Username").fill("carl")
+    for name in ("password1", "password2"):
+        page.locator(f"input[name={name}]").fill(PASSWORD)
+    page.get_by_role("button", name="Save and continue editing").click()
+    page.get_by_label("night shift").check()
+    page.get_by_label("viewer").check()
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_role("row").filter(has_text="carl")).to_contain_text("night shift, viewer")
+
+    log_in(page, web_server, "carl")
+    page.goto(f"{web_server.url}{reverse('admin:models_registry_modelversion_change', args=[version.pk])}")
+    expect(page.get_by_text("Change stage")).to_be_visible()
+    expect(page.get_by_role("button", name="Save")).to_have_count(0)  # it may promote, and not describe
