@@ -15,6 +15,7 @@ from django.core.management import call_command
 from django.db import transaction
 from django.test import Client
 from django.urls import reverse
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
 from pytest_django.fixtures import Settings
 
 from inference.models import ApiToken, CapturePolicy
@@ -335,3 +336,37 @@ def test_rows_that_this_release_does_not_know_have_a_text_and_no_link() -> None:
     record = ChangeRecord(row_type="gone.thing", row_id="1")
     assert (row_type_in_words("gone.thing"), row_url(record)) == ("gone.thing", "")
     assert row_url(ChangeRecord(row_type="models_registry.model", row_id="12345")) == ""
+
+
+class TrailIsFullError(Exception):
+    """The line could not be written."""
+
+
+@pytest.fixture
+def _no_line_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(**_: Any) -> None:
+        raise TrailIsFullError
+
+    monkeypatch.setattr("models_registry.services.audit.ChangeRecord.objects.create", fail)
+
+
+@pytest.mark.usefixtures("_no_line_is_written")
+def test_what_cannot_be_written_down_is_not_done(admin_client: Client) -> None:
+    account, model = User.objects.create_user("carl", password="before"), Model.objects.create(name="m")
+    interval = IntervalSchedule.objects.create(every=20, period="seconds")
+    task = PeriodicTask.objects.create(name="ticks", task="drift.tasks.check_due_versions", interval=interval)
+    passwords = {"password1": "a long second one", "password2": "a long second one", "usable_password": "true"}
+    delete = {"action": "delete_selected", "_selected_action": [model.pk], "post": "yes"}
+    disable = {"action": "disable_tasks", "_selected_action": [task.pk]}
+    for address, sent in (
+        (reverse("admin:auth_user_password_change", args=[account.pk]), passwords),
+        (reverse("admin:models_registry_model_changelist"), delete),
+        (reverse("admin:models_registry_model_change", args=[model.pk]), {"description": "another"}),
+        (reverse("admin:django_celery_beat_periodictask_changelist"), disable),
+    ):
+        with pytest.raises(TrailIsFullError):
+            admin_client.post(address, sent)
+    for row in (account, model, task):
+        row.refresh_from_db()
+    assert account.check_password("before")
+    assert (model.description, task.enabled) == ("", True)
