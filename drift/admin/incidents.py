@@ -54,9 +54,8 @@ class DriftIncidentAdmin(ReadOnlyAdmin):
     fields = [("version", "opened_by")]
     actions_detail = [
         "acknowledge",
-        "check_now",
         {"title": "Snooze", "icon": "snooze", "items": ["snooze_hours", "snooze_day", "snooze_week"]},
-        {"title": "Resolve", "icon": "task_alt", "items": ["close", "rebaseline"]},
+        {"title": "Resolve", "icon": "task_alt", "items": ["check_now", "close", "rebaseline"]},
     ]
     change_form_outer_before_template = "admin/drift/driftincident/incident.html"
 
