@@ -349,6 +349,11 @@ UNFOLD = {
                         "icon": "key",
                         "link": reverse_lazy("admin:inference_apitoken_changelist"),
                     },
+                    {
+                        "title": "Changes",
+                        "icon": "history",
+                        "link": reverse_lazy("admin:models_registry_changerecord_changelist"),
+                    },
                     {"title": "Users", "icon": "person", "link": reverse_lazy("admin:auth_user_changelist")},
                     {"title": "Groups", "icon": "group", "link": reverse_lazy("admin:auth_group_changelist")},
                 ],
