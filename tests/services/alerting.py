@@ -219,8 +219,9 @@ def _write_prometheus(folder: Path, *, target: int, alertmanager: int, factor: i
     for path in (source / "rules").glob("*.yml"):
         _written(folder / "rules" / path.name, faster(yaml.safe_load(path.read_text()), factor))
     loaded = faster(yaml.safe_load((source / "prometheus.yml").read_text()), factor)
-    loaded["scrape_configs"][0]["static_configs"] = [{"targets": [f"127.0.0.1:{target}"]}]
-    loaded["alerting"]["alertmanagers"][0]["static_configs"] = [{"targets": [f"127.0.0.1:{alertmanager}"]}]
+    (folder / "targets").mkdir()
+    for name, port in {"mlmon": target, "alertmanager": alertmanager}.items():
+        _written(folder / "targets" / f"{name}.yml", [{"targets": [f"127.0.0.1:{port}"]}])
     # Of its own a scrape's timeout is ten seconds, and may not be longer than the interval.
     loaded["global"]["scrape_timeout"] = loaded["global"]["scrape_interval"]
     return _written(folder / "prometheus.yml", loaded)
