@@ -23,7 +23,7 @@ NAMED_VERSION = re.compile(r"[\w./-]+:v?\d+\.\d+(\.\d+)?(-[\w.]+)?")
 PUBLISHED_HERE_ONLY = re.compile(r"127\.0\.0\.1:\$\{[A-Z_]+:-\d+\}:\d+")
 
 
-def test_it_has_what_the_brief_of_the_project_asks_for() -> None:
+def test_it_runs_the_application_and_all_that_it_needs() -> None:
     assert set(SERVICES) == {
         *APPLICATION, "postgres", "redis", "prometheus", "alertmanager", "grafana", "celery-exporter"
     }  # fmt: skip
