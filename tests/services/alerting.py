@@ -243,9 +243,10 @@ def _write_prometheus(folder: Path, *, target: int, alertmanager: int, factor: i
     for path in (source / "rules").glob("*.yml"):
         _written(folder / "rules" / path.name, faster(yaml.safe_load(path.read_text()), factor))
     loaded = faster(yaml.safe_load((source / "prometheus.yml").read_text()), factor)
+    (folder / "targets").mkdir()
+    for name, port in {"mlmon": target, "alertmanager": alertmanager}.items():
+        _written(folder / "targets" / f"{name}.yml", [{"targets": [f"127.0.0.1:{port}"]}])
     loaded["global"]["external_labels"] = {"mlmon_url": mlmon_url, "runbooks_url": f"{mlmon_url}/runbooks"}
-    loaded["scrape_configs"][0]["static_configs"] = [{"targets": [f"127.0.0.1:{target}"]}]
-    loaded["alerting"]["alertmanagers"][0]["static_configs"] = [{"targets": [f"127.0.0.1:{alertmanager}"]}]
     if mlmon_url != MLMON_URL:  # a real server takes longer than a sixtieth of the interval
         loaded["global"]["scrape_interval"] = "1s"
     # Of its own a scrape's timeout is ten seconds, and may not be longer than the interval.
