@@ -11,6 +11,8 @@ PACKAGES = {
     "prometheus": "prometheus",
     "amtool": "prometheus-alertmanager",
     "prometheus-alertmanager": "prometheus-alertmanager",
+    "node": "nodejs",
+    "npm": "npm",
 }
 
 
