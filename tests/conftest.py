@@ -25,6 +25,18 @@ if TYPE_CHECKING:
     from tests.services.web_server import WebServer
 
 SOCKET_FOLDER_LIMIT = 80  # bytes; a unix socket's path holds 107, and the file's name comes after the folder
+LONG_FILES = (
+    "test_story.py",
+    "test_recycled_workers.py",
+    "test_permissions.py",
+    "test_killed_workers.py",
+    "test_embedded_run.py",
+    "test_nothing_is_lost.py",
+    "test_replay.py",
+    "test_scrape_server.py",
+    "test_cardinality.py",
+    "test_delivery.py",
+)
 _run_ends = contextlib.ExitStack()
 
 
@@ -51,6 +63,11 @@ def pytest_configure(config: pytest.Config) -> None:
     import django
 
     django.setup()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take minutes first: at the end one process would be busy with them and the others idle."""
+    items.sort(key=lambda item: LONG_FILES.index(item.path.name) if item.path.name in LONG_FILES else len(LONG_FILES))
 
 
 def pytest_unconfigure() -> None:

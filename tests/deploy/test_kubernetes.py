@@ -74,7 +74,7 @@ def test_each_deployment_finds_its_own_pods(name: str) -> None:
 def test_the_web_is_asked_whether_it_lives_and_whether_it_is_ready() -> None:
     (web,) = pods()["mlmon-web"]["containers"]
     paths = {name: web[name]["httpGet"]["path"] for name in ("startupProbe", "livenessProbe", "readinessProbe")}
-    assert paths == {"startupProbe": "/healthz", "livenessProbe": "/healthz", "readinessProbe": "/readyz"}
+    assert paths == {"startupProbe": "/readyz", "livenessProbe": "/healthz", "readinessProbe": "/healthz"}
     (host,) = {web[name]["httpGet"]["httpHeaders"][0]["value"] for name in paths}
     assert host in manifest("ConfigMap", "mlmon")["data"]["MLMON_ALLOWED_HOSTS"].split(",")
 

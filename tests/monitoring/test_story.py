@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.monitoring.dashboards.expressions import MAY_BE_EMPTY, expressions
 from tests.services.web_server import PROJECT
 
 pytestmark = pytest.mark.timeout(420)
@@ -87,6 +88,15 @@ def test_a_server_that_is_gone_keeps_everything_else_quiet(day: Any) -> None:
     moments = [what for _, what in day["moments"]]
     assert moments[-1] == "LowConfidencePredictions of vision is suppressed"
     assert day["slack"][-1]["title"] == day["mails"][-1]["subject"] == "[CRITICAL] TargetDown"
+
+
+def test_every_panel_of_every_dashboard_has_something_to_show(day: Any) -> None:
+    asked = day["dashboards"]
+    assert [(row["dashboard"], row["place"]) for row in asked] == [row[:2] for row in expressions(rate_interval="1m")]
+    assert {row["status"] for row in asked} == {"success"}
+    assert [row for row in asked if row["warnings"]] == []
+    empty = {(row["dashboard"], row["place"]) for row in asked if not row["points"]}
+    assert empty - MAY_BE_EMPTY.keys() == set()
 
 
 def test_links_lead_to_the_page_that_shows_what_changed(day: Any) -> None:

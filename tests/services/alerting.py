@@ -11,6 +11,7 @@ import re
 import socketserver
 import subprocess
 import threading
+import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -276,6 +277,15 @@ def query(url: str, expression: str) -> list[dict[str, Any]]:
     with urllib.request.urlopen(f"{url}/api/v1/query?{parameters}", timeout=5) as answer:
         result: list[dict[str, Any]] = json.load(answer)["data"]["result"]
         return result
+
+
+def query_range(url: str, expression: str, *, seconds: float, step: float) -> dict[str, Any]:
+    """Return the answer to an expression over the last `seconds`, a value each `step` seconds."""
+    now = time.time()
+    parameters = urllib.parse.urlencode({"query": expression, "start": now - seconds, "end": now, "step": step})
+    with urllib.request.urlopen(f"{url}/api/v1/query_range?{parameters}", timeout=30) as answer:
+        found: dict[str, Any] = json.load(answer)
+        return found
 
 
 def _is_ready(url: str) -> bool:

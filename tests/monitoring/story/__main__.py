@@ -3,7 +3,7 @@
 ``python -m tests.monitoring.story`` runs the real web server with two workers, a Celery worker and beat, Prometheus and
 Alertmanager (rules and routes of the project, sixty times as fast) and sinks for Slack and mail. It sends normal
 traffic, then slow requests, then failing ones, then drifted rows and unsure ones, and stops the server at the end. It
-prints as JSON what arrived.
+prints as JSON what arrived, and what Prometheus had to show for each panel of the dashboards.
 """
 
 import contextlib
@@ -15,22 +15,24 @@ import sys
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 import numpy as np
 
+from tests.monitoring.dashboards.expressions import expressions
 from tests.monitoring.story.moody_model import FEATURES, failing_rows, moody_onnx, rows
 from tests.monitoring.story.traffic import post, predict, traffic
-from tests.services.alerting import Alerting, running_alerting
+from tests.services.alerting import Alerting, query_range, running_alerting
 from tests.services.processes import await_condition, free_port, stop_group
 from tests.services.production_stack import production_stack
 from tests.services.web_server import WebServer
 
 FACTOR = 60
 WEB_PROCESSES = 2
+RATE_INTERVAL = "10s"  # what Grafana takes at scrapes a second apart is 4 s and more
 SLOW_ROWS = 5_000  # of one request: a second on a quick machine
 REFERENCE_ROWS = 4_000
 LABELLED_ROWS = 1_200
@@ -130,8 +132,10 @@ def main() -> None:
                 story.await_both(f"[WARNING] LowConfidencePredictions of {VISION}")
             with _normal(story, VISION):
                 story.await_both(f"[RESOLVED] LowConfidencePredictions of {VISION}")
+            answers = list(_dashboard_answers(story))
+            story.tell("every expression of the dashboards was asked")
             _gone(story)
-        sys.stdout.write(json.dumps(_what_arrived(story), indent=1) + "\n")
+        sys.stdout.write(json.dumps(_what_arrived(story) | {"dashboards": answers}, indent=1) + "\n")
 
 
 def _session_of_an_operator() -> str:
@@ -269,6 +273,20 @@ def _snooze() -> None:
     operator = User.objects.get()
     incident = DriftIncident.objects.get(closed_at=None)
     snooze_incident(incident=incident, until=timezone.now() + timedelta(hours=1), user=operator)
+
+
+def _dashboard_answers(story: Story) -> Iterator[dict[str, Any]]:
+    """Ask Prometheus for every panel of every dashboard, over the whole story."""
+    seconds = time.monotonic() - story.began_at
+    for expression in expressions(rate_interval=RATE_INTERVAL):
+        answer = query_range(story.alerting.prometheus_url, expression.text, seconds=seconds, step=2)
+        points = [point for series in answer["data"]["result"] for point in series["values"]]
+        yield {
+            **expression._asdict(),
+            "status": answer["status"],
+            "warnings": answer.get("warnings", []) + answer.get("infos", []),
+            "points": sum(value != "NaN" for _, value in points),
+        }
 
 
 def _gone(story: Story) -> None:
