@@ -6,7 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from monitoring.dashboards.boards import ALL, DATA_SOURCE_UID, MLMON_URL, TAG
+from monitoring.dashboards.boards import ALL
+from monitoring.dashboards.boards.common import DATA_SOURCE_UID, MLMON_URL, TAG
 
 FOLDER = Path(__file__).resolve().parents[2] / "grafana" / "dashboards"
 

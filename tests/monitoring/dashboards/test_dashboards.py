@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from monitoring.dashboards import __main__ as generator
-from monitoring.dashboards import boards as source
+from monitoring.dashboards.boards import common as source
 from tests.monitoring.dashboards.expressions import MAY_BE_EMPTY, boards, choices, expressions, with_values
 from tests.monitoring.rules.test_rules import ADDED_LABELS, ALERTS, family_of
 from tests.monitoring.test_metric_declarations import declarations
