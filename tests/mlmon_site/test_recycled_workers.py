@@ -103,9 +103,14 @@ def started(server: ScrapedServer) -> int:
     return (server.web.folder / "web.log").read_text().count("Started worker-")
 
 
+def begun_at(pid: int) -> int:
+    """Return when a process began, in clock ticks since the machine did (proc(5)); ids start anew at some time."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+
+
 def recycle(server: ScrapedServer, ended_by: signal.Signals) -> None:
     """End the worker that has served for the longest time, and wait until another one serves in its place."""
-    before, oldest = started(server), min(server.web_workers())
+    before, oldest = started(server), min(server.web_workers(), key=begun_at)
     os.kill(oldest, ended_by)
     await_condition(lambda: started(server) > before, "no worker took its place", seconds=30)
     assert oldest not in server.web_workers()
