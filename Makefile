@@ -4,8 +4,7 @@ PORT ?= 8000
 # For pytest: make test PYTEST_ARGS="tests/drift -x"
 PYTEST_ARGS ?=
 # Of all tests: files side by side, each process with services of its own, in the order that tests/conftest.py gives.
-# One more of them than processors: many tests wait for what happens in seconds.
-SIDE_BY_SIDE = --numprocesses $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )) --maxprocesses 5 --dist loadfile --no-loadscope-reorder
+SIDE_BY_SIDE := --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 # For uv: make lock LOCK_ARGS=--upgrade
 LOCK_ARGS ?=
 
