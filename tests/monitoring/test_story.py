@@ -11,7 +11,7 @@ import pytest
 from tests.monitoring.dashboards.expressions import MAY_BE_EMPTY, expressions
 from tests.services.web_server import PROJECT
 
-pytestmark = pytest.mark.timeout(420)
+pytestmark = pytest.mark.timeout(600)
 
 REQUESTS = {
     "HighPredictionLatency of pricing": ("WARNING", "/go/models/pricing"),

@@ -39,7 +39,7 @@ LABELLED_ROWS = 1_200
 LABEL_NOISE = 0.1
 BATCH = 100
 WINDOW = 1_000  # rows, the default of a drift policy
-PATIENCE_SECONDS = 90
+PATIENCE_SECONDS = 150
 PRICING, CREDIT, VISION = "pricing", "credit", "vision"  # slow and failing; drifting; unsure
 
 
