@@ -18,13 +18,14 @@ unexport DJANGO_SETTINGS_MODULE
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test check lock pytest
+.PHONY: help run test check lock pytest secrets
 
 help:
 	@echo "make run         start mlmon on this machine, at http://localhost:$(PORT) (another port: make run PORT=8001)"
 	@echo "make test        what CI runs: the checks, then the tests, on PostgreSQL and Redis of their own"
 	@echo "make check       the checks alone: format, lint, types, layers, migrations, settings"
 	@echo "make pytest      the tests alone (some of them: make pytest PYTEST_ARGS=tests/drift)"
+	@echo "make secrets     make the secrets that \`docker compose up\` needs, in deploy/secrets"
 	@echo "make lock        write requirements*.txt anew from pyproject.toml"
 
 # The run ends with make, even when that is killed.
@@ -43,6 +44,9 @@ check: .venv/installed-dev
 	$(PYTHON) -m mypy .
 	.venv/bin/lint-imports
 	@PYTHON=$(PYTHON) sh .ci/check-django
+
+secrets:
+	@sh deploy/secrets/make_secrets.sh
 
 lock: .venv/installed-dev
 	$(COMPILE) $(LOCK_ARGS) pyproject.toml -o requirements.txt

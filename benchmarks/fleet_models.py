@@ -25,7 +25,7 @@ def put_in_place(models: int, features: int, reference_rows: int, window_rows: i
     """Return the ids of versions in production, each with a reference in force and a live window."""
     first = _first_version(features)
     reference = profiled_reference(first, _rows(reference_rows, features, seed=0), _names(features))
-    versions = [first, *_copies(first, models - 1)]
+    versions = [first, *copies(first, models - 1)]
     ModelFeature.objects.bulk_create(_features_of(first, versions[1:]), batch_size=5000)
     ReferenceDataset.objects.bulk_create([_reference_of(reference, version) for version in versions[1:]])
     ids = [version.pk for version in versions]
@@ -52,7 +52,8 @@ def _first_version(features: int) -> ModelVersion:
     return version
 
 
-def _copies(first: ModelVersion, number: int) -> list[ModelVersion]:
+def copies(first: ModelVersion, number: int) -> list[ModelVersion]:
+    """Return as many versions in production that differ from `first` in their models alone."""
     names = [f"fleet-{index:04d}" for index in range(1, number + 1)]
     models = Model.objects.bulk_create([Model(name=name) for name in names])
     own = ("id", "model", "stage", "created_by", "created_at")

@@ -39,3 +39,13 @@ class WindowGoneError(DriftError):
             f"Of the {wanted:,} rows of this window {found:,} are kept. Make a newer window the reference, "
             "or upload a file."
         )
+
+
+class NothingToCheckError(DriftError):
+    """A check was asked for, and there is nothing to compare."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "There is nothing to check: no reference is in force, the window has too few rows, no prediction has come "
+            "since the last check, or a worker is checking it just now."
+        )

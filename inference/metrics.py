@@ -8,7 +8,7 @@ UNKNOWN = "unknown"
 
 PREDICTION_REQUESTS = Counter(
     "ml_prediction_requests",
-    "Predict requests by outcome: success, error (ours) or rejected (the client's).",
+    "Predict requests: success, error (ours) or rejected (the client's).",
     ["model_name", "model_version", "status"],
 )
 PREDICTION_LATENCY = Histogram(
@@ -31,12 +31,12 @@ MODEL_CONFIDENCE = Histogram(
 )
 PREDICTION_DISTRIBUTION = Counter(
     "ml_prediction_distribution",
-    "Predictions by predicted class.",
+    "Predictions by class.",
     ["model_name", "predicted_class"],
 )
 MODEL_MEMORY = Gauge(
     "ml_model_memory_bytes",
-    "Memory that the loaded versions of a model take, summed over the web workers.",
+    "Memory that the loaded versions of a model take, over all web workers.",
     ["model_name"],
     multiprocess_mode="livesum",
 )
@@ -47,12 +47,12 @@ CAPTURE_DROPPED = Counter(
 )
 CAPTURE_SAMPLED_OUT = Counter(
     "ml_capture_sampled_out",
-    "Predictions that were not remembered because the model's capture policy draws a share of them.",
+    "Predictions not remembered because the capture policy draws a share of them.",
     ["model_name"],
 )
 CAPTURE_PENDING = Gauge(
     "ml_capture_pending",
-    "Observations that wait to be written to the live window, summed over the web workers.",
+    "Observations that wait to be written to the live window, over all web workers.",
     ["model_name"],
     multiprocess_mode="livesum",
 )

@@ -140,12 +140,21 @@ def _uploaded(model: Model, demo: DemoModel, folder: Path) -> ModelVersion:
     _mark_optional(version, demo)
     if demo.window_rows:
         # Scores of a window that is not full yet would be above the threshold by chance more often still.
-        DriftPolicy.objects.get_or_create(
-            model=model, defaults={"window_rows": demo.window_rows, "minimum_rows": demo.window_rows}
-        )
+        _set_window(model, demo.window_rows)
     if not model.versions.filter(stage=Stage.PRODUCTION).exists():
         promote(version=version)
     return version
+
+
+def _set_window(model: Model, rows: int) -> None:
+    from models_registry.services.audit import differences, record_change
+
+    policy, is_new = DriftPolicy.objects.get_or_create(
+        model=model, defaults={"window_rows": rows, "minimum_rows": rows}
+    )
+    if is_new:
+        changes = differences(DriftPolicy(model=model), policy, ("window_rows", "minimum_rows"))
+        record_change(user=None, row=policy, message="Set for the demo.", changes=changes)
 
 
 def _mark_optional(version: ModelVersion, demo: DemoModel) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from environ import FileAwareEnv
 
+from mlmon_site.ports import LARGEST_PORT
+
 SOCKET_PATH_LIMIT = 100  # bytes; the kernel's sun_path holds 108 with its end
 
 
@@ -35,6 +37,13 @@ class Environment(FileAwareEnv):  # type: ignore[misc]  # django-environ has no 
         text = str(self.str(name, default=str(default)))
         if not text.isascii() or not text.isdigit() or int(text) == 0:
             raise ImproperlyConfigured(f"{name} must be a whole number above 0, not {text!r}.")
+        return int(text)
+
+    def port_or_none(self, name: str, *, default: int) -> int:
+        """Return a port, or 0 for none."""
+        text = str(self.str(name, default=str(default)))
+        if not text.isascii() or not text.isdigit() or int(text) > LARGEST_PORT:
+            raise ImproperlyConfigured(f"{name} must be a port, or 0 for none, not {text!r}.")
         return int(text)
 
 

@@ -1,13 +1,17 @@
 """What every response carries: how long it took, and an identity to find it by."""
 
+import contextlib
 import re
 import time
 import uuid
 from collections.abc import Callable
 
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponseBase, UnreadablePostError
 
 from inference.api.errors import bad_request
+
+MOST_UNREAD_BYTES = 2**20
+READ_BYTES = 2**16
 
 ACCEPTED_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -25,6 +29,26 @@ class RequestIdentityMiddleware:
         response = self.get_response(request)
         response["X-Request-ID"] = request_id
         response["X-Process-Time"] = f"{time.perf_counter() - started:.6f}"
+        return response
+
+
+class UnreadBodyMiddleware:
+    """Reads what a refused request still has to send, up to a megabyte.
+
+    The server closes a connection whose request was not read to its end: a client that is still sending sees a broken
+    pipe in place of the answer, and one that keeps its connection sees its next request fail.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self.get_response(request)
+        length = request.META.get("CONTENT_LENGTH") or "0"
+        if length.isdigit() and int(length) <= MOST_UNREAD_BYTES:
+            with contextlib.suppress(UnreadablePostError):  # the client has gone
+                while request.read(READ_BYTES):
+                    continue
         return response
 
 

@@ -18,6 +18,7 @@ from granian.server import Server
 
 from mlmon_site.ports import port_number
 from mlmon_site.processes import die_with_parent
+from mlmon_site.scrape_process import ScrapeProcess
 from monitoring.multiprocess import reset_metrics
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mlmon_site.settings")
@@ -42,8 +43,11 @@ def load_application() -> Callable[..., Any]:
     return application
 
 
-def serve(*, host: str, port: int, workers: int, access_log: bool) -> None:
-    """Serve until TERM or INT; requests that have begun are answered first. Counters begin at 0."""
+def serve(*, host: str, port: int, workers: int, access_log: bool, scrape_port: int = 0) -> None:
+    """Serve until TERM or INT; requests that have begun are answered first. Counters begin at 0.
+
+    With a `scrape_port` a process of its own answers scrapes there, also while all workers are busy.
+    """
     reset_metrics(settings.MLMON_METRICS_DIR)
     server = Server(
         "mlmon_site.wsgi:application",
@@ -61,7 +65,14 @@ def serve(*, host: str, port: int, workers: int, access_log: bool) -> None:
         log_level=LogLevels.info,
         log_access=access_log,
     )
-    server.serve(target_loader=load_application, wrap_loader=False)
+    scrapes = ScrapeProcess(host=host, port=scrape_port) if scrape_port else None
+    if scrapes is not None:
+        scrapes.start()
+    try:
+        server.serve(target_loader=load_application, wrap_loader=False)
+    finally:
+        if scrapes is not None:
+            scrapes.stop()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -70,9 +81,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to bind (default: %(default)s)")
     parser.add_argument("--port", type=port_number, default=8000, help="port to bind (default: %(default)s)")
     parser.add_argument("--workers", type=_positive, default=2, help="number of processes (default: %(default)s)")
+    parser.add_argument(
+        "--scrape-port",
+        type=_port_or_none,
+        default=settings.MLMON_SCRAPE_PORT,
+        help="port on which a process of its own answers Prometheus, also while all others are busy; 0: none "
+        "(default: %(default)s)",
+    )
     parser.add_argument("--access-log", action="store_true", help="write a line for each request")
     options = parser.parse_args(arguments)
-    serve(host=options.host, port=options.port, workers=options.workers, access_log=options.access_log)
+    serve(
+        host=options.host,
+        port=options.port,
+        workers=options.workers,
+        access_log=options.access_log,
+        scrape_port=options.scrape_port,
+    )
+
+
+def _port_or_none(text: str) -> int:
+    return 0 if text == "0" else port_number(text)
 
 
 def _positive(text: str) -> int:

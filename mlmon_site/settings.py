@@ -66,6 +66,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "mlmon_site.middleware.RequestIdentityMiddleware",
+    "mlmon_site.middleware.UnreadBodyMiddleware",
     "mlmon_site.middleware.CookieCheckMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -174,6 +175,8 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {"ResultStatusEnum": "drift.api.serializers.RESULT_STATUSES"},
 }
 
+# A process beside the web server's workers answers scrapes there; 0: none.
+MLMON_SCRAPE_PORT = env.port_or_none("MLMON_SCRAPE_PORT", default=9101 if IS_PRODUCTION else 0)
 # Where the web workers keep their counters (prometheus_client's multiprocess mode).
 MLMON_METRICS_DIR = Path(env.str("MLMON_METRICS_DIR", default=str(VAR_DIR / "metrics")))
 
@@ -350,6 +353,11 @@ UNFOLD = {
                         "title": "API tokens",
                         "icon": "key",
                         "link": reverse_lazy("admin:inference_apitoken_changelist"),
+                    },
+                    {
+                        "title": "Changes",
+                        "icon": "history",
+                        "link": reverse_lazy("admin:models_registry_changerecord_changelist"),
                     },
                     {"title": "Users", "icon": "person", "link": reverse_lazy("admin:auth_user_changelist")},
                     {"title": "Groups", "icon": "group", "link": reverse_lazy("admin:auth_group_changelist")},

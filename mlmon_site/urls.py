@@ -19,5 +19,6 @@ urlpatterns = [
 ]
 
 handler400 = "inference.api.errors.bad_request"
+handler403 = "inference.api.errors.forbidden"
 handler404 = "inference.api.errors.not_found"
 handler500 = "inference.api.errors.server_error"

@@ -3,11 +3,20 @@
 import re
 
 import pyarrow as pa
+from django.db import models
 from django.db.models import QuerySet
 
 from models_registry import profile
 from models_registry.exceptions import UnknownModelError
-from models_registry.models import MODEL_NAME_PATTERN, Model, ModelFeature, ModelVersion, ReferenceDataset, Stage
+from models_registry.models import (
+    MODEL_NAME_PATTERN,
+    ChangeRecord,
+    Model,
+    ModelFeature,
+    ModelVersion,
+    ReferenceDataset,
+    Stage,
+)
 from models_registry.profile import ReferenceProfile
 
 
@@ -25,6 +34,11 @@ def feature_names(model: Model) -> list[str]:
     """Return the names of the features of all versions of a model, each once."""
     names = ModelFeature.objects.filter(version__model=model).order_by("name").values_list("name", flat=True)
     return list(names.distinct())
+
+
+def changes_of(row: models.Model) -> QuerySet[ChangeRecord]:
+    """Return the audit trail of one row, newest first."""
+    return ChangeRecord.objects.filter(row_type=row._meta.label_lower, row_id=str(row.pk))
 
 
 def active_reference(version_id: int) -> ReferenceDataset | None:

@@ -35,9 +35,13 @@ class GpuCollector(Collector):
 
     def _families(self) -> Iterator[Metric]:
         utilization = GaugeMetricFamily(
-            "ml_gpu_utilization_percent", "Share of time in which a kernel ran.", labels=["gpu_id"]
+            "ml_gpu_utilization_percent",
+            "Share of time in which a kernel ran; absent without a GPU.",
+            labels=["gpu_id"],
         )
-        memory = GaugeMetricFamily("ml_gpu_memory_used_bytes", "Used memory of the GPU.", labels=["gpu_id"])
+        memory = GaugeMetricFamily(
+            "ml_gpu_memory_used_bytes", "Used memory of the GPU; absent without one.", labels=["gpu_id"]
+        )
         for index in range(self._nvml.nvmlDeviceGetCount()):
             handle = self._nvml.nvmlDeviceGetHandleByIndex(index)
             utilization.add_metric([str(index)], self._nvml.nvmlDeviceGetUtilizationRates(handle).gpu)

@@ -34,6 +34,7 @@ class SlotLock:
         while (file_descriptor := _try_lock(_lock_path(self._directory, slot))) is None:
             slot += 1
         _delete_live_gauges(self._directory, slot)
+        _write_pid(file_descriptor)
         self._pid, self._slot, self._file_descriptor = os.getpid(), slot, file_descriptor
 
 
@@ -59,6 +60,19 @@ def delete_gauges_of_dead_processes(directory: Path) -> None:
         if file_descriptor is not None:
             _delete_live_gauges(directory, slot)
             os.close(file_descriptor)
+
+
+def processes_by_slot(directory: Path) -> dict[int, int]:
+    """Return the pid of the process in each slot that is held."""
+    found = {}
+    for slot in sorted(_slots(directory)):
+        path = _lock_path(directory, slot)
+        file_descriptor = _try_lock(path)
+        if file_descriptor is not None:
+            os.close(file_descriptor)  # nobody holds it
+        elif (pid := path.read_text()).isdigit():
+            found[slot] = int(pid)
+    return found
 
 
 def reset_metrics(directory: Path) -> None:
@@ -87,6 +101,11 @@ def _try_lock(path: Path) -> int | None:
         os.close(file_descriptor)
         return None
     return file_descriptor
+
+
+def _write_pid(file_descriptor: int) -> None:
+    os.ftruncate(file_descriptor, 0)
+    os.pwrite(file_descriptor, str(os.getpid()).encode(), 0)
 
 
 def _delete_live_gauges(directory: Path, slot: int) -> None:

@@ -1,7 +1,9 @@
 """The latest rows for a scrape, in a fixed number of queries."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
+from typing import NamedTuple
 
 from django.db.models import Max, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import TruncDate
@@ -18,16 +20,29 @@ def served_versions() -> QuerySet[ModelVersion]:
     return ModelVersion.objects.exclude(stage=Stage.ARCHIVED).select_related("model")
 
 
-def latest_checks_of_primary_versions() -> QuerySet[DriftCheck]:
-    """Return the newest succeeded check of each model's primary production version."""
+def version_infos() -> list[tuple[str, str, str, str]]:
+    """Return model, version, framework and stage of every version that is not archived."""
+    return list(served_versions().values_list("model__name", "version", "framework", "stage"))
+
+
+class NewestCheck(NamedTuple):
+    """The newest succeeded check of a model's primary production version."""
+
+    pk: int
+    version_id: int
+    model_name: str
+
+
+def newest_checks_of_primary_versions() -> list[NewestCheck]:
+    """Return one for each model that has any."""
     primary = ModelVersion.objects.filter(model=OuterRef("pk"), stage=Stage.PRODUCTION).order_by(*primary_first())
     # One step into an index for each model: grouping all checks would read the whole history at every scrape.
     newest = DriftCheck.objects.filter(
         version=OuterRef("primary"), status=CheckStatus.SUCCEEDED, is_backfilled=False
     ).order_by("-id")
     of_models = Model.objects.annotate(primary=Subquery(primary.values("pk")[:1]))
-    newest_ids = of_models.annotate(newest=Subquery(newest.values("pk")[:1])).values("newest")
-    return DriftCheck.objects.filter(pk__in=newest_ids).select_related("version__model")
+    found = of_models.annotate(newest=Subquery(newest.values("pk")[:1])).exclude(newest=None)
+    return [NewestCheck(*row) for row in found.order_by("name").values_list("newest", "primary", "name")]
 
 
 def versions_with_alerting_incidents() -> set[int]:
@@ -36,9 +51,17 @@ def versions_with_alerting_incidents() -> set[int]:
     return set(DriftIncident.objects.filter(is_awake, closed_at=None).values_list("version_id", flat=True))
 
 
-def feature_results(checks: Sequence[DriftCheck]) -> QuerySet[FeatureDrift]:
-    """Return the feature rows of `checks`, without their findings, which no gauge shows."""
-    return FeatureDrift.objects.filter(check_run__in=checks).defer("findings")
+def checks(ids: Sequence[int]) -> dict[int, DriftCheck]:
+    """Return those of the checks that are still there, by their ids."""
+    return DriftCheck.objects.in_bulk(ids)
+
+
+def feature_results(check_ids: Sequence[int]) -> dict[int, list[FeatureDrift]]:
+    """Return the feature rows of checks by the checks' ids, without their findings, which no gauge shows."""
+    found: defaultdict[int, list[FeatureDrift]] = defaultdict(list)
+    for row in FeatureDrift.objects.filter(check_run__in=check_ids).defer("findings").order_by("pk"):
+        found[row.check_run_id].append(row)
+    return found
 
 
 def job_runs() -> QuerySet[JobRun]:
@@ -46,12 +69,30 @@ def job_runs() -> QuerySet[JobRun]:
     return JobRun.objects.all()
 
 
-def newest_performance_of_served_versions() -> QuerySet[PerformanceReport]:
-    """Return the newest report of the latest predictions of every version that is not archived."""
+class NewestReport(NamedTuple):
+    """The newest report of the latest predictions of a version, and what its model's policy allows."""
+
+    pk: int
+    model_name: str
+    model_version: str
+    largest_drop: float
+
+
+def newest_reports_of_served_versions() -> list[NewestReport]:
+    """Return one for each version that is not archived and has any."""
     newest = PerformanceReport.objects.filter(version=OuterRef("pk"), period=Period.LATEST).order_by("-id")
-    served = ModelVersion.objects.exclude(stage=Stage.ARCHIVED).annotate(newest=Subquery(newest.values("pk")[:1]))
-    reports = PerformanceReport.objects.filter(pk__in=served.values("newest"))
-    return reports.select_related("version__model__performance_policy")
+    found = served_versions().annotate(newest=Subquery(newest.values("pk")[:1])).exclude(newest=None)
+    columns = ("newest", "model__name", "version", "model__performance_policy__largest_drop")
+    default = PerformancePolicy().largest_drop
+    return [
+        NewestReport(pk, model, version, default if drop is None else drop)
+        for pk, model, version, drop in found.order_by("model__name", "version").values_list(*columns)
+    ]
+
+
+def reports(ids: Sequence[int]) -> dict[int, PerformanceReport]:
+    """Return those of the reports that are still there, by their ids."""
+    return PerformanceReport.objects.in_bulk(ids)
 
 
 def performance_policy_of(model: Model) -> PerformancePolicy:

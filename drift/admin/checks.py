@@ -6,8 +6,10 @@ from django.contrib import admin
 from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Greatest
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
 from unfold.decorators import action, display
 
+from drift.admin.checking import check_page, may_check
 from drift.admin.rebaselining import may_rebaseline, rebaseline_page
 from drift.models import CheckStatus, DriftCheck, DriftIncident, FeatureDrift
 from drift.rendering.feature_views import Tag, Tone
@@ -82,7 +84,7 @@ class DriftCheckAdmin(ReadOnlyAdmin):
     list_select_related = ["version__model"]
     search_fields = ["version__model__name", "version__version"]
     show_full_result_count = False
-    actions_detail = ["rebaseline"]
+    actions_detail = ["check_now", "rebaseline"]
     change_form_outer_before_template = "admin/drift/driftcheck/results.html"
 
     class Media:
@@ -109,13 +111,23 @@ class DriftCheckAdmin(ReadOnlyAdmin):
         context = {} if check is None else results_context(check)
         return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
 
+    def has_run_check_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        return may_check(request)
+
     def has_rebaseline_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         return may_rebaseline(request)
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any = None) -> list[Any]:
         check = self.get_object(request, str(object_id))
-        usable = check is not None and check.status == CheckStatus.SUCCEEDED
-        return list(super().get_actions_detail(request, object_id)) if usable else []
+        if check is None:
+            return []
+        useless = set() if check.status == CheckStatus.SUCCEEDED else {"rebaseline"}
+        return [offered for offered in super().get_actions_detail(request, object_id) if offered.path not in useless]
+
+    @action(description="Check now", icon="troubleshoot", permissions=["run_check"])
+    def check_now(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        check = get_object_or_404(DriftCheck.objects.select_related("version__model"), pk=object_id)
+        return check_page(self, request, version=check.version, row=check)
 
     @action(description="Make this window the new reference", icon="published_with_changes", permissions=["rebaseline"])
     def rebaseline(self, request: HttpRequest, object_id: int) -> HttpResponse:

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.contrib.admin.models import LogEntry
-from django.contrib.contenttypes.models import ContentType
 from django.db.models import Prefetch, QuerySet
 from django.utils import timezone
 from django.utils.timesince import timesince
@@ -18,6 +16,7 @@ from drift.rendering.feature_views import Finding, Tag, Tone, feature_views, fin
 from drift.results import ComparisonResult, HypothesisResult, Verdict
 from drift.stored_results import from_plain, hypotheses_of, result_of_check
 from drift.wording import found_by, p_value_text, subject_of
+from models_registry.selectors import changes_of
 
 MOST_HISTORY_LINES = 50
 NEW, ACKNOWLEDGED, SNOOZED, CLOSED = "open", "acknowledged", "snoozed", "closed"
@@ -74,9 +73,7 @@ def incident_context(incident: DriftIncident) -> dict[str, Any]:
         "features": sorted(views, key=lambda view: names.index(view.name)),
         "history": [_history_line(check) for check in checks[:MOST_HISTORY_LINES]],
         "left_out": max(0, checks.count() - MOST_HISTORY_LINES),
-        "acts": LogEntry.objects.filter(
-            content_type=ContentType.objects.get_for_model(incident), object_id=str(incident.pk)
-        ).select_related("user"),
+        "acts": changes_of(incident),
     }
 
 

@@ -12,6 +12,7 @@ from django.shortcuts import get_object_or_404, redirect
 from django.utils import timezone
 from unfold.decorators import action, display
 
+from drift.admin.checking import check_page, may_check
 from drift.admin.incident_page import INCIDENT_LABELS, drifted_names, incident_context, state_of
 from drift.admin.rebaselining import may_rebaseline, rebaseline_page
 from drift.exceptions import DriftError
@@ -19,6 +20,7 @@ from drift.models import DriftIncident
 from drift.services.incidents import acknowledge_incident, close_incident, snooze_incident
 from models_registry.admin.confirmation import confirmation_page, is_confirmed
 from models_registry.admin.read_only import ReadOnlyAdmin
+from models_registry.roles import Action
 
 CHANGE_URL = "admin:drift_driftincident_change"
 SNOOZES = {"hours": timedelta(hours=4), "day": timedelta(days=1), "week": timedelta(weeks=1)}
@@ -53,7 +55,7 @@ class DriftIncidentAdmin(ReadOnlyAdmin):
     actions_detail = [
         "acknowledge",
         {"title": "Snooze", "icon": "snooze", "items": ["snooze_hours", "snooze_day", "snooze_week"]},
-        {"title": "Resolve", "icon": "task_alt", "items": ["close", "rebaseline"]},
+        {"title": "Resolve", "icon": "task_alt", "items": ["check_now", "close", "rebaseline"]},
     ]
     change_form_outer_before_template = "admin/drift/driftincident/incident.html"
 
@@ -68,7 +70,10 @@ class DriftIncidentAdmin(ReadOnlyAdmin):
         return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
 
     def has_operate_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
-        return request.user.has_perm("drift.change_driftincident")
+        return Action.HANDLE_INCIDENTS.is_allowed(request.user)
+
+    def has_run_check_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        return may_check(request)
 
     def has_rebaseline_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         return may_rebaseline(request)
@@ -91,6 +96,11 @@ class DriftIncidentAdmin(ReadOnlyAdmin):
             act=acknowledge_incident,
             done="You look after this incident now.",
         )
+
+    @action(description="Check now", icon="troubleshoot", permissions=["run_check"])
+    def check_now(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        incident = get_object_or_404(DriftIncident.objects.select_related("version__model"), pk=object_id)
+        return check_page(self, request, version=incident.version, row=incident)
 
     @action(description="For 4 hours", permissions=["operate"])
     def snooze_hours(self, request: HttpRequest, object_id: int) -> HttpResponse:

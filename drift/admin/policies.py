@@ -1,6 +1,6 @@
 """Drift policies, with what is different for single features."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from django import forms
@@ -9,11 +9,12 @@ from django.core.exceptions import ValidationError
 from django.db.models import Count, QuerySet
 from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest
-from unfold.admin import ModelAdmin, TabularInline
+from unfold.admin import TabularInline
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from drift.models import DriftPolicy, FeatureMethod, FeaturePolicy, PolicyMode
+from models_registry.admin.audited import AuditedAdmin
 from models_registry.models import ModelFeature
 from models_registry.schema import FeatureKind
 
@@ -145,7 +146,7 @@ class FeaturePolicyInline(TabularInline):
 
 
 @admin.register(DriftPolicy)
-class DriftPolicyAdmin(ModelAdmin):
+class DriftPolicyAdmin(AuditedAdmin):
     form = DriftPolicyForm
     inlines = [FeaturePolicyInline]
     list_display = [
@@ -208,12 +209,6 @@ class DriftPolicyAdmin(ModelAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: DriftPolicy | None = None) -> list[str]:
         return ["model", "in_words"] if obj else []
 
-    def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
-        """Return what the log keeps: of each field what it was and what it is."""
-        if add:
-            return super().construct_change_message(request, form, formsets, add)
-        return " ".join([*_changes(form), *_feature_changes(formsets)])
-
     @display(description="In words")
     def in_words(self, obj: DriftPolicy) -> str:
         return policy_sentence(obj)
@@ -257,25 +252,3 @@ def policy_sentence(policy: DriftPolicy) -> str:
         f"{checked}; an alarm opens an incident. At most one false alarm in {policy.false_alarm_budget:,} checks, "
         f"which is one in {rows:,} predictions."
     )
-
-
-def _changes(form: Any) -> Iterator[str]:
-    """Yield a sentence for each field that a form changed."""
-    for name in form.changed_data:
-        if name in form.fields and name != "DELETE":
-            label = form.fields[name].label or name.replace("_", " ")
-            yield f"{label}: {_shown(form.initial.get(name))} → {_shown(form.cleaned_data.get(name))}."
-
-
-def _feature_changes(formsets: Any) -> Iterator[str]:
-    for form in (form for formset in formsets for form in formset.forms if form.has_changed()):
-        if form.cleaned_data.get("DELETE"):
-            yield f"{form.instance.feature_name} removed."
-        else:
-            yield f"{form.instance.feature_name}: {' '.join(_changes(form))}"
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, list):
-        value = ", ".join(map(str, value))
-    return "none" if value in (None, "") else f"{value}"

@@ -15,14 +15,15 @@ from drift.services.rebaselining import make_window_the_reference
 from drift.verdict import FEWEST_REFERENCE_ROWS as SMALLEST_VERDICT_REFERENCE
 from models_registry.admin.confirmation import confirmation_page, is_confirmed
 from models_registry.exceptions import RegistryError
+from models_registry.roles import Action
 
 BUTTON = "Make it the new reference"
 REFERENCE_PAGE = "admin:models_registry_referencedataset_change"
 
 
 def may_rebaseline(request: HttpRequest) -> bool:
-    """Return whether a person may upload reference data, for that is what it does."""
-    return request.user.has_perm("models_registry.add_referencedataset")
+    """Return whether a person may do it: who may upload reference data, for that is what it does."""
+    return Action.REBASELINE.is_allowed(request.user)
 
 
 def rebaseline_page(model_admin: ModelAdmin, request: HttpRequest, *, check_id: int, row_id: int) -> HttpResponse:

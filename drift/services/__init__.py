@@ -1,5 +1,6 @@
 """The use cases of drift: one check, an answer before the first check, the bound of the live windows."""
 
+from drift.services.checking_by_hand import check_by_hand as check_by_hand
 from drift.services.checks import run_drift_check as run_drift_check
 from drift.services.incidents import acknowledge_incident as acknowledge_incident
 from drift.services.incidents import close_incident as close_incident

@@ -54,7 +54,8 @@ def acknowledge_incident(*, incident: DriftIncident, user: User) -> None:
     if row.acknowledged_at is None:
         row.acknowledged_at, row.acknowledged_by = timezone.now(), user
         row.save(update_fields=["acknowledged_at", "acknowledged_by"])
-        record_change(user=user, row=row, message="Acknowledged.")
+        changes = {"Looked after by": (None, user.get_username())}
+        record_change(user=user, row=row, message="Acknowledged.", changes=changes)
 
 
 @transaction.atomic
@@ -71,9 +72,10 @@ def snooze_incident(*, incident: DriftIncident, until: datetime, user: User) -> 
     if until <= timezone.now():
         raise SnoozeInThePastError(until)
     row = _open_row(incident)
+    changes = {"Snoozed until": (row.snoozed_until, until)}
     row.snoozed_until = until
     row.save(update_fields=["snoozed_until"])
-    record_change(user=user, row=row, message=f"Snoozed until {until:%Y-%m-%d %H:%M %Z}.")
+    record_change(user=user, row=row, message=f"Snoozed until {until:%Y-%m-%d %H:%M %Z}.", changes=changes)
 
 
 @transaction.atomic
@@ -81,7 +83,7 @@ def close_incident(*, incident: DriftIncident, user: User) -> None:
     """Close an incident by hand; the next alarm opens another one. IncidentClosedError where it is over already."""
     row = _open_row(incident)
     _close(row, ClosingReason.BY_HAND)
-    record_change(user=user, row=row, message="Closed by hand.")
+    record_change(user=user, row=row, message="Closed by hand.", changes={"State": ("open", "closed")})
 
 
 def _open_row(incident: DriftIncident) -> DriftIncident:

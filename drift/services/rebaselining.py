@@ -5,7 +5,6 @@ from datetime import timedelta
 
 import pyarrow as pa
 import pyarrow.parquet
-from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
 from django.db import transaction
 
@@ -14,6 +13,7 @@ from drift.models import DriftCheck
 from inference.archive import read_observations
 from inference.redis_client import redis_client
 from inference.stream import FEATURE_PREFIX, read_window
+from models_registry.actors import Actor
 from models_registry.models import ReferenceDataset
 from models_registry.services.audit import record_change
 from models_registry.services.references import upload_reference
@@ -21,7 +21,7 @@ from models_registry.services.references import upload_reference
 CLOCK_STEP = timedelta(microseconds=1)  # of observed_at
 
 
-def make_window_the_reference(*, check: DriftCheck, user: User) -> ReferenceDataset:
+def make_window_the_reference(*, check: DriftCheck, user: Actor) -> ReferenceDataset:
     """Upload the rows of a check's window as reference data of its version; once profiled they are in force.
 
     Raises

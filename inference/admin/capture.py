@@ -4,17 +4,17 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import URLPattern, path, reverse
-from unfold.admin import ModelAdmin
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from inference import services
 from inference.models import SMALLEST_SAMPLING_RATE, CapturePolicy
+from models_registry.admin.audited import AuditedAdmin, user_of
 from models_registry.models import Model
 from models_registry.selectors import feature_names
 
@@ -71,7 +71,7 @@ class CapturePolicyForm(forms.ModelForm[CapturePolicy]):
 
 
 @admin.register(CapturePolicy)
-class CapturePolicyAdmin(ModelAdmin):
+class CapturePolicyAdmin(AuditedAdmin):
     form = CapturePolicyForm
     list_display = ["model", "share", "left_out", "retention_days", "archive_megabytes", "updated_at"]
     list_select_related = ["model"]
@@ -83,12 +83,17 @@ class CapturePolicyAdmin(ModelAdmin):
         return [path("of-model/<int:model_id>/", view, name="inference_capturepolicy_of_model"), *super().get_urls()]
 
     def of_model(self, request: HttpRequest, model_id: int) -> HttpResponse:
-        """Lead to a model's policy, or to the form that makes it one."""
+        """Lead to a model's policy, or to the form that makes it one; who may not make one is told that it has none."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
         model = get_object_or_404(Model, pk=model_id)
         policy = CapturePolicy.objects.filter(model=model).first()
-        if policy is None:
+        if policy is not None:
+            return redirect("admin:inference_capturepolicy_change", policy.pk)
+        if self.has_add_permission(request):
             return redirect(reverse("admin:inference_capturepolicy_add") + f"?model={model.pk}")
-        return redirect("admin:inference_capturepolicy_change", policy.pk)
+        self.message_user(request, f"{model} has no policy of its own: all of its answers are remembered.")
+        return redirect("admin:models_registry_model_change", model.pk)
 
     def get_readonly_fields(self, request: HttpRequest, obj: CapturePolicy | None = None) -> list[str]:
         return ["model"] if obj else []
@@ -102,17 +107,20 @@ class CapturePolicyAdmin(ModelAdmin):
         return ", ".join(obj.never_stored_features) or "none"
 
     def save_model(self, request: HttpRequest, obj: CapturePolicy, form: Any, change: bool) -> None:
-        services.save_capture_policy(policy=obj, user=request.user if request.user.pk else None)
+        services.save_capture_policy(policy=obj, user=user_of(request))
 
     def delete_model(self, request: HttpRequest, obj: CapturePolicy) -> None:
-        services.remove_capture_policy(policy=obj)
+        services.remove_capture_policy(policy=obj, user=user_of(request))
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[CapturePolicy]) -> None:
         for policy in queryset:
             self.delete_model(request, policy)
 
-    def log_addition(self, request: HttpRequest, obj: CapturePolicy, message: Any) -> None:
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> None:
         """Write nothing: the service has."""
 
-    def log_change(self, request: HttpRequest, obj: CapturePolicy, message: Any) -> None:
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> None:
         """Write nothing: the service has."""
+
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> None:
+        """Write nothing: the service does."""

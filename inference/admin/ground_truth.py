@@ -9,13 +9,14 @@ from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from unfold.admin import ModelAdmin, TabularInline
+from unfold.admin import TabularInline
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminFileFieldWidget
 
 from inference.models import GroundTruth, GroundTruthCorrection, GroundTruthUpload, UploadStatus
 from inference.services.ground_truth import Outcome
 from inference.services.ground_truth_files import upload_ground_truth
+from models_registry.admin.audited import AuditedAdmin, user_of
 from models_registry.admin.read_only import ReadOnlyAdmin
 
 STATUS_LABELS = {
@@ -90,7 +91,7 @@ class GroundTruthUploadForm(forms.ModelForm[GroundTruthUpload]):
 
 
 @admin.register(GroundTruthUpload)
-class GroundTruthUploadAdmin(ModelAdmin):
+class GroundTruthUploadAdmin(AuditedAdmin):
     form = GroundTruthUploadForm
     list_display = ["original_filename", "status_label", "progress", "rows_done", "summary", "created_by", "created_at"]
     list_filter = ["status"]
@@ -112,8 +113,7 @@ class GroundTruthUploadAdmin(ModelAdmin):
 
     def save_model(self, request: HttpRequest, obj: GroundTruthUpload, form: Any, change: bool) -> None:
         file = form.cleaned_data["file"]
-        user = request.user if request.user.is_authenticated else None
-        obj.pk = upload_ground_truth(file=file, filename=file.name, user=user).pk
+        obj.pk = upload_ground_truth(file=file, filename=file.name, user=user_of(request)).pk
 
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> None:
         return None  # the service has written who uploaded it

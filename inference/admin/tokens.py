@@ -2,26 +2,30 @@
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.utils import timezone
 from django.utils.html import format_html
-from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 
 from inference import services
-from inference.models import ApiToken
+from inference.models import ApiToken, TokenScope
+from models_registry.admin.audited import AuditedAdmin, user_of
 from models_registry.admin.confirmation import confirmation_page, is_confirmed
+from models_registry.roles import Action
+
+LIMITED_SCOPES = (TokenScope.PREDICT, TokenScope.READ)
 
 
 @admin.register(ApiToken)
-class ApiTokenAdmin(ModelAdmin):
+class ApiTokenAdmin(AuditedAdmin):
     list_display = ["name", "scope", "hint", "state", "expires_at", "created_by", "created_at"]
     list_filter = ["scope"]
+    list_select_related = ["created_by"]
     search_fields = ["name"]
-    fields = ["name", "scope", "expires_at"]
     actions_detail = ["revoke"]
 
     @display(description="State", label={"valid": "success", "revoked": "danger", "expired": "warning"})
@@ -30,6 +34,20 @@ class ApiTokenAdmin(ModelAdmin):
             return "revoked"
         return "expired" if obj.expires_at and obj.expires_at <= timezone.now() else "valid"
 
+    def get_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> Any:
+        if obj is None:
+            return ["name", "scope", "expires_at"]
+        return [("name", "state"), "scope", ("hint", "expires_at"), ("created_by", "created_at")]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> list[str]:
+        return [] if obj is None else ["state", "hint", "created_by", "created_at"]
+
+    def formfield_for_choice_field(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        field = super().formfield_for_choice_field(db_field, request, **kwargs)
+        if db_field.name == "scope" and isinstance(field, forms.ChoiceField):
+            field.choices = [(scope.value, scope.label) for scope in scopes_for(request)]
+        return field
+
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False  # a token is revoked and made anew
 
@@ -37,11 +55,20 @@ class ApiTokenAdmin(ModelAdmin):
         return False
 
     def has_revoke_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
-        return bool(request.user.has_perm("inference.change_apitoken"))
+        if Action.MANAGE_TOKENS.is_allowed(request.user):
+            return True
+        token = self.get_object(request, str(object_id))
+        is_own = token is not None and token.created_by_id is not None and token.created_by_id == request.user.pk
+        return is_own and Action.MAKE_TOKEN.is_allowed(request.user)
+
+    def get_actions_detail(self, request: HttpRequest, object_id: Any = None) -> list[Any]:
+        token = self.get_object(request, str(object_id))
+        is_revoked = token is None or token.revoked_at is not None
+        return [] if is_revoked else list(super().get_actions_detail(request, object_id))
 
     def save_model(self, request: HttpRequest, obj: ApiToken, form: Any, change: bool) -> None:
         row, token = services.create_token(
-            name=obj.name, scope=obj.scope, expires_at=obj.expires_at, user=request.user if request.user.pk else None
+            name=obj.name, scope=obj.scope, expires_at=obj.expires_at, user=user_of(request)
         )
         obj.pk = row.pk
         self.message_user(
@@ -50,11 +77,14 @@ class ApiTokenAdmin(ModelAdmin):
             messages.WARNING,
         )
 
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> None:
+        return None  # the service has written who made it
+
     @action(description="Revoke", icon="block", permissions=["revoke"])
     def revoke(self, request: HttpRequest, object_id: int) -> HttpResponse:
-        if not self.has_revoke_permission(request):
-            raise PermissionDenied
         token = get_object_or_404(ApiToken, pk=object_id)
+        if not self.has_revoke_permission(request, object_id):
+            raise PermissionDenied
         if not is_confirmed(request):
             return confirmation_page(
                 self,
@@ -65,6 +95,11 @@ class ApiTokenAdmin(ModelAdmin):
                 button="Revoke",
                 is_final=True,
             )
-        if services.revoke_token(token=token):
+        if services.revoke_token(token=token, user=user_of(request)):
             self.message_user(request, f"{token} is revoked; servers refuse it from the next second on.")
         return redirect("admin:inference_apitoken_changelist")
+
+
+def scopes_for(request: HttpRequest) -> list[TokenScope]:
+    """Return the scopes of the tokens that a person may make."""
+    return [scope for scope in TokenScope if scope in LIMITED_SCOPES or Action.MANAGE_TOKENS.is_allowed(request.user)]

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from django.conf import settings
+from django.contrib.auth.models import User
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
@@ -13,6 +14,7 @@ from rest_framework.request import Request
 from inference.models import TokenScope, token_digest
 from inference.serving import serving
 from inference.snapshot import KnownToken
+from models_registry.roles import Action
 
 if TYPE_CHECKING:
     from rest_framework.views import APIView  # its import needs this module, by the settings
@@ -55,7 +57,12 @@ class HasApiAccess(BasePermission):
         scope = getattr(view, "required_scope", TokenScope.READ)
         if isinstance(request.user, TokenHolder):
             return request.user.token.scope in (scope, TokenScope.ALL)
-        return scope == TokenScope.READ and bool(getattr(request.user, "is_staff", False))
+        return scope == TokenScope.READ and _may_see(request.user)
+
+
+def _may_see(person: object) -> bool:
+    """Return whether a person who is logged in to the admin has a role that sees its pages."""
+    return isinstance(person, User) and person.is_staff and Action.SEE.is_allowed(person)
 
 
 class BearerTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]

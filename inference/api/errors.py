@@ -142,6 +142,12 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
     return _error_page(request, HTTPStatus.NOT_FOUND, "There is nothing at this address.")
 
 
+def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """Answer who may not do what was asked."""
+    detail = "Your role does not allow this. Who manages the accounts here can give you another one."
+    return _error_page(request, HTTPStatus.FORBIDDEN, detail)
+
+
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """Answer a request that Django refused before a view saw it."""
     return _error_page(request, HTTPStatus.BAD_REQUEST, "The request cannot be read.")

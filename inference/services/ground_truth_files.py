@@ -11,7 +11,6 @@ from typing import Any
 
 from celery import current_app
 from django.conf import settings
-from django.contrib.auth.models import User
 from django.core.files.base import File
 from django.db import transaction
 from django.db.models import Q, QuerySet
@@ -21,6 +20,7 @@ from kombu.exceptions import OperationalError
 from inference.exceptions import GroundTruthFileError
 from inference.models import GroundTruthUpload, UploadStatus
 from inference.services.ground_truth import ItemOutcome, Outcome, record_ground_truth
+from models_registry.actors import Actor, account_of
 from models_registry.exceptions import ReferenceFileError
 from models_registry.services.audit import record_change
 from models_registry.tabular import TableFile, TableLimits
@@ -36,7 +36,7 @@ WAITING_TOO_LONG = timedelta(minutes=1)
 
 
 def upload_ground_truth(
-    *, file: File[bytes], filename: str, user: User | None = None, enqueue: bool = True
+    *, file: File[bytes], filename: str, user: Actor | None = None, enqueue: bool = True
 ) -> GroundTruthUpload:
     """Keep a file of ground truth and have it read.
 
@@ -56,7 +56,7 @@ def upload_ground_truth(
         most = settings.MLMON_MAX_REFERENCE_BYTES // 2**20
         raise GroundTruthFileError(f"The file has {file.size:,} bytes; at most {most} MiB are taken.")
     with transaction.atomic():
-        upload = GroundTruthUpload(original_filename=Path(filename).name[:255], created_by=user)
+        upload = GroundTruthUpload(original_filename=Path(filename).name[:255], created_by=account_of(user))
         upload.file.save(f"{uuid.uuid4().hex}.table", file, save=False)  # a name of ours: what it is its content tells
         upload.save()
         record_change(user=user, row=upload, message="Uploaded.")

@@ -3,10 +3,11 @@
 from typing import Any
 
 from django.http import HttpRequest
-from unfold.admin import ModelAdmin
+
+from models_registry.admin.audited import AuditedAdmin
 
 
-class ReadOnlyAdmin(ModelAdmin):
+class ReadOnlyAdmin(AuditedAdmin):
     """Lists and shows rows to who may view them; nobody adds, changes or deletes one here."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:

@@ -11,14 +11,15 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminTextInputWidget
 
+from models_registry.admin.audited import AuditedAdmin, user_of
 from models_registry.admin.confirmation import confirmation_page, is_confirmed
 from models_registry.exceptions import ConflictError
 from models_registry.models import ModelVersion, ReferenceDataset, ReferenceStatus, Stage
 from models_registry.reference_report import feature_reports, prediction_report
+from models_registry.roles import Action
 from models_registry.selectors import load_profile
 from models_registry.services.references import activate_reference, upload_reference
 
@@ -64,7 +65,7 @@ class ReferenceUploadForm(forms.ModelForm[ReferenceDataset]):
 
 
 @admin.register(ReferenceDataset)
-class ReferenceDatasetAdmin(ModelAdmin):
+class ReferenceDatasetAdmin(AuditedAdmin):
     form = ReferenceUploadForm
     list_display = ["original_filename", "version", "status_label", "row_count", "in_force", "created_by", "created_at"]
     list_filter = ["status", "is_active", "version__model"]
@@ -95,7 +96,7 @@ class ReferenceDatasetAdmin(ModelAdmin):
         return False  # checks hang on it
 
     def has_activate_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
-        return request.user.has_perm("models_registry.change_referencedataset")
+        return Action.ACTIVATE_REFERENCE.is_allowed(request.user)
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any = None) -> list[Any]:
         # What cannot be put in force does not offer it; whoever calls the address all the same is told why.
@@ -105,8 +106,7 @@ class ReferenceDatasetAdmin(ModelAdmin):
 
     def save_model(self, request: HttpRequest, obj: ReferenceDataset, form: Any, change: bool) -> None:
         file = form.cleaned_data["file"]
-        user = request.user if request.user.is_authenticated else None
-        column = form.cleaned_data["label_column"]
+        column, user = form.cleaned_data["label_column"], user_of(request)
         row = upload_reference(version=obj.version, file=file, filename=file.name, label_column=column, user=user)
         obj.pk = row.pk
 
@@ -188,7 +188,7 @@ class ReferenceDatasetAdmin(ModelAdmin):
                 button="Put in force",
             )
         try:
-            activate_reference(reference=reference, user=request.user if request.user.is_authenticated else None)
+            activate_reference(reference=reference, user=user_of(request))
         except ConflictError as error:
             self.message_user(request, str(error), messages.ERROR)
         else:

@@ -14,7 +14,7 @@ from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from unfold.admin import ModelAdmin, TabularInline
+from unfold.admin import TabularInline
 from unfold.decorators import action, display
 from unfold.widgets import (
     UnfoldAdminFileFieldWidget,
@@ -23,9 +23,11 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
+from models_registry.admin.audited import AuditedAdmin, user_of
 from models_registry.admin.confirmation import confirmation_page, is_confirmed
 from models_registry.exceptions import ArtefactError, ConflictError
 from models_registry.models import Model, ModelFeature, ModelVersion, Stage
+from models_registry.roles import Action
 from models_registry.schema import FeatureKind
 from models_registry.selectors import consequences_of_stage
 from models_registry.services import versions as services
@@ -53,7 +55,7 @@ STAGE_ACTIONS = {
 
 
 @admin.register(Model)
-class ModelModelAdmin(ModelAdmin):
+class ModelModelAdmin(AuditedAdmin):
     list_display = ["name", "description", "version_count", "created_at"]
     search_fields = ["name", "description"]
 
@@ -81,8 +83,11 @@ class ModelModelAdmin(ModelAdmin):
         if change:
             super().save_model(request, obj, form, change)
             return
-        created = services.register_model(name=obj.name, description=obj.description, user=_user(request))
+        created = services.register_model(name=obj.name, description=obj.description, user=user_of(request))
         obj.pk = created.pk
+
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> None:
+        return None  # the service has written who registered it
 
 
 class VersionUploadForm(forms.ModelForm[ModelVersion]):
@@ -193,7 +198,7 @@ class FeatureInline(TabularInline):
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: ModelVersion | None = None) -> bool:
-        allowed = request.user.has_perm("models_registry.change_modelversion")
+        allowed = Action.EDIT_VERSION.is_allowed(request.user)
         is_open = obj is None or (obj.stage == Stage.STAGING and not obj.references.exists())
         return allowed and is_open
 
@@ -202,7 +207,7 @@ class FeatureInline(TabularInline):
 
 
 @admin.register(ModelVersion)
-class ModelVersionAdmin(ModelAdmin):
+class ModelVersionAdmin(AuditedAdmin):
     list_display = ["model", "version", "stage_label", "traffic_weight", "task_type", "framework", "created_at"]
     list_filter = ["stage", "task_type", "model"]
     search_fields = ["model__name", "version"]
@@ -249,7 +254,7 @@ class ModelVersionAdmin(ModelAdmin):
         if obj is not None:
             return super().get_form(request, obj, change, **kwargs)
         # Built by hand: the upload's own fields are not of the model, and the check needs to know who uploads.
-        user = _user(request)
+        user = user_of(request)
 
         class Form(VersionUploadForm):
             def __init__(self, *args: Any, **form_kwargs: Any) -> None:
@@ -262,6 +267,12 @@ class ModelVersionAdmin(ModelAdmin):
         if change:
             obj.save(update_fields=["notes"])
 
+    def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
+        return super().construct_change_message(request, form, [], add)  # the service writes of the features
+
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> None:
+        return None  # the service has written who uploaded it
+
     def response_add(
         self, request: HttpRequest, obj: ModelVersion, post_url_continue: str | None = None
     ) -> HttpResponse:
@@ -272,7 +283,7 @@ class ModelVersionAdmin(ModelAdmin):
 
     def get_formset_kwargs(self, request: HttpRequest, obj: Any, inline: Any, prefix: str) -> dict[str, Any]:
         kwargs: dict[str, Any] = super().get_formset_kwargs(request, obj, inline, prefix)
-        return {**kwargs, "user": _user(request)}
+        return {**kwargs, "user": user_of(request)}
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any = None) -> list[Any]:
         # Only moves that change something are offered; whoever calls an address all the same is told why not.
@@ -280,6 +291,9 @@ class ModelVersionAdmin(ModelAdmin):
         actions = super().get_actions_detail(request, object_id)
         useless = set(STAGE_ACTIONS) - _useful_actions(version) if version else set()
         return [action for action in actions if action.path not in useless]
+
+    def has_change_stage_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        return Action.CHANGE_STAGE.is_allowed(request.user)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False  # archived instead: history and captured rows hang on it
@@ -300,25 +314,25 @@ class ModelVersionAdmin(ModelAdmin):
     def size(self, obj: ModelVersion) -> str:
         return f"{obj.artefact_bytes:,} bytes"
 
-    @action(description=MOVES[Stage.PRODUCTION], icon="rocket_launch", permissions=["change"])
+    @action(description=MOVES[Stage.PRODUCTION], icon="rocket_launch", permissions=["change_stage"])
     def promote(self, request: HttpRequest, object_id: int) -> HttpResponse:
         return self._move(request, object_id, Stage.PRODUCTION)
 
-    @action(description=MOVES[Stage.SHADOW], icon="visibility", permissions=["change"])
+    @action(description=MOVES[Stage.SHADOW], icon="visibility", permissions=["change_stage"])
     def start_shadow(self, request: HttpRequest, object_id: int) -> HttpResponse:
         return self._move(request, object_id, Stage.SHADOW)
 
-    @action(description=MOVES[Stage.STAGING], icon="undo", permissions=["change"])
+    @action(description=MOVES[Stage.STAGING], icon="undo", permissions=["change_stage"])
     def back_to_staging(self, request: HttpRequest, object_id: int) -> HttpResponse:
         return self._move(request, object_id, Stage.STAGING)
 
-    @action(description=MOVES[Stage.ARCHIVED], icon="archive", permissions=["change"])
+    @action(description=MOVES[Stage.ARCHIVED], icon="archive", permissions=["change_stage"])
     def archive(self, request: HttpRequest, object_id: int) -> HttpResponse:
         return self._move(request, object_id, Stage.ARCHIVED)
 
     def _move(self, request: HttpRequest, object_id: int, stage: Stage) -> HttpResponse:
         version = get_object_or_404(ModelVersion.objects.select_related("model"), pk=object_id)
-        if not self.has_change_permission(request, version):
+        if not self.has_change_stage_permission(request):
             raise PermissionDenied
         if not is_confirmed(request):
             return confirmation_page(
@@ -332,9 +346,9 @@ class ModelVersionAdmin(ModelAdmin):
             )
         try:
             if stage is Stage.PRODUCTION:
-                services.promote(version=version, user=_user(request))
+                services.promote(version=version, user=user_of(request))
             else:
-                services.set_stage(version=version, stage=stage, user=_user(request))
+                services.set_stage(version=version, stage=stage, user=user_of(request))
         except ConflictError as error:
             self.message_user(request, str(error), messages.ERROR)
         else:
@@ -349,7 +363,3 @@ def _useful_actions(version: ModelVersion) -> set[str]:
     names = {name for name, stage in STAGE_ACTIONS.items() if stage != version.stage}
     shares_traffic = version.model.versions.filter(stage=Stage.PRODUCTION).exclude(pk=version.pk).exists()
     return names | {"promote"} if shares_traffic else names
-
-
-def _user(request: HttpRequest) -> Any:
-    return request.user if request.user.is_authenticated else None

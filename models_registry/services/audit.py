@@ -1,20 +1,81 @@
-"""Who changed what: rows of the admin's own log, written in the transaction of the change."""
+"""Who changed what: rows of the audit trail, written in the transaction of the change."""
 
-from django.contrib.admin.models import CHANGE, LogEntry
-from django.contrib.auth.models import User
-from django.contrib.contenttypes.models import ContentType
+from collections.abc import Iterable, Mapping
+from datetime import date
+from typing import TypeAlias
+
 from django.db import models
 
+from models_registry.actors import Actor, account_of, name_of
+from models_registry.models import ChangeRecord, Model
 
-def record_change(*, user: User | None, row: models.Model, message: str) -> None:
-    """Write that `user` changed `row`; nothing where a program did it, as the log demands a user."""
-    if user is None or not user.pk:
-        return
-    LogEntry.objects.create(
-        user_id=user.pk,
-        content_type=ContentType.objects.get_for_model(row),
-        object_id=str(row.pk),
-        object_repr=str(row)[:200],
-        action_flag=CHANGE,
-        change_message=message,
+Change: TypeAlias = tuple[object, object]  # what it was, what it is
+# Names of what is never written down, only that it was changed.
+SECRET_NAMES = frozenset({"password", "password1", "password2", "old_password", "digest", "token", "secret"})
+NOT_SHOWN = "not shown"
+LONGEST_TEXT = 1000  # characters of a value
+
+
+def record_change(
+    *, user: Actor | None, row: models.Model, message: str, changes: Mapping[str, Change] | None = None
+) -> None:
+    """Write that `user` changed `row`.
+
+    Parameters
+    ----------
+    user
+        A person or a program; None is mlmon itself.
+    message
+        What was done, in a sentence; "" where the values say it.
+    changes
+        By the name of each value: what it was and what it is. Values of `SECRET_NAMES` are not kept.
+    """
+    ChangeRecord.objects.create(
+        user=account_of(user),
+        actor=name_of(user)[:200],
+        row_type=row._meta.label_lower,
+        row_id=str(row.pk),
+        row_name=str(row)[:200],
+        model_name=_model_name(row),
+        message=message,
+        changes=[[name, *_kept(name, change)] for name, change in (changes or {}).items()],
     )
+
+
+def differences(before: models.Model, after: models.Model, fields: Iterable[str]) -> dict[str, Change]:
+    """Return what is different between two rows, by the fields' names in words."""
+    values = {name: (getattr(before, name), getattr(after, name)) for name in fields}
+    return {words(name): change for name, change in values.items() if change[0] != change[1]}
+
+
+def words(name: str) -> str:
+    """Return a field's name as people read it."""
+    return name.replace("_", " ").capitalize()
+
+
+def is_secret(name: str) -> bool:
+    """Return whether values of this name are kept out of the trail."""
+    return name.lower().replace(" ", "_") in SECRET_NAMES
+
+
+def _model_name(row: models.Model) -> str:
+    """Return the name of the registered model that a row belongs to; "" where it belongs to none."""
+    if isinstance(row, Model):
+        return row.name
+    owner = getattr(row, "model", None) or getattr(getattr(row, "version", None), "model", None)
+    return owner.name if isinstance(owner, Model) else ""
+
+
+def _kept(name: str, change: Change) -> list[object]:
+    return [NOT_SHOWN, NOT_SHOWN] if is_secret(name) else [_plain(value) for value in change]
+
+
+def _plain(value: object) -> object:
+    """Return a value as JSON can keep it."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, date):  # a datetime too
+        return value.isoformat()
+    if isinstance(value, list | tuple | set | models.QuerySet):
+        return [_plain(item) for item in value]
+    return str(value)[:LONGEST_TEXT]

@@ -17,13 +17,13 @@ import pyarrow.compute as pc
 from celery import current_app
 from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
-from django.contrib.auth.models import User
 from django.core.files.base import File
 from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
+from models_registry.actors import Actor, account_of
 from models_registry.class_scores import kept_scores, scores_column
 from models_registry.columns import observed_table
 from models_registry.engine import Engine, Predictions
@@ -60,7 +60,7 @@ def upload_reference(
     file: File[bytes],
     filename: str,
     label_column: str = "",
-    user: User | None = None,
+    user: Actor | None = None,
     enqueue: bool = True,
 ) -> ReferenceDataset:
     """Keep reference data of a version and have it profiled.
@@ -89,7 +89,7 @@ def upload_reference(
             version=version,
             original_filename=Path(filename).name[:255],
             label_column=label_column,
-            created_by=user,
+            created_by=account_of(user),
         )
         # Under a name of ours: a person's can be too long for the file system, or mean something to it.
         reference.file.save(f"{uuid.uuid4().hex}{_suffix(filename)}", file, save=False)
@@ -123,14 +123,13 @@ def profile_reference(*, reference_id: int) -> ReferenceDataset:
 
 
 @transaction.atomic
-def activate_reference(*, reference: ReferenceDataset, user: User | None = None) -> None:
+def activate_reference(*, reference: ReferenceDataset, user: Actor | None = None) -> None:
     """Let drift checks use `reference` from now on; ConflictError where it is not ready."""
     _lock_version(reference)
     current = ReferenceDataset.objects.select_for_update().get(pk=reference.pk)
     if current.status != ReferenceStatus.READY:
         raise ConflictError(f"{current.original_filename} is {current.status}; only a ready reference can be in force.")
-    _replace_active(current)
-    record_change(user=user, row=current, message="Put in force.")
+    _replace_active(current, user=user, message="Put in force.")
 
 
 def _enqueue(reference_id: int) -> None:
@@ -272,7 +271,7 @@ def _put_in_force(reference: ReferenceDataset, profiled: _Profiled) -> None:
             profiled_at=timezone.now(),
         )
         if ready and not reference.version.references.filter(is_active=True, pk__gt=reference.pk).exists():
-            _replace_active(reference)
+            _replace_active(reference, user=reference.created_by, message="Put in force, once profiled.")
     reference.refresh_from_db()
 
 
@@ -294,11 +293,15 @@ def _lock_version(reference: ReferenceDataset) -> None:
     ModelVersion.objects.select_for_update().get(pk=reference.version_id)
 
 
-def _replace_active(reference: ReferenceDataset) -> None:
-    ReferenceDataset.objects.filter(version_id=reference.version_id, is_active=True).update(is_active=False)
+def _replace_active(reference: ReferenceDataset, *, user: Actor | None, message: str) -> None:
+    active = ReferenceDataset.objects.filter(version_id=reference.version_id, is_active=True)
+    before = active.values_list("original_filename", flat=True).first()
+    active.update(is_active=False)
     ReferenceDataset.objects.filter(pk=reference.pk).update(is_active=True)
     reference.is_active = True
     bump_generation()
+    changes = {"In force": (before, reference.original_filename)}
+    record_change(user=user, row=reference, message=message, changes=changes)
 
 
 def _suffix(filename: str) -> str:

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from django.conf import settings
-from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.core.files.base import File
 from django.db import transaction
 
+from models_registry.actors import Actor, account_of
 from models_registry.artefact import ArtefactLimits, ArtefactReport, inspect_artefact
 from models_registry.artefact_features import LONGEST_NAME
 from models_registry.exceptions import ArtefactError, ConflictError
 from models_registry.models import Model, ModelFeature, ModelVersion, Stage
 from models_registry.schema import Feature, FeatureKind, TensorType
-from models_registry.services.audit import record_change
+from models_registry.services.audit import Change, record_change
 from models_registry.services.generation import bump_generation
 from models_registry.services.kept_files import keep_file
 
@@ -33,7 +33,7 @@ class FeatureEdit:
 
 
 @transaction.atomic
-def register_model(*, name: str, description: str = "", user: User | None = None) -> Model:
+def register_model(*, name: str, description: str = "", user: Actor | None = None) -> Model:
     """Register a name; ValidationError where it is malformed or taken."""
     model = Model(name=name, description=description)
     model.full_clean()
@@ -50,7 +50,7 @@ def upload_version(
     artefact: File[bytes],
     feature_names: Sequence[str] | None = None,
     notes: str = "",
-    user: User | None = None,
+    user: Actor | None = None,
 ) -> ModelVersion:
     """Check an ONNX file and keep it as a new version in stage ``staging``.
 
@@ -86,7 +86,7 @@ def upload_version(
 
 @transaction.atomic
 def set_stage(
-    *, version: ModelVersion, stage: Stage, traffic_weight: int | None = None, user: User | None = None
+    *, version: ModelVersion, stage: Stage, traffic_weight: int | None = None, user: Actor | None = None
 ) -> None:
     """Move a version to `stage`.
 
@@ -109,16 +109,21 @@ def set_stage(
         raise ConflictError(f"A version in stage {stage} takes no traffic.")
     else:
         weight = 0
-    before = f"{current.stage}, weight {current.traffic_weight}"
+    before = (current.stage, current.traffic_weight)
     current.stage, current.traffic_weight = stage, weight
     current.save(update_fields=["stage", "traffic_weight"])
     version.stage, version.traffic_weight = stage, weight
     bump_generation()
-    record_change(user=user, row=current, message=f"Stage changed from {before} to {stage.value}, weight {weight}.")
+    record_change(
+        user=user,
+        row=current,
+        message=f"Stage changed from {before[0]}, weight {before[1]} to {stage.value}, weight {weight}.",
+        changes={"Stage": (before[0], stage.value), "Traffic weight": (before[1], weight)},
+    )
 
 
 @transaction.atomic
-def promote(*, version: ModelVersion, user: User | None = None) -> None:
+def promote(*, version: ModelVersion, user: Actor | None = None) -> None:
     """Give a version all of its model's traffic; the versions that had it go back to staging, ready for a way back."""
     Model.objects.select_for_update().get(pk=version.model_id)
     for other in ModelVersion.objects.filter(model_id=version.model_id, stage=Stage.PRODUCTION).exclude(pk=version.pk):
@@ -127,7 +132,7 @@ def promote(*, version: ModelVersion, user: User | None = None) -> None:
 
 
 @transaction.atomic
-def edit_features(*, version: ModelVersion, edits: Mapping[int, FeatureEdit], user: User | None = None) -> None:
+def edit_features(*, version: ModelVersion, edits: Mapping[int, FeatureEdit], user: Actor | None = None) -> None:
     """Rename features or change their kinds; `edits` is keyed by the feature's position.
 
     Raises
@@ -150,7 +155,18 @@ def edit_features(*, version: ModelVersion, edits: Mapping[int, FeatureEdit], us
     current.features.all().delete()  # and made anew: renaming in place would trip over swapped names
     _create_features(current, edited)
     bump_generation()
-    record_change(user=user, row=current, message="Features edited.")
+    record_change(user=user, row=current, message="Features edited.", changes=_feature_changes(features, edited))
+
+
+def _feature_changes(before: Sequence[ModelFeature], after: Sequence[Feature]) -> dict[str, Change]:
+    """Return by the old names what was said of the features that are edited, and what is."""
+    changes: dict[str, Change] = {}
+    for old, new in zip(before, after, strict=True):
+        said = (old.name, old.kind, "required" if old.is_required else "may be missing")
+        says = (new.name, new.kind.value, "required" if new.is_required else "may be missing")
+        if said != says:
+            changes[old.name] = (", ".join(said), ", ".join(says))
+    return changes
 
 
 def _check_new_version(model: Model, version: str) -> None:
@@ -226,7 +242,7 @@ def _save_version(
     report: ArtefactReport,
     features: Sequence[Feature],
     notes: str,
-    user: User | None,
+    user: Actor | None,
 ) -> ModelVersion:
     row = ModelVersion(
         model=model,
@@ -240,7 +256,7 @@ def _save_version(
         score_output=report.schema.score_output,
         scores_are_probabilities=report.schema.scores_are_probabilities,
         notes=notes,
-        created_by=user,
+        created_by=account_of(user),
     )
     row.artefact.name = f"artefacts/{report.sha256}.onnx"
     with path.open("rb") as content:

@@ -8,9 +8,9 @@ from django import forms
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.utils.timesince import timesince
-from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
+from models_registry.admin.audited import AuditedAdmin
 from models_registry.admin.read_only import ReadOnlyAdmin
 from monitoring.models import SMALLEST_PERFORMANCE_WINDOW, PerformancePolicy, PerformanceReport, Period
 from monitoring.services import baseline_of
@@ -72,7 +72,7 @@ class PerformancePolicyForm(forms.ModelForm[PerformancePolicy]):
 
 
 @admin.register(PerformancePolicy)
-class PerformancePolicyAdmin(ModelAdmin):
+class PerformancePolicyAdmin(AuditedAdmin):
     form = PerformancePolicyForm
     list_display = ["model", "window_rows", "minimum_rows", "largest_drop", "updated_at"]
     list_select_related = ["model"]

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 import redis
-from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
@@ -18,7 +17,7 @@ from drift.models import DriftCheck, DriftIncident, DriftPolicy, FeaturePolicy
 from drift.results import Method
 from drift.services import run_drift_check
 from drift.statistics.definitions import DEFINITIONS, PHI
-from models_registry.models import ModelVersion, ReferenceDataset
+from models_registry.models import ChangeRecord, ModelVersion, ReferenceDataset
 from tests.drift.observed import iris_rows, observe, profiled_reference
 from tests.factories import uploaded_version
 
@@ -112,7 +111,7 @@ def test_the_log_says_what_a_policy_was_and_is(admin_client: Client, version: Mo
         extra_window_rows="500, 2000",
     )
     assert admin_client.post(reverse(f"{POLICIES}_change", args=[policy.pk]), form).status_code == 302
-    message = LogEntry.objects.get().get_change_message()
+    message = ChangeRecord.objects.get(row_type="drift.driftpolicy").text
     assert "Further windows: none → 500, 2000." in message
     assert "False alarm budget: 10000 → 500." in message
     assert "Window rows: 500 → 800." in message
@@ -298,14 +297,14 @@ def test_what_people_do_is_asked_first_and_written_down(
     assert asked.status_code == 200
     assert "This changes" in asked.content.decode()
     assert DriftIncident.objects.values().get() == before
-    assert not LogEntry.objects.filter(change_message__startswith=message).exists()
+    assert not ChangeRecord.objects.filter(message__startswith=message).exists()
 
     done = admin_client.post(_address(incident, act), follow=True)
     assert done.redirect_chain == [(_address(incident, "change"), 302)]
     assert DriftIncident.objects.values().get() != before
-    entry = LogEntry.objects.get(change_message__startswith=message)
-    assert entry.user.username == "admin"
-    assert entry.change_message in done.content.decode()
+    entry = ChangeRecord.objects.get(message__startswith=message)
+    assert (entry.actor, entry.user) == ("admin", User.objects.get(username="admin"))
+    assert entry.message in done.content.decode()
 
 
 def test_snoozing_lasts_as_long_as_the_button_says(admin_client: Client, incident: DriftIncident) -> None:
@@ -342,7 +341,7 @@ def test_the_window_becomes_the_new_reference(admin_client: Client, incident: Dr
     made = ReferenceDataset.objects.latest("id")
     assert made.original_filename == f"window-of-check-{incident.last_check_id}.parquet"
     assert done.headers["Location"] == reverse("admin:models_registry_referencedataset_change", args=[made.pk])
-    assert LogEntry.objects.filter(object_id=str(made.pk), user__username="admin").exists()
+    assert ChangeRecord.objects.filter(row_id=str(made.pk), user__username="admin").exists()
 
 
 def test_a_window_that_is_gone_cannot_become_the_reference(

@@ -7,7 +7,6 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 import redis
-from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from pytest_django.fixtures import Settings
 
@@ -18,7 +17,7 @@ from inference.models import CapturePolicy
 from inference.services import save_capture_policy
 from inference.services.archiving import archive_batch
 from inference.stream import stream_key, trim_to_rows
-from models_registry.models import ModelVersion, ReferenceDataset
+from models_registry.models import ChangeRecord, ModelVersion, ReferenceDataset
 from models_registry.selectors import active_reference, load_profile
 from models_registry.services.references import profile_reference
 from tests.drift.observed import Rows, append, iris_rows, observations, observe, profiled_reference
@@ -72,8 +71,8 @@ def test_the_windows_own_rows_become_the_reference(check: DriftCheck, anna: User
 
 def test_it_is_logged_under_the_persons_name(check: DriftCheck, anna: User) -> None:
     reference = make_window_the_reference(check=check, user=anna)
-    entries = LogEntry.objects.filter(object_id=str(reference.pk), user=anna)
-    assert {entry.change_message for entry in entries} == {
+    entries = ChangeRecord.objects.filter(row_id=str(reference.pk), user=anna)
+    assert {entry.message for entry in entries} == {
         "Uploaded.",
         f"Made of the 1,000 rows of the window of drift check {check.pk}.",
     }

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 import redis
-from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
@@ -21,7 +20,7 @@ from inference.capture import drawn
 from inference.models import CapturePolicy
 from inference.prediction_ids import new_prediction_ids
 from inference.serving import serving
-from models_registry.models import Model, ModelVersion, Stage
+from models_registry.models import ChangeRecord, Model, ModelVersion, Stage
 from models_registry.services.versions import set_stage
 from tests.drift.observed import iris_rows, profiled_reference
 from tests.factories import uploaded_version
@@ -191,8 +190,8 @@ def test_a_policy_is_made_and_changed_in_the_admin(
     assert admin_client.get(page)["Location"] == reverse(f"{POLICIES}_change", args=[policy.pk])
     changed = _form(version.model, never_stored_features="petal_width", sampling_rate=1, retention_days=30)
     assert admin_client.post(reverse(f"{POLICIES}_change", args=[policy.pk]), changed).status_code == 302
-    messages = list(LogEntry.objects.filter(user=admin_user).order_by("pk").values_list("change_message", flat=True))
-    assert messages == [
+    trail = ChangeRecord.objects.filter(user=admin_user).order_by("pk")
+    assert [record.text for record in trail] == [
         "Never stored features: none → petal_length, petal_width.",
         "Never stored features: petal_length, petal_width → petal_width. Retention days: none → 30.",
     ]

@@ -1,12 +1,14 @@
 """The identity and the duration that every response carries."""
 
+import io
 import re
 
 import pytest
+from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
 
-from mlmon_site.middleware import RequestIdentityMiddleware
+from mlmon_site.middleware import RequestIdentityMiddleware, UnreadBodyMiddleware
 
 NEW_IDENTITY = re.compile(r"[0-9a-f]{32}")
 
@@ -37,3 +39,38 @@ def test_an_identity_that_is_not_well_formed_is_replaced(offered: str) -> None:
 
 def test_the_duration_is_in_seconds() -> None:
     assert 0 <= float(_answered()["X-Process-Time"]) < 1
+
+
+def _sending(body: io.BytesIO, length: str) -> HttpRequest:
+    environ = RequestFactory().get("/").environ
+    return WSGIRequest(environ | {"REQUEST_METHOD": "POST", "CONTENT_LENGTH": length, "wsgi.input": body})
+
+
+def test_what_a_refused_request_still_sends_is_read() -> None:
+    sent = io.BytesIO(b"x" * 100_000)
+    request = _sending(sent, "100000")
+    UnreadBodyMiddleware(lambda _: HttpResponse(status=404))(request)
+    assert sent.tell() == 100_000
+
+
+def test_what_is_too_long_is_left_unread() -> None:
+    sent = io.BytesIO(b"x" * 100)
+    request = _sending(sent, str(2**20 + 1))
+    UnreadBodyMiddleware(lambda _: HttpResponse(status=413))(request)
+    assert sent.tell() == 0
+
+
+@pytest.mark.parametrize("length", ["", "many", "-1"])
+def test_a_length_that_is_no_number_does_no_harm(length: str) -> None:
+    request = _sending(io.BytesIO(b"body"), length)
+    assert UnreadBodyMiddleware(lambda _: HttpResponse(status=400))(request).status_code == 400
+
+
+def test_a_body_that_the_view_has_read_stays_read() -> None:
+    def view(request: HttpRequest) -> HttpResponse:
+        return HttpResponse(request.body)
+
+    request = RequestFactory().post("/", b"body", content_type="text/plain")
+    response = UnreadBodyMiddleware(view)(request)
+    assert isinstance(response, HttpResponse)
+    assert response.content == request.body == b"body"

@@ -8,7 +8,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from inference.models import ApiToken
-from models_registry.models import Model, ModelFeature, ModelVersion, ReferenceDataset, RegistryGeneration
+from models_registry.models import ChangeRecord, Model, ModelFeature, ModelVersion, ReferenceDataset, RegistryGeneration
 from monitoring.models import JobRun
 
 pytestmark = pytest.mark.django_db
@@ -35,6 +35,11 @@ def feature(**values: Any) -> ModelFeature:
 def reference(**values: Any) -> ReferenceDataset:
     defaults: dict[str, Any] = {"file": "r.csv", "original_filename": "r.csv"}
     return ReferenceDataset.objects.create(**(defaults | values))
+
+
+def change(**values: Any) -> ChangeRecord:
+    defaults = {"actor": "anna", "row_type": "a.b", "row_id": "1", "row_name": "b", "message": "Done."}
+    return ChangeRecord.objects.create(**(defaults | values))
 
 
 READY = {"status": "ready", "rows": 1, "profile_file": "p", "profiled_at": timezone.now()}
@@ -82,6 +87,8 @@ REFUSED: dict[str, Callable[[], object]] = {
     "token_has_a_digest": lambda: two_tokens(digest=""),
     "inference_apitoken_digest": lambda: two_tokens(digest="a"),
     "inference_apitoken_name": lambda: two_tokens(name="a"),
+    "change_has_an_actor": lambda: change(actor=""),
+    "change_says_something": lambda: change(message=""),
     "monitoring_jobrun_job_name": lambda: [
         JobRun.objects.create(job_name="j", last_started_at=timezone.now()) for _ in range(2)
     ],
@@ -97,7 +104,16 @@ def test_the_database_refuses(name: str) -> None:
 def test_every_declared_constraint_is_tried() -> None:
     declared = {
         constraint.name
-        for model in (Model, ModelVersion, ModelFeature, ReferenceDataset, RegistryGeneration, ApiToken, JobRun)
+        for model in (
+            Model,
+            ModelVersion,
+            ModelFeature,
+            ReferenceDataset,
+            RegistryGeneration,
+            ChangeRecord,
+            ApiToken,
+            JobRun,
+        )
         for constraint in model._meta.constraints
     }
     assert declared <= {name.split(" ")[0] for name in REFUSED}

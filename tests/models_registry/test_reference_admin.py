@@ -4,14 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
 from pytest_django.fixtures import DjangoCaptureOnCommitCallbacks, Settings
 
-from models_registry.models import ModelVersion, ReferenceDataset
+from models_registry.models import ChangeRecord, ModelVersion, ReferenceDataset
 from models_registry.services.references import profile_reference
 from tests.factories import uploaded_version
 
@@ -100,7 +99,7 @@ def test_an_older_reference_is_put_in_force_again(client: Client, version: Model
     older.refresh_from_db()
     newer.refresh_from_db()
     assert (older.is_active, newer.is_active) == (True, False)
-    assert LogEntry.objects.filter(change_message="Put in force.", object_id=str(older.pk)).exists()
+    assert ChangeRecord.objects.filter(message="Put in force.", row_id=str(older.pk)).exists()
 
 
 def test_who_may_only_look_cannot_upload_or_put_in_force(client: Client, version: ModelVersion) -> None:
@@ -126,4 +125,4 @@ def test_the_upload_is_enqueued_when_it_is_committed(
     with django_capture_on_commit_callbacks() as callbacks:
         upload(client, version, REFERENCE.read_bytes())
     assert len(callbacks) == 1
-    assert LogEntry.objects.filter(change_message="Uploaded.").count() == 1
+    assert ChangeRecord.objects.filter(message="Uploaded.").count() == 1

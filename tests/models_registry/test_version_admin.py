@@ -5,14 +5,13 @@ import re
 from typing import Any
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
 
 from inference.models import ApiToken, token_digest
-from models_registry.models import Model, ModelVersion, Stage
+from models_registry.models import ChangeRecord, Model, ModelVersion, Stage
 from models_registry.services.versions import register_model, set_stage
 from tests.factories import iris_onnx, uploaded_version
 
@@ -58,7 +57,7 @@ def test_an_onnx_file_becomes_a_version_in_staging(client: Client) -> None:
     assert [feature.name for feature in version.features.all()] == NAMES.split()
     page = client.get(change_page(version)).content.decode()
     assert version.artefact_sha256 in page
-    assert LogEntry.objects.filter(change_message__startswith="Uploaded, sha256").count() == 1
+    assert ChangeRecord.objects.filter(message__startswith="Uploaded, sha256").count() == 1
 
 
 @pytest.mark.parametrize(
@@ -139,7 +138,7 @@ def test_promoting_shows_what_changes_and_then_changes_it(client: Client) -> Non
     first.refresh_from_db()
     second.refresh_from_db()
     assert (first.stage, second.stage, second.traffic_weight) == (Stage.STAGING, Stage.PRODUCTION, 100)
-    assert LogEntry.objects.filter(object_id=str(second.pk), change_message__startswith="Stage changed").exists()
+    assert ChangeRecord.objects.filter(row_id=str(second.pk), message__startswith="Stage changed").exists()
 
 
 @pytest.mark.parametrize(
@@ -212,7 +211,7 @@ def test_feature_edits_carry_the_name_of_who_made_them(client: Client) -> None:
     editor = User.objects.create_superuser("editor")
     client.force_login(editor)
     client.post(change_page(version), feature_form(version, sepal_length={"name": "length"}))
-    assert LogEntry.objects.get(change_message="Features edited.").user == editor
+    assert ChangeRecord.objects.get(message="Features edited.").user == editor
     assert (
         "Features edited."
         in client.get(reverse("admin:models_registry_modelversion_history", args=[version.pk])).content.decode()

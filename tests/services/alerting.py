@@ -1,6 +1,6 @@
 """Prometheus and Alertmanager for a test, on the project's own configuration with every duration divided.
 
-The metrics that they scrape are what the test says; Slack and the mail server are sinks of this process.
+They scrape a real server, or what the test says; Slack and the mail server are sinks of this process.
 """
 
 import contextlib
@@ -11,6 +11,7 @@ import re
 import socketserver
 import subprocess
 import threading
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -24,9 +25,10 @@ import yaml
 
 from mlmon_site.processes import bound_command
 from tests.services.debian_programs import program
-from tests.services.processes import free_port, stop_group, wait_until
+from tests.services.processes import await_condition, free_port, stop_group, wait_until
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+MLMON_URL = "http://localhost:8000"  # as in prometheus.yml
 MILLISECONDS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 DURATION = re.compile(r"(\d+)([smhdw])")
 DURATION_IN_EXPRESSION = re.compile(r"(?<=\[)\d+[smhdw](?=\])|(?<=offset )\d+[smhdw]")
@@ -132,49 +134,53 @@ class Alerting:
     """The running pair and its sinks."""
 
     sinks: Sinks
-    target: ThreadingHTTPServer
+    target: ThreadingHTTPServer | None
     prometheus_url: str
     alertmanager_url: str
 
     def alerts(self) -> dict[str, str]:
         """Return the alerts that Alertmanager has, by name: active or suppressed."""
+        return {alert["labels"]["alertname"]: alert["status"]["state"] for alert in self.alert_list()}
+
+    def alert_list(self) -> list[dict[str, Any]]:
+        """Return the alerts that Alertmanager has, as it tells them."""
         with urllib.request.urlopen(f"{self.alertmanager_url}/api/v2/alerts", timeout=5) as answer:
-            return {alert["labels"]["alertname"]: alert["status"]["state"] for alert in json.load(answer)}
+            alerts: list[dict[str, Any]] = json.load(answer)
+            return alerts
 
     def stop_target(self) -> None:
-        """Let the scraped target answer nobody any more."""
+        """Let the target of this process answer nobody any more."""
+        assert self.target is not None, "What is scraped is not of this process."
         self.target.shutdown()
         self.target.server_close()
 
 
 @contextlib.contextmanager
-def running_alerting(folder: Path, *, factor: int) -> Iterator[Alerting]:
-    """Run Prometheus and Alertmanager `factor` times as fast as they are configured."""
+def running_alerting(
+    folder: Path, *, factor: int, scraped_port: int | None = None, mlmon_url: str = MLMON_URL
+) -> Iterator[Alerting]:
+    """Run Prometheus and Alertmanager `factor` times as fast as they are configured.
+
+    They scrape `scraped_port` of this machine, or, without one, what the test writes into `sinks.metrics`; the alerts'
+    links lead to `mlmon_url`.
+    """
     sinks = Sinks()
     with contextlib.ExitStack() as ends:
-        target = ThreadingHTTPServer(("127.0.0.1", 0), type("Target", (_Web,), {"sinks": sinks}))
-        slack = ThreadingHTTPServer(("127.0.0.1", 0), type("Slack", (_Web,), {"sinks": sinks}))
+        target = None if scraped_port else ThreadingHTTPServer(("127.0.0.1", 0), _web(sinks))
+        slack = ThreadingHTTPServer(("127.0.0.1", 0), _web(sinks))
         mail = _MailServer(("127.0.0.1", 0), type("Mail", (_Mail,), {"sinks": sinks}))
-        for server in (target, slack, mail):
+        for server in filter(None, (target, slack, mail)):
             _serve(server, ends)
         manager = _write_alertmanager(folder, slack=slack.server_address[1], mail=mail.server_address[1], factor=factor)
         manager_port, port = free_port(), free_port()
         configuration = _write_prometheus(
-            folder, target=target.server_address[1], alertmanager=manager_port, factor=factor
+            folder,
+            target=scraped_port or (target.server_address[1] if target else 0),
+            alertmanager=manager_port,
+            factor=factor,
+            mlmon_url=mlmon_url,
         )
         alertmanager_url, prometheus_url = f"http://127.0.0.1:{manager_port}", f"http://127.0.0.1:{port}"
-        _start(
-            ends,
-            alertmanager_url,
-            [
-                program("prometheus-alertmanager"),
-                f"--config.file={manager}",
-                f"--storage.path={folder / 'alertmanager-data'}",
-                f"--web.listen-address=127.0.0.1:{manager_port}",
-                "--cluster.listen-address=",
-            ],
-            folder,
-        )
         _start(
             ends,
             prometheus_url,
@@ -187,7 +193,25 @@ def running_alerting(folder: Path, *, factor: int) -> Iterator[Alerting]:
             ],
             folder,
         )
+        # Prometheus looks for targets after five seconds of its own: at this pace a long time without any.
+        await_condition(partial(_is_scraping, prometheus_url), "Prometheus scrapes nothing", seconds=30)
+        _start(
+            ends,
+            alertmanager_url,
+            [
+                program("prometheus-alertmanager"),
+                f"--config.file={manager}",
+                f"--storage.path={folder / 'alertmanager-data'}",
+                f"--web.listen-address=127.0.0.1:{manager_port}",
+                "--cluster.listen-address=",
+            ],
+            folder,
+        )
         yield Alerting(sinks, target, prometheus_url, alertmanager_url)
+
+
+def _web(sinks: Sinks) -> type[_Web]:
+    return type("Web", (_Web,), {"sinks": sinks})
 
 
 def _serve(server: socketserver.BaseServer, ends: contextlib.ExitStack) -> None:
@@ -212,15 +236,19 @@ def _write_alertmanager(folder: Path, *, slack: int, mail: int, factor: int) -> 
     return _written(folder / "alertmanager.yml", loaded)
 
 
-def _write_prometheus(folder: Path, *, target: int, alertmanager: int, factor: int) -> Path:
+def _write_prometheus(folder: Path, *, target: int, alertmanager: int, factor: int, mlmon_url: str) -> Path:
     """Write the project's configuration and rules with these addresses."""
     source = REPOSITORY / "prometheus"
     (folder / "rules").mkdir()
     for path in (source / "rules").glob("*.yml"):
         _written(folder / "rules" / path.name, faster(yaml.safe_load(path.read_text()), factor))
     loaded = faster(yaml.safe_load((source / "prometheus.yml").read_text()), factor)
-    loaded["scrape_configs"][0]["static_configs"] = [{"targets": [f"127.0.0.1:{target}"]}]
-    loaded["alerting"]["alertmanagers"][0]["static_configs"] = [{"targets": [f"127.0.0.1:{alertmanager}"]}]
+    (folder / "targets").mkdir()
+    for name, port in {"mlmon": target, "alertmanager": alertmanager}.items():
+        _written(folder / "targets" / f"{name}.yml", [{"targets": [f"127.0.0.1:{port}"]}])
+    loaded["global"]["external_labels"] = {"mlmon_url": mlmon_url, "runbooks_url": f"{mlmon_url}/runbooks"}
+    if mlmon_url != MLMON_URL:  # a real server takes longer than a sixtieth of the interval
+        loaded["global"]["scrape_interval"] = "1s"
     # Of its own a scrape's timeout is ten seconds, and may not be longer than the interval.
     loaded["global"]["scrape_timeout"] = loaded["global"]["scrape_interval"]
     return _written(folder / "prometheus.yml", loaded)
@@ -236,6 +264,18 @@ def _start(ends: contextlib.ExitStack, url: str, command: list[str], folder: Pat
         process = subprocess.Popen(bound_command(command), cwd=folder, stdout=log, stderr=log, start_new_session=True)
     ends.callback(stop_group, process)
     wait_until(partial(_is_ready, url), seconds=30, what=command[0], process=process)
+
+
+def _is_scraping(url: str) -> bool:
+    return bool(query(url, "up == 1")) and not query(url, 'ALERTS{alertname="TargetDown"}')
+
+
+def query(url: str, expression: str) -> list[dict[str, Any]]:
+    """Return what an expression gives on the Prometheus at `url` now."""
+    parameters = urllib.parse.urlencode({"query": expression})
+    with urllib.request.urlopen(f"{url}/api/v1/query?{parameters}", timeout=5) as answer:
+        result: list[dict[str, Any]] = json.load(answer)["data"]["result"]
+        return result
 
 
 def _is_ready(url: str) -> bool:

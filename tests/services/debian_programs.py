@@ -11,6 +11,8 @@ PACKAGES = {
     "prometheus": "prometheus",
     "amtool": "prometheus-alertmanager",
     "prometheus-alertmanager": "prometheus-alertmanager",
+    "node": "nodejs",
+    "npm": "npm",
 }
 
 
@@ -24,9 +26,11 @@ def program(name: str) -> str:
     return found
 
 
-def output_of(name: str, *arguments: str | Path) -> str:
-    """Run a program that is to succeed, and return what it says; its complaint is the assertion's message."""
-    done = subprocess.run([program(name), *map(str, arguments)], capture_output=True, text=True, timeout=100)
+def output_of(name: str, *arguments: str | Path, given: str | None = None) -> str:
+    """Run a program that is to succeed on what it is given, and return what it says, which a failure shows."""
+    done = subprocess.run(
+        [program(name), *map(str, arguments)], input=given, capture_output=True, text=True, timeout=100
+    )
     said = done.stdout + done.stderr
     assert done.returncode == 0, said
     return said

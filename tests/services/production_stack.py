@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,6 +35,8 @@ class ProductionStack:
     ----------
     folder
         Where the servers' data and everybody's logs lie.
+    variables
+        Settings of this run, before all others.
     programs
         The worker and beat, by these names, once they were started.
     """
@@ -42,6 +44,7 @@ class ProductionStack:
     folder: Path
     postgresql: PostgresServer
     redis: RedisServer
+    variables: Mapping[str, str]
     programs: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
@@ -54,10 +57,12 @@ class ProductionStack:
             "MLMON_SECRET_KEY": "k" * 20 + "0123456789" * 4,
             "MLMON_ALLOWED_HOSTS": "127.0.0.1",
             "MLMON_HTTPS": "False",
+            "MLMON_SCRAPE_PORT": "0",
             "MLMON_VAR_DIR": str(self.folder / "var"),
             "MLMON_ARCHIVE_TICK_SECONDS": str(ARCHIVE_TICK_SECONDS),
             "DATABASE_URL": self.postgresql.url,
             "REDIS_URL": self.redis.url,
+            **self.variables,
         }
 
     @contextlib.contextmanager
@@ -114,8 +119,8 @@ class ProductionStack:
 
 
 @contextlib.contextmanager
-def production_stack() -> Iterator[ProductionStack]:
-    """Run both servers, let this process's Django use them too, and end everything with the block.
+def production_stack(**variables: str) -> Iterator[ProductionStack]:
+    """Run both servers with these settings, let this process's Django use them too, and end everything with the block.
 
     Django's settings may not have been loaded before. To be called by the main thread: the servers end with the thread
     that has started them.
@@ -128,7 +133,7 @@ def production_stack() -> Iterator[ProductionStack]:
             (folder / name).mkdir(parents=True)
         # Where one of them does not start, the other ends with this process.
         postgresql = start_postgresql(folder / "postgresql")
-        stack = ProductionStack(folder, postgresql, start_redis(folder / "redis", persistence=KEEPS))
+        stack = ProductionStack(folder, postgresql, start_redis(folder / "redis", persistence=KEEPS), variables)
         ends.callback(stack.stop)
         _set_django_up(stack)
         try:

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from inference.models import TokenScope
 from inference.services import create_token
+from models_registry.actors import command
 
 
 class Command(BaseCommand):
@@ -26,6 +27,7 @@ class Command(BaseCommand):
                 name=options["name"],
                 scope=options["scope"],
                 expires_at=timezone.now() + timedelta(days=days) if days else None,
+                user=command("create_token"),
             )
         except ValidationError as error:
             raise CommandError(" ".join(error.messages)) from error

@@ -7,6 +7,7 @@ from typing import Any
 from django.core.files.base import File
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from models_registry.actors import command
 from models_registry.exceptions import ReferenceFileError
 from models_registry.models import ModelVersion, ReferenceDataset, ReferenceStatus
 from models_registry.reference_report import ColumnReport, feature_reports, prediction_report
@@ -66,6 +67,7 @@ class Command(BaseCommand):
                     file=File(content),
                     filename=path.name,
                     label_column=options["label_column"],
+                    user=command("upload_reference"),
                     enqueue=False,
                 )
         except ReferenceFileError as error:

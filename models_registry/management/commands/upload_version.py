@@ -7,6 +7,7 @@ from django.core.exceptions import ValidationError
 from django.core.files.base import File
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from models_registry.actors import command
 from models_registry.exceptions import ArtefactError
 from models_registry.models import Model
 from models_registry.services.versions import promote, register_model, upload_version
@@ -30,8 +31,9 @@ class Command(BaseCommand):
         path: Path = options["file"]
         if not path.is_file():
             raise CommandError(f"There is no file {path}.")
+        actor, name = command("upload_version"), options["model"]
         try:
-            model = Model.objects.filter(name=options["model"]).first() or register_model(name=options["model"])
+            model = Model.objects.filter(name=name).first() or register_model(name=name, user=actor)
             with path.open("rb") as content:
                 version = upload_version(
                     model=model,
@@ -39,13 +41,14 @@ class Command(BaseCommand):
                     artefact=File(content),
                     feature_names=[name.strip() for name in options["features"].split(",") if name.strip()] or None,
                     notes=options["notes"],
+                    user=actor,
                 )
         except ArtefactError as error:
             raise CommandError(str(error)) from error
         except ValidationError as error:
             raise CommandError(" ".join(error.messages)) from error
         if options["promote"]:
-            promote(version=version)
+            promote(version=version, user=actor)
         self.stdout.write(self.style.SUCCESS(f"{version}: {version.task_type}, sha256 {version.artefact_sha256}"))
         for feature in version.features.all():
             self.stdout.write(f"  {feature.name}: {feature.kind} ({feature.tensor_type})")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.monitoring.test_metrics_docs import documented
+from tests.monitoring.test_metric_declarations import declarations
 from tests.services.debian_programs import output_of
 from tests.services.processes import ServiceError
 
@@ -18,6 +18,7 @@ RUNBOOKS = REPOSITORY / "docs" / "runbooks"
 TEST_FILES = sorted(Path(__file__).parent.glob("*.yml"))
 ANNOTATIONS = {"summary", "description", "runbook_url", "dashboard_url"}
 ALWAYS_FIRES = {"Watchdog"}
+ADDED_LABELS = {"le", "job", "instance"}  # by histograms and by Prometheus
 HISTOGRAM_SUFFIX = re.compile(r"_(bucket|count|sum)$")
 
 
@@ -36,6 +37,11 @@ def metrics_in(expression: str) -> set[str]:
     behind = [metrics_in(RECORDED[name]) for name in re.findall(r"\w+:\w+:\w+", expression)]
     named = re.findall(r"(?<!:)\b(?:ml_\w+|up)\b(?!:)", expression)
     return set(named).union(*behind)
+
+
+def family_of(name: str) -> str:
+    """Return the declared name of a series."""
+    return name if name in declarations() else HISTOGRAM_SUFFIX.sub("", name)
 
 
 def cases() -> dict[str, dict[str, set[str]]]:
@@ -112,8 +118,15 @@ def test_no_runbook_page_is_left_of_an_alert_that_is_gone() -> None:
 
 def test_the_rules_read_only_metrics_that_are_declared() -> None:
     read = set().union(*(metrics_in(rule["expr"]) for rule in rules()))
-    names = {name if name in documented() else HISTOGRAM_SUFFIX.sub("", name) for name in read}
-    assert names - {"up"} <= documented().keys()
+    assert {family_of(name) for name in read} - {"up"} <= declarations().keys()
+
+
+def test_the_rules_match_only_labels_that_the_metrics_have() -> None:
+    matched = [pair for rule in rules() for pair in re.findall(r"\b(ml_\w+)\{([^}]*)\}", rule["expr"])]
+    assert len(matched) > 5
+    for name, matchers in matched:
+        labels = set(re.findall(r"(\w+)\s*(?:=|!)", matchers)) - ADDED_LABELS
+        assert labels <= set(declarations()[family_of(name)].labels), (name, matchers)
 
 
 @pytest.mark.parametrize("name", RECORDED)

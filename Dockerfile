@@ -1,0 +1,54 @@
+# One image for the web server, the worker, beat and the migrations: the command says which.
+ARG PYTHON_IMAGE=python:3.13-slim-trixie
+
+# --- the packages, in a virtual environment without pip ---------------------------------------------------------------
+FROM ${PYTHON_IMAGE} AS packages
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+COPY requirements.txt /build/requirements.txt
+RUN python -m venv --without-pip /opt/mlmon \
+    && python -m pip --python /opt/mlmon/bin/python install --requirement /build/requirements.txt
+
+# --- the application's files, with those of the admin collected -------------------------------------------------------
+FROM packages AS application
+WORKDIR /srv/mlmon
+COPY manage.py LICENSE ./
+COPY mlmon_site mlmon_site
+COPY monitoring monitoring
+COPY drift drift
+COPY inference inference
+COPY models_registry models_registry
+COPY demo demo
+COPY docs docs
+# With no variable of production set it needs no secret, no database and no Redis.
+RUN MLMON_VAR_DIR=/build/var MLMON_STATIC_ROOT=/srv/mlmon/static \
+    /opt/mlmon/bin/python manage.py collectstatic --noinput --verbosity 0 \
+    && /opt/mlmon/bin/python -m compileall -q mlmon_site monitoring drift inference models_registry \
+    && chmod -R a+rX /srv/mlmon
+
+# --- what runs --------------------------------------------------------------------------------------------------------
+FROM ${PYTHON_IMAGE} AS runtime
+RUN groupadd --gid 10001 mlmon \
+    && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/tmp --shell /usr/sbin/nologin mlmon \
+    && install --directory --owner=10001 --group=10001 --mode=0750 \
+        /var/lib/mlmon /var/lib/mlmon/media /run/mlmon
+COPY --from=packages /opt/mlmon /opt/mlmon
+COPY --from=application /srv/mlmon /srv/mlmon
+WORKDIR /srv/mlmon
+# Uploads wait in TMPDIR, on the disk: a reference file may be larger than a tmpfs should be.
+ENV PATH=/opt/mlmon/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    TMPDIR=/var/tmp \
+    DJANGO_SETTINGS_MODULE=mlmon_site.settings \
+    MLMON_ENVIRONMENT=production \
+    MLMON_VAR_DIR=/var/lib/mlmon \
+    MLMON_MEDIA_ROOT=/var/lib/mlmon/media \
+    MLMON_STATIC_ROOT=/srv/mlmon/static \
+    MLMON_METRICS_DIR=/run/mlmon/metrics
+# By number, so that Kubernetes can see that it is not root.
+USER 10001:10001
+EXPOSE 8000 9101
+# Of the web server; whoever runs another command brings another check.
+HEALTHCHECK --interval=15s --timeout=5s --start-period=60s --retries=3 \
+    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://localhost:8000/healthz', timeout=4)"]
+CMD ["python", "-m", "mlmon_site.server", "--host", "0.0.0.0", "--port", "8000"]

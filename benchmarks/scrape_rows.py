@@ -1,0 +1,78 @@
+"""The newest checks of many models, stored at once, and what a collector makes of them."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from django.utils import timezone
+
+from benchmarks.fleet_models import copies
+from drift.models import CheckStatus, DriftCheck, FeatureDrift, FeatureStatus
+from models_registry.models import ModelVersion, ReferenceDataset
+from monitoring import selectors, state_metrics
+from monitoring.state_text import Sample, samples_of_check, samples_of_feature
+from tests.factories import uploaded_version
+
+SEED = 20_261_123
+
+
+def put_checks_in_place(models: int, features: int) -> None:
+    """Store `models` models in production, each with one succeeded check of `features` features."""
+    first = uploaded_version("scraped")
+    checks = DriftCheck.objects.bulk_create(_check(version) for version in [first, *copies(first, models - 1)])
+    scores = np.random.default_rng(SEED).random((len(checks), features))
+    FeatureDrift.objects.bulk_create(
+        (
+            FeatureDrift(
+                check_run=check,
+                feature_name=f"feature_{index:02d}",
+                kind="numeric",
+                status=FeatureStatus.OK,
+                method="ks",
+                score=float(score),
+                threshold=0.15,
+                is_drifted=bool(score > 0.15),
+            )
+            for check, row in zip(checks, scores, strict=True)
+            for index, score in enumerate(row)
+        ),
+        batch_size=5_000,
+    )
+
+
+def newest_samples() -> Iterator[Sample]:
+    """Yield every sample of a scrape, all rows read anew."""
+    yield from ((state_metrics.MODEL_INFO, row, 1) for row in selectors.version_infos())
+    newest = selectors.newest_checks_of_primary_versions()
+    rows = selectors.checks([check.pk for check in newest])
+    features = selectors.feature_results([check.pk for check in newest])
+    alerting = selectors.versions_with_alerting_incidents()
+    for check in newest:
+        yield from samples_of_check(check.model_name, rows[check.pk])
+        for row in features[check.pk]:
+            yield from samples_of_feature(check.model_name, row)
+        yield state_metrics.DRIFT_INCIDENT_OPEN, (check.model_name,), check.version_id in alerting
+    yield state_metrics.COLLECTOR_SUCCESS, (), 1
+
+
+def _check(version: ModelVersion) -> DriftCheck:
+    reference = ReferenceDataset.objects.create(
+        version=version,
+        file="references/none.csv",
+        original_filename="none.csv",
+        status="ready",
+        rows=10_000,
+        profile_file="profiles/none.arrow",
+        profiled_at=timezone.now(),
+    )
+    return DriftCheck(
+        version=version,
+        reference=reference,
+        status=CheckStatus.SUCCEEDED,
+        window_end="1-0",
+        rows_seen=1_000,
+        n_reference=10_000,
+        n_current=1_000,
+        prediction_js_divergence=0.02,
+        prediction_threshold=0.1,
+        prediction_is_drifted=False,
+    )

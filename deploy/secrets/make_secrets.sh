@@ -1,0 +1,37 @@
+#!/bin/sh
+# Makes the secrets of docker-compose.yml, at random, beside this script (or in the folder given). What exists is kept.
+set -eu
+umask 077
+
+folder=${1:-$(dirname "$0")}
+mkdir -p "$folder"
+chmod 700 "$folder"
+
+random() {
+    od -An -N32 -tx1 /dev/urandom | tr -d ' \n'
+}
+
+# Readable within the containers, whose users have other numbers; the folder keeps everybody else on this machine out.
+keep() {
+    if [ ! -e "$folder/$1" ]; then
+        printf '%s' "$2" >"$folder/$1.new"
+        chmod 444 "$folder/$1.new"
+        mv "$folder/$1.new" "$folder/$1"
+        echo "made $1"
+    fi
+}
+
+keep mlmon_secret_key "$(random)"
+keep grafana_admin_password "$(random)"
+keep postgres_password "$(random)"
+keep redis_password "$(random)"
+
+# The same passwords again, as the programs that use them read them.
+keep database_url "postgres://mlmon:$(cat "$folder/postgres_password")@postgres:5432/mlmon"
+keep redis_url "redis://:$(cat "$folder/redis_password")@redis:6379/0"
+keep redis_conf "requirepass $(cat "$folder/redis_password")
+"
+
+# Yours to fill in (deploy/secrets/README.md): nobody else knows them.
+keep slack_api_url ""
+keep smtp_password ""

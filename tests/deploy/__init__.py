@@ -1,0 +1,1 @@
+"""The containers: what can be known of them without starting one."""

@@ -1,0 +1,306 @@
+"""What an on-call engineer hears of a bad day, from the first slow answer to the last mail; a program beside the tests.
+
+``python -m tests.monitoring.story`` runs the real web server with two workers, a Celery worker and beat, Prometheus and
+Alertmanager (rules and routes of the project, sixty times as fast) and sinks for Slack and mail. It sends normal
+traffic, then slow requests, then failing ones, then drifted rows and unsure ones, and stops the server at the end. It
+prints as JSON what arrived.
+"""
+
+import contextlib
+import html
+import io
+import json
+import re
+import sys
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+
+from tests.monitoring.story.moody_model import FEATURES, failing_rows, moody_onnx, rows
+from tests.monitoring.story.traffic import post, predict, traffic
+from tests.services.alerting import Alerting, running_alerting
+from tests.services.processes import await_condition, free_port, stop_group
+from tests.services.production_stack import production_stack
+from tests.services.web_server import WebServer
+
+FACTOR = 60
+WEB_PROCESSES = 2
+SLOW_ROWS = 5_000  # of one request: a second on a quick machine
+REFERENCE_ROWS = 4_000
+LABELLED_ROWS = 1_200
+LABEL_NOISE = 0.1
+BATCH = 100
+WINDOW = 1_000  # rows, the default of a drift policy
+PATIENCE_SECONDS = 90
+PRICING, CREDIT, VISION = "pricing", "credit", "vision"  # slow and failing; drifting; unsure
+
+
+@dataclass(slots=True)
+class Story:
+    """The running whole, and the moments at which things happened."""
+
+    web: WebServer
+    alerting: Alerting
+    session: str
+    rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(11))
+    began_at: float = field(default_factory=time.monotonic)
+    moments: list[tuple[float, str]] = field(default_factory=list)
+    pages: dict[str, str] = field(default_factory=dict)
+
+    def tell(self, what: str) -> None:
+        """Note a moment, and show it to who waits."""
+        self.moments.append((round(time.monotonic() - self.began_at, 1), what))
+        sys.stderr.write("{:6.1f} s  {}\n".format(*self.moments[-1]))
+
+    def await_both(self, title: str) -> None:
+        """Return when Slack and a mailbox have a message of that title."""
+        self._await(lambda: title in self.slack_titles(), f"{title} did not reach Slack")
+        self._await(lambda: title in self.mail_titles(), f"{title} did not reach a mailbox")
+        self.tell(title)
+        if not title.startswith("[RESOLVED]"):
+            self.pages[title] = self._followed(title)
+
+    def _followed(self, title: str) -> str:
+        """Return the page that the link of Slack's message leads a person to who is logged in; "" of a server gone."""
+        link = next(message["title_link"] for message in self.alerting.sinks.slack if message["title"] == title)
+        request = urllib.request.Request(link, headers={"Cookie": f"sessionid={self.session}"})
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                return f"{urllib.parse.urlsplit(answer.url).path}: {_heading(answer.read().decode())}"
+        except OSError:
+            return ""
+
+    def await_state(self, name: str, model: str, state: str) -> None:
+        """Return when Alertmanager has that alert in that state."""
+        self._await(lambda: (name, model, state) in self.alert_states(), f"{name} of {model} is not {state}")
+        self.tell(f"{name} of {model} is {state}")
+
+    def slack_titles(self) -> list[str]:
+        return [message["title"] for message in self.alerting.sinks.slack]
+
+    def mail_titles(self) -> list[str]:
+        return [str(mail["Subject"]) for mail in self.alerting.sinks.mails]
+
+    def alert_states(self) -> set[tuple[str, str, str]]:
+        return {
+            (alert["labels"]["alertname"], alert["labels"].get("model_name", ""), alert["status"]["state"])
+            for alert in self.alerting.alert_list()
+        }
+
+    def _await(self, condition: Callable[[], bool], what: str) -> None:
+        try:
+            await_condition(condition, what, seconds=PATIENCE_SECONDS, pause=0.2)
+        except Exception:
+            self.tell(f"Slack has {self.slack_titles()}, alerts are {sorted(self.alert_states())}")
+            raise
+
+
+def main() -> None:
+    """Run the story and print what arrived."""
+    scrape_port = free_port()
+    settings = {
+        "MLMON_API_ACCESS": "open",
+        "MLMON_SCRAPE_PORT": str(scrape_port),
+        "MLMON_DRIFT_TICK_SECONDS": "2",
+        "MLMON_PERFORMANCE_TICK_SECONDS": "3",
+    }
+    with production_stack(**settings) as stack, contextlib.ExitStack() as ends:
+        _register_models()
+        web = ends.enter_context(stack.web(processes=WEB_PROCESSES))
+        stack.start_program("worker")
+        stack.start_program("beat")
+        await_condition(lambda: _is_scraped(scrape_port), "nobody answers scrapes", seconds=60)
+        alerting = ends.enter_context(
+            running_alerting(stack.folder, factor=FACTOR, scraped_port=scrape_port, mlmon_url=web.url)
+        )
+        story = Story(web, alerting, session=_session_of_an_operator())
+        _normal_day(story)
+        with _normal(story, PRICING):
+            with _normal(story, VISION):
+                _slow(story)
+                _failing(story)
+            with _unsure(story):
+                _drifting(story)
+                story.await_both(f"[WARNING] LowConfidencePredictions of {VISION}")
+            with _normal(story, VISION):
+                story.await_both(f"[RESOLVED] LowConfidencePredictions of {VISION}")
+            _gone(story)
+        sys.stdout.write(json.dumps(_what_arrived(story), indent=1) + "\n")
+
+
+def _session_of_an_operator() -> str:
+    """Return the session of a person who is logged in."""
+    from django.contrib.auth.models import User
+    from django.test import Client
+
+    client = Client()
+    client.force_login(User.objects.create_superuser("operator"))
+    return client.cookies["sessionid"].value
+
+
+def _heading(page: str) -> str:
+    found = re.search(r"<title>(.*?)</title>", page, re.DOTALL)
+    return " ".join(html.unescape(found[1]).split()) if found else ""
+
+
+def _is_scraped(port: int) -> bool:
+    """Return whether a scrape tells of the drift job: then worker and beat are at work too."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            return b"ml_job_last_success_timestamp_seconds{" in answer.read()
+    except OSError:
+        return False
+
+
+def _register_models() -> None:
+    """Register three models; the drifting one has a reference with labels."""
+    import pyarrow as pa
+    import pyarrow.csv
+    from django.core.files.base import ContentFile
+
+    from models_registry.services.references import profile_reference, upload_reference
+    from tests.factories import uploaded_version
+
+    versions = {
+        name: uploaded_version(name, onnx=moody_onnx(), features=FEATURES) for name in (PRICING, CREDIT, VISION)
+    }
+    rng = np.random.default_rng(3)
+    reference = rows(REFERENCE_ROWS, rng)
+    columns = {name: reference[:, index] for index, name in enumerate(FEATURES)}
+    sink = io.BytesIO()
+    pyarrow.csv.write_csv(pa.table({**columns, "label": _labels(reference, rng)}), sink)
+    uploaded = upload_reference(
+        version=versions[CREDIT],
+        file=ContentFile(sink.getvalue(), name="reference.csv"),
+        filename="reference.csv",
+        label_column="label",
+        enqueue=False,
+    )
+    assert profile_reference(reference_id=uploaded.pk).is_active
+
+
+def _labels(features: np.ndarray[Any, Any], rng: np.random.Generator) -> list[str]:
+    """Return the ground truth: the sign of the signal, one in ten turned over."""
+    right = features[:, 0] > 0
+    return [str(int(label)) for label in np.where(rng.random(len(features)) < LABEL_NOISE, ~right, right)]
+
+
+def _send(story: Story, model: str, total: int, *, shift: float = 0.0, labelled: bool = False) -> None:
+    """Let `model` predict so many rows, and tell what was right where asked to."""
+    for _ in range(total // BATCH):
+        sent = rows(BATCH, story.rng, shift=shift)
+        status, answer = predict(story.web.port, model, sent)
+        assert status == 200, answer
+        if labelled:
+            items = [
+                {"prediction_id": row["prediction_id"], "actual": actual}
+                for row, actual in zip(answer["predictions"], _labels(sent, story.rng), strict=True)
+            ]
+            status, answer = post(story.web.port, "/api/v1/feedback", items)
+            assert status == 200, answer
+
+
+def _normal_day(story: Story) -> None:
+    """Send what a normal day brings, and see that nobody is told anything."""
+    _send(story, CREDIT, LABELLED_ROWS, labelled=True)
+    with _normal(story, PRICING), _normal(story, VISION):
+        story.await_state("Watchdog", "", "active")
+        time.sleep(15)  # longer than any alert waits that speaks of requests
+    assert story.slack_titles() == story.mail_titles() == [], story.slack_titles()
+    story.tell("a normal day: silence")
+
+
+def _normal(story: Story, model: str) -> contextlib.AbstractContextManager[None]:
+    """Send a little normal traffic."""
+    return traffic(story.web.port, model, lambda: rows(1, story.rng), pause=0.1)
+
+
+def _unsure(story: Story) -> contextlib.AbstractContextManager[None]:
+    """Send rows that the model knows no answer to."""
+    return traffic(story.web.port, VISION, lambda: rows(1, story.rng, signal=0.03), pause=0.1)
+
+
+def _slow(story: Story) -> None:
+    story.tell("requests become slow")
+    with traffic(story.web.port, PRICING, lambda: rows(SLOW_ROWS, story.rng), pause=0.05, clients=2):
+        story.await_both(f"[WARNING] HighPredictionLatency of {PRICING}")
+    story.await_both(f"[RESOLVED] HighPredictionLatency of {PRICING}")
+
+
+def _failing(story: Story) -> None:
+    story.tell("requests fail")
+    with traffic(story.web.port, PRICING, lambda: failing_rows(story.rng), pause=0.1):
+        story.await_both(f"[CRITICAL] HighErrorRate of {PRICING}")
+    story.await_both(f"[RESOLVED] HighErrorRate of {PRICING}")
+
+
+def _drifting(story: Story) -> None:
+    """Let the signal drift; an operator snoozes the incident, and then the data return."""
+    story.tell("rows drift")
+    _send(story, CREDIT, WINDOW, shift=2.0)
+    story.await_both(f"[CRITICAL] DriftConfirmed of {CREDIT}")
+    for name in ("DataDriftDetected", "PredictionDriftDetected"):
+        story.await_state(name, CREDIT, "suppressed")
+        assert not [title for title in story.slack_titles() + story.mail_titles() if name in title]
+    _snooze()
+    story.tell("the incident is snoozed")
+    story.await_both(f"[RESOLVED] DriftConfirmed of {CREDIT}")
+    story.await_both(f"[WARNING] DataDriftDetected of {CREDIT}")
+    story.await_both(f"[WARNING] PredictionDriftDetected of {CREDIT}")
+    _send(story, CREDIT, WINDOW)
+    story.tell("the data have returned")
+    story.await_both(f"[RESOLVED] DataDriftDetected of {CREDIT}")
+    story.await_both(f"[RESOLVED] PredictionDriftDetected of {CREDIT}")
+
+
+def _snooze() -> None:
+    from django.contrib.auth.models import User
+    from django.utils import timezone
+
+    from drift.models import DriftIncident
+    from drift.services import snooze_incident
+
+    operator = User.objects.get()
+    incident = DriftIncident.objects.get(closed_at=None)
+    snooze_incident(incident=incident, until=timezone.now() + timedelta(hours=1), user=operator)
+
+
+def _gone(story: Story) -> None:
+    """Stop the server while a model is unsure, and see that only the server's end is told."""
+    with _unsure(story):
+        story.await_state("LowConfidencePredictions", VISION, "active")
+        stop_group(story.web.process)
+        story.tell("the server is stopped")
+        story.await_both("[CRITICAL] TargetDown")
+        story.await_state("LowConfidencePredictions", VISION, "suppressed")
+
+
+def _what_arrived(story: Story) -> dict[str, Any]:
+    return {
+        "factor": FACTOR,
+        "mlmon_url": story.web.url,
+        "moments": story.moments,
+        "pages": story.pages,
+        "slack": [
+            {key: message[key] for key in ("title", "title_link", "color", "text")}
+            for message in story.alerting.sinks.slack
+        ],
+        "mails": [
+            {"subject": str(mail["Subject"]), "to": str(mail["To"]), "text": _text_of(mail)}
+            for mail in story.alerting.sinks.mails
+        ],
+    }
+
+
+def _text_of(mail: Any) -> str:
+    return str(mail.get_body(("plain",)).get_content())
+
+
+if __name__ == "__main__":
+    main()

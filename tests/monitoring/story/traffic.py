@@ -1,0 +1,47 @@
+"""Clients that predict over HTTP until they are told to stop."""
+
+import contextlib
+import http.client
+import json
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rows = NDArray[np.float64]
+
+
+def post(port: int, path: str, body: Any) -> tuple[int, Any]:
+    """Return the status and the answer of one request."""
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+        connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        return response.status, json.load(response)
+
+
+def predict(port: int, model: str, rows: Rows) -> tuple[int, Any]:
+    """Return the status and the answer of a predict request."""
+    return post(port, f"/api/v1/models/{model}/predict", {"rows": rows.tolist()})
+
+
+@contextlib.contextmanager
+def traffic(port: int, model: str, make_rows: Callable[[], Rows], *, pause: float, clients: int = 1) -> Iterator[None]:
+    """Send requests for `model` until the block ends, `pause` seconds apart for each client."""
+    ended = threading.Event()
+
+    def send() -> None:
+        while not ended.wait(pause):
+            with contextlib.suppress(OSError, http.client.HTTPException):  # the server is stopped while we send
+                predict(port, model, make_rows())
+
+    threads = [threading.Thread(target=send) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()

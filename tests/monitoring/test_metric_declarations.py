@@ -1,0 +1,109 @@
+"""docs/metrics.md declares every metric, and the code agrees with it (rules and dashboards: see their own tests)."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import NamedTuple, cast
+
+import pynvml
+import pytest
+import redis
+from django.conf import settings
+from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.metrics_core import Metric
+
+from inference import metrics
+from monitoring import state_metrics
+from monitoring.gpu import GpuCollector
+from monitoring.multiprocess import SlotLock
+from monitoring.processes import WebProcessCollector, python_collector
+from monitoring.task_queue import TaskQueueCollector
+
+DOCUMENT = settings.BASE_DIR / "docs" / "metrics.md"
+
+
+class Declaration(NamedTuple):
+    """A line of the table."""
+
+    name: str
+    kind: str
+    labels: tuple[str, ...]
+    owner: str
+    meaning: str
+
+
+def declarations() -> dict[str, Declaration]:
+    rows = re.findall(
+        r"^\| `(\w+)` \| (\w+) \| ([^|]+) \| `([\w.]+)` \| ([^|]+) \|$", DOCUMENT.read_text(), re.MULTILINE
+    )
+    assert len(rows) == len({name for name, *_ in rows}), "a metric is declared twice"
+    return {
+        name: Declaration(name, kind, tuple(sorted(re.findall(r"\w+", labels))), owner, meaning)
+        for name, kind, labels, owner, meaning in rows
+    }
+
+
+def _of_request_path() -> Iterator[Declaration]:
+    for metric in vars(metrics).values():
+        if isinstance(metric, MetricWrapperBase):
+            name = f"{metric._name}_total" if metric._type == "counter" else metric._name
+            labels = tuple(sorted(metric._labelnames))
+            yield Declaration(name, str(metric._type), labels, "inference.metrics", metric._documentation)
+
+
+def _of_state() -> Iterator[Declaration]:
+    for gauge in state_metrics.ALL:
+        labels = tuple(sorted(gauge.labels))
+        yield Declaration(gauge.name, gauge.kind, labels, "monitoring.state_metrics", gauge.documentation)
+
+
+def _of_families(owner: str, families: Iterator[Metric]) -> Iterator[Declaration]:
+    for family in families:
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        (labels,) = {tuple(sorted(sample.labels)) for sample in family.samples}
+        yield Declaration(name, family.type, labels, owner, family.documentation)
+
+
+def _of_gpus() -> Iterator[Declaration]:
+    one_gpu = SimpleNamespace(
+        NVMLError=pynvml.NVMLError,
+        nvmlInit=lambda: None,
+        nvmlShutdown=lambda: None,
+        nvmlDeviceGetCount=lambda: 1,
+        nvmlDeviceGetHandleByIndex=lambda index: index,
+        nvmlDeviceGetUtilizationRates=lambda handle: SimpleNamespace(gpu=40),
+        nvmlDeviceGetMemoryInfo=lambda handle: SimpleNamespace(used=1000),
+    )
+    yield from _of_families("monitoring.gpu", GpuCollector(cast(ModuleType, one_gpu)).collect())
+
+
+@pytest.fixture
+def of_the_code(tmp_path: Path, redis_client: redis.Redis) -> list[Declaration]:
+    SlotLock(tmp_path).slot()
+    return [
+        *_of_request_path(),
+        *_of_state(),
+        *_of_gpus(),
+        *_of_families("monitoring.task_queue", TaskQueueCollector().collect()),
+        *_of_families("monitoring.processes", WebProcessCollector(tmp_path).collect()),
+        *_of_families("monitoring.processes", iter(python_collector().collect())),
+    ]
+
+
+def test_every_metric_is_declared_as_the_code_has_it_and_no_other(of_the_code: list[Declaration]) -> None:
+    assert {row.name: row for row in of_the_code} == declarations()
+
+
+def test_each_name_has_one_owner(of_the_code: list[Declaration]) -> None:
+    assert len({row.name for row in of_the_code}) == len(of_the_code)
+
+
+def test_help_needs_no_escaping_in_either_format(of_the_code: list[Declaration]) -> None:
+    assert not [row.name for row in of_the_code if set(row.meaning) & set('\\\n"')]
+
+
+def test_units_and_suffixes_follow_the_conventions() -> None:
+    for row in declarations().values():
+        assert row.name.startswith(("ml_", "process_", "python_"))
+        assert row.name.endswith("_total") == (row.kind == "counter")

@@ -1,0 +1,149 @@
+"""The text of the state metrics: byte for byte what prometheus_client writes, and kept no longer than it is true."""
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
+from prometheus_client.parser import text_string_to_metric_families as text_families
+from prometheus_client.registry import Collector
+
+from drift.models import DriftCheck, FeatureDrift
+from models_registry.models import Model, ModelVersion
+from monitoring import state_metrics
+from monitoring.models import PerformancePolicy, PerformanceReport, Period
+from monitoring.services import note_job_finished, note_job_started
+from monitoring.state_text import StateText, _lines, _text
+from tests.factories import uploaded_version
+from tests.monitoring.test_exposition import check_of
+
+
+class Parsed(Collector):
+    """Families that a parser has read, for prometheus_client to write them again."""
+
+    def __init__(self, families: list[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._families
+
+
+def registry(families: Iterable[Metric]) -> CollectorRegistry:
+    made = CollectorRegistry()
+    made.register(Parsed(list(families)))
+    return made
+
+
+def written_by_prometheus_client(text: bytes) -> bytes:
+    return generate_latest(registry(text_families(text.decode())))
+
+
+def written_by_prometheus_client_as_openmetrics(text: bytes) -> bytes:
+    families = openmetrics_families(text.decode() + "# EOF\n")  # type: ignore[no-untyped-call]
+    written: bytes = generate_openmetrics(registry(families))  # type: ignore[no-untyped-call]
+    return written.removesuffix(b"# EOF\n")
+
+
+def report_of(version: ModelVersion, accuracy: float) -> PerformanceReport:
+    now = timezone.now()
+    return PerformanceReport.objects.create(
+        version=version,
+        period=Period.LATEST,
+        started_at=now - timedelta(hours=1),
+        ended_at=now,
+        computed_at=now,
+        predicted_rows=1000,
+        labelled_rows=800,
+        label_delay_seconds=3.5,
+        realised={"accuracy": accuracy, "f1_score": 0.7},
+        estimated={"accuracy": 0.9},
+        drop=0.1,
+    )
+
+
+@pytest.fixture
+def watched(db: None) -> ModelVersion:
+    version = uploaded_version("classifier")
+    check_of(version, window_end="1-0", score=0.4)
+    report_of(version, 0.8)
+    note_job_started(job_name="drift.tasks.check_due_versions")
+    note_job_finished(job_name="drift.tasks.check_due_versions", duration_seconds=0.5, error="")
+    return version
+
+
+def test_both_formats_are_what_prometheus_client_writes(watched: ModelVersion) -> None:
+    text = StateText().render()
+    assert text.count(b"\nml_") >= 20
+    assert written_by_prometheus_client(text) == text
+    openmetrics = StateText().render(openmetrics=True)
+    assert written_by_prometheus_client_as_openmetrics(openmetrics) == openmetrics
+    assert b"# TYPE ml_job_runs counter\n" in openmetrics
+
+
+@given(st.text(), st.text(), st.floats(allow_nan=False))
+def test_any_name_and_any_value_are_what_prometheus_client_writes(model: str, feature: str, value: float) -> None:
+    parts = [_lines([(state_metrics.FEATURE_DRIFT_SCORE, (model, feature), value)])]
+    text = _text([state_metrics.FEATURE_DRIFT_SCORE], parts, openmetrics=False)
+    family = Metric("ml_feature_drift_score", state_metrics.FEATURE_DRIFT_SCORE.documentation, "gauge")
+    family.add_sample("ml_feature_drift_score", {"model_name": model, "feature_name": feature}, value)
+    assert text == generate_latest(registry([family]))
+
+
+def test_a_check_that_is_shown_already_is_not_read_again(watched: ModelVersion) -> None:
+    rendered = StateText()
+    first = rendered.render()
+    with CaptureQueriesContext(connection) as captured:
+        assert rendered.render() == first
+    assert not any(FeatureDrift._meta.db_table in query["sql"] for query in captured)
+    assert not any("realised" in query["sql"] for query in captured)
+
+
+def test_a_newer_check_takes_the_place_of_the_one_that_was_kept(watched: ModelVersion) -> None:
+    rendered = StateText()
+    assert b'ml_feature_drift_score{feature_name="sepal_length",model_name="classifier"} 0.4\n' in rendered.render()
+    check_of(watched, window_end="2-0", score=0.25)
+    report_of(watched, 0.5)
+    text = rendered.render()
+    assert b'ml_feature_drift_score{feature_name="sepal_length",model_name="classifier"} 0.25\n' in text
+    assert b'ml_model_accuracy{model_name="classifier",model_version="1.0.0"} 0.5\n' in text
+    assert text == StateText().render()
+    DriftCheck.objects.all().delete()
+    PerformanceReport.objects.all().delete()
+    assert rendered.render() == StateText().render()
+
+
+def test_a_changed_name_and_a_changed_policy_are_seen_at_once(watched: ModelVersion) -> None:
+    rendered = StateText()
+    assert (
+        b'ml_model_performance_drop_threshold{model_name="classifier",model_version="1.0.0"} 0.05' in rendered.render()
+    )
+    PerformancePolicy.objects.create(model=watched.model, largest_drop=0.2)
+    Model.objects.update(name="renamed")
+    text = rendered.render()
+    assert b'ml_model_performance_drop_threshold{model_name="renamed",model_version="1.0.0"} 0.2' in text
+    assert b'"classifier"' not in text
+
+
+@pytest.mark.django_db(transaction=True)
+def test_scrapes_at_the_same_time_say_the_same(watched: ModelVersion) -> None:
+    rendered = StateText()
+
+    def scraped(_: int) -> bytes:
+        try:
+            return rendered.render()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as threads:
+        texts = set(threads.map(scraped, range(20)))
+    assert texts == {StateText().render()}

@@ -1,0 +1,101 @@
+"""A bad day, end to end: what people were told of it, at Slack and in the mailboxes, by the real programs."""
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from tests.services.web_server import PROJECT
+
+pytestmark = pytest.mark.timeout(420)
+
+REQUESTS = {
+    "HighPredictionLatency of pricing": ("WARNING", "/go/models/pricing"),
+    "HighErrorRate of pricing": ("CRITICAL", "/go/models/pricing"),
+    "LowConfidencePredictions of vision": ("WARNING", "/go/models/vision"),
+}
+DRIFT = {
+    "DriftConfirmed of credit": ("CRITICAL", "/go/models/credit/drift"),
+    "DataDriftDetected of credit": ("WARNING", "/go/models/credit/drift?feature=signal"),
+    "PredictionDriftDetected of credit": ("WARNING", "/go/models/credit/drift"),
+}
+ALERTS = REQUESTS | DRIFT
+MAILBOXES = {"CRITICAL": "on-call@example.org", "WARNING": "ml-team@example.org"}
+
+
+@pytest.fixture(scope="module")
+def day() -> Any:
+    """What arrived in one run."""
+    command = [sys.executable, "-m", "tests.monitoring.story"]
+    done = subprocess.run(
+        command, cwd=PROJECT, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-20_000:]
+    print(done.stdout)  # noqa: T201 -- shown where a test fails
+    return json.loads(done.stdout)
+
+
+def slack_of(day: Any, title: str) -> Any:
+    return next(message for message in day["slack"] if message["title"] == title)
+
+
+def mail_of(day: Any, title: str) -> Any:
+    return next(mail for mail in day["mails"] if mail["subject"] == title)
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_each_alert_reaches_slack_and_the_right_mailbox(day: Any, alert: str) -> None:
+    severity, path = ALERTS[alert]
+    runbook = f"{day['mlmon_url']}/runbooks/{alert.partition(' ')[0]}.md"
+    message, mail = slack_of(day, f"[{severity}] {alert}"), mail_of(day, f"[{severity}] {alert}")
+    assert message["title_link"] == day["mlmon_url"] + path
+    assert runbook in message["text"]
+    assert mail["to"] == MAILBOXES[severity]
+    assert day["mlmon_url"] + path in mail["text"]
+    assert runbook in mail["text"]
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_each_alert_is_taken_back_when_its_cause_has_ended(day: Any, alert: str) -> None:
+    title = f"[RESOLVED] {alert}"
+    assert slack_of(day, title)["color"] == "good"
+    assert mail_of(day, title)["to"] == MAILBOXES[ALERTS[alert][0]]
+
+
+def test_the_feature_that_has_drifted_is_named_and_no_other(day: Any) -> None:
+    assert "*signal of credit has drifted*" in slack_of(day, "[WARNING] DataDriftDetected of credit")["text"]
+    told = json.dumps([day["slack"], day["mails"]])
+    assert "fare of credit" not in told
+    assert "seat of credit" not in told
+
+
+def test_the_verdict_keeps_the_thresholds_quiet_until_somebody_has_taken_note(day: Any) -> None:
+    moments = [what for _, what in day["moments"]]
+    for alert in ("DataDriftDetected", "PredictionDriftDetected"):
+        suppressed = moments.index(f"{alert} of credit is suppressed")
+        told = moments.index(f"[WARNING] {alert} of credit")
+        assert suppressed < moments.index("the incident is snoozed") < told
+    for titles in ([message["title"] for message in day["slack"]], [mail["subject"] for mail in day["mails"]]):
+        drift = [title for title in titles if "credit" in title]
+        assert drift[0] == "[CRITICAL] DriftConfirmed of credit"
+
+
+def test_a_server_that_is_gone_keeps_everything_else_quiet(day: Any) -> None:
+    moments = [what for _, what in day["moments"]]
+    assert moments[-1] == "LowConfidencePredictions of vision is suppressed"
+    assert day["slack"][-1]["title"] == day["mails"][-1]["subject"] == "[CRITICAL] TargetDown"
+
+
+def test_links_lead_to_the_page_that_shows_what_changed(day: Any) -> None:
+    pages = day["pages"]
+    for alert, (severity, _) in REQUESTS.items():
+        page = pages[f"[{severity}] {alert}"]
+        assert page.startswith("/admin/models_registry/model/")
+        assert alert.rpartition(" ")[2] in page
+    for alert, (severity, _) in DRIFT.items():
+        page = pages[f"[{severity}] {alert}"]
+        assert page.startswith("/admin/drift/driftincident/")
+        assert "credit 1.0.0" in page
