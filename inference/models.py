@@ -314,3 +314,28 @@ class GroundTruthCorrection(models.Model):
 
     def __str__(self) -> str:
         return f"{self.ground_truth_id}: {self.actual_before} until {self.corrected_at:%Y-%m-%d %H:%M:%S}"
+
+
+class TrafficRollup(models.Model):
+    """What a version answered in one minute, over all web processes, in the terms of `/metrics`."""
+
+    version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="traffic_rollups")
+    begins_at = models.DateTimeField(help_text="Start of the minute.")
+    success = models.PositiveBigIntegerField(default=0)
+    error = models.PositiveBigIntegerField(default=0)
+    rejected = models.PositiveBigIntegerField(default=0)
+    latency_seconds = models.FloatField(default=0.0, help_text="Sum over the measured requests.")
+    latency_counts = models.JSONField(
+        help_text="Measured requests by the edges of ml_prediction_latency_seconds; not cumulative."
+    )
+
+    class Meta:
+        ordering = ["version", "begins_at"]
+        indexes = [models.Index(fields=["begins_at"], name="traffic_by_time")]
+        constraints = [
+            models.UniqueConstraint(fields=["version", "begins_at"], name="one_traffic_rollup_for_each_minute"),
+            models.CheckConstraint(condition=Q(latency_seconds__gte=0), name="traffic_latency_is_not_negative"),
+        ]
+
+    def __str__(self) -> str:
+        return f"traffic of {self.version} from {self.begins_at:%Y-%m-%d %H:%M}"

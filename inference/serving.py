@@ -5,6 +5,7 @@ import logging
 import os
 import threading
 
+import redis
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
 
@@ -13,10 +14,12 @@ from inference.recorder import Recorder
 from inference.redis_client import redis_client
 from inference.shadow import ShadowRunner
 from inference.snapshot import EMPTY, Snapshot, take_snapshot
+from inference.traffic import TrafficTally
 
 logger = logging.getLogger(__name__)
 
 WATCH_SECONDS = 1.0
+TRAFFIC_SECONDS = 2.0  # between two writes of the counts: what a process killed with -9 loses of them
 
 
 class Serving:
@@ -37,6 +40,7 @@ class Serving:
             flush_seconds=settings.MLMON_CAPTURE_FLUSH_MS / 1000,
             stream_rows=settings.MLMON_STREAM_ROWS,
         )
+        self.traffic = TrafficTally(redis_client)
         self.shadows = ShadowRunner(self.recorder)
 
     def snapshot(self) -> Snapshot:
@@ -57,18 +61,30 @@ class Serving:
         self._watching = True
         self._refresh_or_log()
         threading.Thread(target=self._watch, name="mlmon-registry-watch", daemon=True).start()
+        threading.Thread(target=self._flush_traffic, name="mlmon-traffic", daemon=True).start()
 
     def stop(self) -> None:
         """End the threads and append what is still queued: for the process's end."""
         self._stopped.set()
         self.shadows.stop()
         self.recorder.flush_and_stop()
+        self._flush_traffic_or_log()
 
     def _watch(self) -> None:
         while not self._stopped.wait(WATCH_SECONDS):
             self._refresh_or_log()
             close_old_connections()
         connection.close()
+
+    def _flush_traffic(self) -> None:
+        while not self._stopped.wait(TRAFFIC_SECONDS):
+            self._flush_traffic_or_log()
+
+    def _flush_traffic_or_log(self) -> None:
+        try:
+            self.traffic.flush()
+        except redis.RedisError as error:
+            logger.warning("Redis does not take the counts of requests; they wait: %s", error)
 
     def _refresh_or_log(self) -> None:
         try:

@@ -3,6 +3,7 @@
 from celery import shared_task
 from django.conf import settings
 
+from inference.redis_client import redis_client
 from inference.services.archiving import archive_observations as archive_waiting_observations
 from inference.services.compaction import compact_archive as compact_small_chunks
 from inference.services.ground_truth import look_up_waiting
@@ -10,6 +11,7 @@ from inference.services.ground_truth_files import enqueue_waiting_uploads
 from inference.services.ground_truth_files import read_ground_truth_upload as read_upload
 from inference.services.retention import delete_old_ground_truth
 from inference.services.retention import enforce_retention as delete_what_is_not_kept
+from inference.services.traffic import roll_up_traffic as write_changed_minutes
 
 # After its time a run ends between two batches; the limits are for one that hangs.
 HANGING_SECONDS = 120
@@ -66,3 +68,9 @@ def join_ground_truth() -> None:
     """Look for the predictions of labels that wait for them, and for files that nobody reads."""
     look_up_waiting()
     enqueue_waiting_uploads()
+
+
+@shared_task(name="inference.tasks.roll_up_traffic", ignore_result=True, soft_time_limit=40, time_limit=50)
+def roll_up_traffic() -> None:
+    """Write what the web processes counted to the minutes' rows."""
+    write_changed_minutes(client=redis_client())

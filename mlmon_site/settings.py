@@ -240,6 +240,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": timedelta(seconds=MLMON_PERFORMANCE_TICK_SECONDS),
         "options": {"expires": MLMON_PERFORMANCE_TICK_SECONDS},
     },
+    "traffic-rollup": {
+        "task": "inference.tasks.roll_up_traffic",
+        "schedule": timedelta(seconds=5),
+        "options": {"expires": 5},
+    },
     "archive-compaction": {
         "task": "inference.tasks.compact_archive",
         "schedule": timedelta(minutes=5),

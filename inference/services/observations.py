@@ -233,9 +233,11 @@ def _scores(version: LoadedVersion, items: Sequence[ObservationItem]) -> Any:
 
 def _measure(version: LoadedVersion, batch: ObservationBatch) -> None:
     """Count observations as traffic of the model."""
+    traffic = serving().traffic
     latency_ms = np.broadcast_to(batch.latency_ms, batch.rows)
     for latency in latency_ms[np.isfinite(latency_ms)].tolist():
         version.metrics.latency.observe(latency / 1000)
+        traffic.count_latency(version.id, latency / 1000)
     if version.schema.task_type is TaskType.REGRESSION or batch.confidence is None:
         return
     of_class = dict(zip(version.schema.classes, version.metrics.classes, strict=True))

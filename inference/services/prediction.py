@@ -24,6 +24,7 @@ from inference.router import choose_version
 from inference.rows import columns_of_rows, routing_key, rows_of_payload
 from inference.serving import serving
 from inference.snapshot import LoadedVersion, Snapshot
+from inference.traffic import TrafficTally
 from models_registry.class_scores import kept_scores
 from models_registry.columns import FeatureColumns
 from models_registry.engine import Predictions
@@ -68,12 +69,13 @@ def predict(*, model_name: str, payload: Any, version: str | None = None) -> Ans
     state = serving()
     snapshot = state.snapshot()
     chosen = _chosen_version(snapshot, model_name, version, payload)
-    with _counted(chosen.metrics):
+    with _counted(chosen, state.traffic):
         rows, is_batch = rows_of_payload(payload, most_rows=settings.MLMON_MAX_ROWS_PER_REQUEST)
         columns = columns_of_rows(chosen.schema.features, rows)
         predictions = _answered(chosen, columns)
     latency_seconds = time.perf_counter() - started
     _measure(chosen.metrics, predictions, len(rows), latency_seconds)
+    state.traffic.count_latency(chosen.id, latency_seconds)
     prediction_ids = new_prediction_ids(len(rows), chosen.id)
     observed = _observations(chosen, columns, predictions, prediction_ids, latency_seconds * 1000)
     remember(observed, chosen.capture, state.recorder)
@@ -115,17 +117,20 @@ def _chosen_version(snapshot: Snapshot, model_name: str, version: str | None, pa
 
 
 @contextmanager
-def _counted(version_metrics: VersionMetrics) -> Iterator[None]:
-    """Count a request by its outcome."""
+def _counted(version: LoadedVersion, traffic: TrafficTally) -> Iterator[None]:
+    """Count a request by its outcome, for `/metrics` and for the rollups."""
     try:
         yield
     except CLIENT_ERRORS:
-        version_metrics.rejected.inc()
+        version.metrics.rejected.inc()
+        traffic.count_outcome(version.id, "rejected")
         raise
     except Exception:
-        version_metrics.error.inc()
+        version.metrics.error.inc()
+        traffic.count_outcome(version.id, "error")
         raise
-    version_metrics.success.inc()
+    version.metrics.success.inc()
+    traffic.count_outcome(version.id, "success")
 
 
 def _answered(version: LoadedVersion, columns: FeatureColumns) -> Predictions:
