@@ -271,6 +271,11 @@ UNFOLD = {
     "SITE_SYMBOL": "monitoring",
     "SITE_URL": "/api/docs",
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("mlmon/favicon.svg")}],
+    "STYLES": [lambda request: static("mlmon/pages.css")],
+    "SCRIPTS": [
+        lambda request: static("vendor/idiomorph/idiomorph.min.js"),
+        lambda request: static("mlmon/live.js"),
+    ],
     "SHOW_VIEW_ON_SITE": False,
     "SIDEBAR": {
         "show_search": True,
