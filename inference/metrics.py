@@ -2,9 +2,14 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from prometheus_client import Counter, Gauge, Histogram
 
+from inference.traffic import CONFIDENCE_EDGES, LATENCY_EDGES, Status, process_tally
+
 UNKNOWN = "unknown"
+STATUSES: tuple[Status, ...] = ("success", "error", "rejected")
 
 PREDICTION_REQUESTS = Counter(
     "ml_prediction_requests",
@@ -15,7 +20,7 @@ PREDICTION_LATENCY = Histogram(
     "ml_prediction_latency_seconds",
     "Time from the decoded request to the prediction.",
     ["model_name", "model_version"],
-    buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
+    buckets=LATENCY_EDGES,
 )
 BATCH_SIZE = Histogram(
     "ml_batch_size",
@@ -27,7 +32,7 @@ MODEL_CONFIDENCE = Histogram(
     "ml_model_confidence",
     "Probability of the predicted class.",
     ["model_name", "predicted_class"],
-    buckets=(0.1, 0.2, 0.3, 0.4, 0.5, 0.55, 0.6, 0.65, 0.7, 0.8, 0.9, 0.95, 0.99),
+    buckets=CONFIDENCE_EDGES,
 )
 PREDICTION_DISTRIBUTION = Counter(
     "ml_prediction_distribution",
@@ -67,21 +72,62 @@ class ClassMetrics:
 
 
 class VersionMetrics:
-    """Metric children of one model version, bound once: they exist at 0 from the moment the version is loaded."""
+    """What is counted of one model version: for `/metrics`, and by minute for our own pages.
 
-    def __init__(self, model_name: str, model_version: str, classes: tuple[str, ...]) -> None:
-        self.success, self.error, self.rejected = (
-            PREDICTION_REQUESTS.labels(model_name, model_version, status) for status in ("success", "error", "rejected")
-        )
-        self.latency = PREDICTION_LATENCY.labels(model_name, model_version)
-        self.batch_size = BATCH_SIZE.labels(model_name)
-        self.classes = [
+    Its series are bound once, so that they exist at 0 from the moment the version is loaded.
+    """
+
+    def __init__(self, version_id: int, model_name: str, model_version: str, classes: tuple[str, ...]) -> None:
+        self._version_id = version_id
+        self._requests: dict[Status, Counter] = {
+            status: PREDICTION_REQUESTS.labels(model_name, model_version, status) for status in STATUSES
+        }
+        self._latency = PREDICTION_LATENCY.labels(model_name, model_version)
+        self._batch_size = BATCH_SIZE.labels(model_name)
+        self._classes = [
             ClassMetrics(
                 count=PREDICTION_DISTRIBUTION.labels(model_name, name),
                 confidence=MODEL_CONFIDENCE.labels(model_name, name),
             )
             for name in classes
         ]
+
+    def count_request(self, status: Status) -> None:
+        """Count a request by its outcome."""
+        self._requests[status].inc()
+        process_tally().count_request(self._version_id, status)
+
+    def observe_latency(self, seconds: float) -> None:
+        """Count a measured request."""
+        self._latency.observe(seconds)
+        process_tally().count_latency(self._version_id, seconds)
+
+    def observe_batch_size(self, rows: int) -> None:
+        """Count the rows of an answered request."""
+        self._batch_size.observe(rows)
+
+    def observe_outputs(self, values: NDArray[np.float64]) -> None:
+        """Count a regression's predictions, shape (n,)."""
+        process_tally().count_outputs(self._version_id, values)
+
+    def observe_classes(self, class_index: NDArray[np.int64], confidence: NDArray[np.float64] | None) -> None:
+        """Count a classifier's predictions.
+
+        Parameters
+        ----------
+        class_index
+            Place of each in the version's classes, shape (n,).
+        confidence
+            Shape (n,); NaN where it is not known. None where none is.
+        """
+        by_class = np.bincount(class_index, minlength=len(self._classes))
+        for place in np.flatnonzero(by_class):
+            self._classes[place].count.inc(int(by_class[place]))
+        if confidence is not None:
+            known = np.isfinite(confidence)
+            for place, value in zip(class_index[known].tolist(), confidence[known].tolist(), strict=True):
+                self._classes[place].confidence.observe(value)
+        process_tally().count_classes(self._version_id, by_class, confidence)
 
 
 def bind_capture_metrics(model_name: str) -> None:
@@ -91,6 +137,6 @@ def bind_capture_metrics(model_name: str) -> None:
     CAPTURE_PENDING.labels(model_name)
 
 
-def count_without_version(model_name: str, status: str) -> None:
+def count_without_version(model_name: str, status: Status) -> None:
     """Count a request that no version got to see; `model_name` is a registered name or "unknown"."""
     PREDICTION_REQUESTS.labels(model_name, UNKNOWN, status).inc()

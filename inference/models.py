@@ -316,11 +316,21 @@ class GroundTruthCorrection(models.Model):
         return f"{self.ground_truth_id}: {self.actual_before} until {self.corrected_at:%Y-%m-%d %H:%M:%S}"
 
 
+class RollupSpan(models.IntegerChoices):
+    MINUTE = 60
+    HOUR = 3600
+
+
 class TrafficRollup(models.Model):
-    """What a version answered in one minute, over all web processes, in the terms of `/metrics`."""
+    """What a version answered in one minute or hour, over all web processes (`inference.traffic.TrafficCounts`).
+
+    Requests that no version got to see are not in it. A process that is killed with -9 takes with it what it counted
+    since its last write, two seconds ago at most; `/metrics` keeps that.
+    """
 
     version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="traffic_rollups")
-    begins_at = models.DateTimeField(help_text="Start of the minute.")
+    span_seconds = models.PositiveSmallIntegerField(choices=RollupSpan)
+    begins_at = models.DateTimeField()
     success = models.PositiveBigIntegerField(default=0)
     error = models.PositiveBigIntegerField(default=0)
     rejected = models.PositiveBigIntegerField(default=0)
@@ -328,14 +338,22 @@ class TrafficRollup(models.Model):
     latency_counts = models.JSONField(
         help_text="Measured requests by the edges of ml_prediction_latency_seconds; not cumulative."
     )
+    predictions = models.PositiveBigIntegerField(default=0, help_text="Rows that were answered.")
+    confidence_counts = models.JSONField(help_text="Predictions by the edges of ml_model_confidence; not cumulative.")
+    class_counts = models.JSONField(help_text="Predictions by class, in the order of the version's classes.")
+    output_sum = models.FloatField(default=0.0, help_text="Sum of a regression's predictions.")
 
     class Meta:
-        ordering = ["version", "begins_at"]
-        indexes = [models.Index(fields=["begins_at"], name="traffic_by_time")]
+        ordering = ["version", "span_seconds", "begins_at"]
+        indexes = [models.Index(fields=["span_seconds", "begins_at"], name="traffic_by_time")]
         constraints = [
-            models.UniqueConstraint(fields=["version", "begins_at"], name="one_traffic_rollup_for_each_minute"),
-            models.CheckConstraint(condition=Q(latency_seconds__gte=0), name="traffic_latency_is_not_negative"),
+            models.UniqueConstraint(
+                fields=["version", "span_seconds", "begins_at"], name="one_traffic_rollup_for_each_span"
+            ),
+            models.CheckConstraint(
+                condition=Q(span_seconds__in=RollupSpan.values), name="traffic_span_is_a_minute_or_an_hour"
+            ),
         ]
 
     def __str__(self) -> str:
-        return f"traffic of {self.version} from {self.begins_at:%Y-%m-%d %H:%M}"
+        return f"traffic of {self.version} from {self.begins_at:%Y-%m-%d %H:%M}, {self.get_span_seconds_display()}"

@@ -14,7 +14,7 @@ from inference.recorder import Recorder
 from inference.redis_client import redis_client
 from inference.shadow import ShadowRunner
 from inference.snapshot import EMPTY, Snapshot, take_snapshot
-from inference.traffic import TrafficTally
+from inference.traffic import process_tally
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,6 @@ class Serving:
             flush_seconds=settings.MLMON_CAPTURE_FLUSH_MS / 1000,
             stream_rows=settings.MLMON_STREAM_ROWS,
         )
-        self.traffic = TrafficTally(redis_client)
         self.shadows = ShadowRunner(self.recorder)
 
     def snapshot(self) -> Snapshot:
@@ -82,7 +81,7 @@ class Serving:
 
     def _flush_traffic_or_log(self) -> None:
         try:
-            self.traffic.flush()
+            process_tally().flush(redis_client())
         except redis.RedisError as error:
             logger.warning("Redis does not take the counts of requests; they wait: %s", error)
 

@@ -7,13 +7,17 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from inference.capture import remember
 from inference.exceptions import InferenceError
 from inference.prediction_ids import new_prediction_ids
 from inference.recorder import ObservationBatch, Recorder
 from inference.snapshot import LoadedVersion
+from inference.traffic import process_tally
 from models_registry.class_scores import kept_scores
 from models_registry.columns import FeatureColumns
+from models_registry.engine import Predictions
 from models_registry.exceptions import PredictionFailedError
 
 logger = logging.getLogger(__name__)
@@ -75,6 +79,8 @@ class ShadowRunner:
     def _predict(self, copy: _Copy) -> None:
         started = time.perf_counter()
         predictions = copy.version.engine().predict(copy.columns)
+        seconds = time.perf_counter() - started
+        _count(copy.version, predictions, seconds)
         remember(
             ObservationBatch(
                 version_id=copy.version.id,
@@ -86,8 +92,19 @@ class ShadowRunner:
                 predictions=predictions.labels,
                 confidence=predictions.confidence,
                 scores=kept_scores(predictions.scores, copy.version.schema),
-                latency_ms=(time.perf_counter() - started) * 1000,
+                latency_ms=seconds * 1000,
             ),
             copy.version.capture,
             self._recorder,
         )
+
+
+def _count(version: LoadedVersion, predictions: Predictions, seconds: float) -> None:
+    """Count a copy for our own pages, where versions are compared; `/metrics` speaks of what clients were answered."""
+    tally = process_tally()
+    tally.count_latency(version.id, seconds)
+    if predictions.class_index is None:
+        tally.count_outputs(version.id, predictions.labels.astype(np.float64))
+    else:
+        by_class = np.bincount(predictions.class_index, minlength=len(version.schema.classes))
+        tally.count_classes(version.id, by_class, predictions.confidence)

@@ -40,7 +40,7 @@ class LoadedVersion:
         self._engine: Engine | None = None
         self._engine_lock = threading.Lock()
         self.load_error = ""
-        self.metrics = metrics.VersionMetrics(self.model_name, self.version, self.schema.classes)
+        self.metrics = metrics.VersionMetrics(row.pk, self.model_name, self.version, self.schema.classes)
 
     def engine(self) -> Engine:
         """Return the ONNX session, made at the first call; NoVersionLoadedError where it cannot be made."""

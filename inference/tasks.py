@@ -11,6 +11,7 @@ from inference.services.ground_truth_files import enqueue_waiting_uploads
 from inference.services.ground_truth_files import read_ground_truth_upload as read_upload
 from inference.services.retention import delete_old_ground_truth
 from inference.services.retention import enforce_retention as delete_what_is_not_kept
+from inference.services.traffic import delete_old_traffic
 from inference.services.traffic import roll_up_traffic as write_changed_minutes
 
 # After its time a run ends between two batches; the limits are for one that hangs.
@@ -47,9 +48,10 @@ def compact_archive() -> None:
     time_limit=KEEPING_SECONDS + HANGING_SECONDS + 15,
 )
 def enforce_retention() -> None:
-    """Delete chunks that are too old, or more than their model keeps, and ground truth that is too old."""
-    delete_what_is_not_kept(seconds=KEEPING_SECONDS / 2)
-    delete_old_ground_truth(seconds=KEEPING_SECONDS / 2)
+    """Delete chunks that are too old, or more than their model keeps, and ground truth and traffic that is too old."""
+    delete_what_is_not_kept(seconds=KEEPING_SECONDS / 3)
+    delete_old_ground_truth(seconds=KEEPING_SECONDS / 3)
+    delete_old_traffic(seconds=KEEPING_SECONDS / 3)
 
 
 @shared_task(name="inference.tasks.read_ground_truth_upload", ignore_result=True, time_limit=900, soft_time_limit=840)

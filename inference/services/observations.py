@@ -233,18 +233,15 @@ def _scores(version: LoadedVersion, items: Sequence[ObservationItem]) -> Any:
 
 def _measure(version: LoadedVersion, batch: ObservationBatch) -> None:
     """Count observations as traffic of the model."""
-    traffic = serving().traffic
     latency_ms = np.broadcast_to(batch.latency_ms, batch.rows)
     for latency in latency_ms[np.isfinite(latency_ms)].tolist():
-        version.metrics.latency.observe(latency / 1000)
-        traffic.count_latency(version.id, latency / 1000)
-    if version.schema.task_type is TaskType.REGRESSION or batch.confidence is None:
+        version.metrics.observe_latency(latency / 1000)
+    if version.schema.task_type is TaskType.REGRESSION:
+        version.metrics.observe_outputs(batch.predictions.astype(np.float64))
         return
-    of_class = dict(zip(version.schema.classes, version.metrics.classes, strict=True))
-    for label, confidence in zip(batch.predictions.tolist(), batch.confidence.tolist(), strict=True):
-        of_class[label].count.inc()
-        if np.isfinite(confidence):
-            of_class[label].confidence.observe(confidence)
+    places = {name: place for place, name in enumerate(version.schema.classes)}
+    class_index = np.array([places[label] for label in batch.predictions.tolist()], dtype=np.int64)
+    version.metrics.observe_classes(class_index, batch.confidence)
 
 
 def _outcome(prediction_id: bytes, status: ObservationStatus) -> ObservationOutcome:

@@ -24,7 +24,6 @@ from inference.router import choose_version
 from inference.rows import columns_of_rows, routing_key, rows_of_payload
 from inference.serving import serving
 from inference.snapshot import LoadedVersion, Snapshot
-from inference.traffic import TrafficTally
 from models_registry.class_scores import kept_scores
 from models_registry.columns import FeatureColumns
 from models_registry.engine import Predictions
@@ -69,13 +68,12 @@ def predict(*, model_name: str, payload: Any, version: str | None = None) -> Ans
     state = serving()
     snapshot = state.snapshot()
     chosen = _chosen_version(snapshot, model_name, version, payload)
-    with _counted(chosen, state.traffic):
+    with _counted(chosen.metrics):
         rows, is_batch = rows_of_payload(payload, most_rows=settings.MLMON_MAX_ROWS_PER_REQUEST)
         columns = columns_of_rows(chosen.schema.features, rows)
         predictions = _answered(chosen, columns)
     latency_seconds = time.perf_counter() - started
     _measure(chosen.metrics, predictions, len(rows), latency_seconds)
-    state.traffic.count_latency(chosen.id, latency_seconds)
     prediction_ids = new_prediction_ids(len(rows), chosen.id)
     observed = _observations(chosen, columns, predictions, prediction_ids, latency_seconds * 1000)
     remember(observed, chosen.capture, state.recorder)
@@ -117,20 +115,17 @@ def _chosen_version(snapshot: Snapshot, model_name: str, version: str | None, pa
 
 
 @contextmanager
-def _counted(version: LoadedVersion, traffic: TrafficTally) -> Iterator[None]:
-    """Count a request by its outcome, for `/metrics` and for the rollups."""
+def _counted(version_metrics: VersionMetrics) -> Iterator[None]:
+    """Count a request by its outcome."""
     try:
         yield
     except CLIENT_ERRORS:
-        version.metrics.rejected.inc()
-        traffic.count_outcome(version.id, "rejected")
+        version_metrics.count_request("rejected")
         raise
     except Exception:
-        version.metrics.error.inc()
-        traffic.count_outcome(version.id, "error")
+        version_metrics.count_request("error")
         raise
-    version.metrics.success.inc()
-    traffic.count_outcome(version.id, "success")
+    version_metrics.count_request("success")
 
 
 def _answered(version: LoadedVersion, columns: FeatureColumns) -> Predictions:
@@ -143,16 +138,12 @@ def _answered(version: LoadedVersion, columns: FeatureColumns) -> Predictions:
 
 
 def _measure(version_metrics: VersionMetrics, predictions: Predictions, rows: int, latency_seconds: float) -> None:
-    version_metrics.latency.observe(latency_seconds)
-    version_metrics.batch_size.observe(rows)
+    version_metrics.observe_latency(latency_seconds)
+    version_metrics.observe_batch_size(rows)
     if predictions.class_index is None:
-        return
-    for index, count in enumerate(np.bincount(predictions.class_index, minlength=len(version_metrics.classes))):
-        if count:
-            version_metrics.classes[index].count.inc(int(count))
-    if predictions.confidence is not None:
-        for index, confidence in zip(predictions.class_index.tolist(), predictions.confidence.tolist(), strict=True):
-            version_metrics.classes[index].confidence.observe(confidence)
+        version_metrics.observe_outputs(predictions.labels.astype(np.float64))
+    else:
+        version_metrics.observe_classes(predictions.class_index, predictions.confidence)
 
 
 def _observations(

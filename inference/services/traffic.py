@@ -1,23 +1,28 @@
-"""Moving what web processes counted into the database."""
+"""Moving what web processes counted into the database, and deleting what is old."""
 
+import time
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import redis
+from django.db import transaction
+from django.utils import timezone
 from redis.exceptions import LockNotOwnedError
 
-from inference.models import TrafficRollup
-from inference.traffic import TrafficCounts, changed_minutes, counts_of_minute, settle
+from inference.models import RollupSpan, TrafficRollup
+from inference.traffic import FIGURES, TrafficCounts, changed_minutes, counts_of_minute, settle
 from models_registry.models import ModelVersion
 
 LOCK_SECONDS = 60  # longer than the task may take
-FIGURES = ["success", "error", "rejected", "latency_seconds", "latency_counts"]
+KEPT = {RollupSpan.MINUTE: timedelta(days=2), RollupSpan.HOUR: timedelta(days=400)}
+BATCH_ROLLUPS = 5_000
 
 
 def roll_up_traffic(*, client: redis.Redis) -> int:
-    """Write the minutes that changed; return how many rows were written, none where another run is at it.
+    """Write the minutes that changed, and their hours; return how many minutes of versions were written.
 
-    The rows hold totals, not sums of what came: a run that dies, or is repeated, changes no figure.
+    The minutes hold totals, and an hour changes by what its minute changed in the same transaction: a run that dies, or
+    is repeated, changes no figure. Where another run is at it, nothing is done.
     """
     lock = client.lock("mlmon:traffic:lock", timeout=LOCK_SECONDS)
     if not lock.acquire(blocking=False):  # a second run could write older totals over newer ones
@@ -29,22 +34,62 @@ def roll_up_traffic(*, client: redis.Redis) -> int:
             lock.release()
 
 
+def delete_old_traffic(*, seconds: float) -> int:
+    """Delete what is older than `KEPT`, for about `seconds` at most; return how many rows went."""
+    deadline = time.monotonic() + seconds
+    deleted = 0
+    for span, kept in KEPT.items():
+        old = TrafficRollup.objects.filter(span_seconds=span, begins_at__lt=timezone.now() - kept).order_by("begins_at")
+        while time.monotonic() < deadline:
+            batch = list(old.values_list("pk", flat=True)[:BATCH_ROLLUPS])
+            if not batch:
+                break
+            TrafficRollup.objects.filter(pk__in=batch).delete()
+            deleted += len(batch)
+    return deleted
+
+
 def _rolled_up(client: redis.Redis) -> int:
-    known = set(ModelVersion.objects.values_list("pk", flat=True))
     written = 0
     for minute, writes in sorted(changed_minutes(client).items()):
-        counts = {pk: one for pk, one in counts_of_minute(client, minute).items() if pk in known}
-        written += len(_written_rows(minute, counts))
+        written += _write_minute(minute, counts_of_minute(client, minute))
         settle(client, minute, writes)
     return written
 
 
-def _written_rows(minute: int, counts: dict[int, TrafficCounts]) -> list[TrafficRollup]:
-    begins_at = datetime.fromtimestamp(minute, UTC)
+@transaction.atomic
+def _write_minute(minute: int, totals: dict[int, TrafficCounts]) -> int:
+    """Write the totals of a minute, and add to its hour what they are more than was known."""
+    known = set(ModelVersion.objects.filter(pk__in=totals).values_list("pk", flat=True))
+    totals = {pk: counts for pk, counts in totals.items() if pk in known}
+    minutes = _stored_counts(RollupSpan.MINUTE, minute, known)
+    hours = _stored_counts(RollupSpan.HOUR, minute, known)
+    for pk, counts in totals.items():
+        hour = hours.setdefault(pk, TrafficCounts())
+        hour.add(counts)
+        hour.add(minutes.get(pk, TrafficCounts()), times=-1)
+    _store(RollupSpan.MINUTE, minute, totals)
+    _store(RollupSpan.HOUR, minute, hours)
+    return len(totals)
+
+
+def _begin(span: RollupSpan, second: int) -> datetime:
+    return datetime.fromtimestamp(second // span * span, UTC)
+
+
+def _stored_counts(span: RollupSpan, second: int, versions: set[int]) -> dict[int, TrafficCounts]:
+    rows = TrafficRollup.objects.filter(span_seconds=span, begins_at=_begin(span, second), version__in=versions)
+    return {
+        row.version_id: TrafficCounts.of({name: getattr(row, name) for name in FIGURES})
+        for row in rows.select_for_update()
+    }
+
+
+def _store(span: RollupSpan, second: int, counts: dict[int, TrafficCounts]) -> None:
     rows = [
-        TrafficRollup(version_id=pk, begins_at=begins_at, **{name: getattr(one, name) for name in FIGURES})
+        TrafficRollup(version_id=pk, span_seconds=span, begins_at=_begin(span, second), **one.figures())
         for pk, one in counts.items()
     ]
-    return TrafficRollup.objects.bulk_create(
-        rows, update_conflicts=True, unique_fields=["version", "begins_at"], update_fields=FIGURES
+    TrafficRollup.objects.bulk_create(
+        rows, update_conflicts=True, unique_fields=["version", "span_seconds", "begins_at"], update_fields=FIGURES
     )
