@@ -277,12 +277,14 @@ UNFOLD = {
         lambda request: static("mlmon/live.js"),
     ],
     "SHOW_VIEW_ON_SITE": False,
+    "DASHBOARD_CALLBACK": "monitoring.admin.overview.with_overview",
     "SIDEBAR": {
         "show_search": True,
         "navigation": [
             {
                 "title": "Models",
                 "items": [
+                    {"title": "Overview", "icon": "dashboard", "link": reverse_lazy("admin:index")},
                     {"title": "Models", "icon": "hub", "link": reverse_lazy("admin:models_registry_model_changelist")},
                     {
                         "title": "Versions",

@@ -12,32 +12,13 @@ from unfold.decorators import action, display
 from drift.admin.checking import check_page, may_check
 from drift.admin.rebaselining import may_rebaseline, rebaseline_page
 from drift.models import CheckStatus, DriftCheck, DriftIncident, FeatureDrift
-from drift.rendering.feature_views import Tag, Tone
+from drift.rendering.outcomes import ABOVE, DRIFTED, FAILED, NO_VERDICT, QUIET, outcome_of
 from drift.rendering.result_page import result_context
 from drift.results import VerdictStatus
 from drift.stored_results import result_of_check
 from models_registry.admin.read_only import ReadOnlyAdmin
 
-DRIFTED, ABOVE, QUIET, NO_VERDICT, FAILED = "drift", "above threshold", "no drift", "no verdict", "failed"
-OUTCOMES = {
-    DRIFTED: Tag(DRIFTED, Tone.ALARM, "The verdict is an alarm."),
-    ABOVE: Tag(ABOVE, Tone.WARNING, "A score is above its threshold; no alarm."),
-    QUIET: Tag(QUIET, Tone.GOOD),
-    NO_VERDICT: Tag(NO_VERDICT, Tone.PLAIN, "Too few rows for a verdict; no score is above its threshold."),
-    FAILED: Tag(FAILED, Tone.WARNING, "The window could not be compared."),
-}
 OUTCOME_LABELS = {DRIFTED: "danger", ABOVE: "warning", QUIET: "success", NO_VERDICT: "info", FAILED: "danger"}
-
-
-def outcome_of(check: DriftCheck) -> Tag:
-    """Return how a check turned out, in one or two words."""
-    if check.status == CheckStatus.FAILED:
-        return OUTCOMES[FAILED]
-    if check.verdict_status == VerdictStatus.ALARM:
-        return OUTCOMES[DRIFTED]
-    if check.n_drifted_features or check.prediction_is_drifted:
-        return OUTCOMES[ABOVE]
-    return OUTCOMES[NO_VERDICT if check.verdict_status == VerdictStatus.INSUFFICIENT_DATA else QUIET]
 
 
 class OutcomeFilter(admin.SimpleListFilter):

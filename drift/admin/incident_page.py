@@ -9,10 +9,10 @@ from django.db.models import Prefetch, QuerySet
 from django.utils import timezone
 from django.utils.timesince import timesince
 
-from drift.admin.checks import outcome_of
 from drift.incidents import QUIET_WINDOWS
 from drift.models import CheckStatus, DriftCheck, DriftIncident, FeatureDrift
 from drift.rendering.feature_views import Finding, Tag, Tone, feature_views, finding_of
+from drift.rendering.outcomes import outcome_of
 from drift.results import ComparisonResult, HypothesisResult, Verdict
 from drift.stored_results import from_plain, hypotheses_of, result_of_check
 from drift.wording import found_by, p_value_text, subject_of

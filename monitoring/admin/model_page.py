@@ -1,0 +1,23 @@
+"""The page of one model: how it is, and how it was."""
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils import timezone
+
+from models_registry.roles import Action
+from monitoring.pages.model import model_context
+from monitoring.pages.time_ranges import TimeRange
+
+
+@admin.site.admin_view
+def model_page(request: HttpRequest, model_name: str) -> HttpResponse:
+    """Show a model over the time of ``?range=``."""
+    if not Action.SEE.is_allowed(request.user):
+        raise PermissionDenied
+    time_range = TimeRange.named(request.GET.get("range", ""))
+    context = model_context(model_name, time_range, timezone.now())
+    if context is None:
+        raise Http404(f"There is no model {model_name!r}.")
+    return TemplateResponse(request, "monitoring/model_page.html", {**admin.site.each_context(request), **context})

@@ -1,0 +1,1 @@
+"""What the dashboard pages show, from our own tables: figures first, then their texts and shapes."""

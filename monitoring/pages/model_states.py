@@ -1,0 +1,196 @@
+"""What is known about each model now, in a number of queries that does not grow with the models.
+
+A model is shown by its primary production version; where none is in production, by its newest that is not archived.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce, Greatest
+
+from drift.models import CheckStatus, DriftCheck, DriftIncident, FeatureDrift
+from inference.traffic import TrafficCounts
+from inference.traffic_history import Recently, recent_counts, requests_by_minute
+from models_registry.models import Model, ModelVersion, ReferenceDataset, Stage, primary_first
+from monitoring import selectors
+from monitoring.models import PerformancePolicy, PerformanceReport, Period
+
+STAGES = [stage for stage in Stage if stage != Stage.ARCHIVED]
+RECENT_MINUTES = 10
+SPARKLINE_MINUTES = 60
+LARGE_FIELDS_OF_CHECK = (
+    "verdict",
+    "prediction_verdict",
+    "relations",
+    "prediction_reference_dist",
+    "prediction_current_dist",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class VersionFacts:
+    """What is newest about one version.
+
+    Attributes
+    ----------
+    has_reference
+        Whether its drift can be measured.
+    check, newest_check
+        The newest that succeeded, and the newest of all; backfilled ones belong to the history, not to now.
+    drifted
+        Features of `check` that the verdict lists or that are above their threshold, strongest first.
+    incident
+        The open one.
+    report
+        How right its newest predictions were.
+    """
+
+    has_reference: bool = False
+    check: DriftCheck | None = None
+    newest_check: DriftCheck | None = None
+    drifted: tuple[str, ...] = ()
+    incident: DriftIncident | None = None
+    report: PerformanceReport | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelState:
+    """One model.
+
+    Attributes
+    ----------
+    shown
+        The version that stands for it; None where it has none that is not archived.
+    versions
+        How many it has of each stage that any has, without those that are archived.
+    recent
+        What all its versions answered in the last `RECENT_MINUTES` minutes.
+    requests
+        Of all its versions, for each of the last `SPARKLINE_MINUTES` minutes.
+    largest_drop
+        Of performance, that nobody is told of.
+    facts
+        What is newest about the shown version.
+    """
+
+    pk: int
+    name: str
+    shown: ModelVersion | None
+    versions: dict[Stage, int]
+    recent: TrafficCounts
+    requests: list[int]
+    largest_drop: float
+    facts: VersionFacts
+
+
+class _Newest(NamedTuple):
+    """The ids of what is newest about a version."""
+
+    reference: int | None
+    check: int | None
+    succeeded_check: int | None
+    report: int | None
+
+
+def model_states(now: datetime, *, names: Collection[str] | None = None) -> list[ModelState]:
+    """Return every model, or those named, by name."""
+    models = list(_models(names))
+    traffic = _Traffic(now, models)
+    shown = ModelVersion.objects.select_related("model").in_bulk([model.shown for model in models if model.shown])
+    facts = facts_of(shown)
+    return [
+        ModelState(
+            pk=model.pk,
+            name=model.name,
+            shown=shown.get(model.shown),
+            versions={stage: count for stage in STAGES if (count := getattr(model, f"n_{stage.value}"))},
+            recent=traffic.recent[model.pk],
+            requests=traffic.requests[model.pk],
+            largest_drop=PerformancePolicy().largest_drop if model.largest_drop is None else model.largest_drop,
+            facts=facts.get(model.shown, VersionFacts()),
+        )
+        for model in models
+    ]
+
+
+def facts_of(version_ids: Collection[int]) -> dict[int, VersionFacts]:
+    """Return what is newest about versions, by their ids."""
+    newest = {pk: _Newest(*ids) for pk, *ids in _newest_ids(version_ids)}
+    check_ids = {pk for one in newest.values() for pk in (one.check, one.succeeded_check) if pk}
+    checks = DriftCheck.objects.defer(*LARGE_FIELDS_OF_CHECK).in_bulk(check_ids)
+    drifted = _drifted_features({one.succeeded_check for one in newest.values() if one.succeeded_check})
+    reports = selectors.reports([one.report for one in newest.values() if one.report])
+    incidents = {row.version_id: row for row in _open_incidents(version_ids)}
+    return {
+        pk: VersionFacts(
+            has_reference=one.reference is not None,
+            check=checks.get(one.succeeded_check or 0),
+            newest_check=checks.get(one.check or 0),
+            drifted=tuple(drifted[one.succeeded_check or 0]),
+            incident=incidents.get(pk),
+            report=reports.get(one.report or 0),
+        )
+        for pk, one in newest.items()
+    }
+
+
+class _Traffic:
+    """Recent traffic by model; read once for all."""
+
+    def __init__(self, now: datetime, models: Iterable[Any]) -> None:
+        owners = dict(ModelVersion.objects.filter(model__in=models).values_list("pk", "model_id"))
+        self.recent: defaultdict[int, TrafficCounts] = defaultdict(TrafficCounts)
+        self.requests: defaultdict[int, list[int]] = defaultdict(lambda: [0] * SPARKLINE_MINUTES)
+        for version_id, counts in recent_counts(Recently.of(now, minutes=RECENT_MINUTES)).items():
+            if version_id in owners:
+                self.recent[owners[version_id]].add(counts)
+        for version_id, requests in requests_by_minute(Recently.of(now, minutes=SPARKLINE_MINUTES)).items():
+            if version_id in owners:
+                sums = zip(self.requests[owners[version_id]], requests, strict=True)
+                self.requests[owners[version_id]] = [a + b for a, b in sums]
+
+
+def _models(names: Collection[str] | None) -> QuerySet[Any]:
+    """Return models with their ``shown`` version's id, their ``largest_drop`` and the number of versions by stage."""
+    versions = ModelVersion.objects.filter(model=OuterRef("pk"))
+    primary = versions.filter(stage=Stage.PRODUCTION).order_by(*primary_first())
+    newest = versions.exclude(stage=Stage.ARCHIVED).order_by("-id")
+    models = Model.objects.annotate(
+        shown=Coalesce(Subquery(primary.values("pk")[:1]), Subquery(newest.values("pk")[:1])),
+        largest_drop=F("performance_policy__largest_drop"),
+        **{f"n_{stage.value}": Count("versions", filter=Q(versions__stage=stage)) for stage in STAGES},
+    ).order_by("name")
+    return models if names is None else models.filter(name__in=names)
+
+
+def _newest_ids(version_ids: Collection[int]) -> QuerySet[ModelVersion, tuple[Any, ...]]:
+    """Return of each version its id and the values of `_Newest`: one step into an index for each of them."""
+    of_version = {"version": OuterRef("pk")}
+    references = ReferenceDataset.objects.filter(is_active=True, **of_version)
+    checks = DriftCheck.objects.filter(is_backfilled=False, **of_version).order_by("-id")
+    succeeded = checks.filter(status=CheckStatus.SUCCEEDED)
+    reports = PerformanceReport.objects.filter(period=Period.LATEST, **of_version).order_by("-id")
+    newest = {
+        f"newest_{name}": Subquery(rows.values("pk")[:1])
+        for name, rows in zip(_Newest._fields, (references, checks, succeeded, reports), strict=True)
+    }
+    return ModelVersion.objects.filter(pk__in=version_ids).annotate(**newest).values_list("pk", *newest)
+
+
+def _drifted_features(check_ids: Collection[int]) -> defaultdict[int, list[str]]:
+    """Return the names of features that drifted, by the checks' ids."""
+    strength = F("score") / Greatest(F("threshold"), 1e-9)
+    rows = FeatureDrift.objects.filter(Q(is_confirmed=True) | Q(is_drifted=True), check_run__in=check_ids)
+    found: defaultdict[int, list[str]] = defaultdict(list)
+    ordered = rows.order_by("-is_confirmed", strength.desc(nulls_last=True))
+    for check_id, name in ordered.values_list("check_run_id", "feature_name"):
+        found[check_id].append(name)
+    return found
+
+
+def _open_incidents(version_ids: Collection[int]) -> QuerySet[DriftIncident]:
+    return DriftIncident.objects.filter(closed_at=None, version__in=version_ids).defer("hypotheses")
