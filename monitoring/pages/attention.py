@@ -15,7 +15,7 @@ from drift.models import CheckStatus, DriftIncident
 from drift.wording import number_text, share_text
 from inference.traffic import CONFIDENCE_EDGES, LATENCY_EDGES, TrafficCounts
 from models_registry.models import Stage
-from monitoring.models import JobRun
+from monitoring.models import JobRun, PerformanceReport
 from monitoring.pages.figures import seconds_text
 from monitoring.pages.model_states import RECENT_MINUTES, ModelState
 from monitoring.pages.quantiles import histogram_quantile
@@ -138,12 +138,17 @@ def _serving(state: ModelState) -> Iterator[Reason]:
 def _performance(state: ModelState) -> Iterator[Reason]:
     report = state.facts.report
     if report is not None and report.drop is not None and report.drop > state.largest_drop:
-        text = (
-            f"It is {share_text(report.drop)} worse than on its reference, by {report.labelled_rows:,} predictions "
-            f"with ground truth; the limit is {share_text(state.largest_drop)}."
-        )
         url = reverse("admin:monitoring_performancereport_change", args=[report.pk])
+        text = f"{_drop_text(report, state.largest_drop)} By {report.labelled_rows:,} predictions with ground truth."
         yield Reason(Urgency.SOON, state.name, "performance drop", text, url, "Open the report")
+
+
+def _drop_text(report: PerformanceReport, largest_drop: float) -> str:
+    realised, drop = report.realised or {}, report.drop or 0.0
+    if "accuracy" in realised:
+        points, limit = f"{100 * drop:.1f} points", f"{100 * largest_drop:g} points"
+        return f"Its accuracy of {share_text(realised['accuracy'])} is {points} below its reference's (limit {limit})."
+    return f"Its mean absolute error is {share_text(drop)} above its reference's (limit {share_text(largest_drop)})."
 
 
 def _scores(state: ModelState) -> Iterator[Reason]:

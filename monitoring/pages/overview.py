@@ -10,7 +10,7 @@ from django.urls import reverse
 from drift.rendering.feature_views import Tag, Tone
 from drift.rendering.outcomes import outcome_of
 from inference.traffic_history import Recently
-from models_registry.models import ModelVersion
+from models_registry.models import ModelVersion, Stage
 from models_registry.schema import TaskType
 from monitoring import selectors
 from monitoring.models import PerformanceReport
@@ -30,8 +30,8 @@ class OverviewLine:
 
     Attributes
     ----------
-    stages
-        How many versions it has of each stage, in words.
+    stage
+        Of the version, and how many others there are.
     requests_per_minute, p50, p95, errors
         Over the last `RECENT_MINUTES` minutes, all versions together; latencies in seconds, errors as a share.
     sparkline
@@ -43,7 +43,7 @@ class OverviewLine:
     name: str
     url: str
     version: ModelVersion | None
-    stages: str
+    stage: str
     tags: tuple[Tag, ...]
     requests_per_minute: Figure
     p50: Figure
@@ -90,7 +90,7 @@ def overview_line(state: ModelState, reasons: Sequence[Reason], now: datetime) -
         name=state.name,
         url=reverse("model-page", args=[state.name]),
         version=shown,
-        stages=", ".join(f"{count} {stage.label.lower()}" for stage, count in state.versions.items()),
+        stage=_stage_text(state),
         tags=tuple(Tag(reason.short, TONES[reason.urgency], reason.text) for reason in reasons),
         requests_per_minute=rate_figure(per_minute(state, now)),
         p50=seconds_figure(latency_quantile(0.5, counts)),
@@ -117,6 +117,14 @@ def per_minute(state: ModelState, now: datetime) -> float:
 def measure_of(version: ModelVersion | None) -> str:
     """Return which figure stands for all of a version's performance."""
     return "mean absolute error" if version and version.task_type == TaskType.REGRESSION else "accuracy"
+
+
+def _stage_text(state: ModelState) -> str:
+    if state.shown is None:
+        return ""
+    own = Stage(state.shown.stage)
+    others = {stage: count - (stage == own) for stage, count in state.versions.items()}
+    return ", ".join([own.value, *(f"{count} more in {stage.value}" for stage, count in others.items() if count)])
 
 
 def bars_path(values: Sequence[int], *, height: float) -> str:

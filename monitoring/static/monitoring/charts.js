@@ -79,15 +79,30 @@
     ...extra,
   });
 
-  const highest = (min, max) => (max === null || max === min ? max || 1 : max);
-  const scaleOf = (unit, data) => {
-    const known = data.slice(1).flat().filter((value) => value !== null);
-    const [low, high] = [Math.min(...known), Math.max(...known)];
+  // The highest figure where all are 0: 1 %, one feature, a request.
+  const SMALLEST = { ratio: 0.01, seconds: 0.001 };
+  const FAR_LIMIT = 4; // a limit so many times as high as all figures would press them flat: it is left out
+
+  const scaleOf = ({ unit, lines }) => {
+    const known = (wanted) => lines.filter(wanted).flatMap((line) => line.values.filter((value) => value !== null));
+    const figures = known((line) => line.stroke !== "limit");
+    const limits = known((line) => line.stroke === "limit").filter((value) => value <= FAR_LIMIT * Math.max(...figures));
+    const [low, high] = [Math.min(...figures, ...limits), Math.max(...figures, ...limits)];
     // From zero, but where that would hide how figures move.
-    const fromZero = unit !== "number" && !(unit === "ratio" && low > 0.3);
-    const margin = (high - low || Math.abs(high) || 1) * 0.1;
-    return [fromZero ? 0 : low - margin, highest(low, high) + margin];
+    const fromZero = (low >= 0 && unit !== "number" && !(unit === "ratio" && low > 0.3)) || low === high;
+    const margin = (high - low || Math.abs(high)) * 0.1;
+    return [fromZero ? Math.min(0, low) : low - margin, high <= 0 && fromZero ? SMALLEST[unit] ?? 1 : high + margin];
   };
+
+  const pad = (number) => String(number).padStart(2, "0");
+  // Days where the ticks are days apart or more, else the time of day.
+  const times = (_, ticks, __, ___, increment) =>
+    ticks.map((tick) => {
+      const at = new Date(tick * 1000);
+      return increment >= 86400 || (at.getUTCHours() === 0 && at.getUTCMinutes() === 0)
+        ? `${pad(at.getUTCMonth() + 1)}-${pad(at.getUTCDate())}`
+        : `${pad(at.getUTCHours())}:${pad(at.getUTCMinutes())}`;
+    });
 
   const draw = (plot) => {
     let payload = payloadOf(plot);
@@ -100,8 +115,8 @@
         tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
         cursor: { sync: { key: "page" }, drag: { x: true, y: false } },
         legend: { live: true },
-        scales: { y: { range: () => scaleOf(unit, dataOf(payload)) } },
-        axes: [axis({}), axis({ size: 64, values: (_, ticks) => ticks.map((tick) => written(unit, tick)) })],
+        scales: { y: { range: () => scaleOf(payload) } },
+        axes: [axis({ values: times }), axis({ size: 64, values: (_, ticks) => ticks.map((tick) => written(unit, tick)) })],
         series: [{ label: "Time (UTC)", value: (_, value) => (value === null ? "-" : moment(value)) }, ...paired(series(payload), payload)],
         hooks: { drawClear: [shading(() => payload.spans)] },
       },
