@@ -8,13 +8,15 @@ from urllib.parse import quote
 from django.conf import settings
 from django.contrib.admin.views.decorators import staff_member_required
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect
+from django.shortcuts import redirect
 from django.urls import reverse
 
 from drift.models import DriftIncident
 from drift.selectors import newest_succeeded_check, open_incident, primary_version
 from drift.stored_results import hypotheses_of
-from models_registry.models import Model, ModelVersion
+from models_registry.exceptions import UnknownModelError
+from models_registry.models import Model
+from models_registry.selectors import model_named
 
 RUNBOOKS = Path(settings.BASE_DIR) / "docs" / "runbooks"
 RUNBOOK_NAME = re.compile(r"[A-Za-z0-9]+\.md")
@@ -23,21 +25,22 @@ RUNBOOK_NAME = re.compile(r"[A-Za-z0-9]+\.md")
 @staff_member_required
 def model_page(request: HttpRequest, model_name: str) -> HttpResponse:
     """Lead to the model's page."""
-    model = get_object_or_404(Model, name=model_name)
-    return redirect("admin:models_registry_model_change", model.pk)
+    return redirect("model-page", _model(model_name).name)
 
 
 @staff_member_required
 def version_page(request: HttpRequest, model_name: str, version: str) -> HttpResponse:
     """Lead to the page of one version."""
-    row = get_object_or_404(ModelVersion, model__name=model_name, version=version)
-    return redirect("admin:models_registry_modelversion_change", row.pk)
+    for row in _model(model_name).versions.all():
+        if row.version == version:
+            return redirect("admin:models_registry_modelversion_change", row.pk)
+    raise Http404(f"{model_name} has no version {version!r}.")
 
 
 @staff_member_required
 def drift_page(request: HttpRequest, model_name: str) -> HttpResponse:
     """Lead to what the drift gauges speak of, opened at the feature of ``?feature=`` where one is named."""
-    model = get_object_or_404(Model, name=model_name)
+    model = _model(model_name)
     feature = request.GET.get("feature", "")
     return redirect(_drift_address(model, feature) + _fragment(feature))
 
@@ -48,6 +51,13 @@ def runbook(request: HttpRequest, page: str) -> HttpResponse:
     if not RUNBOOK_NAME.fullmatch(page) or not path.is_file():
         raise Http404(f"There is no runbook {page!r}.")
     return HttpResponse(path.read_text(), status=HTTPStatus.OK, content_type="text/plain; charset=utf-8")
+
+
+def _model(name: str) -> Model:
+    try:
+        return model_named(name)
+    except UnknownModelError as error:
+        raise Http404(f"There is no model {name!r}.") from error
 
 
 def _drift_address(model: Model, feature: str) -> str:

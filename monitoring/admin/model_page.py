@@ -6,7 +6,9 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
 
+from models_registry.exceptions import UnknownModelError
 from models_registry.roles import Action
+from models_registry.selectors import model_named
 from monitoring.pages.model import model_context
 from monitoring.pages.time_ranges import TimeRange
 
@@ -17,7 +19,9 @@ def model_page(request: HttpRequest, model_name: str) -> HttpResponse:
     if not Action.SEE.is_allowed(request.user):
         raise PermissionDenied
     time_range = TimeRange.named(request.GET.get("range", ""))
-    context = model_context(model_name, time_range, timezone.now())
-    if context is None:
-        raise Http404(f"There is no model {model_name!r}.")
+    try:
+        model = model_named(model_name)
+    except UnknownModelError as error:
+        raise Http404(f"There is no model {model_name!r}.") from error
+    context = model_context(model, time_range, timezone.now())
     return TemplateResponse(request, "monitoring/model_page.html", {**admin.site.each_context(request), **context})

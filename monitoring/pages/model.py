@@ -9,7 +9,7 @@ from django.urls import reverse
 
 from drift.models import DriftIncident
 from inference.traffic_history import TrafficSeries, traffic_series
-from models_registry.models import ModelVersion, Stage
+from models_registry.models import Model, ModelVersion, Stage
 from monitoring.pages.attention import reasons_of
 from monitoring.pages.charts import Chart, Span
 from monitoring.pages.distributions import class_table, confidence_table
@@ -26,26 +26,24 @@ ORDER = {stage: place for place, stage in enumerate((Stage.PRODUCTION, Stage.SHA
 Traffic = dict[int, TrafficSeries]
 
 
-def model_context(name: str, time_range: TimeRange, now: datetime) -> dict[str, Any] | None:
-    """Return the context of ``monitoring/model_page.html``; None where there is no such model."""
-    states = model_states(now, names=[name])
-    if not states:
-        return None
-    state, steps = states[0], Steps.of(time_range, now)
-    rows = list(ModelVersion.objects.filter(model=state.pk).select_related("model"))
+def model_context(model: Model, time_range: TimeRange, now: datetime) -> dict[str, Any]:
+    """Return the context of ``monitoring/model_page.html``."""
+    (state,) = model_states(now, names=[model.name])
+    steps = Steps.of(time_range, now)
+    rows = list(ModelVersion.objects.filter(model=model).select_related("model"))
     traffic = traffic_series(
         [row.pk for row in rows], span=time_range.span, since=steps.since, step_seconds=time_range.step_seconds
     )
     versions = _compared(rows, traffic)
     facts = facts_of([version.pk for version in versions])
-    incidents = _incidents(state.pk, steps)
+    incidents = _incidents(model, steps)
     reasons = reasons_of(state)
     return {
-        "title": name,
+        "title": model.name,
         "state": state,
         "line": overview_line(state, reasons, now),
         "reasons": [(TONES[reason.urgency], reason) for reason in reasons],
-        "ranges": [(one, f"{reverse('model-page', args=[name])}?range={one.key}") for one in TimeRange],
+        "ranges": [(one, f"{reverse('model-page', args=[model.name])}?range={one.key}") for one in TimeRange],
         "time_range": time_range,
         "version_lines": version_lines(versions, traffic, facts),
         "left_out_versions": len(rows) - len(versions),
@@ -64,10 +62,10 @@ def _compared(rows: Sequence[ModelVersion], traffic: Traffic) -> list[ModelVersi
     return shown[:MOST_VERSIONS]
 
 
-def _incidents(model_id: int, steps: Steps) -> list[DriftIncident]:
+def _incidents(model: Model, steps: Steps) -> list[DriftIncident]:
     """Return the model's incidents of that time, the newest first."""
     in_time = Q(closed_at=None) | Q(closed_at__gte=steps.since)
-    rows = DriftIncident.objects.filter(in_time, version__model=model_id).defer("hypotheses")
+    rows = DriftIncident.objects.filter(in_time, version__model=model).defer("hypotheses")
     return list(rows.select_related("version__model").order_by("-id"))
 
 

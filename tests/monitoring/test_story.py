@@ -103,7 +103,7 @@ def test_links_lead_to_the_page_that_shows_what_changed(day: Any) -> None:
     pages = day["pages"]
     for alert, (severity, _) in REQUESTS.items():
         page = pages[f"[{severity}] {alert}"]
-        assert page.startswith("/admin/models_registry/model/")
+        assert page.startswith("/models/")
         assert alert.rpartition(" ")[2] in page
     for alert, (severity, _) in DRIFT.items():
         page = pages[f"[{severity}] {alert}"]

@@ -1,0 +1,381 @@
+"""The overview: its figures against `/metrics` and the API, what it puts first, what it says where there is nothing."""
+
+import re
+import time
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+import requests
+import yaml
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from prometheus_client.parser import text_string_to_metric_families as text_families
+
+from drift.models import CheckStatus, DriftCheck, DriftIncident
+from drift.services import run_drift_check
+from inference.models import RollupSpan, TrafficRollup
+from inference.services.traffic import roll_up_traffic
+from inference.traffic import CONFIDENCE_EDGES, LATENCY_EDGES, TrafficCounts, changed_minutes
+from models_registry.models import ModelVersion, Stage
+from models_registry.services.versions import set_stage
+from monitoring.models import JobRun, PerformanceReport
+from monitoring.pages import attention
+from monitoring.pages.attention import Urgency, late_jobs, reasons_of
+from monitoring.pages.model_states import ModelState, VersionFacts, model_states
+from monitoring.pages.overview import bars_path, overview_context
+from monitoring.pages.quantiles import histogram_quantile
+from monitoring.services import measure_due_versions
+from tests.factories import uploaded_version
+from tests.monitoring.pages.shown_figures import ShownFigures
+from tests.monitoring.test_performance import flowers, put_reference_in_force
+from tests.services.web_server import WebServer
+
+PREDICT = "/api/v1/models/classifier/predict"
+RULES = Path(__file__).resolve().parents[3] / "prometheus" / "rules" / "alerts.yml"
+
+
+pytestmark = pytest.mark.django_db
+
+
+class Served:
+    """A server with one model, used over HTTP as programs and people do."""
+
+    def __init__(self, server: WebServer, client: Client) -> None:
+        self._url = server.url
+        self._cookies = {"sessionid": client.cookies["sessionid"].value}
+
+    def get(self, path: str) -> requests.Response:
+        response = requests.get(f"{self._url}{path}", cookies=self._cookies, timeout=10)
+        assert response.status_code == 200, response.text
+        return response
+
+    def post(self, path: str, body: Any) -> requests.Response:
+        return requests.post(f"{self._url}{path}", json=body, timeout=10)
+
+    def samples(self) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+        families = text_families(self.get("/metrics").text)
+        return {(one.name, frozenset(one.labels.items())): one.value for family in families for one in family.samples}
+
+
+def sample(samples: dict[Any, float], name: str, **labels: str) -> float:
+    return samples[name, frozenset(labels.items())]
+
+
+@pytest.fixture
+def served(web_server: WebServer, client: Client) -> Served:
+    client.force_login(User.objects.create_superuser("reader", password="secret"))
+    return Served(web_server, client)
+
+
+def send_traffic(served: Served) -> None:
+    """Send 600 flowers that lie off the reference, two requests that are refused, and later the true classes."""
+    rows, species = flowers(600, seed=3)
+    rows[:, 0] += 2
+    answered: list[Any] = []
+    for begin in range(0, 600, 20):
+        answer = served.post(PREDICT, {"rows": rows[begin : begin + 20].tolist()})
+        answered += answer.json()["predictions"]
+    for _ in range(2):
+        assert served.post(PREDICT, {"features": ["wrong"]}).status_code == 422
+    time.sleep(0.5)  # the last rows reach the live window
+    items = [
+        {"prediction_id": one["prediction_id"], "actual": true} for one, true in zip(answered, species, strict=True)
+    ]
+    assert served.post("/api/v1/feedback", items).status_code == 200
+
+
+def roll_up_until_quiet(client: redis.Redis, requests_sent: int) -> None:
+    deadline = time.monotonic() + 20
+    while True:
+        roll_up_traffic(client=client)
+        rows = TrafficRollup.objects.filter(span_seconds=RollupSpan.MINUTE)
+        if sum(row.success + row.rejected for row in rows) >= requests_sent and not changed_minutes(client):
+            return
+        assert time.monotonic() < deadline, "the web processes' counts did not come"
+        time.sleep(0.2)
+
+
+@pytest.mark.timeout(180)
+def test_its_figures_are_those_of_metrics_and_of_the_api(served: Served, redis_client: redis.Redis) -> None:
+    version = uploaded_version("classifier")
+    put_reference_in_force(version, rows=2000)
+    wait_until_served(served)
+    send_traffic(served)
+    roll_up_until_quiet(redis_client, requests_sent=32)
+    run_drift_check(version_id=version.pk)
+    measure_due_versions()
+    page = served.get("/admin/").text
+    line = ShownFigures(page).by_name["classifier"]
+    after = served.samples()
+    labels = {"model_name": "classifier", "model_version": "1.0.0"}
+    sent = {
+        status: sample(after, "ml_prediction_requests_total", **labels, status=status)
+        for status in ("success", "error", "rejected")
+    }
+    assert sent["success"] == 30
+    assert sent["rejected"] >= 2
+    assert line["requests_per_minute"] == pytest.approx(sum(sent.values()) / minutes_of(page), rel=1e-6)
+    assert line["errors"] == sent["error"] == 0
+    edges = [*map(str, LATENCY_EDGES), "+Inf"]
+    cumulative = [sample(after, "ml_prediction_latency_seconds_bucket", **labels, le=edge) for edge in edges]
+    counts = [int(b - a) for a, b in zip([0, *cumulative], cumulative, strict=False)]
+    assert line["p50"] == histogram_quantile(0.5, LATENCY_EDGES, counts)
+    assert line["p95"] == histogram_quantile(0.95, LATENCY_EDGES, counts)
+    accuracy = sample(after, "ml_model_accuracy", **labels)
+    assert line["realised"] == pytest.approx(accuracy, abs=1e-12)
+    assert line["estimated"] == pytest.approx(sample(after, "ml_model_estimated_accuracy", **labels), abs=1e-12)
+    performance = served.get("/api/v1/models/classifier/performance").json()
+    assert line["realised"] == pytest.approx(performance["latest"]["realised"]["accuracy"], abs=1e-12)
+    assert line["estimated"] == pytest.approx(performance["latest"]["estimated"]["accuracy"], abs=1e-12)
+    drift = served.get("/api/v1/models/classifier/drift").json()
+    drifted = {name for name, one in drift["features"].items() if one["is_drifted"]}
+    in_metrics = {
+        dict(names)["feature_name"]
+        for (name, names), value in after.items()
+        if name == "ml_feature_drift_detected" and value
+    }
+    assert drifted == in_metrics == {"sepal_length"}
+    assert "Drift incident" in page
+    assert sample(after, "ml_drift_incident_open", model_name="classifier") == 1
+    assert re.search(r"<strong>1</strong> open incident\b", page)
+
+
+def wait_until_served(served: Served) -> None:
+    """Wait until every web process counts for the version: its series exist at 0 then, in whichever answers."""
+    deadline = time.monotonic() + 15
+    while served.post(PREDICT, {"rows": []}).status_code == 404:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    time.sleep(1.5)
+
+
+def minutes_of(page: str) -> float:
+    """Return over how many minutes the page's rates are: nine whole ones and the one that has begun."""
+    found = re.search(r'as of <time datetime="([^"]+)">', page)
+    assert found
+    now = datetime.fromisoformat(found[1])
+    return (now - (now.replace(second=0, microsecond=0) - timedelta(minutes=9))) / timedelta(minutes=1)
+
+
+@pytest.fixture
+def version() -> ModelVersion:
+    return uploaded_version("classifier")
+
+
+def counts(**figures: Any) -> TrafficCounts:
+    return TrafficCounts.of(figures)
+
+
+def state(**fields: Any) -> ModelState:
+    """A model in production that nothing is wrong with, but for `fields`."""
+    shown = ModelVersion(pk=1, version="1.0.0", stage=Stage.PRODUCTION, task_type="classification")
+    healthy: dict[str, Any] = {
+        "pk": 1,
+        "name": "classifier",
+        "shown": shown,
+        "versions": {Stage.PRODUCTION: 1},
+        "recent": TrafficCounts(),
+        "requests": [0] * 60,
+        "largest_drop": 0.05,
+        "facts": VersionFacts(has_reference=True),
+    }
+    return ModelState(**{**healthy, **fields})
+
+
+def shorts(*states: ModelState) -> list[tuple[str, Urgency]]:
+    return [(reason.short, reason.urgency) for one in states for reason in reasons_of(one)]
+
+
+def test_a_healthy_model_needs_nobody() -> None:
+    assert shorts(state()) == []
+
+
+def histogram(edges: tuple[float, ...], *, at: float, times: int) -> list[int]:
+    found = [0] * (len(edges) + 1)
+    found[edges.index(at)] = times
+    return found
+
+
+@pytest.mark.parametrize(
+    ("recent", "expected"),
+    [
+        (counts(success=94, error=6), [("failing", Urgency.NOW)]),
+        (counts(success=95, error=5), []),
+        (counts(success=1, rejected=99), []),
+        (counts(success=9, latency_counts=histogram(LATENCY_EDGES, at=1.0, times=9)), [("slow", Urgency.SOON)]),
+        (counts(success=9, latency_counts=histogram(LATENCY_EDGES, at=0.5, times=9)), []),
+        (counts(confidence_counts=histogram(CONFIDENCE_EDGES, at=0.55, times=10)), [("unsure", Urgency.SOON)]),
+        (counts(confidence_counts=histogram(CONFIDENCE_EDGES, at=0.55, times=9)), []),
+        (counts(confidence_counts=histogram(CONFIDENCE_EDGES, at=0.7, times=10)), []),
+    ],
+)
+def test_traffic_tells_what_fails_is_slow_or_unsure(recent: TrafficCounts, expected: list[tuple[str, Urgency]]) -> None:
+    assert shorts(state(recent=recent)) == expected
+
+
+def test_the_limits_are_those_of_the_alerts() -> None:
+    rules = {
+        rule["alert"]: rule["expr"]
+        for group in yaml.safe_load(RULES.read_text())["groups"]
+        for rule in group["rules"]
+        if "alert" in rule
+    }
+    assert f"p95_rate5m > {attention.LARGEST_P95_SECONDS}" in rules["HighPredictionLatency"]
+    assert f"ratio_rate5m > {attention.LARGEST_ERROR_RATIO}" in rules["HighErrorRate"]
+    assert f"median_rate15m < {attention.SMALLEST_MEDIAN_CONFIDENCE}" in rules["LowConfidencePredictions"]
+    assert f"increase15m >= {attention.FEWEST_CONFIDENCES}" in rules["LowConfidencePredictions"]
+
+
+def incident(**fields: Any) -> DriftIncident:
+    return DriftIncident(pk=1, opened_at=timezone.now(), **fields)
+
+
+def test_an_incident_is_urgent_until_someone_cares() -> None:
+    now = timezone.now()
+    for fields, urgency, words in [
+        ({}, Urgency.NOW, "Nobody has acknowledged it."),
+        ({"acknowledged_at": now}, Urgency.SOON, "Someone looks after it."),
+        ({"snoozed_until": now + timedelta(hours=1)}, Urgency.SOON, "Snoozed until"),
+        ({"snoozed_until": now - timedelta(hours=1)}, Urgency.NOW, "Nobody has acknowledged it."),
+    ]:
+        facts = VersionFacts(has_reference=True, incident=incident(**fields), drifted=("a", "b", "c", "d"))
+        (reason,) = reasons_of(state(facts=facts))
+        assert reason.urgency == urgency
+        assert "a, b, c and 1 more" in reason.text
+        assert words in reason.text
+
+
+@pytest.mark.parametrize(
+    ("realised", "drop", "text"),
+    [
+        ({"accuracy": 0.8}, 0.051, "Its accuracy of 80 % is 5.1 points below its reference's (limit 5 points)."),
+        (
+            {"mean_absolute_error": 4.0},
+            0.25,
+            "Its mean absolute error is 25 % above its reference's (limit 5.0 %).",
+        ),
+    ],
+)
+def test_a_drop_of_performance_is_told_in_its_own_terms(realised: dict[str, float], drop: float, text: str) -> None:
+    report = PerformanceReport(pk=1, realised=realised, drop=drop, labelled_rows=1000)
+    (reason,) = reasons_of(state(facts=VersionFacts(has_reference=True, report=report)))
+    assert reason.text == f"{text} By 1,000 predictions with ground truth."
+    allowed = PerformanceReport(pk=1, realised=realised, drop=0.05, labelled_rows=1000)
+    assert shorts(state(facts=VersionFacts(has_reference=True, report=allowed))) == []
+
+
+def test_scores_above_their_threshold_and_failed_checks_are_told() -> None:
+    check = DriftCheck(pk=1, status=CheckStatus.SUCCEEDED, prediction_is_drifted=True)
+    failed = DriftCheck(pk=2, status=CheckStatus.FAILED, error_message="The window has no rows.")
+    facts = VersionFacts(has_reference=True, check=check, newest_check=failed, drifted=("age",))
+    found = reasons_of(state(facts=facts))
+    assert [reason.short for reason in found] == ["check failed", "above threshold"]
+    assert found[0].text == "The window has no rows."
+    assert "age, its predictions" in found[1].text
+    with_incident = replace(facts, incident=incident(), newest_check=check)
+    assert shorts(state(facts=with_incident)) == [("drift incident", Urgency.NOW)]
+
+
+def test_missing_steps_are_told_last() -> None:
+    assert shorts(state(shown=None, versions={}, facts=VersionFacts())) == [("no version", Urgency.SETUP)]
+    staged = ModelVersion(pk=1, version="1.0.0", stage=Stage.STAGING, task_type="classification")
+    not_ready = state(shown=staged, versions={Stage.STAGING: 1}, facts=VersionFacts())
+    assert shorts(not_ready) == [("no reference", Urgency.SETUP), ("not in production", Urgency.SETUP)]
+
+
+def test_jobs_that_failed_or_are_late_are_told() -> None:
+    now = timezone.now()
+    name = "drift.tasks.check_due_versions"  # every 20 seconds
+    for age, error, expected in [
+        (99, "", []),
+        (101, "", ["job late"]),
+        (1, "ValueError: no", ["job failed"]),
+    ]:
+        run = JobRun(pk=1, job_name=name, last_started_at=now - timedelta(seconds=age), last_error=error)
+        assert [reason.short for reason in late_jobs(now, [run])] == expected
+    assert late_jobs(now, [JobRun(pk=2, job_name="another.task", last_started_at=now - timedelta(days=9))]) == []
+
+
+def test_what_needs_attention_comes_first_then_the_busiest(version: ModelVersion) -> None:
+    for name in ("idle", "busy", "failing"):
+        uploaded_version(name)
+    rollup("busy", success=50)
+    rollup("failing", success=1, error=1)
+    rollup("classifier", success=3)
+    context = overview_context(timezone.now())
+    assert [line.name for line in context["lines"]] == ["failing", "busy", "classifier", "idle"]
+    assert [reason.subject for _, reason in context["urgent"]] == ["failing"]
+    assert context["requests_per_minute"].value == pytest.approx(55 / 9.5, rel=0.06)
+
+
+def rollup(model_name: str, **figures: int) -> None:
+    TrafficRollup.objects.create(
+        version=ModelVersion.objects.get(model__name=model_name),
+        span_seconds=RollupSpan.MINUTE,
+        begins_at=timezone.now().replace(second=0, microsecond=0),
+        latency_counts=[0] * 14,
+        confidence_counts=[0] * 14,
+        class_counts=[],
+        **figures,
+    )
+
+
+def test_a_model_is_shown_by_its_primary_version_and_all_its_traffic_counts(version: ModelVersion) -> None:
+    shadow = uploaded_version("classifier", "2.0.0", production=False)
+    set_stage(version=shadow, stage=Stage.SHADOW)
+    now = timezone.now()
+    for row in (version, shadow):
+        TrafficRollup.objects.create(
+            version=row,
+            span_seconds=RollupSpan.MINUTE,
+            begins_at=now.replace(second=0, microsecond=0),
+            success=2,
+            latency_counts=[0] * 14,
+            confidence_counts=[0] * 14,
+            class_counts=[1],
+        )
+    (found,) = model_states(now)
+    assert found.shown == version
+    assert found.versions == {Stage.PRODUCTION: 1, Stage.SHADOW: 1}
+    assert (found.recent.success, found.requests[-1]) == (4, 4)
+    (line,) = overview_context(now)["lines"]
+    assert line.stage == "production, 1 more in shadow"
+    set_stage(version=version, stage=Stage.ARCHIVED)
+    (found,) = model_states(now)
+    assert found.shown == shadow
+
+
+def test_its_queries_do_not_grow_with_the_models(admin_client: Client, version: ModelVersion) -> None:
+    admin_client.get("/admin/")
+    with CaptureQueriesContext(connection) as few:
+        admin_client.get("/admin/")
+    for place in range(5):
+        uploaded_version(f"model-{place}")
+    with CaptureQueriesContext(connection) as many:
+        admin_client.get("/admin/")
+    assert len(many) == len(few)
+
+
+def test_bars_are_as_high_as_their_values() -> None:
+    assert bars_path([0, 5, 10], height=20) == "M1.1 20v-10h.8V20z M2.1 20v-20h.8V20z"
+    assert bars_path([0, 0], height=20) == ""
+
+
+def test_without_models_it_says_how_to_begin(admin_client: Client) -> None:
+    page = admin_client.get("/admin/").content.decode()
+    assert "No model is registered yet" in page
+    assert "/admin/models_registry/model/add/" in page
+
+
+def test_who_has_no_role_sees_no_figures(client: Client, version: ModelVersion) -> None:
+    client.force_login(User.objects.create_user("nobody", password="secret", is_staff=True))
+    page = client.get("/admin/").content.decode()
+    assert "You have no role yet" in page
+    assert "classifier" not in page
