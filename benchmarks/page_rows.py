@@ -1,0 +1,182 @@
+"""Months of a fleet's history, for the pages to read: one of each row made on its real way, the others its copies.
+
+The copies are made inside PostgreSQL, one statement for each table.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db import connection, models
+from django.test import Client
+from django.utils import timezone
+
+from benchmarks.fleet_models import observe_again, put_in_place
+from drift.models import DriftCheck, DriftIncident, FeatureDrift
+from drift.services import run_drift_check
+from inference.models import RollupSpan, TrafficRollup
+from inference.traffic import TrafficCounts
+from models_registry.models import ModelVersion
+from monitoring.models import PerformanceReport, Period
+
+WINDOW_ROWS, REFERENCE_ROWS = 1_000, 2_000
+HOURS_A_DAY = 24
+KEPT_REPORTS_HOURS = 7 * HOURS_A_DAY
+MINUTES_KEPT = 2 * HOURS_A_DAY * 60
+
+
+def put_history_in_place(*, model_count: int, feature_count: int, days: int, checks_a_day: int) -> None:
+    """Store a fleet with `days` days of checks, traffic and reports; its first model is checked every hour.
+
+    The newest check of each version is a real one, and the first model has drifted: it has an open incident.
+    """
+    version_ids = put_in_place(model_count, feature_count, REFERENCE_ROWS, WINDOW_ROWS)
+    first = version_ids[0]
+    run_drift_check(version_id=first)
+    template = DriftCheck.objects.get()
+    _copy_checks(template, [first], copies=days * HOURS_A_DAY, days=days)
+    if version_ids[1:]:
+        _copy_checks(template, version_ids[1:], copies=days * checks_a_day, days=days)
+    _copy_features(template)
+    _fill_traffic(version_ids, days)
+    _fill_reports(version_ids, days)
+    DriftIncident.objects.all().delete()  # of the template's alarm; the real newest checks open their own
+    observe_again(version_ids, feature_count, WINDOW_ROWS)
+    for version_id in version_ids:
+        run_drift_check(version_id=version_id)
+    with connection.cursor() as cursor:
+        cursor.execute("VACUUM ANALYZE")
+
+
+def logged_in_client() -> Client:
+    """Return a client of the pages."""
+    client = Client()
+    client.force_login(User.objects.create_superuser("reader", password=None))
+    return client
+
+
+def pages() -> dict[str, str]:
+    """Return the addresses of the pages, by what they show."""
+    incident = DriftIncident.objects.filter(closed_at=None).order_by("pk")[0]
+    report = PerformanceReport.objects.filter(version=incident.version).latest("pk")
+    name = incident.version.model.name
+    return {
+        "overview": "/admin/",
+        **{f"model, {span}": f"/models/{name}?range={span}" for span in ("1h", "24h", "7d", "90d")},
+        "check": f"/admin/drift/driftcheck/{incident.last_check_id}/change/",
+        "incident": f"/admin/drift/driftincident/{incident.pk}/change/",
+        "report": f"/admin/monitoring/performancereport/{report.pk}/change/",
+        "list of checks": "/admin/drift/driftcheck/",
+        "list of incidents": "/admin/drift/driftincident/",
+        "list of reports": "/admin/monitoring/performancereport/",
+        "list of versions": "/admin/models_registry/modelversion/",
+    }
+
+
+def history_size() -> dict[str, int]:
+    """Return how many rows the tables hold."""
+    return {
+        model.__name__: model._default_manager.count()
+        for model in (ModelVersion, DriftCheck, FeatureDrift, TrafficRollup, PerformanceReport)
+    }
+
+
+def _copy_checks(template: DriftCheck, version_ids: Sequence[int], *, copies: int, days: int) -> None:
+    """Store copies of a check for each version, evenly over the days up to now, the oldest first."""
+    at = "now() - interval '1 day' * %(days)s * (%(copies)s - s.step + 1) / %(copies)s"
+    _insert_copies(
+        DriftCheck,
+        "(SELECT v.version_id, g.step FROM unnest(%(versions)s) AS v(version_id), "
+        "generate_series(1, %(copies)s) AS g(step)) AS s WHERE t.id = %(template)s ORDER BY s.step",
+        {
+            "version_id": "s.version_id",
+            "window_end": "'past-' || s.step",
+            "created_at": at,
+            "window_started_at": at,
+            "window_ended_at": at,
+        },
+        versions=list(version_ids),
+        copies=copies,
+        template=template.pk,
+        days=days,
+    )
+
+
+def _copy_features(template: DriftCheck) -> None:
+    """Give each copy of the template its features."""
+    _insert_copies(
+        FeatureDrift,
+        f"{DriftCheck._meta.db_table} AS c WHERE t.check_run_id = %(template)s AND c.window_end LIKE 'past-%%'",
+        {"check_run_id": "c.id"},
+        template=template.pk,
+    )
+
+
+def _fill_traffic(version_ids: Sequence[int], days: int) -> None:
+    """Store two days of minutes and `days` days of hours for each version."""
+    counts = TrafficCounts(success=50, error=1, latency_seconds=1.0, predictions=50)
+    counts.latency_counts[:8] = 7
+    counts.confidence_counts[6:] = 6
+    for span, length in ((RollupSpan.MINUTE, MINUTES_KEPT), (RollupSpan.HOUR, days * HOURS_A_DAY)):
+        row = TrafficRollup.objects.create(
+            version_id=version_ids[0],
+            span_seconds=span,
+            begins_at=_floor(span),
+            **{**counts.figures(), "class_counts": [20, 30]},
+        )
+        _insert_copies(
+            TrafficRollup,
+            "unnest(%(versions)s) AS v(version_id), generate_series(0, %(length)s) AS g(step) "
+            "WHERE t.id = %(row)s AND NOT (v.version_id = t.version_id AND g.step = 0)",
+            {"version_id": "v.version_id", "begins_at": f"t.begins_at - interval '{int(span)} seconds' * g.step"},
+            versions=list(version_ids),
+            length=length,
+            row=row.pk,
+        )
+
+
+def _fill_reports(version_ids: Sequence[int], days: int) -> None:
+    """Store a report of each day, and one of the newest predictions for each hour of the last week."""
+    figures = {"accuracy": 0.9, "f1_score": 0.9}
+    for period, length, step in ((Period.DAY, days, "1 day"), (Period.LATEST, KEPT_REPORTS_HOURS, "1 hour")):
+        row = PerformanceReport.objects.create(
+            version_id=version_ids[0],
+            period=period,
+            started_at=timezone.now(),
+            ended_at=timezone.now(),
+            computed_at=timezone.now(),
+            predicted_rows=1_000,
+            labelled_rows=1_000,
+            realised=figures,
+            estimated=figures,
+        )
+        moved = {name: f"t.{name} - interval '{step}' * g.step" for name in ("started_at", "ended_at", "computed_at")}
+        _insert_copies(
+            PerformanceReport,
+            "unnest(%(versions)s) AS v(version_id), generate_series(1, %(length)s) AS g(step) WHERE t.id = %(row)s",
+            {"version_id": "v.version_id", **moved},
+            versions=list(version_ids),
+            length=length,
+            row=row.pk,
+        )
+
+
+def _insert_copies(model: type[models.Model], source: str, changed: Mapping[str, str], **parameters: Any) -> None:
+    """Insert copies of rows ``t`` of a table, one for each row of `source`, with some columns changed.
+
+    The statement is put together from this file's own texts alone.
+    """
+    columns = [str(field.column) for field in model._meta.concrete_fields if not field.primary_key]
+    values = ", ".join(changed.get(column, f't."{column}"') for column in columns)
+    names = ", ".join(f'"{column}"' for column in columns)
+    table = model._meta.db_table
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO {table} ({names}) SELECT {values} FROM {table} AS t, {source}",  # noqa: S608
+            parameters,
+        )
+
+
+def _floor(span: RollupSpan) -> Any:
+    now = timezone.now().replace(second=0, microsecond=0)
+    return now if span == RollupSpan.MINUTE else now.replace(minute=0)
