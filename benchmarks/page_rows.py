@@ -50,7 +50,7 @@ def put_history_in_place(*, model_count: int, feature_count: int, days: int, che
 
 def logged_in_client() -> Client:
     """Return a client of the pages."""
-    client = Client()
+    client = Client(SERVER_NAME="localhost")
     client.force_login(User.objects.create_superuser("reader", password=None))
     return client
 

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from inference.models import RollupSpan, TrafficRollup
 from inference.traffic import FIGURES, Counts, TrafficCounts
 
+ONE_STEP = 2**40  # seconds: all of time in one
+
 
 @dataclass(frozen=True, slots=True)
 class Recently:
@@ -42,20 +44,21 @@ class Recently:
         return (self.until - self.since) / timedelta(minutes=1)
 
 
-def recent_counts(recently: Recently) -> dict[int, TrafficCounts]:
-    """Return what each version answered, by its id; versions that answered nothing are left out."""
-    rows = _rollups(RollupSpan.MINUTE, recently.since)
-    totals: defaultdict[int, TrafficCounts] = defaultdict(TrafficCounts)
-    for version_id, *values in rows.values_list("version_id", *FIGURES):
-        totals[version_id].add(TrafficCounts.of(dict(zip(FIGURES, values, strict=True))))
-    return dict(totals)
+def recent_counts(recently: Recently, version_ids: Collection[int] | None = None) -> dict[int, TrafficCounts]:
+    """Return what each version, or each of these, answered, by its id; those that answered nothing are left out."""
+    found = traffic_series(version_ids, span=RollupSpan.MINUTE, since=recently.since, step_seconds=ONE_STEP)
+    return {
+        version_id: TrafficCounts(**{name: getattr(series, name)[0] for name in FIGURES})
+        for version_id, series in found.items()
+    }
 
 
-def requests_by_minute(recently: Recently) -> dict[int, list[int]]:
-    """Return each version's requests minute by minute, from the first to the one that has just begun, by its id."""
+def requests_by_minute(recently: Recently, version_ids: Collection[int] | None = None) -> dict[int, list[int]]:
+    """Return requests of each version, or of these, for each minute up to the one that has just begun, by its id."""
     length = int((recently.until - recently.since) / timedelta(minutes=1)) + 1
     found: defaultdict[int, list[int]] = defaultdict(lambda: [0] * length)
-    rows = _rollups(RollupSpan.MINUTE, recently.since).annotate(requests=F("success") + F("error") + F("rejected"))
+    rows = _rollups(RollupSpan.MINUTE, recently.since, version_ids)
+    rows = rows.annotate(requests=F("success") + F("error") + F("rejected")).exclude(requests=0)
     for version_id, begins_at, requests in rows.values_list("version_id", "begins_at", "requests"):
         place = int((begins_at - recently.since) / timedelta(minutes=1))
         if place < length:  # a server's clock may be ahead
@@ -73,8 +76,8 @@ class TrafficSeries:
         Unix time of each step's begin, shape (n,).
     success, error, rejected, predictions
         Shape (n,).
-    output_sum
-        Shape (n,), in the target's unit.
+    latency_seconds, output_sum
+        Shape (n,).
     latency_counts, confidence_counts, class_counts
         As in `inference.traffic.TrafficCounts`, a row for each step.
     """
@@ -84,6 +87,7 @@ class TrafficSeries:
     error: Counts
     rejected: Counts
     predictions: Counts
+    latency_seconds: NDArray[np.float64]
     output_sum: NDArray[np.float64]
     latency_counts: Counts
     confidence_counts: Counts
@@ -98,18 +102,20 @@ SERIES_FIELDS = tuple(one.name for one in fields(TrafficSeries) if one.name != "
 
 
 def traffic_series(
-    version_ids: Collection[int], *, span: RollupSpan, since: datetime, step_seconds: int
+    version_ids: Collection[int] | None, *, span: RollupSpan, since: datetime, step_seconds: int
 ) -> dict[int, TrafficSeries]:
     """Return what versions answered, by their ids; those that answered nothing are left out.
 
     Parameters
     ----------
+    version_ids
+        None: all.
     span
         Which rows to read.
     step_seconds
         A multiple of `span`; steps begin at its multiples in Unix time.
     """
-    rows = _rollups(span, since).filter(version__in=version_ids).order_by("version_id", "begins_at")
+    rows = _rollups(span, since, version_ids).order_by("version_id", "begins_at")
     by_version = groupby(rows.values_list("version_id", "begins_at", *SERIES_FIELDS), key=itemgetter(0))
     return {version_id: _series(list(rows_of_version), step_seconds) for version_id, rows_of_version in by_version}
 
@@ -130,5 +136,6 @@ def _array(values: Sequence[Any]) -> NDArray[Any]:
     return np.array([row + [0] * (width - len(row)) for row in values], dtype=np.int64).reshape(len(values), width)
 
 
-def _rollups(span: RollupSpan, since: datetime) -> QuerySet[TrafficRollup]:
-    return TrafficRollup.objects.filter(span_seconds=span, begins_at__gte=since).order_by()
+def _rollups(span: RollupSpan, since: datetime, version_ids: Collection[int] | None) -> QuerySet[TrafficRollup]:
+    rows = TrafficRollup.objects.filter(span_seconds=span, begins_at__gte=since).order_by()
+    return rows if version_ids is None else rows.filter(version__in=version_ids)

@@ -4,7 +4,7 @@ A model is shown by its primary production version; where none is in production,
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -141,17 +141,15 @@ def facts_of(version_ids: Collection[int]) -> dict[int, VersionFacts]:
 class _Traffic:
     """Recent traffic by model; read once for all."""
 
-    def __init__(self, now: datetime, models: Iterable[Any]) -> None:
+    def __init__(self, now: datetime, models: Collection[Any]) -> None:
         owners = dict(ModelVersion.objects.filter(model__in=models).values_list("pk", "model_id"))
         self.recent: defaultdict[int, TrafficCounts] = defaultdict(TrafficCounts)
         self.requests: defaultdict[int, list[int]] = defaultdict(lambda: [0] * SPARKLINE_MINUTES)
-        for version_id, counts in recent_counts(Recently.of(now, minutes=RECENT_MINUTES)).items():
-            if version_id in owners:
-                self.recent[owners[version_id]].add(counts)
-        for version_id, requests in requests_by_minute(Recently.of(now, minutes=SPARKLINE_MINUTES)).items():
-            if version_id in owners:
-                sums = zip(self.requests[owners[version_id]], requests, strict=True)
-                self.requests[owners[version_id]] = [a + b for a, b in sums]
+        for version_id, counts in recent_counts(Recently.of(now, minutes=RECENT_MINUTES), owners).items():
+            self.recent[owners[version_id]].add(counts)
+        for version_id, requests in requests_by_minute(Recently.of(now, minutes=SPARKLINE_MINUTES), owners).items():
+            sums = zip(self.requests[owners[version_id]], requests, strict=True)
+            self.requests[owners[version_id]] = [a + b for a, b in sums]
 
 
 def _models(names: Collection[str] | None) -> QuerySet[Any]:

@@ -1,5 +1,6 @@
 """A real browser on the real server."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -30,22 +31,34 @@ def browser_path() -> str:
     pytest.skip(reason)
 
 
-@pytest.fixture
-def page(monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
-    """A page of a new browser; a console error or a failed request fails the test."""
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")  # Playwright's loop runs in this thread, beside the ORM
-    faults: list[str] = []
+@contextlib.contextmanager
+def new_page() -> Iterator[Page]:
+    """Open a page of a new browser."""
     with sync_playwright() as playwright:
         # Without a sandbox: Chromium's own does not start as root, which CI is.
         browser = playwright.chromium.launch(executable_path=browser_path(), args=["--no-sandbox", "--disable-gpu"])
-        opened = browser.new_context(viewport={"width": WIDTH, "height": HEIGHT}).new_page()
-        opened.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
-        opened.on("pageerror", lambda error: faults.append(str(error)))
-        opened.on("requestfailed", lambda request: _note_failure(request, faults))
-        opened.on("request", lambda request: _note_outside_request(request.url, faults))
-        yield opened
+        yield browser.new_context(viewport={"width": WIDTH, "height": HEIGHT}).new_page()
         browser.close()
+
+
+@pytest.fixture
+def faulty_page(monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
+    """A page of a new browser, for tests of what happens when requests fail."""
+    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")  # Playwright's loop runs in this thread, beside the ORM
+    with new_page() as opened:
+        yield opened
         connections.close_all()  # the ones that this loop opened; they would outlive it
+
+
+@pytest.fixture
+def page(faulty_page: Page) -> Iterator[Page]:
+    """A page of a new browser; a console error or a failed request fails the test."""
+    faults: list[str] = []
+    faulty_page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    faulty_page.on("pageerror", lambda error: faults.append(str(error)))
+    faulty_page.on("requestfailed", lambda request: _note_failure(request, faults))
+    faulty_page.on("request", lambda request: _note_outside_request(request.url, faults))
+    yield faulty_page
     assert faults == []
 
 

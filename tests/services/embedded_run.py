@@ -50,6 +50,16 @@ class EmbeddedRun:
     console: Path
 
     @property
+    def url(self) -> str:
+        """Its address, without a slash at the end."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def password(self) -> str:
+        """That of the account ``admin``."""
+        return (self.folder / "admin_password").read_text().strip()
+
+    @property
     def said(self) -> str:
         """What it has written to the console."""
         return self.console.read_text()
@@ -102,8 +112,10 @@ class EmbeddedRun:
         return [(one.labels, one.value) for family in families for one in family.samples if one.name == name]
 
 
-def start_embedded_run(folder: Path, *, port: int | None = None) -> EmbeddedRun:
-    """Start it; the environment has nothing of mlmon but the folder."""
+def start_embedded_run(
+    folder: Path, *, port: int | None = None, variables: Mapping[str, str] | None = None
+) -> EmbeddedRun:
+    """Start it; the environment has nothing of mlmon but the folder and `variables`."""
     chosen = port or free_port()
     console = folder.parent / f"{folder.name}-console-{time.monotonic_ns()}.txt"
     command = bound_command([sys.executable, "manage.py", "run", "--port", str(chosen)])
@@ -111,7 +123,7 @@ def start_embedded_run(folder: Path, *, port: int | None = None) -> EmbeddedRun:
         process = subprocess.Popen(
             command,
             cwd=PROJECT,
-            env={"PATH": os.environ["PATH"], "MLMON_VAR_DIR": str(folder)},
+            env={"PATH": os.environ["PATH"], "MLMON_VAR_DIR": str(folder), **(variables or {})},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -121,9 +133,11 @@ def start_embedded_run(folder: Path, *, port: int | None = None) -> EmbeddedRun:
 
 
 @contextlib.contextmanager
-def embedded_run(folder: Path, *, port: int | None = None) -> Iterator[EmbeddedRun]:
+def embedded_run(
+    folder: Path, *, port: int | None = None, variables: Mapping[str, str] | None = None
+) -> Iterator[EmbeddedRun]:
     """Start it, wait for the banner, and end it with the block."""
-    run = start_embedded_run(folder, port=port)
+    run = start_embedded_run(folder, port=port, variables=variables)
     try:
         run.wait_for_banner()
         yield run

@@ -17,6 +17,9 @@
   const liveElements = () => [...document.querySelectorAll("[data-live][id]")];
   const pauseOf = (element) => Number(element.dataset.live) || DEFAULT_SECONDS;
 
+  // Idiomorph leaves the focused element as it is, text and all, where it is told to keep what is being typed.
+  const isTyping = () => document.activeElement?.matches("input, select, textarea") ?? false;
+
   const visible = () =>
     document.hidden
       ? new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true }))
@@ -42,7 +45,7 @@
     for (const element of liveElements()) {
       const fresh = copy.getElementById(element.id);
       if (fresh) {
-        Idiomorph.morph(element, fresh, { ignoreActiveValue: true, callbacks });
+        Idiomorph.morph(element, fresh, { ignoreActiveValue: isTyping(), callbacks });
       }
     }
     document.dispatchEvent(new Event("mlmon:refreshed"));

@@ -1,0 +1,55 @@
+"""Pages that refresh by themselves: what a person has opened or focused stays, and a silent server is told."""
+
+import pytest
+from django.contrib.auth.models import User
+from playwright.sync_api import Page, Route, expect
+
+from models_registry.models import Model
+from tests.browser.conftest import PASSWORD
+from tests.services.web_server import WebServer
+
+REFRESH_MS = 15_000  # the overview looks every five seconds
+
+
+@pytest.fixture
+def overview(faulty_page: Page, web_server: WebServer) -> Page:
+    """The overview of a model without any version."""
+    page = faulty_page
+    Model.objects.create(name="first")
+    User.objects.create_superuser("scientist", password=PASSWORD)
+    page.goto(f"{web_server.url}/admin/")
+    page.get_by_label("Username").fill("scientist")
+    page.locator("input[name=password]").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    expect(page.locator("#line-first")).to_be_visible()
+    return page
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_new_appears_and_what_was_opened_stays(overview: Page) -> None:
+    steps = overview.locator(".steps-left > summary")
+    steps.click()
+    expect(steps).to_be_focused()
+    Model.objects.create(name="second")
+    expect(overview.locator("#line-second")).to_be_visible(timeout=REFRESH_MS)
+    expect(overview.get_by_role("link", name="Upload a version (second)")).to_be_visible()
+    expect(steps).to_be_focused()
+    expect(steps).to_have_text("2 steps left before everything is watched")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_page_says_that_it_is_old_until_the_server_answers_again(overview: Page) -> None:
+    def unavailable(route: Route) -> None:
+        route.fulfill(status=503, body="away")
+
+    overview.route("**/admin/", unavailable)
+    note = overview.get_by_role("status").filter(has_text="The server does not answer.")
+    expect(note).to_be_visible(timeout=REFRESH_MS)
+    overview.unroute("**/admin/")
+    expect(note).to_have_count(0, timeout=2 * REFRESH_MS)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_is_logged_out_is_asked_to_log_in(overview: Page) -> None:
+    overview.context.clear_cookies()
+    expect(overview.get_by_label("Username")).to_be_visible(timeout=REFRESH_MS)
