@@ -45,10 +45,10 @@ exit status:
 
 class Command(TeachingCommand):
     help = (
-        "Send flights of 2013 to the demo's model flight-delay through the HTTP API of a running server, in the order "
-        "of their scheduled departures, with their outcomes an hour later, and show how drift and performance move. "
-        "With --shuffle: flights of January to "
-        "March that the model has not learned from, in random order, which is no drift at all."
+        "Send flights of 2013 to the demo's model flight-delay through the HTTP API of a running server, in the order\n"
+        "of their scheduled departures, with their outcomes an hour later, and show how drift and performance move.\n"
+        "With --shuffle: flights of January to March that the model has not learned from, in random order, which is\n"
+        "no drift at all."
     )
     epilog = EXAMPLES
     requires_system_checks: list[str] = []  # a client: the server may be on another machine

@@ -83,10 +83,13 @@ class Command(TeachingCommand):
         with progress_bar(total=100, unit="%", as_json=options["json"]) as bar:
 
             def show(step: str, percent: int) -> None:
-                bar.set_description_str(step, refresh=False)
+                bar.set_description_str(step)
                 bar.update(percent - bar.n)
 
-            return profile_reference(reference_id=reference.pk, on_progress=show)
+            reference = profile_reference(reference_id=reference.pk, on_progress=show)
+            if reference.status == ReferenceStatus.READY:
+                show("done", 100)
+        return reference
 
 
 def _body(reference: ReferenceDataset) -> dict[str, Any]:
