@@ -14,6 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
 from django.urls import reverse_lazy
 
+from mlmon_site import openapi
 from mlmon_site.environment import SOCKET_PATH_LIMIT, Environment, broker_url, database_settings, kept_secret
 
 # Lets Django's generic classes be subscripted in annotations at run time, as the type checker wants them.
@@ -166,12 +167,25 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "mlmon",
-    "DESCRIPTION": "Predictions, drift and the model registry of mlmon.",
+    "DESCRIPTION": openapi.DESCRIPTION,
+    "TAGS": openapi.TAGS,
     "VERSION": "0.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
+    "SWAGGER_UI_SETTINGS": {
+        "deepLinking": True,
+        "displayRequestDuration": True,
+        "persistAuthorization": False,  # a token does not stay in the browser
+        "tryItOutEnabled": True,
+        "defaultModelsExpandDepth": 0,
+        "validatorUrl": None,
+    },
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "mlmon_site.openapi.complete_description",
+    ],
     "ENUM_NAME_OVERRIDES": {"ResultStatusEnum": "drift.api.serializers.RESULT_STATUSES"},
 }
 

@@ -1,13 +1,14 @@
 """What other apps read of the registry."""
 
 import re
+from pathlib import Path
 
 import pyarrow as pa
 from django.db import models
 from django.db.models import QuerySet
 
 from models_registry import profile
-from models_registry.exceptions import UnknownModelError
+from models_registry.exceptions import UnknownModelError, UnknownVersionError
 from models_registry.models import (
     MODEL_NAME_PATTERN,
     ChangeRecord,
@@ -15,6 +16,7 @@ from models_registry.models import (
     ModelFeature,
     ModelVersion,
     ReferenceDataset,
+    ReferenceStatus,
     Stage,
 )
 from models_registry.profile import ReferenceProfile
@@ -28,6 +30,32 @@ def model_named(name: str, models: QuerySet[Model] | None = None) -> Model:
     if model is None:
         raise UnknownModelError(name)
     return model
+
+
+def version_named(model_name: str, version: str) -> ModelVersion:
+    """Return a version by both names; UnknownModelError or UnknownVersionError where there is none."""
+    row = model_named(model_name).versions.select_related("model").filter(version=version).first()
+    if row is None:
+        raise UnknownVersionError(model_name, version)
+    return row
+
+
+def version_problems(version: ModelVersion) -> list[str]:
+    """Return what keeps a version from answering or from being watched, a sentence each; empty where all is well.
+
+    Its file is looked for on the disk. Reference data is asked of a version that gets traffic (production, shadow).
+    """
+    if version.stage == Stage.ARCHIVED:
+        return []
+    problems = []
+    if not Path(version.artefact.path).is_file():
+        problems.append("Its ONNX file is gone.")
+    newest = version.references.order_by("-id").first()
+    if newest is not None and newest.status == ReferenceStatus.FAILED:
+        problems.append(f"{newest.original_filename} could not be profiled: {newest.error_message}")
+    if version.stage in (Stage.PRODUCTION, Stage.SHADOW) and active_reference(version.pk) is None:
+        problems.append("It has no reference data: its drift is not checked.")
+    return problems
 
 
 def feature_names(model: Model) -> list[str]:

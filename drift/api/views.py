@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
-from drf_spectacular.utils import OpenApiExample, PolymorphicProxySerializer, extend_schema
+from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema
 from rest_framework.exceptions import NotFound, ParseError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from drift import selectors, services
+from drift.api.examples import DRIFT, HISTORY, INCIDENT, INCIDENTS, TOO_FEW_ROWS
 from drift.api.payloads import incident_body, report_body
 from drift.api.serializers import (
     DriftHistorySerializer,
@@ -22,101 +23,10 @@ from drift.api.serializers import (
 )
 from drift.report import DriftReport
 from inference.api.queries import validated_query
-from inference.api.serializers import problem_responses
 from inference.models import TokenScope
+from models_registry.api.problems import problem_responses
 from models_registry.models import Model, ModelVersion
 from models_registry.selectors import feature_names, model_named
-
-HYPOTHESIS = {
-    "channel": "distribution",
-    "name": "petal_length",
-    "sentence": "mean went from 3.76 to 4.41",
-    "p_value": 4.0e-77,
-    "effect": 0.62,
-    "passes_gate": True,
-    "window_rows": 1000,
-    "dispersion": 1.0,
-    "chi2_statistic": 358.2,
-    "degrees_of_freedom": 9,
-    "smallest_detectable": 0.19,
-    "is_alarm": True,
-    "is_listed": True,
-}
-EXAMPLE = OpenApiExample(
-    "One feature has drifted",
-    {
-        "model_name": "classifier",
-        "model_version": "1.0.0",
-        "status": "ok",
-        "detail": "",
-        "checked_at": "2026-03-01T12:00:20Z",
-        "source": "stored",
-        "check_id": 17,
-        "window": {
-            "rows": 1000,
-            "rows_seen": 4200,
-            "end_id": "1772366410123-0",
-            "started_at": "2026-03-01T11:31:07Z",
-            "ended_at": "2026-03-01T12:00:10Z",
-            "reference_rows": 10000,
-        },
-        "is_drifted": True,
-        "verdict": {
-            "status": "alarm",
-            "sentence": "petal_length changed: mean went from 3.76 to 4.41",
-            "detail": "",
-            "false_alarm_budget": 10000,
-            "level": 1.1e-05,
-            "hypotheses": 9,
-            "smallest_p_value": 4.0e-77,
-            "window_rows": [1000],
-            "badges": [],
-            "listed": [HYPOTHESIS],
-        },
-        "drifted_features": ["petal_length"],
-        "features": {
-            "petal_length": {
-                "score": 0.31,
-                "is_drifted": True,
-                "p_value": 2.1e-77,
-                "threshold": 0.15,
-                "method": "kolmogorov_smirnov",
-                "kind": "numeric",
-                "statistic": 0.31,
-                "reference_mean": 3.76,
-                "current_mean": 4.41,
-                "n_reference": 10000,
-                "n_current": 1000,
-                "n_missing_reference": 0,
-                "n_missing_current": 0,
-                "status": "ok",
-                "status_detail": "",
-                "is_confirmed": True,
-                "verdict": HYPOTHESIS,
-                "missing_verdict": None,
-                "measures": {
-                    "hellinger": {"value": 0.29, "parameters": {"bins": 15}, "definition": "sqrt(1/2 sum (...)^2)"}
-                },
-                "quality": [],
-            }
-        },
-        "prediction_drift": {
-            "chi2_statistic": 3.1,
-            "p_value": 0.21,
-            "js_divergence": 0.0004,
-            "threshold": 0.1,
-            "is_drifted": False,
-            "reference_dist": {"setosa": 0.33, "versicolor": 0.33, "virginica": 0.34},
-            "current_dist": {"setosa": 0.31, "versicolor": 0.34, "virginica": 0.35},
-            "status": "ok",
-            "verdict": None,
-        },
-        "correlation_changes": None,
-        "joint_change": None,
-        "last_failure": None,
-    },
-    response_only=True,
-)
 
 
 class DriftView(APIView):
@@ -125,6 +35,7 @@ class DriftView(APIView):
     required_scope = TokenScope.READ
 
     @extend_schema(
+        tags=["Drift"],
         summary="Drift of a model",
         description="The latest check, or a comparison made now where the next check is due; with history=N the stored "
         "checks, newest first.",
@@ -135,9 +46,9 @@ class DriftView(APIView):
                 serializers=[DriftReportSerializer, DriftHistorySerializer],
                 resource_type_field_name=None,
             ),
-            **problem_responses(400, 401, 403, 404, 406),
+            **problem_responses(400, 401, 403, 404, 406, 503),
         },
-        examples=[EXAMPLE],
+        examples=[DRIFT, TOO_FEW_ROWS, HISTORY],
     )
     def get(self, request: Request, model_name: str | None = None) -> Response:
         query = validated_query(request, DriftQuerySerializer)
@@ -159,11 +70,13 @@ class IncidentListView(APIView):
 
     @extend_schema(
         operation_id="api_v1_models_incidents_list",
+        tags=["Drift"],
         summary="Drift incidents of a model",
         description="One incident is one alarm of the verdict, from the check that raised it until three windows in a "
         "row show no sign of it. Newest first.",
         parameters=[IncidentQuerySerializer],
-        responses={200: IncidentListSerializer, **problem_responses(400, 401, 403, 404, 406)},
+        responses={200: IncidentListSerializer, **problem_responses(400, 401, 403, 404, 406, 503)},
+        examples=[INCIDENTS],
     )
     def get(self, request: Request, model_name: str) -> Response:
         query = validated_query(request, IncidentQuerySerializer)
@@ -191,8 +104,11 @@ class IncidentView(APIView):
     required_scope = TokenScope.READ
 
     @extend_schema(
+        tags=["Drift"],
         summary="One drift incident of a model",
-        responses={200: IncidentSerializer, **problem_responses(401, 403, 404, 406)},
+        description="Since when, which features, how often the alarm was raised, and who has taken note of it.",
+        responses={200: IncidentSerializer, **problem_responses(401, 403, 404, 406, 503)},
+        examples=[INCIDENT],
     )
     def get(self, request: Request, model_name: str, incident_id: int) -> Response:
         incident = selectors.incidents_of(model_named(model_name)).filter(pk=incident_id).first()

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from drift.rendering.feature_views import FeatureView
+from models_registry.management.terminal import plain_text
 
 LONGEST_NAME = 32
 HEADINGS = ("feature", "state", "score", "threshold", "p-value", "effect w", "missing", "quality", "what changed")
@@ -17,11 +18,6 @@ def table_lines(features: Sequence[FeatureView]) -> Iterator[str]:
     yield "  ".join("-" * width for width in [*widths, len(HEADINGS[-1])])
     for row in rows:
         yield _line(row, widths)
-
-
-def plain_text(text: str) -> str:
-    """Return a text that a terminal shows and does not obey."""
-    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
 def _cells(feature: FeatureView) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from inference.exceptions import (
     PayloadError,
     RowValueError,
 )
+from models_registry.api.problems import PROBLEM_JSON
 from models_registry.exceptions import (
     ConflictError,
     PredictionFailedError,
@@ -32,7 +33,6 @@ from models_registry.exceptions import (
 
 logger = logging.getLogger(__name__)
 
-PROBLEM_JSON = "application/problem+json"
 LONGEST_DETAIL = 2000
 RETRY_AFTER_SECONDS = 2  # where something that answers as a rule does not now
 STATUS_OF_ERROR: dict[type[Exception], HTTPStatus] = {

@@ -16,13 +16,15 @@ from inference.api.serializers import (
     FeedbackAnswerSerializer,
     FeedbackItemSerializer,
     FeedbackListAnswerSerializer,
-    problem_responses,
 )
 from inference.exceptions import GroundTruthError, PayloadError
 from inference.models import TokenScope
+from models_registry.api.problems import problem_responses
 
 PREDICTION_ID = "0199f0c2-7a40-7c1e-9d3b-5f0a4f2b0001"
 ITEM = {"prediction_id": PREDICTION_ID, "actual": "setosa", "observed_at": "2026-03-01T12:00:00Z"}
+RESULT = {"prediction_id": PREDICTION_ID, "status": "accepted"}
+COUNTS = {"accepted": 1, "duplicate": 0, "corrected": 0, "unknown": 0, "invalid": 0}
 
 
 class FeedbackView(APIView):
@@ -31,6 +33,7 @@ class FeedbackView(APIView):
     required_scope = TokenScope.PREDICT
 
     @extend_schema(
+        tags=["Observe"],
         summary="Send ground truth",
         description="One item, or a list of up to 10,000. Each item of a list is answered by itself: accepted, "
         "duplicate (the same was sent before), corrected (another was sent before; its history is kept), unknown (kept "
@@ -52,7 +55,8 @@ class FeedbackView(APIView):
         examples=[
             OpenApiExample("One", ITEM, request_only=True),
             OpenApiExample("A list", [ITEM], request_only=True),
-            OpenApiExample("One is kept", {"prediction_id": PREDICTION_ID, "status": "accepted"}, response_only=True),
+            OpenApiExample("One is kept", RESULT, response_only=True),
+            OpenApiExample("A list item by item", {"counts": COUNTS, "results": [RESULT]}, response_only=True),
         ],
     )
     def post(self, request: Request) -> Response:

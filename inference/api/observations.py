@@ -15,9 +15,9 @@ from inference.api.serializers import (
     ObservationItemSerializer,
     ObservationRowsSerializer,
     ObservationsAnswerSerializer,
-    problem_responses,
 )
 from inference.models import TokenScope
+from models_registry.api.problems import problem_responses
 
 PREDICTION_ID = "0199f0c2-7a40-7c1e-9d3b-5f0a4f2b0001"
 ONE = {
@@ -45,6 +45,15 @@ ANSWER = {
     "model_name": "classifier",
     "model_version": "1.0.0",
 }
+ANSWER_TO_MANY = {
+    "counts": {"accepted": 2, "duplicate": 0, "invalid": 0},
+    "results": [
+        {"prediction_id": "0199f0c2-7a40-7c1e-9d3b-5f0a4f2b0002", "status": "accepted"},
+        {"prediction_id": "0199f0c2-7a40-7c1e-9d3b-5f0a4f2b0003", "status": "accepted"},
+    ],
+    "model_name": "classifier",
+    "model_version": "1.0.0",
+}
 
 
 class ObservationsView(APIView):
@@ -53,6 +62,7 @@ class ObservationsView(APIView):
     required_scope = TokenScope.PREDICT
 
     @extend_schema(
+        tags=["Observe"],
         summary="Send predictions that another server made",
         description="One observation, or many: a list, or an object with rows. Each of many is answered by itself: "
         "accepted (it is in the live window now), duplicate (its prediction_id was sent before: nothing is stored "
@@ -80,6 +90,7 @@ class ObservationsView(APIView):
             OpenApiExample("One", ONE, request_only=True),
             OpenApiExample("Many", MANY, request_only=True),
             OpenApiExample("One is kept", ANSWER, response_only=True),
+            OpenApiExample("Many one by one", ANSWER_TO_MANY, response_only=True),
         ],
     )
     def post(self, request: Request, model_name: str) -> Response:

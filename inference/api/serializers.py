@@ -3,12 +3,15 @@
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from inference.api.errors import PROBLEM_JSON
+
+@extend_schema_field({"oneOf": [{"type": "array", "items": {}}, {"type": "object", "additionalProperties": True}]})
+class RowField(serializers.Field[object, object, object, object]):
+    """The values of a row: a list in the order of the features, or an object by their names."""
 
 
 class PredictRequestSerializer(serializers.Serializer[object]):
-    features = serializers.JSONField(required=False, help_text="One row: a list of values, or an object by name.")
-    rows = serializers.ListField(child=serializers.JSONField(), required=False, help_text="Many rows.")
+    features = RowField(required=False, help_text="One row: a list of values, or an object by name.")
+    rows = serializers.ListField(child=RowField(), required=False, help_text="Many rows.")
     routing_key = serializers.CharField(
         required=False, max_length=256, help_text="Keeps a caller on one version while the traffic weights stay."
     )
@@ -38,21 +41,6 @@ class PredictRowsResponseSerializer(serializers.Serializer[object]):
     model_version = serializers.CharField()
 
 
-class ProblemSerializer(serializers.Serializer[object]):
-    type = serializers.CharField()
-    title = serializers.CharField()
-    status = serializers.IntegerField()
-    detail = serializers.CharField()
-    errors = serializers.ListField(  # type: ignore[assignment]  # a field, which the metaclass takes out of the way
-        required=False, help_text="Row (from 0), feature and reason of each refused value."
-    )
-
-
-def problem_responses(*statuses: int) -> dict[tuple[int, str], type[ProblemSerializer]]:
-    """Return how a call's refusals look, by status, for the OpenAPI description."""
-    return {(status, PROBLEM_JSON): ProblemSerializer for status in statuses}
-
-
 class FeedbackItemSerializer(serializers.Serializer[object]):
     prediction_id = serializers.UUIDField(help_text="As the predict call answered it.")
     actual = ClassOrNumberField(help_text="The class that turned out to be true, or the number for regression.")
@@ -74,7 +62,7 @@ class FeedbackListAnswerSerializer(serializers.Serializer[object]):
 
 
 class ObservationItemSerializer(serializers.Serializer[object]):
-    features = serializers.JSONField(help_text="A list of values, or an object by feature name.")
+    features = RowField(help_text="A list of values, or an object by feature name.")
     prediction = ClassOrNumberField(help_text="The class that was predicted, or the number for regression.")
     confidence = serializers.FloatField(
         required=False, min_value=0, max_value=1, help_text="Probability of the predicted class."

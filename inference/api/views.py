@@ -16,9 +16,13 @@ from inference.api.serializers import (
     PredictRequestSerializer,
     PredictResponseSerializer,
     PredictRowsResponseSerializer,
-    problem_responses,
 )
 from inference.models import TokenScope
+from models_registry.api.problems import problem_responses
+
+ABOUT = {"latency_ms": 1.8, "model_name": "classifier", "model_version": "1.0.0"}
+ANSWER = {"prediction": "setosa", "confidence": 0.981, "prediction_id": "0199f0c2-7a40-7c1e-9d3b-5f0a4f2b0001"}
+SECOND = {"prediction": "virginica", "confidence": 0.961, "prediction_id": "0199f0c2-7a40-7c1e-9d3b-5f0a4f2b0002"}
 
 
 class LengthRequired(APIException):
@@ -41,7 +45,12 @@ class PredictView(APIView):
             raise
 
     @extend_schema(
+        tags=["Predict"],
         summary="Predict",
+        description="Answers one row (`features`) or many (`rows`), each as a list of values in the order of the "
+        "features or as an object by their names. Where the address names no version, the model's traffic policy "
+        "chooses one; `POST /predict` asks the default model. Every row is remembered under its `prediction_id`, "
+        "for drift checks and for the ground truth.",
         request=PredictRequestSerializer,
         responses={
             200: PolymorphicProxySerializer(
@@ -49,7 +58,7 @@ class PredictView(APIView):
                 serializers=[PredictResponseSerializer, PredictRowsResponseSerializer],
                 resource_type_field_name=None,
             ),
-            **problem_responses(400, 401, 403, 404, 406, 409, 411, 413, 415, 422, 503),
+            **problem_responses(400, 401, 403, 404, 406, 409, 411, 413, 415, 422, 500, 503),
         },
         examples=[
             OpenApiExample("One row", {"features": [0.1, 0.5, 0.3, 0.8]}, request_only=True),
@@ -63,6 +72,8 @@ class PredictView(APIView):
                 },
                 request_only=True,
             ),
+            OpenApiExample("Answer to one row", {**ANSWER, **ABOUT}, response_only=True),
+            OpenApiExample("Answers to many rows", {"predictions": [ANSWER, SECOND], **ABOUT}, response_only=True),
         ],
     )
     def post(self, request: Request, model_name: str | None = None, version: str | None = None) -> Response:

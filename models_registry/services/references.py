@@ -100,16 +100,17 @@ def upload_reference(
     return reference
 
 
-def profile_reference(*, reference_id: int) -> ReferenceDataset:
+def profile_reference(*, reference_id: int, on_progress: Callable[[str, int], None] | None = None) -> ReferenceDataset:
     """Profile an uploaded reference and put it in force; a second call for the same one does nothing.
 
     A file that cannot be used ends as ``failed`` with the reason, and the reference in force stays in force.
+    `on_progress` is told each step and the percentage of the whole.
     """
     reference = ReferenceDataset.objects.select_related("version__model").get(pk=reference_id)
     if not _claim(reference):
         return reference
     try:
-        _put_in_force(reference, _profile(reference))
+        _put_in_force(reference, _profile(reference, on_progress))
     except (ReferenceFileError, ArtefactError, PredictionFailedError) as error:
         _fail(reference, str(error))
     except SoftTimeLimitExceeded:
@@ -187,13 +188,13 @@ class _Profiled:
     ignored_columns: list[str]
 
 
-def _profile(reference: ReferenceDataset) -> _Profiled:
+def _profile(reference: ReferenceDataset, on_progress: Callable[[str, int], None] | None) -> _Profiled:
     schema = reference.version.schema()
     limits = TableLimits(file_bytes=settings.MLMON_MAX_REFERENCE_BYTES, rows=settings.MLMON_MAX_REFERENCE_ROWS)
     table = ReferenceTable(Path(reference.file.path), schema.features, limits)
     labels = read_labels(table, schema, reference.label_column)
     engine = Engine(Path(reference.version.artefact.path), schema, timeout_seconds=60)
-    progress = _progress_of(reference)
+    progress = _progress_of(reference, on_progress)
     observed: list[pa.Table] = []
     predictions: list[Predictions] = []
     rows = 0
@@ -236,12 +237,16 @@ def _labelled_answers(schema: ModelSchema, predictions: list[Predictions], label
     return pa.table(columns).filter(pc.is_valid(pc.field("actual")))
 
 
-def _progress_of(reference: ReferenceDataset) -> Callable[[str, int], None]:
+def _progress_of(
+    reference: ReferenceDataset, on_progress: Callable[[str, int], None] | None
+) -> Callable[[str, int], None]:
     """Return a function that saves each new step, and its percentage not more often than a person can see."""
     last_save, last_step = 0.0, ""
 
     def save(step: str, percent: int) -> None:
         nonlocal last_save, last_step
+        if on_progress is not None:
+            on_progress(step, percent)
         if step != last_step or time.monotonic() - last_save >= SECONDS_BETWEEN_SAVES:
             last_save, last_step = time.monotonic(), step
             now = timezone.now()  # a sign of life

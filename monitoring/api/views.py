@@ -10,11 +10,12 @@ from rest_framework.views import APIView
 
 from drift.selectors import primary_version, version_of
 from inference.api.queries import validated_query
-from inference.api.serializers import problem_responses
 from inference.models import TokenScope
+from models_registry.api.problems import problem_responses
 from models_registry.models import ModelVersion
 from models_registry.selectors import model_named
 from monitoring import selectors, services
+from monitoring.api.examples import MEASURED, NOT_MEASURED
 from monitoring.api.serializers import PerformanceQuerySerializer, PerformanceReportSerializer, PerformanceSerializer
 from monitoring.models import PerformanceReport, Period
 
@@ -28,9 +29,13 @@ class PerformanceView(APIView):
     required_scope = TokenScope.READ
 
     @extend_schema(
+        tags=["Performance"],
         summary="Performance of a model",
+        description="By its ground truth, and as estimated without it (CBPE): of the newest predictions, day by day, "
+        "and with since= and until= of a span.",
         parameters=[PerformanceQuerySerializer],
         responses={200: PerformanceSerializer, **problem_responses(400, 401, 403, 404, 406, 503)},
+        examples=[MEASURED, NOT_MEASURED],
     )
     def get(self, request: Request, model_name: str) -> Response:
         query = validated_query(request, PerformanceQuerySerializer)

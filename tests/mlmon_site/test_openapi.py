@@ -1,15 +1,244 @@
-"""The OpenAPI description is valid and complete, and its page needs no outside host."""
+"""The OpenAPI description is valid and complete, its examples run, and its page needs no outside host.
 
+Bodies are validated by jsonschema against the description itself; its OpenAPI 3.0 says ``nullable`` where JSON Schema
+has a type "null".
+"""
+
+import json
 import re
+import time
+from collections.abc import Iterator
 from io import StringIO
+from typing import Any
 
+import jsonschema
+import numpy as np
 import pytest
+import redis
 from django.core.management import call_command
 from django.test import Client
+from pytest_django.fixtures import Settings
+
+from drift.services import run_drift_check
+from inference.api.errors import STATUS_OF_ERROR
+from inference.services import create_token
+from models_registry.api.problems import DETAILS, MEANINGS, PROBLEM_JSON, problem_responses
+from models_registry.models import ModelVersion, Stage
+from models_registry.services.versions import set_stage
+from tests.drift.observed import iris_rows, observe, profiled_reference
+from tests.factories import uploaded_version
+
+ANY_ID = re.compile(r"\{incident_id\}")
+SERVING_SECONDS = 1.5  # a process looks for a new generation of the registry once a second
+
+
+def _description() -> dict[str, Any]:
+    output = StringIO()
+    call_command("spectacular", "--format", "openapi-json", stdout=output)
+    described: dict[str, Any] = json.loads(output.getvalue())
+    return described
+
+
+DESCRIPTION = _description()
+OPERATIONS = [
+    pytest.param(path, method, operation, id=f"{method} {path}")
+    for path, operations in DESCRIPTION["paths"].items()
+    for method, operation in operations.items()
+]
+
+
+def _json_schema(schema: Any) -> Any:
+    """Return a schema of OpenAPI 3.0 as JSON Schema."""
+    if isinstance(schema, list):
+        return [_json_schema(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    converted = {key: _json_schema(value) for key, value in schema.items() if key != "nullable"}
+    return {"anyOf": [converted, {"type": "null"}]} if schema.get("nullable") is True else converted
+
+
+COMPONENTS = _json_schema(DESCRIPTION["components"])
+
+
+def _validate(body: Any, schema: dict[str, Any]) -> None:
+    """Fail where `body` is not what `schema` says."""
+    whole = {**_json_schema(schema), "components": COMPONENTS}
+    jsonschema.Draft202012Validator(whole, format_checker=jsonschema.FormatChecker()).validate(body)
+
+
+def _examples(content: dict[str, Any]) -> Iterator[Any]:
+    if "example" in content:
+        yield content["example"]
+    for example in content.get("examples", {}).values():
+        yield example["value"]
+
+
+def _address(path: str, operation: dict[str, Any], **values: object) -> str:
+    """Return the path with the examples of its parameters, or with `values`."""
+    for parameter in operation.get("parameters", []):
+        if parameter["in"] == "path":
+            value = values.get(parameter["name"], parameter["example"])
+            path = path.replace(f"{{{parameter['name']}}}", str(value))
+    return path
+
+
+def _validate_answer(operation: dict[str, Any], response: Any) -> None:
+    """Fail where the answer's status or media type is not described, or its body is not as described."""
+    content = operation["responses"][str(response.status_code)]["content"]
+    media_type = response.headers["Content-Type"].partition(";")[0]
+    body = response.json() if "json" in media_type else response.content.decode()
+    _validate(body, content[media_type]["schema"])
+
+
+@pytest.fixture
+def demo(db: None, settings: Settings, tmp_path: Any, redis_client: redis.Redis, client: Client) -> Client:
+    """A client of a server that has loaded the demo."""
+    settings.MEDIA_ROOT = tmp_path / "media"
+    settings.MLMON_METRICS_DIR = tmp_path
+    call_command("load_demo", stdout=StringIO())
+    return client
+
+
+# --- the description ------------------------------------------------------------------------------------------------
 
 
 def test_the_description_is_valid_and_without_warnings() -> None:
     call_command("spectacular", "--validate", "--fail-on-warn", stdout=StringIO())
+
+
+@pytest.mark.parametrize(("path", "method", "operation"), OPERATIONS)
+def test_each_operation_is_described_with_examples(path: str, method: str, operation: dict[str, Any]) -> None:
+    assert operation["summary"]
+    assert len(operation["description"]) > 20
+    assert operation["tags"][0] in {tag["name"] for tag in DESCRIPTION["tags"]}
+    bodies = [operation["requestBody"]] if "requestBody" in operation else []
+    for described in [*bodies, *operation["responses"].values()]:
+        for media_type, content in described["content"].items():
+            assert list(_examples(content)), media_type
+    if operation["tags"] != ["Health"]:
+        refusals = [answer for status, answer in operation["responses"].items() if status >= "400"]
+        assert len(refusals) >= 4
+        assert all(list(answer["content"]) == [PROBLEM_JSON] for answer in refusals)
+
+
+@pytest.mark.parametrize(("path", "method", "operation"), OPERATIONS)
+def test_each_example_is_what_the_schema_says(path: str, method: str, operation: dict[str, Any]) -> None:
+    bodies = [operation["requestBody"]] if "requestBody" in operation else []
+    for described in [*bodies, *operation["responses"].values()]:
+        for content in described["content"].values():
+            for example in _examples(content):
+                _validate(example, content["schema"])
+
+
+def test_the_validation_refuses_what_is_wrong() -> None:
+    schema = {"$ref": "#/components/schemas/PredictAnswer"}
+    right = {"prediction": "setosa", "confidence": None, "prediction_id": "0199f0c2-7a40-7c1e-9d3b-5f0a4f2b0001"}
+    about = {"latency_ms": 1.0, "model_name": "a", "model_version": "1"}
+    _validate({**right, **about}, schema)
+    for wrong in ({"prediction_id": "x"}, {"latency_ms": "fast"}, {"latency_ms": None}):
+        with pytest.raises(jsonschema.ValidationError):
+            _validate({**right, **about, **wrong}, schema)
+
+
+def test_each_status_of_an_error_is_described() -> None:
+    assert {status.value for status in STATUS_OF_ERROR.values()} <= set(MEANINGS)
+    assert set(DETAILS) == set(MEANINGS)
+
+
+# --- the examples run -----------------------------------------------------------------------------------------------
+
+
+def test_each_request_example_runs_as_it_stands(demo: Client) -> None:
+    sent = 0
+    for path, operations in DESCRIPTION["paths"].items():
+        for method, operation in operations.items():
+            bodies = list(_examples(operation.get("requestBody", {}).get("content", {}).get("application/json", {})))
+            for body in bodies or [None]:
+                data = {} if body is None else {"data": json.dumps(body), "content_type": "application/json"}
+                response = getattr(demo, method)(_address(path, operation), **data)
+                expected = 404 if ANY_ID.search(path) else 200  # no incident yet: see the next test
+                assert response.status_code == expected, (path, body, response.content)
+                _validate_answer(operation, response)
+                sent += 1
+    assert sent == 20
+
+
+def test_answers_with_drift_and_an_incident_are_as_described(
+    db: None, settings: Settings, tmp_path: Any, redis_client: redis.Redis, client: Client
+) -> None:
+    settings.MEDIA_ROOT = tmp_path
+    version = uploaded_version("classifier")
+    profiled_reference(version, iris_rows(5000, seed=1))
+    observe(version, iris_rows(1000, seed=2) + np.array([0.5, 0, 0, 0]))
+    assert run_drift_check(version_id=version.pk) is not None
+    incident_id = version.drift_incidents.get().pk
+    paths = DESCRIPTION["paths"]
+    for path, query in (
+        ("/drift", ""),
+        ("/drift", "?history=5&alarm=true"),
+        ("/api/v1/models/{model_name}/drift", "?feature=sepal_length"),
+        ("/api/v1/models/{model_name}/incidents", "?open=true"),
+        ("/api/v1/models/{model_name}/incidents/{incident_id}", ""),
+    ):
+        operation = paths[path]["get"]
+        response = client.get(_address(path, operation, incident_id=incident_id) + query)
+        assert response.status_code == 200, path
+        _validate_answer(operation, response)
+    assert client.get("/drift").json()["verdict"]["status"] == "alarm"
+
+
+def _documented(status: int) -> list[dict[str, Any]]:
+    ((_, described),) = problem_responses(status).items()
+    return [example.value for example in described.examples]
+
+
+def _predicted(client: Client, **options: Any) -> Any:
+    data = {"data": '{"features": [0.1, 0.5, 0.3, 0.8]}', "content_type": "application/json", **options}
+    return client.post(data.pop("path", "/predict"), data.pop("data"), **data)
+
+
+@pytest.mark.parametrize(
+    ("status", "options"),
+    [
+        (400, {"data": '{"features": ['}),
+        (404, {"path": "/api/v1/models/absent/predict"}),
+        (406, {"headers": {"Accept": "text/csv"}}),
+        (415, {"content_type": "text/csv"}),
+        (422, {"data": '{"features": [0.1, "much", 0.3, 0.8]}'}),
+        (422, {"path": "/api/v1/feedback", "data": '{"prediction_id": "x", "actual": "setosa"}'}),
+    ],
+    ids=str,
+)
+def test_a_refusal_is_the_documented_one(demo: Client, status: int, options: dict[str, Any]) -> None:
+    response = _predicted(demo, **options)
+    assert (response.status_code, response.headers["Content-Type"]) == (status, PROBLEM_JSON)
+    assert response.json() in _documented(status)
+
+
+def test_a_chunked_or_a_large_body_is_refused_as_documented(demo: Client, settings: Settings) -> None:
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 10
+    assert _predicted(demo).json() in _documented(413)
+    assert _predicted(demo, data="", headers={"Transfer-Encoding": "chunked"}).json() in _documented(411)
+
+
+def test_who_may_not_call_is_told_as_documented(demo: Client, settings: Settings) -> None:
+    settings.MLMON_API_ACCESS = "token"
+    assert _predicted(demo).json() in _documented(401)
+    _, token = create_token(name="a dashboard", scope="read")
+    time.sleep(SERVING_SECONDS)
+    assert _predicted(demo, headers={"Authorization": f"Bearer {token}"}).json() in _documented(403)
+
+
+def test_a_version_without_traffic_is_told_as_documented(demo: Client) -> None:
+    version = ModelVersion.objects.get(model__name="classifier")
+    assert _predicted(demo).status_code == 200
+    set_stage(version=version, stage=Stage.STAGING)
+    time.sleep(SERVING_SECONDS)
+    assert _predicted(demo).json() in _documented(503)
+    set_stage(version=version, stage=Stage.ARCHIVED)
+    time.sleep(SERVING_SECONDS)
+    archived = _predicted(demo, path="/api/v1/models/classifier/versions/1.0.0/predict")
+    assert archived.json() in _documented(409)
 
 
 @pytest.mark.django_db

@@ -329,7 +329,7 @@ def test_the_command_profiles_and_reports(version: ModelVersion) -> None:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (("classifier", "2.0.0", str(REFERENCE)), "no version 2.0.0"),
+        (("classifier", "2.0.0", str(REFERENCE)), "no version '2.0.0'"),
         (("classifier", "1.0.0", "absent.csv"), "no file absent.csv"),
         (("classifier", "1.0.0", __file__), "The file lacks the columns"),
     ],

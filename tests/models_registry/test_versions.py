@@ -173,7 +173,7 @@ def test_the_command_uploads_and_promotes(tmp_path: Path) -> None:
     out = StringIO()
     arguments = ["iris", "1.0.0", str(file), "--features", ",".join(IRIS_FEATURES), "--promote"]
     call_command("upload_version", *arguments, stdout=out)
-    assert "iris 1.0.0: classification" in out.getvalue()
+    assert "iris 1.0.0: production, classification" in out.getvalue()
     assert ModelVersion.objects.get().stage == Stage.PRODUCTION
     with pytest.raises(CommandError, match="already has a version"):
         call_command("upload_version", *arguments, stdout=out)

@@ -1,24 +1,19 @@
 """``manage.py drift_backfill``: drift checks of the past, over archived observations."""
 
-import json
-import sys
 from argparse import ArgumentTypeError
 from datetime import UTC, datetime
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
-from tqdm import tqdm
+from django.core.management.base import CommandError, CommandParser
 
-from drift.management.help_formatter import TeachingHelpFormatter
 from drift.models import CheckStatus
 from drift.results import VerdictStatus
 from drift.selectors import policy_for, primary_version, version_of
 from drift.services.backfill import BackfillRequest, BackfillStep, backfill, rows_to_backfill
-from models_registry.exceptions import RegistryError
+from models_registry.management.terminal import ExitStatus, TeachingCommand, add_json_option, progress_bar
 from models_registry.models import ModelVersion
 from models_registry.selectors import active_reference, model_named
 
-INTERRUPTED = 130  # as a shell says it of a program that Ctrl-C ended
 EXAMPLES = """
 examples:
   All that is archived of the production version:
@@ -32,19 +27,16 @@ source "backfilled"; they open no incident and move no gauge. Stop it at any tim
 
 exit status:
   0    done
-  1    no such model or version, no reference, or nothing archived; or a check failed
-  2    the command was called in a wrong way
+  1    no reference, or nothing archived; or a check failed
+  2    an option makes no sense, or there is no such model or version
+  3    the database or Redis does not answer
   130  interrupted
 """
 
 
-class Command(BaseCommand):
+class Command(TeachingCommand):
     help = "Check archived observations for drift, window by window, in the order in which they came."
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        return super().create_parser(
-            prog_name, subcommand, formatter_class=TeachingHelpFormatter, epilog=EXAMPLES, **kwargs
-        )
+    epilog = EXAMPLES
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("model", help="the model's name")
@@ -53,7 +45,7 @@ class Command(BaseCommand):
         parser.add_argument("--since", type=_time, metavar="TIME", help="only windows that end then or later; ISO 8601")
         parser.add_argument("--until", type=_time, metavar="TIME", help="only windows that end before")
         parser.add_argument("--every", type=_rows, metavar="ROWS", help="default: as the policy's checks are due")
-        parser.add_argument("--json", action="store_true", help="the summary as JSON, and nothing else, on stdout")
+        add_json_option(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         request = _request(options)
@@ -62,8 +54,7 @@ class Command(BaseCommand):
             raise CommandError(f"Nothing is archived of {request.version} in that time.")
         tally = _Tally()
         interrupted = False
-        # Only on a terminal; on stderr, so that stdout holds the summary alone.
-        with tqdm(total=total, unit="row", disable=None, file=sys.stderr) as bar:
+        with progress_bar(total=total, unit="row", as_json=options["json"]) as bar:
             try:
                 for step in backfill(request):
                     bar.update(step.rows)
@@ -73,20 +64,16 @@ class Command(BaseCommand):
                 interrupted = True
         self._say(request, tally, as_json=options["json"])
         if interrupted:
-            raise CommandError("Interrupted; the same command goes on.", returncode=INTERRUPTED)
+            raise CommandError("Interrupted; the same command goes on.", returncode=ExitStatus.INTERRUPTED)
         if tally.failed:
             raise CommandError(f"{tally.failed} checks failed; their rows say why.")
 
     def _say(self, request: BackfillRequest, tally: "_Tally", *, as_json: bool) -> None:
-        if as_json:
-            self.stdout.write(json.dumps(tally.summary(request), indent=2))
-            return
-        self.stdout.write(
+        line = (
             f"{request.version}: {tally.checks} checks made, {tally.were_there} were there already; "
             f"{tally.drifted} with a score above its threshold, {tally.alarms} alarms."
         )
-        for line in tally.alarm_lines:
-            self.stdout.write(line)
+        self.write_result(tally.summary(request), [line, *tally.alarm_lines], as_json=as_json)
 
 
 class _Tally:
@@ -126,13 +113,10 @@ class _Tally:
 
 
 def _request(options: dict[str, Any]) -> BackfillRequest:
-    try:
-        model = model_named(options["model"])
-        version: ModelVersion | None = (
-            version_of(model, options["model_version"]) if options["model_version"] else primary_version(model)
-        )
-    except RegistryError as error:
-        raise CommandError(str(error)) from error
+    model = model_named(options["model"])
+    version: ModelVersion | None = (
+        version_of(model, options["model_version"]) if options["model_version"] else primary_version(model)
+    )
     if version is None:
         raise CommandError(f"No version of {model.name} is in production; name one with --model-version.")
     reference = active_reference(version.pk)

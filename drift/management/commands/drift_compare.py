@@ -7,22 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from drift.api.payloads import result_members
 from drift.file_columns import ComparedFileError
 from drift.file_comparison import ColumnChoices, FileComparison, compare_files
-from drift.management.help_formatter import TeachingHelpFormatter
 from drift.rendering.feature_views import feature_views, prediction_view, tone_of
 from drift.rendering.html_report import html_report
 from drift.rendering.result_page import together_sentences
-from drift.rendering.terminal_table import plain_text, table_lines
+from drift.rendering.terminal_table import table_lines
 from drift.results import ComparisonResult, Criteria, Thresholds, VerdictStatus
 from drift.verdict import FEWEST_WINDOW_ROWS as SMALLEST_VERDICT_WINDOW
 from drift.wording import BADGE_TEXTS, verdict_sentence
+from models_registry.management.terminal import ExitStatus, TeachingCommand, plain_text
 from models_registry.tabular import TableLimits
 
-DRIFT_FOUND, BAD_INPUT = 1, 2  # argparse ends with 2 too
 STDOUT = "-"
 EXAMPLES = """
 examples:
@@ -58,18 +57,14 @@ exit status:
 """
 
 
-class Command(BaseCommand):
+class Command(TeachingCommand):
     help = (
         "Compare two files, CSV or Parquet, as mlmon compares a window with its reference: scores and thresholds, and\n"
         "one verdict that raises at most one false alarm in so many comparisons, however many columns there are.\n"
         "Needs no model in the registry and no database. A verdict needs 1,000 reference rows and 500 current ones."
     )
+    epilog = EXAMPLES
     requires_system_checks: list[str] = []
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        return super().create_parser(
-            prog_name, subcommand, formatter_class=TeachingHelpFormatter, epilog=EXAMPLES, **kwargs
-        )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("reference", type=Path, help="the rows to compare with, best ten times as many")
@@ -123,9 +118,9 @@ class Command(BaseCommand):
         try:
             self._write(comparison, options)
         except OSError as error:
-            raise CommandError(f"{error.filename}: {error.strerror}.", returncode=BAD_INPUT) from error
+            raise CommandError(f"{error.filename}: {error.strerror}.", returncode=ExitStatus.WRONG_USAGE) from error
         if _is_found(comparison.result, options["fail_on"]):
-            sys.exit(DRIFT_FOUND)
+            sys.exit(ExitStatus.FOUND)
 
     def _compared(self, options: dict[str, Any]) -> FileComparison:
         choices = ColumnChoices(
@@ -148,7 +143,7 @@ class Command(BaseCommand):
         try:
             return compare_files(options["reference"], options["current"], choices, criteria, limits)
         except ComparedFileError as error:
-            raise CommandError(plain_text(str(error)), returncode=BAD_INPUT) from error
+            raise CommandError(plain_text(str(error)), returncode=ExitStatus.WRONG_USAGE) from error
 
     def _print(self, comparison: FileComparison) -> None:
         result = comparison.result

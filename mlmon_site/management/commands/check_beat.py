@@ -3,24 +3,48 @@
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError, CommandParser
 from django.db.models import Max
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
+from models_registry.management.terminal import ExitStatus, TeachingCommand, add_json_option
+
 # Beat writes down what it has sent every three minutes (the scheduler's sync_every); one such round may be missed.
 OLDEST = timedelta(minutes=7)
+EXAMPLES = """
+examples:
+  As a container's health check:
+    manage.py check_beat
+
+  When it sent the last task, for a program:
+    manage.py check_beat --json
+    manage.py check_beat --json | jq -r .last_sent_at
+
+exit status:
+  0  beat has sent a task in the last seven minutes
+  1  it has not; with --json the document says since when, and stderr says it in words
+  2  an option makes no sense
+  3  the database does not answer
+"""
 
 
-class Command(BaseCommand):
-    """Ends with 0 where beat has sent a task in the last minutes, else with 1 and the reason."""
+class Command(TeachingCommand):
+    help = (
+        "Say whether beat, which starts mlmon's jobs by the clock, has sent tasks in the last minutes.\n"
+        "Without it no drift is checked and nothing is archived."
+    )
+    epilog = EXAMPLES
 
-    help = "Say whether beat has sent tasks in the last minutes; ends with 1 where it has not."
+    def add_arguments(self, parser: CommandParser) -> None:
+        add_json_option(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         last = PeriodicTask.objects.filter(enabled=True).aggregate(last=Max("last_run_at"))["last"]
-        if last is None:
-            raise CommandError("Beat has sent no task yet.")
-        if timezone.now() - last > OLDEST:
-            raise CommandError(f"Beat has sent no task since {last:%Y-%m-%d %H:%M:%S} UTC.")
-        self.stdout.write(f"Beat sent a task at {last:%Y-%m-%d %H:%M:%S} UTC.")
+        is_well = last is not None and timezone.now() - last <= OLDEST
+        if options["json"] or is_well:
+            line = f"Beat sent a task at {last:%Y-%m-%d %H:%M:%S} UTC." if last else ""
+            self.write_result({"is_well": is_well, "last_sent_at": last}, [line], as_json=options["json"])
+        if not is_well:
+            reason = f"since {last:%Y-%m-%d %H:%M:%S} UTC" if last else "yet"
+            raise CommandError(f"Beat has sent no task {reason}.", returncode=ExitStatus.FOUND)

@@ -1,10 +1,7 @@
 """``manage.py replay``: flights of the demo's year through the predict API of a running server."""
 
 import argparse
-import json
-import sys
 import time
-from argparse import ArgumentParser
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import timedelta
@@ -13,31 +10,50 @@ from statistics import fmean
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
-from tqdm import tqdm
+from django.core.management.base import CommandError, CommandParser
 
 from mlmon_site.drift_watch import DriftWatch, table_lines
 from mlmon_site.label_feed import LabelFeed, LabelledPeriod, estimate_errors, performance_lines
 from mlmon_site.replay import Client, Flight, RefusedError, ReplayError, SentBatch, Tally, read_flights, send
+from models_registry.management.terminal import ExitStatus, TeachingCommand, add_json_option, progress_bar
 
 EXTRACT = "flight-delay-year.parquet"
 LATER_MONTHS = tuple(range(4, 13))
 REFERENCE_MONTHS = (1, 2, 3)
 FLUSH_SECONDS = 1.0  # the server records what it answered a moment later
-INTERRUPTED = 130
+EXAMPLES = """
+examples:
+  The months after those the model learned from, in about three minutes; a table by month at the end:
+    manage.py replay
+
+  The other way round: the months it learned from, shuffled, which must stay quiet:
+    manage.py replay --shuffle
+
+  As fast as the server answers, April to July, the summary for a program:
+    manage.py replay --months 4-7 --speed max --json
+
+  A server elsewhere, with a token of the scope "all", only predictions:
+    manage.py replay --url http://mlmon.example:8000 --token mlmon_... --no-watch --no-feedback --limit 1000
+
+exit status:
+  0    all rows were sent and answered
+  1    the server does not answer, refuses, or rows failed
+  2    an option makes no sense
+  130  interrupted
+"""
 
 
-class Command(BaseCommand):
+class Command(TeachingCommand):
     help = (
-        "Send flights of 2013 to the demo's model flight-delay through the HTTP API of a running server, in the order "
-        "of their scheduled departures, with their outcomes an hour later, and show how drift and performance move. "
-        "With --shuffle: flights of January to "
-        "March that the model has not learned from, in random order, which is no drift at all."
+        "Send flights of 2013 to the demo's model flight-delay through the HTTP API of a running server, in the order\n"
+        "of their scheduled departures, with their outcomes an hour later, and show how drift and performance move.\n"
+        "With --shuffle: flights of January to March that the model has not learned from, in random order, which is\n"
+        "no drift at all."
     )
-
+    epilog = EXAMPLES
     requires_system_checks: list[str] = []  # a client: the server may be on another machine
 
-    def add_arguments(self, parser: ArgumentParser) -> None:
+    def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--url", default="http://127.0.0.1:8000", help="the server (default: %(default)s)")
         parser.add_argument("--token", default="", help="API token with the scopes predict and read, if one is needed")
         parser.add_argument("--months", type=months, help="e.g. 4-12 or 6,9 (default: 4-12; with --shuffle 1-3)")
@@ -70,7 +86,7 @@ class Command(BaseCommand):
             metavar="HOURS",
             help="from a flight's scheduled departure to its outcome, in the time of the flights (default: 1)",
         )
-        parser.add_argument("--json", action="store_true", help="the summary as JSON, and nothing else, on stdout")
+        add_json_option(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         flights = _flights(options)
@@ -83,12 +99,14 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         self._say_summary(replay, as_json=options["json"])
         if replay.error:
-            raise CommandError(replay.error, returncode=INTERRUPTED if replay.is_interrupted else 1)
+            raise CommandError(
+                replay.error, returncode=ExitStatus.INTERRUPTED if replay.is_interrupted else ExitStatus.FOUND
+            )
 
     def _say_summary(self, replay: "_Replay", *, as_json: bool) -> None:
         summary = replay.summary()
         if as_json:
-            self.stdout.write(json.dumps(summary, indent=2))
+            self.write_result(summary, [], as_json=True)
             return
         self.stdout.write(
             f"{summary['rows_sent']:,} rows sent in {summary['duration_seconds']:.1f} s "
@@ -151,8 +169,7 @@ class _Replay:
             rows_per_second=self.options["speed"],
             tally=self.tally,
         )
-        # Only on a terminal; on stderr, so that stdout holds the summary alone.
-        with tqdm(total=len(self.flights), unit="row", disable=None, file=sys.stderr) as bar:
+        with progress_bar(total=len(self.flights), unit="row", as_json=self.options["json"]) as bar:
             for batch in batches:
                 bar.update(len(batch.flights))
                 self.duration_seconds = time.monotonic() - started_at

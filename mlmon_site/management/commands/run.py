@@ -6,14 +6,13 @@ import os
 import signal
 import sys
 import time
-from argparse import ArgumentParser
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command, get_commands
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError, CommandParser
 from django.db import connections
 
 from mlmon_site import valkey
@@ -22,6 +21,7 @@ from mlmon_site.ports import port_is_free, port_number
 from mlmon_site.run_lock import AlreadyRunningError, run_lock
 from mlmon_site.settings import valkey_socket
 from mlmon_site.supervisor import Program, StopRequested, Supervisor, stop_signals_raise
+from models_registry.management.terminal import TeachingCommand
 
 HOST = "127.0.0.1"  # the API is open in this run, so nobody outside this machine may reach it
 VALKEY_START_SECONDS = 60.0  # it reads its data first
@@ -49,11 +49,34 @@ Three things to try, in another terminal:
      {python} manage.py replay{replay_options}
 """
 
+EXAMPLES = """
+examples:
+  On http://localhost:8000, until Ctrl-C; the login is printed:
+    manage.py run
 
-class Command(BaseCommand):
-    help = "Start mlmon on this machine: database, demo, web, worker, beat and an embedded Valkey."
+  On another port, where another program has 8000; with more web processes:
+    manage.py run --port 8080
+    manage.py run --port 8080 --workers 4
 
-    def add_arguments(self, parser: ArgumentParser) -> None:
+What it keeps lies in var/ (MLMON_VAR_DIR moves it): the database, models, reference data, logs and the password.
+It listens on this machine only. In production each part is started on its own: docs/configuration.md.
+
+exit status:
+  1          it could not start: the port is taken, another run is going, or a part of it does not answer
+  2          an option makes no sense
+  3          the database or Redis does not answer
+  128 + n    ended by signal n: 130 after Ctrl-C, 143 after TERM; everything it started has ended too
+"""
+
+
+class Command(TeachingCommand):
+    help = (
+        "Start mlmon on this machine with nothing set up: database, demo, web server, worker, beat and an embedded\n"
+        "Valkey. One Ctrl-C ends all of it. Run again, it goes on with what it has."
+    )
+    epilog = EXAMPLES
+
+    def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "--port", type=port_number, default=8000, help="port of the web server (default: %(default)s)"
         )

@@ -3,52 +3,84 @@
 from pathlib import Path
 from typing import Any
 
-from django.core.exceptions import ValidationError
 from django.core.files.base import File
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandParser
 
 from models_registry.actors import command
-from models_registry.exceptions import ArtefactError
-from models_registry.models import Model
+from models_registry.management.terminal import TeachingCommand, add_json_option, demand_file
+from models_registry.models import Model, ModelVersion
 from models_registry.services.versions import promote, register_model, upload_version
 
+EXAMPLES = """
+examples:
+  A first version; the model is registered, and the version waits in staging:
+    manage.py upload_version credit 1.0.0 credit.onnx
 
-class Command(BaseCommand):
+  Feature names in the order of the inputs, where the file does not name them; all traffic at once:
+    manage.py upload_version credit 1.1.0 credit.onnx --features income,age,region --promote
+
+  In a pipeline, with a note for those who come later; its digest:
+    manage.py upload_version credit 1.2.0 credit.onnx --notes "trained on May 2026" --json | jq -r .artefact_sha256
+
+What is next: reference data (upload_reference), then promote where that was not done at once.
+
+exit status:
+  0  the version is kept
+  1  the file was refused, or the model has that version already; the reason is said, and nothing is kept
+  2  an option makes no sense, or there is no such file
+  3  the database does not answer
+"""
+
+
+class Command(TeachingCommand):
     help = (
-        "Check an ONNX file and keep it as a new version of a model (the model is registered where it is new). "
-        "Example: manage.py upload_version credit 1.0.0 credit.onnx --features income,age --promote"
+        "Check an ONNX file and keep it as a new version of a model, which is registered where it is new.\n"
+        "The check loads the file in a process of its own with limits; schema and classes are read from the graph."
     )
+    epilog = EXAMPLES
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("model", help="name of the model")
         parser.add_argument("version", help="semantic version, e.g. 1.0.0")
         parser.add_argument("file", type=Path, help="the ONNX file")
         parser.add_argument("--features", default="", help="feature names in the order of the inputs, with commas")
-        parser.add_argument("--notes", default="")
+        parser.add_argument("--notes", default="", help="free text, shown in the admin")
         parser.add_argument("--promote", action="store_true", help="give it the model's traffic at once")
+        add_json_option(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        path: Path = options["file"]
-        if not path.is_file():
-            raise CommandError(f"There is no file {path}.")
+        path = demand_file(options["file"])
         actor, name = command("upload_version"), options["model"]
-        try:
-            model = Model.objects.filter(name=name).first() or register_model(name=name, user=actor)
-            with path.open("rb") as content:
-                version = upload_version(
-                    model=model,
-                    version=options["version"],
-                    artefact=File(content),
-                    feature_names=[name.strip() for name in options["features"].split(",") if name.strip()] or None,
-                    notes=options["notes"],
-                    user=actor,
-                )
-        except ArtefactError as error:
-            raise CommandError(str(error)) from error
-        except ValidationError as error:
-            raise CommandError(" ".join(error.messages)) from error
+        model = Model.objects.filter(name=name).first() or register_model(name=name, user=actor)
+        with path.open("rb") as content:
+            version = upload_version(
+                model=model,
+                version=options["version"],
+                artefact=File(content),
+                feature_names=[name.strip() for name in options["features"].split(",") if name.strip()] or None,
+                notes=options["notes"],
+                user=actor,
+            )
         if options["promote"]:
             promote(version=version, user=actor)
-        self.stdout.write(self.style.SUCCESS(f"{version}: {version.task_type}, sha256 {version.artefact_sha256}"))
-        for feature in version.features.all():
-            self.stdout.write(f"  {feature.name}: {feature.kind} ({feature.tensor_type})")
+        self.write_result(_body(version), _lines(version), as_json=options["json"])
+
+
+def _body(version: ModelVersion) -> dict[str, Any]:
+    return {
+        "model_name": version.model.name,
+        "model_version": version.version,
+        "stage": version.stage,
+        "task_type": version.task_type,
+        "classes": version.classes,
+        "features": [
+            {"name": feature.name, "kind": feature.kind, "tensor_type": feature.tensor_type}
+            for feature in version.features.all()
+        ],
+        "artefact_sha256": version.artefact_sha256,
+    }
+
+
+def _lines(version: ModelVersion) -> list[str]:
+    features = [f"  {feature.name}: {feature.kind} ({feature.tensor_type})" for feature in version.features.all()]
+    return [f"{version}: {version.stage}, {version.task_type}, sha256 {version.artefact_sha256}", *features]

@@ -1,0 +1,131 @@
+"""``manage.py drift_status``: the newest drift check of each version that is watched, also for cron."""
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from drift.models import CheckStatus, DriftCheck, DriftIncident
+from drift.selectors import CHECKED_STAGES, newest_check, open_incident
+from drift.stored_results import hypotheses_of
+from drift.wording import subject_of
+from models_registry.management.terminal import ExitStatus, TeachingCommand, add_json_option, table_lines
+from models_registry.models import ModelVersion
+from models_registry.selectors import model_named
+
+HEADINGS = ("model", "version", "stage", "checked at (UTC)", "rows", "verdict", "above threshold", "open incident")
+EXAMPLES = """
+examples:
+  All models; or one:
+    manage.py drift_status
+    manage.py drift_status credit
+
+  In a pipeline, which stops while an incident is open:
+    manage.py drift_status credit && deploy
+
+  In cron, also for a single score above its threshold; what it is, for a program:
+    manage.py drift_status --fail-on drift
+    manage.py drift_status --json | jq -r '.versions[] | select(.incident) | .incident.features[]'
+
+exit status:
+  0  quiet: nothing found of what --fail-on names; also where nothing was checked yet
+  1  an incident is open, or the newest check failed (or what else --fail-on names)
+  2  an option makes no sense, or there is no such model
+  3  the database does not answer
+"""
+
+
+class Command(TeachingCommand):
+    help = (
+        "Tell the newest drift check of every version in production or shadow, and whether an incident is open.\n"
+        "It reads what the worker has checked and computes nothing; drift_compare compares two files now."
+    )
+    epilog = EXAMPLES
+    requires_system_checks: list[str] = []  # so that 1 means drift, and it answers at once
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("model", nargs="?", help="only this one")
+        parser.add_argument(
+            "--fail-on",
+            choices=["incident", "drift", "never"],
+            default="incident",
+            help="what ends with 1: incident (default) is an open incident or a failed check; drift is also a score "
+            "above its threshold",
+        )
+        add_json_option(parser)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        versions = ModelVersion.objects.filter(stage__in=CHECKED_STAGES).select_related("model")
+        if options["model"]:
+            versions = versions.filter(model=model_named(options["model"]))
+        states = [_state(version) for version in versions]
+        self.write_result({"versions": states}, _lines(states), as_json=options["json"])
+        if any(_is_found(state, options["fail_on"]) for state in states):
+            sys.exit(ExitStatus.FOUND)
+
+
+def _state(version: ModelVersion) -> dict[str, Any]:
+    check, incident = newest_check(version), open_incident(version.pk)
+    return {
+        "model_name": version.model.name,
+        "model_version": version.version,
+        "stage": version.stage,
+        "check": check and _check_body(check),
+        "incident": incident and _incident_body(incident),
+    }
+
+
+def _check_body(check: DriftCheck) -> dict[str, Any]:
+    drifted = check.features.filter(is_drifted=True).order_by("-score")
+    return {
+        "id": check.pk,
+        "status": check.status,
+        "error": check.error_message,
+        "checked_at": check.created_at,
+        "window_ended_at": check.window_ended_at,
+        "rows": check.n_current,
+        "reference_rows": check.n_reference,
+        "verdict": check.verdict_status,
+        "drifted_features": list(drifted.values_list("feature_name", flat=True)),
+        "prediction_is_drifted": check.prediction_is_drifted,
+    }
+
+
+def _incident_body(incident: DriftIncident) -> dict[str, Any]:
+    return {
+        "id": incident.pk,
+        "opened_at": incident.opened_at,
+        "features": list(dict.fromkeys(subject_of(found) for found in hypotheses_of(incident.hypotheses))),
+        "alarms": incident.alarms,
+        "acknowledged_at": incident.acknowledged_at,
+        "snoozed_until": incident.snoozed_until,
+    }
+
+
+def _is_found(state: Mapping[str, Any], fail_on: str) -> bool:
+    if fail_on == "never":
+        return False
+    check = state["check"]
+    if state["incident"] or (check and check["status"] == CheckStatus.FAILED):
+        return True
+    is_drifted = bool(check and (check["drifted_features"] or check["prediction_is_drifted"]))
+    return fail_on == "drift" and is_drifted
+
+
+def _lines(states: list[dict[str, Any]]) -> list[str]:
+    if not states:
+        return ["No version is in production or shadow, so none is checked. Put one there with promote."]
+    return list(table_lines(HEADINGS, [_cells(state) for state in states]))
+
+
+def _cells(state: Mapping[str, Any]) -> tuple[str, ...]:
+    check, incident = state["check"], state["incident"]
+    about = (state["model_name"], state["model_version"], state["stage"])
+    opened = f"#{incident['id']}: {', '.join(incident['features'])}" if incident else "-"
+    if check is None:
+        return (*about, "-", "-", "not checked yet", "-", opened)
+    drifted = [*check["drifted_features"], *(["predictions"] if check["prediction_is_drifted"] else [])]
+    verdict = f"failed: {check['error']}" if check["status"] == CheckStatus.FAILED else check["verdict"]
+    when = f"{check['checked_at']:%Y-%m-%d %H:%M:%S}"
+    return (*about, when, f"{check['rows']:,}", verdict, ", ".join(drifted) or "-", opened)

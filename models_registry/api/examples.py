@@ -1,0 +1,30 @@
+"""Examples of the registry's answers, with the demo's models."""
+
+from drf_spectacular.utils import OpenApiExample
+
+MODEL = OpenApiExample(
+    "The demo classifier",
+    {
+        "name": "classifier",
+        "description": "Species of an iris flower from four lengths in cm.",
+        "created_at": "2026-03-01T11:00:00Z",
+        "versions": [
+            {
+                "version": "1.0.0",
+                "stage": "production",
+                "traffic_weight": 100,
+                "framework": "skl2onnx 1.20.0",
+                "task_type": "classification",
+                "classes": ["setosa", "versicolor", "virginica"],
+                "features": [
+                    {"name": name, "kind": "numeric", "is_required": True, "tensor_type": "float32"}
+                    for name in ("sepal_length", "sepal_width", "petal_length", "petal_width")
+                ],
+                "artefact_sha256": "102259a44d3ce53ca7d3ccd3afa718cc68ec1248cdf04721fabd1602fed4897f",
+                "artefact_bytes": 665,
+                "created_at": "2026-03-01T11:00:01Z",
+            }
+        ],
+    },
+    response_only=True,
+)

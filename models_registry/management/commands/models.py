@@ -1,0 +1,102 @@
+"""``manage.py models``: what is in the registry, and whether it is well."""
+
+import sys
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from models_registry.management.terminal import ExitStatus, TeachingCommand, add_json_option, table_lines
+from models_registry.models import Model, ModelVersion
+from models_registry.selectors import active_reference, model_named, version_problems
+
+HEADINGS = ("model", "version", "stage", "weight", "task", "features", "reference rows", "health")
+EXAMPLES = """
+examples:
+  Everything; or one model:
+    manage.py models
+    manage.py models credit
+
+  The version with traffic, for a script:
+    manage.py models credit --json | jq -r '.models[].versions[] | select(.stage == "production") | .version'
+
+  In cron: ends with 1 where a version cannot answer or is not watched:
+    manage.py models --check
+
+exit status:
+  0  done
+  1  with --check: a version that is not archived has a problem, which the table says
+  2  an option makes no sense, or there is no such model
+  3  the database does not answer
+"""
+
+
+class Command(TeachingCommand):
+    help = (
+        "List the models with their versions, stages, traffic weights, reference data and health: whether the ONNX\n"
+        "file is where it was kept, and whether drift can be checked."
+    )
+    epilog = EXAMPLES
+    requires_system_checks: list[str] = []  # so that 1 means a problem of a version, and it answers at once
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("model", nargs="?", help="only this one")
+        parser.add_argument("--check", action="store_true", help="end with 1 where a version has a problem")
+        add_json_option(parser)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        models = [model_named(options["model"])] if options["model"] else list(Model.objects.all())
+        described = [_described(model) for model in models]
+        self.write_result({"models": described}, _lines(described), as_json=options["json"])
+        problems = [problem for model in described for version in model["versions"] for problem in version["problems"]]
+        if options["check"] and problems:
+            sys.exit(ExitStatus.FOUND)
+
+
+def _described(model: Model) -> dict[str, Any]:
+    versions = model.versions.order_by("-created_at").prefetch_related("features")
+    return {
+        "name": model.name,
+        "description": model.description,
+        "versions": [_described_version(version) for version in versions],
+    }
+
+
+def _described_version(version: ModelVersion) -> dict[str, Any]:
+    reference = active_reference(version.pk)
+    return {
+        "version": version.version,
+        "stage": version.stage,
+        "traffic_weight": version.traffic_weight,
+        "task_type": version.task_type,
+        "framework": version.framework,
+        "features": [feature.name for feature in version.features.all()],
+        "artefact_sha256": version.artefact_sha256,
+        "created_at": version.created_at,
+        "reference": reference and {"filename": reference.original_filename, "rows": reference.rows},
+        "problems": version_problems(version),
+    }
+
+
+def _lines(models: list[dict[str, Any]]) -> list[str]:
+    if not models:
+        return ["There is no model yet. Upload one with upload_version, or the demo's with load_demo."]
+    rows = [row for model in models for row in _rows(model)]
+    return list(table_lines(HEADINGS, rows))
+
+
+def _rows(model: dict[str, Any]) -> list[tuple[str, ...]]:
+    if not model["versions"]:
+        return [(model["name"], "-", "-", "-", "-", "-", "-", "No version was uploaded yet.")]
+    return [
+        (
+            model["name"],
+            version["version"],
+            version["stage"],
+            str(version["traffic_weight"] or "-"),
+            version["task_type"],
+            str(len(version["features"])),
+            f"{version['reference']['rows']:,}" if version["reference"] else "-",
+            " ".join(version["problems"]) or "ok",
+        )
+        for version in model["versions"]
+    ]

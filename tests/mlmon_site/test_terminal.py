@@ -1,0 +1,392 @@
+"""Every command of ours: its help, the lines that people copy, its one JSON document and how it ends."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import redis
+from django.conf import settings
+from django.core.management import get_commands, load_command_class
+from django.utils import timezone
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
+from pytest_django.fixtures import Settings
+
+from drift.models import DriftCheck
+from drift.services import run_drift_check
+from inference.models import ApiToken, token_digest
+from models_registry.management.terminal import ExitStatus, TeachingCommand, plain_text, table_lines
+from models_registry.models import ChangeRecord, Model, ModelVersion, Stage
+from tests.drift.observed import iris_rows, observe, profiled_reference
+from tests.factories import IRIS_FEATURES, iris_onnx, uploaded_version
+from tests.services.processes import free_port
+
+REPOSITORY = Path(settings.BASE_DIR)
+OURS = ("mlmon_site", "monitoring", "drift", "inference", "models_registry")
+COMMANDS = {name: app for name, app in get_commands().items() if app in OURS}
+WITHOUT_RESULT = {"run"}  # it runs until it is ended
+REFERENCE = REPOSITORY / "demo" / "classifier-reference.csv"
+DOCUMENT = (REPOSITORY / "docs" / "terminal.md").read_text()
+PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
+
+
+def _command(name: str) -> TeachingCommand:
+    command = load_command_class(COMMANDS[name], name)
+    assert isinstance(command, TeachingCommand), f"{name} is no TeachingCommand"
+    return command
+
+
+def _help(name: str) -> str:
+    return _command(name).create_parser("manage.py", name).format_help()
+
+
+def _calls(text: str) -> list[list[str]]:
+    """Return the words of each call of a command of ours in shell lines of `text`, without what a pipe follows with."""
+    calls = []
+    for line in text.replace("\\\n", " ").splitlines():
+        if re.match(r"\s*([$.\w/]*python3? |docker compose exec web python )?manage\.py ", line):
+            words = shlex.shlex(line, posix=True, punctuation_chars="|&;<>")
+            words.whitespace_split = True
+            calls += [words for words in _between_operators(list(words)) if words[0] in COMMANDS]
+    return calls
+
+
+def _between_operators(words: list[str]) -> Iterator[list[str]]:
+    """Yield what follows ``manage.py`` in each command of a line, up to the next operator."""
+    call: list[str] | None = None
+    for word in [*words, ";"]:
+        if set(word) <= set("|&;<>"):
+            if call:
+                yield call
+            call = None
+        elif word == "manage.py":
+            call = []
+        elif call is not None:
+            call.append(word)
+
+
+HELP_CALLS = [call for name in COMMANDS for call in _calls(_help(name))]
+PAGE_CALLS = [(page.name, call) for page in PAGES for call in _calls(page.read_text())]
+
+
+# --- help and documents ---------------------------------------------------------------------------------------------
+
+
+def test_the_commands_are_those_that_are_documented() -> None:
+    assert set(re.findall(r"^## (\w+)$", DOCUMENT, re.MULTILINE)) == set(COMMANDS)
+    assert set(re.findall(r"^\| \[`(\w+)`\]", DOCUMENT, re.MULTILINE)) == set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_teaches(name: str) -> None:
+    text = _help(name)
+    assert len(_command(name).help) > 60
+    examples = [call for call in _calls(text) if call[0] == name]
+    assert len(examples) >= 2, "two example lines at least"
+    assert re.search(r"^exit status:\n  [01]", text, re.MULTILINE)
+    assert re.search(r"^  2 ", text, re.MULTILINE)
+    assert max(map(len, text.splitlines())) <= 120
+
+
+@pytest.mark.parametrize("call", HELP_CALLS, ids=" ".join)
+def test_each_example_of_the_help_is_understood(call: list[str]) -> None:
+    _command(call[0]).create_parser("manage.py", call[0]).parse_args(call[1:])  # refuses with an error
+
+
+@pytest.mark.parametrize(("page", "call"), PAGE_CALLS, ids=lambda value: value if isinstance(value, str) else value[0])
+def test_each_line_of_the_documents_is_understood(page: str, call: list[str]) -> None:
+    _command(call[0]).create_parser("manage.py", call[0]).parse_args(call[1:])  # refuses with an error
+
+
+def test_the_documents_show_every_command() -> None:
+    assert {call[0] for page, call in PAGE_CALLS if page == "terminal.md"} == set(COMMANDS)
+    assert any(page == "README.md" for page, _ in PAGE_CALLS)
+
+
+@pytest.mark.parametrize("name", sorted(set(COMMANDS) - WITHOUT_RESULT))
+def test_each_result_can_be_had_as_json(name: str) -> None:
+    assert "--json" in _help(name)
+
+
+def test_the_table_of_statuses_is_that_of_the_code() -> None:
+    table = re.findall(r"^\| (\d+) \| ", DOCUMENT, re.MULTILINE)
+    assert [int(status) for status in table] == [status.value for status in ExitStatus]
+
+
+# --- results --------------------------------------------------------------------------------------------------------
+
+
+class Ended:
+    """What a command printed, and the status that it ended with, as a shell sees them."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str], *words: object) -> None:
+        capsys.readouterr()
+        name, *rest = map(str, words)
+        self.status = 0
+        try:
+            _command(name).run_from_argv(["manage.py", name, *rest])
+        except SystemExit as end:
+            self.status = int(end.code or 0)
+        self.out, self.err = capsys.readouterr()
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def registry(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A registry of the test's own; a command leaves the test's database connection open."""
+    settings.MEDIA_ROOT = tmp_path / "media"
+    monkeypatch.setattr("django.core.management.base.connections.close_all", lambda: None)
+
+
+@pytest.fixture
+def onnx_file(tmp_path: Path) -> Path:
+    path = tmp_path / "iris.onnx"
+    path.write_bytes(iris_onnx())
+    return path
+
+
+@pytest.fixture
+def version(db: None, registry: None) -> ModelVersion:
+    return uploaded_version("classifier")
+
+
+@pytest.mark.django_db
+def test_a_model_from_nothing_to_production(
+    registry: None, onnx_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registered = Ended(capsys, "register_model", "credit", "--description", "A loan.", "--json")
+    assert (registered.status, registered.err) == (0, "")
+    assert (registered.document["name"], registered.document["description"]) == ("credit", "A loan.")
+    features = ",".join(IRIS_FEATURES)
+    uploaded = Ended(capsys, "upload_version", "credit", "1.0.0", onnx_file, "--features", features, "--json")
+    assert (uploaded.status, uploaded.document["stage"]) == (0, "staging")
+    assert [feature["name"] for feature in uploaded.document["features"]] == list(IRIS_FEATURES)
+    assert uploaded.document["artefact_sha256"] == ModelVersion.objects.get().artefact_sha256
+    profiled = Ended(capsys, "upload_reference", "credit", "1.0.0", REFERENCE, "--json")
+    assert (profiled.status, profiled.document["rows"], profiled.document["labelled_rows"]) == (0, 150, 150)
+    promoted = Ended(capsys, "promote", "credit", "1.0.0", "--json")
+    assert (promoted.status, promoted.document["stage"], promoted.err) == (0, "production", "")
+    listed = Ended(capsys, "models", "--check", "--json")
+    (model,) = listed.document["models"]
+    (row,) = model["versions"]
+    assert (listed.status, row["traffic_weight"], row["reference"]["rows"], row["problems"]) == (0, 100, 150, [])
+    programs = set(ChangeRecord.objects.values_list("actor", flat=True))
+    assert {actor.partition(",")[0] for actor in programs} >= {"register_model", "upload_version", "promote"}
+
+
+def test_a_dry_run_promotes_nothing(version: ModelVersion, capsys: pytest.CaptureFixture[str]) -> None:
+    challenger = uploaded_version("classifier", "1.1.0", production=False)
+    said = Ended(capsys, "promote", "classifier", "1.1.0", "--dry-run", "--json")
+    challenger.refresh_from_db()
+    assert (said.status, challenger.stage, said.document["is_dry_run"]) == (0, Stage.STAGING, True)
+    assert "classifier 1.0.0 loses its traffic and goes to staging." in said.document["consequences"]
+    text = Ended(capsys, "promote", "classifier", "1.1.0")
+    version.refresh_from_db()
+    assert (text.status, version.stage) == (0, Stage.STAGING)
+    assert "classifier 1.1.0 goes from staging to production." in text.out
+
+
+def test_a_canary_gets_its_weight(version: ModelVersion, capsys: pytest.CaptureFixture[str]) -> None:
+    uploaded_version("classifier", "1.1.0", production=False)
+    canary = Ended(capsys, "set_stage", "classifier", "1.1.0", "production", "--weight", "5", "--json")
+    assert (canary.status, canary.document["traffic_weight"]) == (0, 5)
+    version.refresh_from_db()
+    assert (version.stage, version.traffic_weight) == (Stage.PRODUCTION, 100)
+    refused = Ended(capsys, "set_stage", "classifier", "1.1.0", "shadow", "--weight", "5")
+    assert (refused.status, refused.out) == (ExitStatus.FOUND, "")
+    assert "takes no traffic" in refused.err
+
+
+def test_what_is_archived_stays_archived(version: ModelVersion, capsys: pytest.CaptureFixture[str]) -> None:
+    assert Ended(capsys, "set_stage", "classifier", "1.0.0", "archived").status == 0
+    for words in (("promote", "classifier", "1.0.0"), ("set_stage", "classifier", "1.0.0", "staging")):
+        refused = Ended(capsys, *words)
+        assert (refused.status, "archived, which is final" in refused.err) == (ExitStatus.FOUND, True)
+
+
+def test_the_list_tells_what_is_wrong(version: ModelVersion, capsys: pytest.CaptureFixture[str]) -> None:
+    Path(version.artefact.path).unlink()
+    checked = Ended(capsys, "models", "classifier", "--check")
+    assert checked.status == ExitStatus.FOUND
+    assert "Its ONNX file is gone. It has no reference data" in checked.out
+    assert Ended(capsys, "models", "classifier").status == 0
+
+
+@pytest.mark.django_db
+def test_empty_states_say_what_to_do(registry: None, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "load_demo" in Ended(capsys, "models").out
+    assert "promote" in Ended(capsys, "drift_status").out
+    Model.objects.create(name="empty")
+    assert "No version was uploaded yet." in Ended(capsys, "models").out
+
+
+def test_the_status_of_drift(
+    version: ModelVersion, redis_client: redis.Redis, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = Ended(capsys, "drift_status", "--json")
+    assert (before.status, before.document["versions"][0]["check"]) == (0, None)
+    assert "not checked yet" in Ended(capsys, "drift_status").out
+    profiled_reference(version, iris_rows(5000, seed=1))
+    observe(version, iris_rows(1000, seed=2) + np.array([0.5, 0, 0, 0]))
+    assert run_drift_check(version_id=version.pk) is not None
+    drifted = Ended(capsys, "drift_status", "classifier", "--json")
+    (state,) = drifted.document["versions"]
+    assert (drifted.status, drifted.err) == (ExitStatus.FOUND, "")
+    assert (state["check"]["verdict"], state["incident"]["features"][0]) == ("alarm", "sepal_length")
+    assert "sepal_length" in state["check"]["drifted_features"]
+    text = Ended(capsys, "drift_status")
+    assert (text.status, f"#{state['incident']['id']}: sepal_length" in text.out) == (ExitStatus.FOUND, True)
+    assert Ended(capsys, "drift_status", "--fail-on", "never").status == 0
+
+
+def test_a_score_above_its_threshold_and_a_failed_check_are_found(
+    version: ModelVersion, redis_client: redis.Redis, capsys: pytest.CaptureFixture[str]
+) -> None:
+    profiled_reference(version, iris_rows(5000, seed=1))
+    observe(version, iris_rows(200, seed=2) + np.array([0.5, 0, 0, 0]))  # too few for a verdict
+    assert run_drift_check(version_id=version.pk) is not None
+    assert Ended(capsys, "drift_status").status == 0
+    assert Ended(capsys, "drift_status", "--fail-on", "drift").status == ExitStatus.FOUND
+    DriftCheck.objects.update(status="failed", error_message="The profile is unreadable.")
+    failed = Ended(capsys, "drift_status")
+    assert (failed.status, "failed: The profile is unreadable." in failed.out) == (ExitStatus.FOUND, True)
+
+
+@pytest.mark.django_db
+def test_a_token_is_printed_once(registry: None, capsys: pytest.CaptureFixture[str]) -> None:
+    made = Ended(capsys, "create_token", "dashboard", "--scope", "read", "--days", "90", "--json")
+    row = ApiToken.objects.get()
+    assert (made.status, made.document["scope"], made.err) == (0, "read", "")
+    assert row.digest == token_digest(made.document["token"])
+    assert row.expires_at is not None
+    assert timedelta(days=89) < row.expires_at - timezone.now() < timedelta(days=91)
+    twice = Ended(capsys, "create_token", "dashboard")
+    assert (twice.status, "already exists" in twice.err) == (ExitStatus.FOUND, True)
+
+
+@pytest.mark.django_db
+def test_beat_is_told_as_json_also_where_it_is_not_well(registry: None, capsys: pytest.CaptureFixture[str]) -> None:
+    PeriodicTask.objects.update(last_run_at=None)
+    ill = Ended(capsys, "check_beat", "--json")
+    assert (ill.status, ill.document) == (ExitStatus.FOUND, {"is_well": False, "last_sent_at": None})
+    every, _ = IntervalSchedule.objects.get_or_create(every=20, period=IntervalSchedule.SECONDS)
+    PeriodicTask.objects.create(name="a tick", task="a.tick", interval=every, last_run_at=timezone.now())
+    well = Ended(capsys, "check_beat", "--json")
+    assert (well.status, well.document["is_well"]) == (0, True)
+
+
+@pytest.mark.django_db
+def test_the_demo_is_told_as_json(
+    registry: None, redis_client: redis.Redis, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loaded = Ended(capsys, "load_demo", "--json")
+    assert (loaded.status, [model["name"] for model in loaded.document]) == (0, ["classifier", "flight-delay"])
+    nothing = Ended(capsys, "drift_backfill", "classifier", "--json")
+    assert (nothing.status, nothing.out) == (ExitStatus.FOUND, "")
+
+
+def test_files_are_compared_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    same = Ended(capsys, "drift_compare", REFERENCE, REFERENCE, "--json", "-")
+    assert (same.status, same.document["reference"]["rows"], same.err) == (0, 150, "")
+
+
+# --- statuses -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("models", "absent"),
+        ("drift_status", "absent"),
+        ("drift_backfill", "absent"),
+        ("drift_backfill", "classifier", "--model-version", "9.9.9"),
+        ("drift_compare", "absent.csv", "absent.csv"),
+        ("promote", "classifier", "9.9.9"),
+        ("set_stage", "classifier", "1.0.0", "nowhere"),
+        ("set_stage", "classifier", "1.0.0", "production", "--weight", "0"),
+        ("upload_version", "classifier", "1.1.0", "absent.onnx"),
+        ("upload_reference", "absent", "1.0.0", "absent.csv"),
+        ("upload_reference", "classifier", "1.0.0", "absent.csv"),
+        ("create_token", "a", "--days", "0"),
+        ("create_token", "a", "--scope", "everything"),
+        ("replay", "--speed", "0"),
+        ("run", "--port", "http"),
+        ("load_demo", "--yaml"),
+        ("check_beat", "now"),
+        ("register_model",),
+    ],
+    ids=" ".join,
+)
+def test_a_wrong_call_ends_with_2_and_says_why_on_stderr(
+    version: ModelVersion, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended = Ended(capsys, *words)
+    assert (ended.status, ended.out) == (ExitStatus.WRONG_USAGE, "")
+    assert ended.err
+
+
+def test_the_statuses_of_refusals(version: ModelVersion, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "no.onnx").write_text("no model")
+    (tmp_path / "no.csv").write_text("a,b\n1,2\n")
+    for words in (
+        ("register_model", "classifier"),
+        ("register_model", "Not A Name"),
+        ("upload_version", "classifier", "1.1.0", tmp_path / "no.onnx"),
+        ("upload_reference", "classifier", "1.0.0", tmp_path / "no.csv"),
+        ("drift_backfill", "classifier"),
+        ("replay", "--url", f"http://127.0.0.1:{free_port()}"),
+    ):
+        refused = Ended(capsys, *words)
+        assert (refused.status, refused.out) == (ExitStatus.FOUND, ""), words
+        assert refused.err
+
+
+@pytest.mark.parametrize("name", ["models", "drift_status", "check_beat"])
+def test_a_database_that_is_away_ends_with_3(name: str, tmp_path: Path) -> None:
+    address = f"postgres://nobody@127.0.0.1:{free_port()}/nothing"
+    done = subprocess.run(
+        [sys.executable, "manage.py", name, "--json"],
+        cwd=REPOSITORY,
+        env={**os.environ, "DATABASE_URL": address, "MLMON_VAR_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (ExitStatus.UNAVAILABLE, ""), done.stderr
+    assert "The database does not answer" in done.stderr
+
+
+class Terminal(StringIO):
+    """What a command believes to be a person's terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_sees_progress_and_a_program_does_not(
+    version: ModelVersion, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quiet = Ended(capsys, "upload_reference", "classifier", "1.0.0", REFERENCE)
+    assert (quiet.status, quiet.err) == (0, "")
+    for options, is_seen in (([], True), (["--json"], False)):
+        terminal = Terminal()
+        monkeypatch.setattr("sys.stderr", terminal)
+        assert Ended(capsys, "upload_reference", "classifier", "1.0.0", REFERENCE, *options).status == 0
+        assert ("reading and predicting" in terminal.getvalue(), "%" in terminal.getvalue()) == (is_seen, is_seen)
+
+
+def test_a_table_is_aligned_and_obeys_nothing() -> None:
+    lines = list(table_lines(("name", "what"), [("a", "x\x1b[2J"), ("longer", "y")]))
+    assert lines == ["name    what", "------  --------", "a       x\\x1b[2J", "longer  y"]
+    assert plain_text("é\n") == "é\\n"
