@@ -7,10 +7,9 @@ from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.files.uploadedfile import UploadedFile
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
-from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import reverse
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminTextInputWidget
 
@@ -76,7 +75,6 @@ class ReferenceDatasetAdmin(AuditedAdmin):
 
     class Media:
         css = {"all": ["models_registry/figures.css"]}
-        js = ["models_registry/reference_progress.js"]
 
     def get_fields(self, request: HttpRequest, obj: ReferenceDataset | None = None) -> Any:
         if obj is None:
@@ -125,42 +123,6 @@ class ReferenceDatasetAdmin(AuditedAdmin):
         context = {} if reference is None else report_context(reference)
         return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
 
-    def get_urls(self) -> list[URLPattern]:
-        views = [
-            path(
-                "<int:object_id>/progress/",
-                self.admin_site.admin_view(self.progress),
-                name="models_registry_referencedataset_progress",
-            ),
-            path(
-                "<int:object_id>/report/",
-                self.admin_site.admin_view(self.report),
-                name="models_registry_referencedataset_report",
-            ),
-        ]
-        return views + super().get_urls()
-
-    def progress(self, request: HttpRequest, object_id: int) -> JsonResponse:
-        """Return how far the profiling is."""
-        reference = self._viewed(request, object_id)
-        return JsonResponse(
-            {
-                "status": reference.status,
-                "percent": reference.progress_percent,
-                "step": reference.progress_step or WAITING,
-            }
-        )
-
-    def report(self, request: HttpRequest, object_id: int) -> TemplateResponse:
-        """Return the report alone, for the page that waits for it."""
-        return TemplateResponse(request, REPORT_TEMPLATE, report_context(self._viewed(request, object_id)))
-
-    def _viewed(self, request: HttpRequest, object_id: int) -> ReferenceDataset:
-        reference = get_object_or_404(ReferenceDataset, pk=object_id)
-        if not self.has_view_permission(request, reference):
-            raise PermissionDenied
-        return reference
-
     @display(description="Status", label=STATUS_LABELS, ordering="status")
     def status_label(self, obj: ReferenceDataset) -> str:
         return obj.status
@@ -201,8 +163,7 @@ def report_context(reference: ReferenceDataset) -> dict[str, Any]:
     context: dict[str, Any] = {
         "reference": reference,
         "waiting": WAITING,
-        "progress_url": reverse("admin:models_registry_referencedataset_progress", args=[reference.pk]),
-        "report_url": reverse("admin:models_registry_referencedataset_report", args=[reference.pk]),
+        "is_waiting": reference.status in (ReferenceStatus.PENDING, ReferenceStatus.PROFILING),
         "upload_url": reverse("admin:models_registry_referencedataset_add") + f"?version={reference.version_id}",
     }
     if reference.status == ReferenceStatus.READY:

@@ -1,8 +1,6 @@
 """A real browser on the real server."""
 
 import contextlib
-import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -11,34 +9,21 @@ import pytest
 from django.db import connections
 from playwright.sync_api import Page, Request, expect, sync_playwright
 
+from tests.browser.chromium import launched
+
 if TYPE_CHECKING:
     from tests.services.web_server import WebServer
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
 WIDTH, HEIGHT = 1280, 900
 PASSWORD = "a long one for a test"
 LEFT_BEHIND = "net::ERR_ABORTED"  # what a page still loaded, such as a font, when the test went on to the next
 
 
-def browser_path() -> str:
-    """Return the path of a Chromium; without one CI fails, and a person's machine skips."""
-    for name in NAMES:
-        if path := shutil.which(name):
-            return path
-    reason = "The browser tests need Chromium on PATH. On Debian: apt-get install chromium"
-    if os.environ.get("CI", "").lower() in ("true", "1"):
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
 @contextlib.contextmanager
 def new_page() -> Iterator[Page]:
     """Open a page of a new browser."""
-    with sync_playwright() as playwright:
-        # Without a sandbox: Chromium's own does not start as root, which CI is.
-        browser = playwright.chromium.launch(executable_path=browser_path(), args=["--no-sandbox", "--disable-gpu"])
+    with sync_playwright() as playwright, launched(playwright) as browser:
         yield browser.new_context(viewport={"width": WIDTH, "height": HEIGHT}).new_page()
-        browser.close()
 
 
 @pytest.fixture

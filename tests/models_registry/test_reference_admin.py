@@ -40,21 +40,18 @@ def test_an_upload_leads_to_its_page_and_is_profiled_there(client: Client, versi
     assert response.status_code == 302
     assert response["Location"] == change_page(reference)
     waiting = client.get(change_page(reference)).content.decode()
-    assert "data-progress-url" in waiting
+    assert 'id="reference-report" data-live="1"' in waiting  # the page looks again by itself
     assert "Profiling the file" in waiting
-    progress = client.get(f"/admin/models_registry/referencedataset/{reference.pk}/progress/").json()
-    assert progress == {"status": "pending", "percent": 0, "step": "waiting for a worker"}
+    assert "waiting for a worker · 0 %" in waiting
 
     profile_reference(reference_id=reference.pk)
 
-    report = client.get(f"/admin/models_registry/referencedataset/{reference.pk}/report/").content.decode()
+    report = client.get(change_page(reference)).content.decode()
     assert "150 rows, 4 features" in report
     assert "sepal_length" in report
     assert "5.843" in report  # the mean, as R. A. Fisher's data set gives it
     assert "setosa" in report
-    page = client.get(change_page(reference)).content.decode()
-    assert "data-progress-url" not in page
-    assert "150 rows, 4 features" in page
+    assert 'id="reference-report">' in report  # and no more
 
 
 def test_a_bad_file_says_why_and_what_to_do(client: Client, version: ModelVersion) -> None:
@@ -115,8 +112,7 @@ def test_who_may_only_look_cannot_upload_or_put_in_force(client: Client, version
         == 403
     )
     client.force_login(User.objects.create_user("stranger", is_staff=True))
-    assert client.get(f"/admin/models_registry/referencedataset/{reference.pk}/progress/").status_code == 403
-    assert client.get(f"/admin/models_registry/referencedataset/{reference.pk}/report/").status_code == 403
+    assert client.get(change_page(reference)).status_code == 403
 
 
 def test_the_upload_is_enqueued_when_it_is_committed(

@@ -1,0 +1,165 @@
+"""Every page that people see, and a run of mlmon in which each has something to show."""
+
+import contextlib
+import json
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import requests
+from playwright.sync_api import BrowserContext
+from playwright.sync_api import Page as Tab
+
+from tests.services.embedded_run import PROJECT, EmbeddedRun, embedded_run, eventually
+
+QUICK_JOBS = {
+    "MLMON_DRIFT_TICK_SECONDS": "2",
+    "MLMON_ARCHIVE_TICK_SECONDS": "2",
+    "MLMON_PERFORMANCE_TICK_SECONDS": "5",
+}
+FLIGHTS = 12_000  # of April and May: enough to drift
+WIDTHS = {"wide": 1280, "narrow": 360}
+THEMES = ("light", "dark")
+HEIGHT = 900
+SETTLE_MS = 300  # charts are drawn, menus are placed
+
+
+@dataclass(frozen=True, slots=True)
+class PageKind:
+    """One page.
+
+    Attributes
+    ----------
+    path
+        Its address, or that of the list whose first row leads to it.
+    is_first_of_list
+        Whether it is reached by that row's link.
+    ending
+        Put in the place of ``change/`` at the end of the address.
+    is_public
+        Seen without being logged in.
+    """
+
+    name: str
+    path: str
+    is_first_of_list: bool = False
+    ending: str = ""
+    is_public: bool = False
+
+
+def _of_rows(name: str, table: str, *, add: bool = False, change: bool = True) -> list[PageKind]:
+    """Return a table's list, and its forms where it has them."""
+    path = f"/admin/{table}/"
+    kinds = [PageKind(f"{name}-list", path)]
+    if add:
+        kinds.append(PageKind(f"{name}-add", f"{path}add/"))
+    if change:
+        kinds.append(PageKind(name, path, is_first_of_list=True))
+    return kinds
+
+
+VERSIONS = "/admin/models_registry/modelversion/?model__name=flight-delay"
+PAGES = [
+    PageKind("login", "/admin/login/", is_public=True),
+    PageKind("overview", "/admin/"),
+    PageKind("model", "/models/flight-delay?range=1h"),
+    PageKind("model-without-traffic", "/models/classifier?range=90d"),
+    *_of_rows("registry", "models_registry/model", add=True),
+    *_of_rows("version", "models_registry/modelversion", add=True),
+    PageKind("promotion", "/admin/models_registry/modelversion/", is_first_of_list=True, ending="promote"),
+    PageKind("history", "/admin/models_registry/modelversion/", is_first_of_list=True, ending="history/"),
+    *_of_rows("reference", "models_registry/referencedataset", add=True),
+    *_of_rows("incident", "drift/driftincident"),
+    PageKind("acknowledging", "/admin/drift/driftincident/", is_first_of_list=True, ending="acknowledge"),
+    *_of_rows("check", "drift/driftcheck"),
+    PageKind("rebaselining", "/admin/drift/driftcheck/", is_first_of_list=True, ending="rebaseline"),
+    *_of_rows("drift-policy", "drift/driftpolicy", add=True, change=False),
+    *_of_rows("capture-policy", "inference/capturepolicy", add=True, change=False),
+    *_of_rows("report", "monitoring/performancereport"),
+    *_of_rows("performance-policy", "monitoring/performancepolicy", add=True, change=False),
+    *_of_rows("ground-truth", "inference/groundtruth"),
+    *_of_rows("upload", "inference/groundtruthupload", add=True),
+    *_of_rows("job", "monitoring/jobrun"),
+    *_of_rows("schedule", "django_celery_beat/periodictask"),
+    *_of_rows("token", "inference/apitoken", add=True, change=False),
+    *_of_rows("change", "models_registry/changerecord"),
+    *_of_rows("user", "auth/user", add=True),
+    *_of_rows("group", "auth/group", add=True),
+    PageKind("password", "/admin/password_change/"),
+    PageKind("api", "/api/docs", is_public=True),
+    PageKind("not-found", "/admin/nowhere/"),
+]
+
+
+@contextlib.contextmanager
+def run_with_history(folder: Path) -> Iterator[EmbeddedRun]:
+    """Run mlmon with its demo, weeks of flights with their outcomes, drift, and a file of ground truth."""
+    with embedded_run(folder / "var", variables=QUICK_JOBS) as run:
+        for _ in range(20):
+            run.predict()
+        command = [sys.executable, "manage.py", "replay", "--url", run.url, "--limit", str(FLIGHTS), "--speed", "max"]
+        subprocess.run(
+            [*command, "--no-watch", "--json"], cwd=PROJECT, check=True, timeout=240, stdout=subprocess.DEVNULL
+        )
+        assert eventually(lambda: _has_history(run), seconds=60), run.said
+        _upload_ground_truth(run, folder / "outcomes.csv")
+        yield run
+
+
+def _upload_ground_truth(run: EmbeddedRun, path: Path) -> None:
+    """Upload a file as a person does: one row of a prediction that nobody knows, one that names none."""
+    path.write_text(f"prediction_id,actual\n{uuid.uuid4()},late\n,late\n")
+    with requests.Session() as session:
+        _send_form(session, f"{run.url}/admin/login/", username="admin", password=run.password, next="/admin/")
+        with path.open("rb") as file:
+            address = _send_form(session, f"{run.url}/admin/inference/groundtruthupload/add/", files={"file": file})
+        assert eventually(lambda: "Rows that were not kept" in session.get(address, timeout=10).text, seconds=60)
+
+
+def _send_form(session: requests.Session, url: str, *, files: dict[str, IO[bytes]] | None = None, **fields: str) -> str:
+    """Send a form with its token; return the address of the page that it leads to."""
+    session.get(url, timeout=10)
+    token = session.cookies["csrftoken"]
+    answer = session.post(
+        url, {"csrfmiddlewaretoken": token, **fields}, files=files, headers={"Referer": url}, timeout=30
+    )
+    assert answer.status_code == 200, answer.text
+    assert answer.url != url, "the form was refused"
+    return answer.url
+
+
+def _has_history(run: EmbeddedRun) -> bool:
+    _, performance = run.request("GET", "/api/v1/models/flight-delay/performance")
+    _, incidents = run.request("GET", "/api/v1/models/flight-delay/incidents")
+    return bool(json.loads(performance)["latest"] and json.loads(incidents)["incidents"])
+
+
+def log_in(tab: Tab, run: EmbeddedRun) -> None:
+    """Log in as the admin that the run made."""
+    tab.goto(f"{run.url}/admin/login/")
+    tab.get_by_label("Username").fill("admin")
+    tab.locator("input[name=password]").fill(run.password)
+    tab.get_by_role("button", name="Log in").click()
+    tab.locator("#overview").wait_for()
+
+
+def use_theme(context: BrowserContext, theme: str) -> None:
+    """Let the admin's theme switch stand at `theme` on every page."""
+    context.add_init_script(f"localStorage.setItem('adminTheme', JSON.stringify('{theme}'))")
+
+
+def go_to(tab: Tab, run: EmbeddedRun, kind: PageKind) -> None:
+    """Open a page."""
+    tab.goto(f"{run.url}{kind.path}")
+    if kind.is_first_of_list:
+        links = tab.locator("#result_list tbody tr").first.get_by_role("link")
+        assert links.count(), f"{kind.name}: {kind.path} has no row with a link"
+        address = links.first.get_attribute("href")
+        assert address is not None
+        path = address.partition("?")[0]
+        tab.goto(f"{run.url}{path.removesuffix('change/') + kind.ending if kind.ending else path}")
+    tab.wait_for_timeout(SETTLE_MS)

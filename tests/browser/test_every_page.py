@@ -1,0 +1,127 @@
+"""Every page in a real browser: without accessibility faults (axe-core), errors, outside requests, or overflow."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.browser.chromium import launched
+from tests.browser.inventory import HEIGHT, PAGES, WIDTHS, PageKind, go_to, log_in, run_with_history, use_theme
+from tests.services.debian_programs import program
+from tests.services.embedded_run import EmbeddedRun
+
+pytestmark = pytest.mark.timeout(400)
+
+AXE = Path(__file__).parent / "axe"
+# Both themes and both widths, each once; the command that makes pictures takes all four.
+VARIANTS = (("light", "wide"), ("dark", "narrow"))
+RUN = "axe.run(document, {resultTypes: ['violations']}).then(results => results.violations)"
+FAULTY = '<html lang="en"><title>x</title><main><h1>x</h1><input><p style="color:#ccc">pale</p></main></html>'
+GRAVE = ("serious", "critical")
+# Rule and page, with the reason why it stays.
+KNOWN: dict[tuple[str, str], str] = {}
+NOT_FOUND_PAGES = {"not-found"}
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRun]:
+    with run_with_history(tmp_path_factory.mktemp("pages")) as run:
+        yield run
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The source of axe-core."""
+    folder = tmp_path_factory.mktemp("axe")
+    shutil.copytree(AXE, folder, dirs_exist_ok=True)
+    done = subprocess.run(
+        [program("npm"), "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=110,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return (folder / "node_modules" / "axe-core" / "axe.min.js").read_text()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright, launched(playwright) as opened:
+        yield opened
+
+
+class Watched:
+    """A tab that notes what goes wrong in it."""
+
+    def __init__(self, tab: Page, run: EmbeddedRun) -> None:
+        self.tab = tab
+        self.faults: list[str] = []
+        tab.on("console", lambda message: self.faults.append(message.text) if message.type == "error" else None)
+        tab.on("pageerror", lambda error: self.faults.append(str(error)))
+        tab.on("request", lambda request: self._note_outside(request.url, run.url))
+
+    def _note_outside(self, url: str, own: str) -> None:
+        if not url.startswith((own, "data:", "blob:")):
+            self.faults.append(f"a request to an outside host: {url}")
+
+
+def grave_violations(tab: Page, axe: str) -> list[dict[str, Any]]:
+    tab.evaluate(axe)
+    found: list[dict[str, Any]] = tab.evaluate(
+        "axe.run(document, {resultTypes: ['violations']}).then(r => r.violations)"
+    )
+    return [violation for violation in found if violation["impact"] in GRAVE]
+
+
+def described(kind: PageKind, violation: dict[str, Any]) -> str:
+    nodes = "; ".join(node["html"][:160] for node in violation["nodes"][:3])
+    return f"{kind.name}: {violation['id']} ({violation['impact']}): {violation['help']}: {nodes}"
+
+
+@pytest.mark.parametrize(("theme", "width"), VARIANTS)
+def test_every_page_is_sound(browser: Browser, running: EmbeddedRun, axe: str, theme: str, width: str) -> None:
+    context = browser.new_context(viewport={"width": WIDTHS[width], "height": HEIGHT})
+    use_theme(context, theme)
+    watched = Watched(context.new_page(), running)
+    tab, wrong = watched.tab, []
+    log_in(tab, running)
+    for kind in PAGES:
+        if kind.name == "login":
+            continue
+        go_to(tab, running, kind)
+        wrong += look(watched, kind, axe)
+    context.clear_cookies()
+    for kind in PAGES:
+        if kind.name == "login":
+            go_to(tab, running, kind)
+            wrong += look(watched, kind, axe)
+    context.close()
+    assert wrong == []
+
+
+def look(watched: Watched, kind: PageKind, axe: str) -> list[str]:
+    """Return what is wrong with the page that is open."""
+    tab = watched.tab
+    wrong = [f"{kind.name}: {fault}" for fault in watched.faults if kind.name not in NOT_FOUND_PAGES]
+    watched.faults.clear()
+    violations = [one for one in grave_violations(tab, axe) if (one["id"], kind.name) not in KNOWN]
+    wrong += [described(kind, violation) for violation in violations]
+    scroll_width, window_width = tab.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
+    if scroll_width > window_width:
+        wrong.append(f"{kind.name}: the page is {scroll_width} px wide in a window of {window_width} px")
+    return wrong
+
+
+def test_a_fault_is_found(browser: Browser, axe: str) -> None:
+    """The test itself: a field without a label, and grey on grey."""
+    tab = browser.new_page()
+    tab.set_content(
+        '<html lang="en"><title>x</title><main><h1>x</h1><input><p style="color:#ccc">pale</p></main></html>'
+    )
+    assert {one["id"] for one in grave_violations(tab, axe)} >= {"label", "color-contrast"}
+    tab.close()
