@@ -12,7 +12,6 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser, DjangoHelpFormatter
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import DatabaseError
-from redis.exceptions import RedisError
 from tqdm import tqdm
 
 from models_registry.exceptions import RegistryError, UnknownModelError, UnknownVersionError
@@ -24,7 +23,7 @@ class ExitStatus(IntEnum):
     DONE = 0
     FOUND = 1  # found what it looks for (drift, an open incident), or failed in its work, or was refused
     WRONG_USAGE = 2  # as argparse; also a model, a version or a file that is not there
-    UNAVAILABLE = 3  # the database or Redis does not answer
+    UNAVAILABLE = 3  # the database does not answer
     INTERRUPTED = 130  # as a shell says it of a program that Ctrl-C ended
 
 
@@ -60,8 +59,6 @@ class TeachingCommand(BaseCommand):
         except DatabaseError as error:
             message = f"The database does not answer as it should (is it migrated?): {error}"
             raise CommandError(message.strip(), returncode=ExitStatus.UNAVAILABLE) from error
-        except RedisError as error:
-            raise CommandError(f"Redis does not answer: {error}", returncode=ExitStatus.UNAVAILABLE) from error
         except KeyboardInterrupt as error:
             raise CommandError("Interrupted.", returncode=ExitStatus.INTERRUPTED) from error
 

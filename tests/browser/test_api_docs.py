@@ -8,6 +8,8 @@ import pytest
 from django.core.management import call_command
 from playwright.sync_api import Locator, Page, expect
 
+from inference.services import create_token
+
 if TYPE_CHECKING:
     from tests.services.web_server import WebServer
 
@@ -59,3 +61,18 @@ def test_a_person_who_is_logged_in_sends_ground_truth(story_page: Page, web_serv
     feedback = story_page.locator("#operations-Observe-api_v1_feedback_create")
     expect(_executed(feedback)).to_contain_text("200", timeout=SECONDS)
     expect(feedback.locator(".live-responses-table")).to_contain_text('"status": "unknown"')
+
+
+def test_a_token_given_under_authorize_is_sent(
+    monkeypatch: pytest.MonkeyPatch, page: Page, transactional_db: None, request: pytest.FixtureRequest
+) -> None:
+    monkeypatch.setenv("MLMON_API_ACCESS", "token")
+    _, token = create_token(name="a person at the page", scope="predict")
+    server: WebServer = request.getfixturevalue("demo_server")
+    page.goto(f"{server.url}/api/docs")
+    page.get_by_role("button", name="Authorize").first.click()
+    page.get_by_label("auth-bearer-value").fill(token)
+    page.get_by_role("button", name="Apply credentials").first.click()
+    page.get_by_role("button", name="Close").first.click()
+    predict = page.locator("#operations-Predict-predict_create")
+    expect(_executed(predict)).to_contain_text("200", timeout=SECONDS)

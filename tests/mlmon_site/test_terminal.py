@@ -26,6 +26,7 @@ from drift.services import run_drift_check
 from inference.models import ApiToken, token_digest
 from models_registry.management.terminal import ExitStatus, TeachingCommand, plain_text, table_lines
 from models_registry.models import ChangeRecord, Model, ModelVersion, Stage
+from models_registry.services.versions import set_stage
 from tests.drift.observed import iris_rows, observe, profiled_reference
 from tests.factories import IRIS_FEATURES, iris_onnx, uploaded_version
 from tests.services.processes import free_port
@@ -222,6 +223,18 @@ def test_the_list_tells_what_is_wrong(version: ModelVersion, capsys: pytest.Capt
     assert checked.status == ExitStatus.FOUND
     assert "Its ONNX file is gone. It has no reference data" in checked.out
     assert Ended(capsys, "models", "classifier").status == 0
+
+
+def test_the_list_tells_of_a_reference_that_failed(
+    version: ModelVersion, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "no.csv").write_text("a,b\n1,2\n")
+    assert Ended(capsys, "upload_reference", "classifier", "1.0.0", tmp_path / "no.csv").status == ExitStatus.FOUND
+    (row,) = Ended(capsys, "models", "classifier", "--json").document["models"][0]["versions"]
+    assert row["reference"] is None
+    assert row["problems"][0].startswith("no.csv could not be profiled: The file lacks the columns")
+    set_stage(version=version, stage=Stage.ARCHIVED)
+    assert Ended(capsys, "models", "--check").status == 0
 
 
 @pytest.mark.django_db

@@ -29,7 +29,7 @@ exit status:
   0    done
   1    no reference, or nothing archived; or a check failed
   2    an option makes no sense, or there is no such model or version
-  3    the database or Redis does not answer
+  3    the database does not answer
   130  interrupted
 """
 

@@ -64,7 +64,7 @@ It listens on this machine only. In production each part is started on its own: 
 exit status:
   1          it could not start: the port is taken, another run is going, or a part of it does not answer
   2          an option makes no sense
-  3          the database or Redis does not answer
+  3          the database does not answer
   128 + n    ended by signal n: 130 after Ctrl-C, 143 after TERM; everything it started has ended too
 """
 
