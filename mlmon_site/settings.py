@@ -289,6 +289,7 @@ UNFOLD = {
     "SCRIPTS": [
         lambda request: static("vendor/idiomorph/idiomorph.min.js"),
         lambda request: static("mlmon/live.js"),
+        lambda request: static("mlmon/select_names.js"),
     ],
     "SHOW_VIEW_ON_SITE": False,
     "DASHBOARD_CALLBACK": "monitoring.admin.overview.with_overview",

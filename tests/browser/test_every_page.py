@@ -23,7 +23,9 @@ RUN = "axe.run(document, {resultTypes: ['violations']}).then(results => results.
 FAULTY = '<html lang="en"><title>x</title><main><h1>x</h1><input><p style="color:#ccc">pale</p></main></html>'
 GRAVE = ("serious", "critical")
 # Rule and page, with the reason why it stays.
-KNOWN: dict[tuple[str, str], str] = {}
+KNOWN = {
+    ("nested-interactive", "api"): "Swagger UI puts the copy button of an operation's path into its header.",
+}
 NOT_FOUND_PAGES = {"not-found"}
 
 
@@ -101,7 +103,7 @@ def test_every_page_is_sound(browser: Browser, running: EmbeddedRun, axe: str, t
             go_to(tab, running, kind)
             wrong += look(watched, kind, axe)
     context.close()
-    assert wrong == []
+    assert not wrong, "\n" + "\n".join(wrong)
 
 
 def look(watched: Watched, kind: PageKind, axe: str) -> list[str]:
