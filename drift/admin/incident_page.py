@@ -1,23 +1,32 @@
 """What the page of an incident shows: what drifted, since when, how it is now, and who did what."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+import redis
+from django.db import DatabaseError
 from django.db.models import Prefetch, QuerySet
 from django.utils import timezone
 from django.utils.timesince import timesince
 
 from drift.incidents import QUIET_WINDOWS
 from drift.models import CheckStatus, DriftCheck, DriftIncident, FeatureDrift
+from drift.rendering.example_rows import ExampleRows, example_rows
 from drift.rendering.feature_views import Finding, Tag, Tone, feature_views, finding_of
 from drift.rendering.outcomes import outcome_of
 from drift.results import ComparisonResult, HypothesisResult, Verdict
 from drift.stored_results import from_plain, hypotheses_of, result_of_check
 from drift.wording import found_by, p_value_text, subject_of
+from inference.archive import read_observations
+from inference.exceptions import ArchiveError
 from models_registry.selectors import changes_of
 
+logger = logging.getLogger(__name__)
+
+MOST_EXAMINED_ROWS = 2_000  # of the window, for examples
 MOST_HISTORY_LINES = 50
 NEW, ACKNOWLEDGED, SNOOZED, CLOSED = "open", "acknowledged", "snoozed", "closed"
 STATES = {
@@ -27,6 +36,34 @@ STATES = {
     CLOSED: Tag(CLOSED, Tone.GOOD),
 }
 INCIDENT_LABELS = {NEW: "danger", ACKNOWLEDGED: "warning", SNOOZED: "info", CLOSED: "success"}
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A part of the page that another app adds.
+
+    Attributes
+    ----------
+    key
+        Unique among the panels.
+    template
+        Is given `context`, the panel's own names.
+    """
+
+    key: str
+    title: str
+    template: str
+    context: Mapping[str, Any]
+
+
+MakesPanel = Callable[[DriftIncident], Panel]
+_panels: list[MakesPanel] = []
+
+
+def register_panel(make: MakesPanel) -> MakesPanel:
+    """Let the page of each incident show what `make` returns; apps above this one call it when they start."""
+    _panels.append(make)
+    return make
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +111,8 @@ def incident_context(incident: DriftIncident) -> dict[str, Any]:
         "history": [_history_line(check) for check in checks[:MOST_HISTORY_LINES]],
         "left_out": max(0, checks.count() - MOST_HISTORY_LINES),
         "acts": changes_of(incident),
+        "examples": _examples(shown_check, result, names),
+        "panels": [make(incident) for make in _panels],
     }
 
 
@@ -82,6 +121,24 @@ def _shown_result(incident: DriftIncident) -> tuple[DriftCheck, ComparisonResult
     last = incident.last_check
     shown = last if last.status == CheckStatus.SUCCEEDED else incident.opened_by
     return shown, result_of_check(shown)
+
+
+def _examples(check: DriftCheck, result: ComparisonResult, names: Sequence[str]) -> ExampleRows | None:
+    """Return rows of a check's window that show what changed; None where the rows are gone or cannot be read."""
+    changed = sorted((one for one in result.features if one.name in names), key=lambda one: names.index(one.name))
+    if not changed or check.window_ended_at is None:
+        return None
+    try:
+        observed = read_observations(
+            check.version_id,
+            rows=min(check.n_current, MOST_EXAMINED_ROWS),
+            until=check.window_ended_at + timedelta(microseconds=1),
+            columns=[*(one.name for one in changed), "observed_at", "prediction", "confidence"],
+        )
+    except (redis.RedisError, DatabaseError, ArchiveError) as error:
+        logger.warning("The rows of check %d cannot be read: %s", check.pk, error)
+        return None
+    return example_rows(changed, observed)
 
 
 def _findings(

@@ -10,18 +10,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+import pyarrow.parquet as pq
 import requests
 from playwright.sync_api import BrowserContext
 from playwright.sync_api import Page as Tab
 
 from tests.services.embedded_run import PROJECT, EmbeddedRun, embedded_run, eventually
 
+YEAR = PROJECT / "demo" / "flight-delay-year.parquet"
 QUICK_JOBS = {
     "MLMON_DRIFT_TICK_SECONDS": "2",
     "MLMON_ARCHIVE_TICK_SECONDS": "2",
     "MLMON_PERFORMANCE_TICK_SECONDS": "5",
 }
-FLIGHTS = 12_000  # of April and May: enough to drift
+FLIGHTS = 6_000  # of April and May, with their outcomes
+UNUSUAL_FLIGHTS = 1_500  # half as far again as they were, and every third by another carrier: they drift for certain
 WIDTHS = {"wide": 1280, "narrow": 360}
 THEMES = ("light", "dark")
 HEIGHT = 900
@@ -105,9 +108,23 @@ def run_with_history(folder: Path) -> Iterator[EmbeddedRun]:
         subprocess.run(
             [*command, "--no-watch", "--json"], cwd=PROJECT, check=True, timeout=240, stdout=subprocess.DEVNULL
         )
-        assert eventually(lambda: _has_history(run), seconds=60), run.said
+        _send_unusual_flights(run)
+        assert eventually(lambda: _has_history(run), seconds=90), run.said
         _upload_ground_truth(run, folder / "outcomes.csv")
         yield run
+
+
+def _send_unusual_flights(run: EmbeddedRun) -> None:
+    names = [name for name in pq.read_schema(YEAR).names if name not in ("scheduled_departure", "month", "late")]
+    flights = pq.read_table(YEAR, columns=names).slice(FLIGHTS, UNUSUAL_FLIGHTS).to_pylist()
+    for place, flight in enumerate(flights):
+        flight["distance"] *= 1.5
+        flight["carrier"] = flight["carrier"] if place % 3 else "ZZ"
+    for begin in range(0, UNUSUAL_FLIGHTS, 500):
+        status, answer = run.request(
+            "POST", "/api/v1/models/flight-delay/predict", {"rows": flights[begin : begin + 500]}
+        )
+        assert status == 200, answer
 
 
 def _upload_ground_truth(run: EmbeddedRun, path: Path) -> None:

@@ -17,6 +17,8 @@ from drift.models import DriftCheck, DriftIncident, DriftPolicy, FeaturePolicy
 from drift.results import Method
 from drift.services import run_drift_check
 from drift.statistics.definitions import DEFINITIONS, PHI
+from inference.redis_client import redis_client
+from inference.stream import delete_window
 from models_registry.models import ChangeRecord, ModelVersion, ReferenceDataset
 from tests.drift.observed import iris_rows, observe, profiled_reference
 from tests.factories import uploaded_version
@@ -246,6 +248,20 @@ def test_an_incident_says_what_drifted_and_since_when(admin_client: Client, inci
     assert len(response.context["history"]) == 1
 
 
+def test_an_incident_shows_rows_that_show_it_or_says_why_not(admin_client: Client, incident: DriftIncident) -> None:
+    response = admin_client.get(_address(incident, "change"))
+    found = response.context["examples"]
+    assert {"petal_length", "petal_width"} <= set(found.names)
+    assert len(found.rows) == 10
+    place = found.names.index("petal_length")
+    assert all(row.cells[place].reason.startswith("such values: ") for row in found.rows[:3])
+    assert "Rows that show it" in response.content.decode()
+    delete_window(redis_client(), incident.version_id)
+    gone = admin_client.get(_address(incident, "change"))
+    assert gone.context["examples"] is None
+    assert "There are none to show" in gone.content.decode()
+
+
 def test_a_check_leads_to_its_incident(admin_client: Client, incident: DriftIncident) -> None:
     check = incident.opened_by
     page = admin_client.get(reverse(f"{CHECKS}_change", args=[check.pk])).content.decode()
@@ -265,7 +281,7 @@ def test_pages_ask_the_database_a_bounded_number_of_times(
     for address, most in (
         (reverse(f"{CHECKS}_changelist"), 12),
         (reverse(f"{INCIDENTS}_changelist"), 12),
-        (_address(incident, "change"), 25),
+        (_address(incident, "change"), 30),
     ):
         with django_assert_max_num_queries(most):
             assert admin_client.get(address).status_code == 200

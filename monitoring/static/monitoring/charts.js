@@ -184,7 +184,7 @@
     box.className = "table-box";
     box.tabIndex = 0;
     box.setAttribute("role", "group");
-    box.setAttribute("aria-label", details.closest("figure").querySelector("h2").textContent);
+    box.setAttribute("aria-label", `${details.closest("figure").getAttribute("aria-label")}, table`);
     box.setAttribute("data-drawn", "");
     box.append(table);
     const old = details.querySelector(".table-box");
