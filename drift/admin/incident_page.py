@@ -22,6 +22,7 @@ from drift.stored_results import from_plain, hypotheses_of, result_of_check
 from drift.wording import found_by, p_value_text, subject_of
 from inference.archive import read_observations
 from inference.exceptions import ArchiveError
+from inference.stream import FEATURE_PREFIX
 from models_registry.selectors import changes_of
 
 logger = logging.getLogger(__name__)
@@ -133,12 +134,13 @@ def _examples(check: DriftCheck, result: ComparisonResult, names: Sequence[str])
             check.version_id,
             rows=min(check.n_current, MOST_EXAMINED_ROWS),
             until=check.window_ended_at + timedelta(microseconds=1),
-            columns=[*(one.name for one in changed), "observed_at", "prediction", "confidence"],
+            columns=[*(f"{FEATURE_PREFIX}{one.name}" for one in changed), "observed_at", "prediction", "confidence"],
         )
     except (redis.RedisError, DatabaseError, ArchiveError) as error:
         logger.warning("The rows of check %d cannot be read: %s", check.pk, error)
         return None
-    return example_rows(changed, observed)
+    own_names = [name.removeprefix(FEATURE_PREFIX) for name in observed.column_names]
+    return example_rows(changed, observed.rename_columns(own_names))
 
 
 def _findings(
