@@ -117,6 +117,7 @@ LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 USE_I18N = False
 USE_TZ = True
+DATE_FORMAT, TIME_FORMAT, DATETIME_FORMAT = "Y-m-d", "H:i:s", "Y-m-d H:i:s"
 
 STATIC_URL = "/static/"
 STATIC_ROOT = Path(env.str("MLMON_STATIC_ROOT", default=str(VAR_DIR / "static")))
@@ -278,6 +279,18 @@ CELERY_BEAT_SCHEDULE = {
 
 # --- Admin ----------------------------------------------------------------------------------------------------------
 
+
+def _list(title: str, icon: str, table: str) -> dict[str, object]:
+    """Return the link to a table's list ("app.model"), for who may see its rows."""
+    app, _, model = table.partition(".")
+    return {
+        "title": title,
+        "icon": icon,
+        "link": reverse_lazy(f"admin:{app}_{model}_changelist"),
+        "permission": lambda request: request.user.has_perm(f"{app}.view_{model}"),
+    }
+
+
 UNFOLD = {
     "SITE_TITLE": "mlmon",
     "SITE_HEADER": "mlmon",
@@ -300,89 +313,42 @@ UNFOLD = {
                 "title": "Models",
                 "items": [
                     {"title": "Overview", "icon": "dashboard", "link": reverse_lazy("admin:index")},
-                    {"title": "Models", "icon": "hub", "link": reverse_lazy("admin:models_registry_model_changelist")},
-                    {
-                        "title": "Versions",
-                        "icon": "deployed_code",
-                        "link": reverse_lazy("admin:models_registry_modelversion_changelist"),
-                    },
-                    {
-                        "title": "Reference data",
-                        "icon": "dataset",
-                        "link": reverse_lazy("admin:models_registry_referencedataset_changelist"),
-                    },
+                    _list("Models", "hub", "models_registry.model"),
+                    _list("Versions", "deployed_code", "models_registry.modelversion"),
+                    _list("Reference data", "dataset", "models_registry.referencedataset"),
                 ],
             },
             {
                 "title": "Drift",
                 "separator": True,
                 "items": [
-                    {
-                        "title": "Incidents",
-                        "icon": "crisis_alert",
-                        "link": reverse_lazy("admin:drift_driftincident_changelist"),
-                    },
-                    {
-                        "title": "Checks",
-                        "icon": "troubleshoot",
-                        "link": reverse_lazy("admin:drift_driftcheck_changelist"),
-                    },
-                    {"title": "Policies", "icon": "tune", "link": reverse_lazy("admin:drift_driftpolicy_changelist")},
-                    {
-                        "title": "Capture",
-                        "icon": "save",
-                        "link": reverse_lazy("admin:inference_capturepolicy_changelist"),
-                    },
+                    _list("Incidents", "crisis_alert", "drift.driftincident"),
+                    _list("Checks", "troubleshoot", "drift.driftcheck"),
+                    _list("Policies", "tune", "drift.driftpolicy"),
+                    _list("Capture", "save", "inference.capturepolicy"),
                 ],
             },
             {
                 "title": "Performance",
                 "separator": True,
                 "items": [
-                    {
-                        "title": "Reports",
-                        "icon": "query_stats",
-                        "link": reverse_lazy("admin:monitoring_performancereport_changelist"),
-                    },
-                    {
-                        "title": "Ground truth",
-                        "icon": "fact_check",
-                        "link": reverse_lazy("admin:inference_groundtruth_changelist"),
-                    },
-                    {
-                        "title": "Uploads",
-                        "icon": "upload_file",
-                        "link": reverse_lazy("admin:inference_groundtruthupload_changelist"),
-                    },
-                    {
-                        "title": "Policies",
-                        "icon": "tune",
-                        "link": reverse_lazy("admin:monitoring_performancepolicy_changelist"),
-                    },
+                    _list("Reports", "query_stats", "monitoring.performancereport"),
+                    _list("Ground truth", "fact_check", "inference.groundtruth"),
+                    _list("Uploads", "upload_file", "inference.groundtruthupload"),
+                    _list("Policies", "tune", "monitoring.performancepolicy"),
                 ],
             },
             {
                 "title": "Operations",
                 "separator": True,
                 "items": [
-                    {"title": "Jobs", "icon": "schedule", "link": reverse_lazy("admin:monitoring_jobrun_changelist")},
-                    {
-                        "title": "Schedules",
-                        "icon": "event_repeat",
-                        "link": reverse_lazy("admin:django_celery_beat_periodictask_changelist"),
-                    },
-                    {
-                        "title": "API tokens",
-                        "icon": "key",
-                        "link": reverse_lazy("admin:inference_apitoken_changelist"),
-                    },
-                    {
-                        "title": "Changes",
-                        "icon": "history",
-                        "link": reverse_lazy("admin:models_registry_changerecord_changelist"),
-                    },
-                    {"title": "Users", "icon": "person", "link": reverse_lazy("admin:auth_user_changelist")},
-                    {"title": "Groups", "icon": "group", "link": reverse_lazy("admin:auth_group_changelist")},
+                    _list("Jobs", "schedule", "monitoring.jobrun"),
+                    _list("Schedules", "event_repeat", "django_celery_beat.periodictask"),
+                    _list("API tokens", "key", "inference.apitoken"),
+                    _list("Changes", "history", "models_registry.changerecord"),
+                    _list("Users", "person", "auth.user"),
+                    _list("Groups", "group", "auth.group"),
+                    {"title": "API", "icon": "api", "link": "/api/docs"},
                 ],
             },
         ],

@@ -36,11 +36,13 @@ def take(run: EmbeddedRun, kinds: Sequence[PageKind], folder: Path, *, theme: st
         context = browser.new_context(viewport={"width": WIDTHS[width], "height": HEIGHT})
         use_theme(context, theme)
         tab = context.new_page()
-        for kind in sorted(kinds, key=lambda kind: not kind.is_public):
-            if not kind.is_public and not context.cookies():
+        for is_public in (True, False):
+            if not is_public:
                 log_in(tab, run)
-            go_to(tab, run, kind)
-            tab.screenshot(path=folder / f"{kind.name}-{theme}-{width}.png", full_page=True)
+            for kind in kinds:
+                if kind.is_public == is_public:
+                    go_to(tab, run, kind)
+                    tab.screenshot(path=folder / f"{kind.name}-{theme}-{width}.png", full_page=True)
 
 
 def _parser() -> argparse.ArgumentParser:
