@@ -63,10 +63,16 @@ class ModelModelAdmin(AuditedAdmin):
         return super().get_queryset(request).annotate(n_versions=Count("versions"))
 
     def get_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
-        return ["name", "description", *(["capture"] if obj else [])]
+        return ["name", "description", *(["page", "capture"] if obj else [])]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
-        return ["name", "capture"] if obj else []
+        return ["name", "page", "capture"] if obj else []
+
+    @display(description="How it does")
+    def page(self, obj: Model) -> SafeString:
+        link = reverse("model-page", args=[obj.name])
+        text = "Traffic, drift and performance over time"
+        return format_html('<a href="{}" class="text-primary-600 dark:text-primary-500">{}</a>', link, text)
 
     @display(description="Capture")
     def capture(self, obj: Model) -> SafeString:
