@@ -27,12 +27,15 @@ if TYPE_CHECKING:
 SOCKET_FOLDER_LIMIT = 80  # bytes; a unix socket's path holds 107, and the file's name comes after the folder
 LONG_FILES = (
     "test_story.py",
+    "test_every_page.py",
     "test_recycled_workers.py",
+    "test_whole_story.py",
     "test_permissions.py",
     "test_killed_workers.py",
     "test_embedded_run.py",
     "test_nothing_is_lost.py",
     "test_replay.py",
+    "test_api_docs.py",
     "test_scrape_server.py",
     "test_cardinality.py",
     "test_delivery.py",

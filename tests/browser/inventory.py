@@ -28,7 +28,7 @@ UNUSUAL_FLIGHTS = 1_500  # half as far again as they were, and every third by an
 WIDTHS = {"wide": 1280, "narrow": 360}
 THEMES = ("light", "dark")
 HEIGHT = 900
-SETTLE_MS = 300  # charts are drawn, menus are placed
+SETTLE_MS = 200  # charts are drawn, menus are placed
 
 
 @dataclass(frozen=True, slots=True)

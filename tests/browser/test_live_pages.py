@@ -26,7 +26,14 @@ def overview(faulty_page: Page, web_server: WebServer) -> Page:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_is_new_appears_and_what_was_opened_stays(overview: Page) -> None:
+def test_a_page_keeps_itself_fresh(overview: Page) -> None:
+    """One server and one browser for all of it: they take longest to start."""
+    what_is_new_appears_and_what_was_opened_stays(overview)
+    a_page_says_that_it_is_old_until_the_server_answers_again(overview)
+    who_is_logged_out_is_asked_to_log_in(overview)
+
+
+def what_is_new_appears_and_what_was_opened_stays(overview: Page) -> None:
     steps = overview.locator(".steps-left > summary")
     steps.click()
     expect(steps).to_be_focused()
@@ -37,8 +44,7 @@ def test_what_is_new_appears_and_what_was_opened_stays(overview: Page) -> None:
     expect(steps).to_have_text("2 steps left before everything is watched")
 
 
-@pytest.mark.django_db(transaction=True)
-def test_a_page_says_that_it_is_old_until_the_server_answers_again(overview: Page) -> None:
+def a_page_says_that_it_is_old_until_the_server_answers_again(overview: Page) -> None:
     def unavailable(route: Route) -> None:
         route.fulfill(status=503, body="away")
 
@@ -49,7 +55,6 @@ def test_a_page_says_that_it_is_old_until_the_server_answers_again(overview: Pag
     expect(note).to_have_count(0, timeout=2 * REFRESH_MS)
 
 
-@pytest.mark.django_db(transaction=True)
-def test_who_is_logged_out_is_asked_to_log_in(overview: Page) -> None:
+def who_is_logged_out_is_asked_to_log_in(overview: Page) -> None:
     overview.context.clear_cookies()
     expect(overview.get_by_label("Username")).to_be_visible(timeout=REFRESH_MS)
