@@ -9,9 +9,8 @@ from inference.services.compaction import compact_archive as compact_small_chunk
 from inference.services.ground_truth import look_up_waiting
 from inference.services.ground_truth_files import enqueue_waiting_uploads
 from inference.services.ground_truth_files import read_ground_truth_upload as read_upload
-from inference.services.retention import delete_old_ground_truth
+from inference.services.retention import delete_old_ground_truth, delete_old_traffic
 from inference.services.retention import enforce_retention as delete_what_is_not_kept
-from inference.services.traffic import delete_old_traffic
 from inference.services.traffic import roll_up_traffic as write_changed_minutes
 
 # After its time a run ends between two batches; the limits are for one that hangs.

@@ -2,17 +2,19 @@
 
 import time
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
-from django.db.models import Sum
+from django.db.models import QuerySet, Sum
 from django.utils import timezone
 
-from inference.models import CapturePolicy, GroundTruth, ObservationChunk
+from inference.models import CapturePolicy, GroundTruth, ObservationChunk, RollupSpan, TrafficRollup
 from inference.selectors import capture_policy_of
 from models_registry.models import Model
 
 BATCH_CHUNKS = 20
-BATCH_GROUND_TRUTHS = 5_000
+BATCH_ROWS = 5_000
+TRAFFIC_KEPT = {RollupSpan.MINUTE: timedelta(days=2), RollupSpan.HOUR: timedelta(days=400)}
 BYTES_PER_MEGABYTE = 10**6
 
 
@@ -33,15 +35,28 @@ def enforce_retention(*, seconds: float) -> int:
 
 def delete_old_ground_truth(*, seconds: float) -> int:
     """Delete ground truth that is older than is kept, for about `seconds` at most; return how many rows went."""
-    deadline = time.monotonic() + seconds
     before = timezone.now() - timedelta(days=settings.MLMON_GROUND_TRUTH_RETENTION_DAYS)
     old = GroundTruth.objects.filter(received_at__lt=before).order_by("received_at")
+    return _deleted(old, until=time.monotonic() + seconds)
+
+
+def delete_old_traffic(*, seconds: float) -> int:
+    """Delete traffic that is older than `TRAFFIC_KEPT`, for about `seconds` at most; return how many rows went."""
+    deadline, deleted = time.monotonic() + seconds, 0
+    for span, kept in TRAFFIC_KEPT.items():
+        old = TrafficRollup.objects.filter(span_seconds=span, begins_at__lt=timezone.now() - kept)
+        deleted += _deleted(old.order_by("begins_at"), until=deadline)
+    return deleted
+
+
+def _deleted(old: QuerySet[Any], *, until: float) -> int:
+    """Delete rows batch by batch, up to a time of the monotonic clock; return how many went."""
     deleted = 0
-    while time.monotonic() < deadline:
-        batch = list(old.values_list("pk", flat=True)[:BATCH_GROUND_TRUTHS])
+    while time.monotonic() < until:
+        batch = list(old.values_list("pk", flat=True)[:BATCH_ROWS])
         if not batch:
             break
-        GroundTruth.objects.filter(pk__in=batch).delete()
+        old.model._default_manager.filter(pk__in=batch).delete()
         deleted += len(batch)
     return deleted
 

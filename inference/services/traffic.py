@@ -1,12 +1,10 @@
-"""Moving what web processes counted into the database, and deleting what is old."""
+"""Moving what web processes counted into the database."""
 
-import time
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import redis
 from django.db import transaction
-from django.utils import timezone
 from redis.exceptions import LockNotOwnedError
 
 from inference.models import RollupSpan, TrafficRollup
@@ -14,8 +12,6 @@ from inference.traffic import FIGURES, TrafficCounts, changed_minutes, counts_of
 from models_registry.models import ModelVersion
 
 LOCK_SECONDS = 60  # longer than the task may take
-KEPT = {RollupSpan.MINUTE: timedelta(days=2), RollupSpan.HOUR: timedelta(days=400)}
-BATCH_ROLLUPS = 5_000
 
 
 def roll_up_traffic(*, client: redis.Redis) -> int:
@@ -32,21 +28,6 @@ def roll_up_traffic(*, client: redis.Redis) -> int:
     finally:
         with suppress(LockNotOwnedError):
             lock.release()
-
-
-def delete_old_traffic(*, seconds: float) -> int:
-    """Delete what is older than `KEPT`, for about `seconds` at most; return how many rows went."""
-    deadline = time.monotonic() + seconds
-    deleted = 0
-    for span, kept in KEPT.items():
-        old = TrafficRollup.objects.filter(span_seconds=span, begins_at__lt=timezone.now() - kept).order_by("begins_at")
-        while time.monotonic() < deadline:
-            batch = list(old.values_list("pk", flat=True)[:BATCH_ROLLUPS])
-            if not batch:
-                break
-            TrafficRollup.objects.filter(pk__in=batch).delete()
-            deleted += len(batch)
-    return deleted
 
 
 def _rolled_up(client: redis.Redis) -> int:

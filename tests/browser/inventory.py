@@ -65,7 +65,6 @@ def _of_rows(name: str, table: str, *, add: bool = False, change: bool = True) -
     return kinds
 
 
-VERSIONS = "/admin/models_registry/modelversion/?model__name=flight-delay"
 PAGES = [
     PageKind("login", "/admin/login/", is_public=True),
     PageKind("overview", "/admin/"),

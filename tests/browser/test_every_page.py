@@ -1,7 +1,5 @@
 """Every page in a real browser: without accessibility faults (axe-core), errors, outside requests, or overflow."""
 
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.browser.chromium import launched
 from tests.browser.inventory import HEIGHT, PAGES, WIDTHS, PageKind, go_to, log_in, run_with_history, use_theme
-from tests.services.debian_programs import program
+from tests.services.debian_programs import npm_project
 from tests.services.embedded_run import EmbeddedRun
 
 pytestmark = pytest.mark.timeout(400)
@@ -38,16 +36,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRun]:
 @pytest.fixture(scope="module")
 def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The source of axe-core."""
-    folder = tmp_path_factory.mktemp("axe")
-    shutil.copytree(AXE, folder, dirs_exist_ok=True)
-    done = subprocess.run(
-        [program("npm"), "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=110,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    folder = npm_project(AXE, tmp_path_factory.mktemp("axe"))
     return (folder / "node_modules" / "axe-core" / "axe.min.js").read_text()
 
 

@@ -16,7 +16,8 @@ from prometheus_client import REGISTRY, CollectorRegistry, Histogram
 
 from inference import traffic
 from inference.models import RollupSpan, TrafficRollup
-from inference.services.traffic import delete_old_traffic, roll_up_traffic
+from inference.services.retention import delete_old_traffic
+from inference.services.traffic import roll_up_traffic
 from inference.serving import TRAFFIC_SECONDS, Serving
 from inference.tasks import roll_up_traffic as roll_up_traffic_task
 from inference.traffic import CONFIDENCE_EDGES, LATENCY_EDGES, TrafficTally, changed_minutes, process_tally

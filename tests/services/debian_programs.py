@@ -34,3 +34,17 @@ def output_of(name: str, *arguments: str | Path, given: str | None = None) -> st
     said = done.stdout + done.stderr
     assert done.returncode == 0, said
     return said
+
+
+def npm_project(source: Path, folder: Path) -> Path:
+    """Copy a folder with a ``package.json`` and its lock to `folder`, install what it names there, and return it."""
+    shutil.copytree(source, folder, dirs_exist_ok=True)
+    done = subprocess.run(
+        [program("npm"), "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=110,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder

@@ -1,14 +1,13 @@
 """The dashboards are what Grafana's own TypeScript types say a dashboard is (npm's @grafana/schema)."""
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from monitoring.dashboards.__main__ import FOLDER
-from tests.services.debian_programs import program
+from tests.services.debian_programs import npm_project, program
 
 TYPES = Path(__file__).parent / "types"
 BOARDS = sorted(FOLDER.glob("*.json"))
@@ -17,17 +16,7 @@ BOARDS = sorted(FOLDER.glob("*.json"))
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A TypeScript project with Grafana's types."""
-    folder = tmp_path_factory.mktemp("types")
-    shutil.copytree(TYPES, folder, dirs_exist_ok=True)
-    done = subprocess.run(
-        [program("npm"), "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=110,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder
+    return npm_project(TYPES, tmp_path_factory.mktemp("types"))
 
 
 def complaints(project: Path, **sources: str) -> str:
