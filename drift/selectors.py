@@ -1,5 +1,6 @@
 """Policies, checks and due versions, as rows and as plain values."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -189,6 +190,23 @@ def check_history(version: ModelVersion, *, limit: int, wanted: HistoryFilter) -
         checks = checks.filter(verdict_status=VerdictStatus.ALARM)
         checks = checks.filter(Exists(of_feature.filter(is_confirmed=True))) if wanted.feature else checks
     return checks[:limit]
+
+
+def checks_up_to(check: DriftCheck, *, most: int) -> list[tuple[int, datetime]]:
+    """Return ids and times of the version's succeeded checks of that kind, from this one backwards."""
+    checks = DriftCheck.objects.filter(
+        version=check.version_id, is_backfilled=check.is_backfilled, pk__lte=check.pk, status=CheckStatus.SUCCEEDED
+    )
+    return list(checks.order_by("-id").values_list("pk", "created_at")[:most])
+
+
+def past_scores(
+    check_ids: Sequence[int], names: Sequence[str]
+) -> Iterator[tuple[int, str, float | None, float, bool, bool]]:
+    """Yield check, feature, score, threshold, whether it drifted, and whether the verdict lists it."""
+    rows = FeatureDrift.objects.filter(check_run__in=check_ids, feature_name__in=names).order_by()
+    columns = ("check_run_id", "feature_name", "score", "threshold", "is_drifted", "is_confirmed")
+    yield from rows.values_list(*columns)
 
 
 def _is_older(version: ModelVersion, check_id: int) -> Q:

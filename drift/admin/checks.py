@@ -1,5 +1,6 @@
 """Drift checks: read only; the verdict in words, and every feature with its picture."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin
@@ -12,12 +13,15 @@ from unfold.decorators import action, display
 from drift.admin.checking import check_page, may_check
 from drift.admin.rebaselining import may_rebaseline, rebaseline_page
 from drift.models import CheckStatus, DriftCheck, DriftIncident, FeatureDrift
+from drift.rendering.heat_map import HeatColumn, HeatMap, PastScore, heat_map
 from drift.rendering.outcomes import ABOVE, DRIFTED, FAILED, NO_VERDICT, QUIET, outcome_of
 from drift.rendering.result_page import result_context
 from drift.results import VerdictStatus
+from drift.selectors import checks_up_to, past_scores
 from drift.stored_results import result_of_check
 from models_registry.admin.read_only import ReadOnlyAdmin
 
+MOST_HEAT_COLUMNS, MOST_HEAT_ROWS = 40, 50
 OUTCOME_LABELS = {DRIFTED: "danger", ABOVE: "warning", QUIET: "success", NO_VERDICT: "info", FAILED: "danger"}
 
 
@@ -165,4 +169,18 @@ def results_context(check: DriftCheck) -> dict[str, Any]:
     incidents = DriftIncident.objects.filter(
         Q(closed_at=None) | Q(last_check__gte=check.pk), version=check.version_id, opened_by__lte=check.pk
     )
-    return {"incidents": incidents, **result_context(result_of_check(check))}
+    context = result_context(result_of_check(check))
+    names = [view.name for view in context["features"]]
+    return {"incidents": incidents, "heat": _heat_map(check, names[:MOST_HEAT_ROWS]), **context}
+
+
+def _heat_map(check: DriftCheck, names: Sequence[str]) -> HeatMap | None:
+    """Return these features over the checks of the version up to this one."""
+    past = checks_up_to(check, most=MOST_HEAT_COLUMNS)[::-1]
+    columns = [HeatColumn(pk, checked_at, is_shown=pk == check.pk) for pk, checked_at in past]
+    found = past_scores([column.check_id for column in columns], names)
+    scores = {
+        (check_id, name): PastScore(score, threshold, is_drifted, is_confirmed)
+        for check_id, name, score, threshold, is_drifted, is_confirmed in found
+    }
+    return heat_map(names, columns, scores)

@@ -248,6 +248,24 @@ def test_an_incident_says_what_drifted_and_since_when(admin_client: Client, inci
     assert len(response.context["history"]) == 1
 
 
+def test_a_check_shows_its_features_over_the_checks_before(admin_client: Client, incident: DriftIncident) -> None:
+    first = incident.opened_by
+    alone = admin_client.get(reverse(f"{CHECKS}_change", args=[first.pk]))
+    assert alone.context["heat"] is None
+    observe(incident.version, iris_rows(1000, seed=2))
+    second = run_drift_check(version_id=incident.version_id)
+    assert second is not None
+    response = admin_client.get(reverse(f"{CHECKS}_change", args=[second.pk]))
+    found = response.context["heat"]
+    assert [column.check_id for column in found.columns] == [first.pk, second.pk]
+    assert [row.name for row in found.rows] == [view.name for view in response.context["features"]]
+    marks = {row.name: [cell.mark for cell in row.cells] for row in found.rows}
+    assert marks["petal_length"] == ["listed", ""]
+    assert "Features over the last 2 checks" in response.content.decode()
+    earlier = admin_client.get(reverse(f"{CHECKS}_change", args=[first.pk]))
+    assert earlier.context["heat"] is None  # what came later is not on the page of an earlier check
+
+
 def test_an_incident_shows_rows_that_show_it_or_says_why_not(admin_client: Client, incident: DriftIncident) -> None:
     response = admin_client.get(_address(incident, "change"))
     found = response.context["examples"]
@@ -282,6 +300,7 @@ def test_pages_ask_the_database_a_bounded_number_of_times(
         (reverse(f"{CHECKS}_changelist"), 12),
         (reverse(f"{INCIDENTS}_changelist"), 12),
         (_address(incident, "change"), 30),
+        (reverse(f"{CHECKS}_change", args=[check.pk]), 16),
     ):
         with django_assert_max_num_queries(most):
             assert admin_client.get(address).status_code == 200

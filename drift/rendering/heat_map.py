@@ -1,0 +1,111 @@
+"""Features over the last checks: how far each was above or below its threshold, check by check."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from typing import NamedTuple
+
+from drift.wording import number_text
+
+# Of the threshold: where each step of the scale begins. The last two are above it.
+STEPS = (0.0, 0.25, 0.5, 1.0, 2.0)
+LISTED, ABOVE = "listed", "above"
+
+
+class PastScore(NamedTuple):
+    """One feature in one check."""
+
+    score: float | None
+    threshold: float
+    is_drifted: bool
+    is_confirmed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HeatColumn:
+    """One check; `is_shown` where the page is about it."""
+
+    check_id: int
+    checked_at: datetime
+    is_shown: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HeatCell:
+    """One feature in one check.
+
+    Attributes
+    ----------
+    step
+        Place in `STEPS`; None where it was not measured.
+    mark
+        `LISTED` by the verdict's alarm, `ABOVE` its threshold, or "".
+    text
+        The same in words.
+    """
+
+    step: int | None
+    mark: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class HeatRow:
+    """One feature: its cells, oldest first, and what they say together."""
+
+    name: str
+    cells: list[HeatCell]
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class HeatMap:
+    """Features by check, and what the colours mean."""
+
+    columns: list[HeatColumn]
+    rows: list[HeatRow]
+    legend: list[tuple[int, str]]
+
+
+def heat_map(
+    names: Sequence[str], columns: Sequence[HeatColumn], scores: Mapping[tuple[int, str], PastScore]
+) -> HeatMap | None:
+    """Return the features, in their order, over the checks; None with fewer than two checks.
+
+    Parameters
+    ----------
+    columns
+        Oldest first.
+    scores
+        By check id and feature; what was not measured may be missing.
+    """
+    if len(columns) < 2:
+        return None
+    rows = [_row(name, [scores.get((column.check_id, name)) for column in columns]) for name in names]
+    return HeatMap(list(columns), rows, _legend())
+
+
+def _row(name: str, past: Sequence[PastScore | None]) -> HeatRow:
+    cells = [_cell(one) for one in past]
+    above = sum(one is not None and one.is_drifted for one in past)
+    listed = sum(one is not None and one.is_confirmed for one in past)
+    return HeatRow(
+        name, cells, f"above its threshold in {above} of {len(past)} checks, listed by the verdict in {listed}"
+    )
+
+
+def _cell(past: PastScore | None) -> HeatCell:
+    if past is None or past.score is None:
+        return HeatCell(None, LISTED if past and past.is_confirmed else "", "not measured")
+    share = past.score / past.threshold if past.threshold else float(past.score > 0) * STEPS[-1]
+    step = max(place for place, begin in enumerate(STEPS) if share >= begin or not place)
+    mark = LISTED if past.is_confirmed else ABOVE if past.is_drifted else ""
+    text = f"score {number_text(past.score)}, threshold {number_text(past.threshold)}"
+    return HeatCell(step, mark, f"{text}; {mark}" if mark else text)
+
+
+def _legend() -> list[tuple[int, str]]:
+    """Return each step with its words."""
+    texts = [f"{begin:g} to {end:g} of the threshold" for begin, end in pairwise(STEPS)]
+    return list(enumerate([*texts, f"{STEPS[-1]:g} times the threshold or more"]))
