@@ -14,6 +14,7 @@ WIDTH, HEIGHT = 1000, 200  # of a histogram's drawing, in units of its own
 MOST_ROWS = 12  # of levels
 MOST_ORDERED_ROWS = 24  # of levels that are numbers, such as hours: all or none
 LONGEST_LABEL = 28
+QUANTILES = {"5 %": 0.05, "25 %": 0.25, "Median": 0.5, "75 %": 0.75, "95 %": 0.95}
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,15 @@ class BinLine:
     """One bin in words."""
 
     label: str
+    reference: str
+    current: str
+
+
+@dataclass(frozen=True, slots=True)
+class QuantileLine:
+    """One quantile in words, as the bins tell it."""
+
+    name: str
     reference: str
     current: str
 
@@ -37,6 +47,8 @@ class Histogram:
         Texts below it: the smallest value, the middle of the range, the largest.
     bins
         The same as a table.
+    quantiles
+        Linear within a bin.
     """
 
     width: int
@@ -45,6 +57,7 @@ class Histogram:
     current: str
     ticks: tuple[str, str, str]
     bins: tuple[BinLine, ...]
+    quantiles: tuple[QuantileLine, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +177,27 @@ def _histogram(
             )
             for index in range(reference.size)
         ),
+        quantiles=tuple(
+            QuantileLine(name, *(number_text(quantile_of_bins(q, edges, shares)) for shares in (reference, current)))
+            for name, q in QUANTILES.items()
+        ),
     )
+
+
+def quantile_of_bins(q: float, edges: NDArray[np.float64], shares: NDArray[np.float64]) -> float:
+    """Return a quantile of values that lie evenly in their bins.
+
+    Parameters
+    ----------
+    edges
+        Shape (k + 1,), ascending.
+    shares
+        Shape (k,), their sum is 1.
+    """
+    below = np.concatenate([[0.0], np.cumsum(shares)])
+    place = int(np.clip(np.searchsorted(below, q, side="left") - 1, 0, shares.size - 1))
+    part = (q - below[place]) / shares[place] if shares[place] else 0.0
+    return float(edges[place] * (1 - part) + edges[place + 1] * part)
 
 
 def _places(edges: NDArray[np.float64]) -> NDArray[np.float64]:
