@@ -45,6 +45,8 @@ class PageKind:
         Put in the place of ``change/`` at the end of the address.
     is_public
         Seen without being logged in.
+    is_ours
+        Not made of the admin's own lists and forms alone.
     """
 
     name: str
@@ -52,48 +54,51 @@ class PageKind:
     is_first_of_list: bool = False
     ending: str = ""
     is_public: bool = False
+    is_ours: bool = False
 
 
-def _of_rows(name: str, table: str, *, add: bool = False, change: bool = True) -> list[PageKind]:
-    """Return a table's list, and its forms where it has them."""
+def _of_rows(name: str, table: str, *, add: bool = False, change: bool = True, is_ours: bool = False) -> list[PageKind]:
+    """Return a table's list, and its forms where it has them; a row's page may be ours."""
     path = f"/admin/{table}/"
     kinds = [PageKind(f"{name}-list", path)]
     if add:
         kinds.append(PageKind(f"{name}-add", f"{path}add/"))
     if change:
-        kinds.append(PageKind(name, path, is_first_of_list=True))
+        kinds.append(PageKind(name, path, is_first_of_list=True, is_ours=is_ours))
     return kinds
 
 
 PAGES = [
     PageKind("login", "/admin/login/", is_public=True),
-    PageKind("overview", "/admin/"),
-    PageKind("model", "/models/flight-delay?range=1h"),
-    PageKind("model-without-traffic", "/models/classifier?range=90d"),
+    PageKind("overview", "/admin/", is_ours=True),
+    PageKind("model", "/models/flight-delay?range=1h", is_ours=True),
+    PageKind("model-without-traffic", "/models/classifier?range=90d", is_ours=True),
     *_of_rows("registry", "models_registry/model", add=True),
     *_of_rows("version", "models_registry/modelversion", add=True),
     PageKind("promotion", "/admin/models_registry/modelversion/", is_first_of_list=True, ending="promote"),
     PageKind("history", "/admin/models_registry/modelversion/", is_first_of_list=True, ending="history/"),
-    *_of_rows("reference", "models_registry/referencedataset", add=True),
-    *_of_rows("incident", "drift/driftincident"),
+    *_of_rows("reference", "models_registry/referencedataset", add=True, is_ours=True),
+    *_of_rows("incident", "drift/driftincident", is_ours=True),
     PageKind("acknowledging", "/admin/drift/driftincident/", is_first_of_list=True, ending="acknowledge"),
-    *_of_rows("check", "drift/driftcheck"),
+    PageKind("closing", "/admin/drift/driftincident/", is_first_of_list=True, ending="close"),
+    *_of_rows("check", "drift/driftcheck", is_ours=True),
+    PageKind("checking", "/admin/drift/driftcheck/", is_first_of_list=True, ending="check_now"),
     PageKind("rebaselining", "/admin/drift/driftcheck/", is_first_of_list=True, ending="rebaseline"),
     *_of_rows("drift-policy", "drift/driftpolicy", add=True, change=False),
     *_of_rows("capture-policy", "inference/capturepolicy", add=True, change=False),
-    *_of_rows("report", "monitoring/performancereport"),
+    *_of_rows("report", "monitoring/performancereport", is_ours=True),
     *_of_rows("performance-policy", "monitoring/performancepolicy", add=True, change=False),
     *_of_rows("ground-truth", "inference/groundtruth"),
-    *_of_rows("upload", "inference/groundtruthupload", add=True),
+    *_of_rows("upload", "inference/groundtruthupload", add=True, is_ours=True),
     *_of_rows("job", "monitoring/jobrun"),
-    *_of_rows("schedule", "django_celery_beat/periodictask"),
+    *_of_rows("schedule", "django_celery_beat/periodictask", add=True),
     *_of_rows("token", "inference/apitoken", add=True, change=False),
     *_of_rows("change", "models_registry/changerecord"),
     *_of_rows("user", "auth/user", add=True),
     *_of_rows("group", "auth/group", add=True),
     PageKind("password", "/admin/password_change/"),
     PageKind("api", "/api/docs", is_public=True),
-    PageKind("not-found", "/admin/nowhere/"),
+    PageKind("not-found", "/nowhere", is_public=True),
 ]
 
 

@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for theme in THEMES:
             for width in WIDTHS:
                 take(run, wanted, parsed.out, theme=theme, width=width)
-    sys.stdout.write(f"{len(list(parsed.out.glob('*.png')))} pictures in {parsed.out}\n")
+    sys.stdout.write(f"{len(wanted) * len(THEMES) * len(WIDTHS)} pictures in {parsed.out}\n")
 
 
 def take(run: EmbeddedRun, kinds: Sequence[PageKind], folder: Path, *, theme: str, width: str) -> None:
@@ -48,7 +48,10 @@ def take(run: EmbeddedRun, kinds: Sequence[PageKind], folder: Path, *, theme: st
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.browser.screenshots", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the pictures go")
-    parser.add_argument("--page", action="append", metavar="NAME", help="only this page; may be given several times")
+    names = [kind.name for kind in PAGES]
+    parser.add_argument(
+        "--page", action="append", choices=names, metavar="NAME", help="only this page (again: several)"
+    )
     return parser
 
 
