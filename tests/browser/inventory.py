@@ -98,7 +98,7 @@ PAGES = [
     *_of_rows("group", "auth/group", add=True),
     PageKind("password", "/admin/password_change/"),
     PageKind("api", "/api/docs", is_public=True),
-    PageKind("not-found", "/nowhere", is_public=True),
+    PageKind("not-found", "/admin/nowhere/"),
 ]
 
 
