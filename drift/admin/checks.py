@@ -21,7 +21,7 @@ from drift.selectors import checks_up_to, past_scores
 from drift.stored_results import result_of_check
 from models_registry.admin.read_only import ReadOnlyAdmin
 
-MOST_HEAT_COLUMNS, MOST_HEAT_ROWS = 40, 50
+MOST_HEAT_COLUMNS, MOST_HEAT_ROWS = 40, 30
 OUTCOME_LABELS = {DRIFTED: "danger", ABOVE: "warning", QUIET: "success", NO_VERDICT: "info", FAILED: "danger"}
 
 
@@ -171,7 +171,8 @@ def results_context(check: DriftCheck) -> dict[str, Any]:
     )
     context = result_context(result_of_check(check))
     names = [view.name for view in context["features"]]
-    return {"incidents": incidents, "heat": _heat_map(check, names[:MOST_HEAT_ROWS]), **context}
+    heat = _heat_map(check, names[:MOST_HEAT_ROWS])
+    return {"incidents": incidents, "heat": heat, "heat_left_out": max(0, len(names) - MOST_HEAT_ROWS), **context}
 
 
 def _heat_map(check: DriftCheck, names: Sequence[str]) -> HeatMap | None:

@@ -11,6 +11,7 @@ from drift.wording import number_text
 # Of the threshold: where each step of the scale begins. The last two are above it.
 STEPS = (0.0, 0.25, 0.5, 1.0, 2.0)
 LISTED, ABOVE = "listed", "above"
+SIGNS = {LISTED: "●", ABOVE: "○", "": ""}
 
 
 class PastScore(NamedTuple):
@@ -43,11 +44,23 @@ class HeatCell:
         `LISTED` by the verdict's alarm, `ABOVE` its threshold, or "".
     text
         The same in words.
+    sign
+        What stands in the cell for the mark.
+    kind
+        The step's class.
     """
 
     step: int | None
     mark: str
     text: str
+
+    @property
+    def sign(self) -> str:
+        return SIGNS[self.mark]
+
+    @property
+    def kind(self) -> str:
+        return "none" if self.step is None else f"step-{self.step}"
 
 
 @dataclass(frozen=True, slots=True)
