@@ -12,9 +12,12 @@ import functools
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Sequence
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+ORPHAN_POLL_SECONDS = 1.0
 
 
 def die_with_parent(death_signal: int = signal.SIGTERM, *, parent_pid: int | None = None) -> None:
@@ -38,6 +41,22 @@ def die_with_parent(death_signal: int = signal.SIGTERM, *, parent_pid: int | Non
         raise OSError(error, os.strerror(error))
     if os.getppid() != expected:
         os.kill(os.getpid(), death_signal)
+
+
+def kill_when_orphaned(parent_pid: int, *, after_seconds: float) -> None:
+    """Watch `parent_pid` from a thread; `after_seconds` after its end, kill this process if it is still there.
+
+    For a process that asked to `die_with_parent` but may not hear it: Granian's workers lose a TERM that comes between
+    setting their handler and beginning to serve, and a request that never ends keeps them for ever.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent_pid:
+            time.sleep(ORPHAN_POLL_SECONDS)
+        time.sleep(after_seconds)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, name="orphan-watch", daemon=True).start()
 
 
 def bound_command(command: Sequence[str], *, death_signal: int = signal.SIGTERM) -> list[str]:

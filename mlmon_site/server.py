@@ -17,7 +17,7 @@ from granian.log import LogLevels
 from granian.server import Server
 
 from mlmon_site.ports import port_number
-from mlmon_site.processes import die_with_parent
+from mlmon_site.processes import die_with_parent, kill_when_orphaned
 from mlmon_site.scrape_process import ScrapeProcess
 from monitoring.multiprocess import reset_metrics
 
@@ -38,6 +38,8 @@ def load_application() -> Callable[..., Any]:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN if parent else signal.SIG_DFL)
     die_with_parent(signal.SIGTERM, parent_pid=parent.pid if parent else None)
+    if parent is not None and parent.pid is not None:
+        kill_when_orphaned(parent.pid, after_seconds=STOP_SECONDS)
     from mlmon_site.wsgi import application
 
     return application

@@ -54,6 +54,28 @@ def test_the_action_runs_once_at_the_end_of_a_forked_process() -> None:
     assert "fork" in multiprocessing.get_all_start_methods()
 
 
+def test_an_orphan_that_does_not_hear_term_is_killed() -> None:
+    """Its end is seen at its output, which it holds open."""
+    code = (
+        "import os, signal, time\n"
+        "from mlmon_site.processes import kill_when_orphaned\n"
+        "parent = os.getpid()\n"
+        "if os.fork():\n"
+        "    time.sleep(60)\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "kill_when_orphaned(parent, after_seconds=0.5)\n"
+        "print('watches', flush=True)\n"
+        "time.sleep(60)"
+    )
+    with subprocess.Popen(_python(code), cwd=PROJECT, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"watches\n"
+        process.kill()
+        killed_at = time.monotonic()
+        assert process.stdout.read() == b""
+    assert 0.5 <= time.monotonic() - killed_at < 30
+
+
 def test_the_lock_is_held_by_one_and_names_it(tmp_path: Path) -> None:
     path = tmp_path / "run.lock"
     with (

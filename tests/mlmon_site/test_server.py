@@ -7,9 +7,11 @@ import signal
 import subprocess
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from mlmon_site.celery import app
+from tests.conftest import environment_of_tests
 from tests.services.embedded_run import eventually
 from tests.services.web_server import WebServer
 
@@ -47,7 +49,20 @@ def test_a_killed_main_process_takes_its_processes_with_it(web_server: WebServer
     assert len(workers) == 2
     web_server.process.kill()
     web_server.process.wait(5)
-    assert eventually(lambda: not any(_is_alive(pid) for pid in workers), seconds=8)
+    assert eventually(lambda: not any(_is_alive(pid) for pid in workers), seconds=30)
+
+
+def test_a_request_that_hangs_does_not_keep_an_orphan(web_server: WebServer) -> None:
+    workers = _workers(web_server)
+    with psycopg.connect(environment_of_tests()["DATABASE_URL"]) as holder:
+        holder.execute("LOCK TABLE models_registry_model IN ACCESS EXCLUSIVE MODE")
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", web_server.port, timeout=60)) as connection:
+            connection.request("GET", "/api/v1/models")
+            assert eventually(lambda: _somebody_waits_for_a_lock(holder), seconds=30)
+            web_server.process.kill()
+            web_server.process.wait(5)
+            assert eventually(lambda: not any(_is_alive(pid) for pid in workers), seconds=30)
+        holder.rollback()
 
 
 def test_a_killed_workers_pool_ends_with_it(celery_worker_process: "subprocess.Popen[bytes]") -> None:
@@ -65,6 +80,11 @@ def test_the_worker_knows_the_periodic_tasks() -> None:
     assert answers
     (known,) = answers.values()
     assert {entry["task"] for entry in app.conf.beat_schedule.values()} <= set(known)
+
+
+def _somebody_waits_for_a_lock(connection: psycopg.Connection) -> bool:
+    row = connection.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone()
+    return row is not None and row[0] > 0
 
 
 def _is_alive(pid: int) -> bool:
