@@ -294,6 +294,7 @@ class ClosingReason(models.TextChoices):
     QUIET = "quiet", "three windows in a row without a sign of it"
     BY_HAND = "by_hand", "closed by hand"
     NEW_REFERENCE = "new_reference", "another reference came into force"
+    ARCHIVED = "archived", "its version was archived"
 
 
 class DriftIncident(models.Model):

@@ -11,11 +11,12 @@ from drift.services.checks import CHECK_SECONDS
 
 @shared_task(ignore_result=True, soft_time_limit=CHECK_SECONDS, time_limit=CHECK_SECONDS + 15)
 def check_due_versions() -> None:
-    """Enqueue a check of every version that has seen enough new rows; keep the live windows at their bound."""
+    """Enqueue a check of every version that has seen enough new rows; tidy up after those that are not checked."""
     versions, tick_seconds = due_versions(), settings.MLMON_DRIFT_TICK_SECONDS
     for version, delay in zip(versions, start_delays(len(versions), tick_seconds), strict=True):
         # One that has not started when the tick is over is dropped: the next tick enqueues the version again.
         check_version.apply_async((version.pk,), countdown=delay, expires=tick_seconds)
+    services.close_incidents_of_archived_versions()
     services.trim_live_windows()
 
 

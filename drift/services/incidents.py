@@ -11,6 +11,7 @@ from drift.incidents import Event, Incident, step
 from drift.models import ClosingReason, DriftCheck, DriftIncident
 from drift.results import ComparisonResult
 from drift.stored_results import hypotheses_of, plain
+from models_registry.models import Stage
 from models_registry.services.audit import record_change
 
 
@@ -84,6 +85,12 @@ def close_incident(*, incident: DriftIncident, user: User) -> None:
     row = _open_row(incident)
     _close(row, ClosingReason.BY_HAND)
     record_change(user=user, row=row, message="Closed by hand.", changes={"State": ("open", "closed")})
+
+
+def close_incidents_of_archived_versions() -> int:
+    """Close what no check will ever close; return how many there were."""
+    rows = DriftIncident.objects.filter(closed_at=None, version__stage=Stage.ARCHIVED)
+    return rows.update(closed_at=timezone.now(), closing_reason=ClosingReason.ARCHIVED)
 
 
 def _open_row(incident: DriftIncident) -> DriftIncident:

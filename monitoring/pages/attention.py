@@ -1,7 +1,7 @@
 """What needs a person's attention, and how soon."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import cast
@@ -17,7 +17,7 @@ from inference.traffic import CONFIDENCE_EDGES, LATENCY_EDGES, TrafficCounts
 from models_registry.models import Stage
 from monitoring.models import JobRun, PerformanceReport
 from monitoring.pages.figures import seconds_text
-from monitoring.pages.model_states import RECENT_MINUTES, ModelState
+from monitoring.pages.model_states import RECENT_MINUTES, ModelState, VersionFacts
 from monitoring.pages.quantiles import histogram_quantile
 
 # As in prometheus/rules/alerts.yml, so that page and alert agree.
@@ -63,7 +63,9 @@ class Reason:
 
 def reasons_of(state: ModelState) -> list[Reason]:
     """Return what needs attention about a model, the most urgent first."""
-    found = [*_incident(state), *_serving(state), *_performance(state), *_scores(state), *_setup(state)]
+    found = [*_of_version(state, state.facts), *_serving(state), *_setup(state)]
+    for version, facts in state.others.items():
+        found += [_about(version, reason) for reason in _of_version(state, facts)]
     return sorted(found, key=lambda reason: -reason.urgency)
 
 
@@ -95,12 +97,24 @@ def _page(state: ModelState) -> str:
     return reverse("model-page", args=[state.name])
 
 
-def _incident(state: ModelState) -> Iterator[Reason]:
-    incident = state.facts.incident
+def _of_version(state: ModelState, facts: VersionFacts) -> Iterator[Reason]:
+    yield from _incident(state, facts)
+    yield from _performance(state, facts)
+    yield from _scores(state, facts)
+
+
+def _about(version: str, reason: Reason) -> Reason:
+    """Return a reason as one about a version that does not stand for its model; no alert wakes anyone for that."""
+    urgency = min(reason.urgency, Urgency.SOON)
+    return replace(reason, urgency=urgency, short=f"{version} {reason.short}", text=f"{version}: {reason.text}")
+
+
+def _incident(state: ModelState, facts: VersionFacts) -> Iterator[Reason]:
+    incident = facts.incident
     if incident is None:
         return
     urgency, who = _care(incident)
-    what = names_text(state.facts.drifted) if state.facts.drifted else "see what changed"
+    what = names_text(facts.drifted) if facts.drifted else "see what changed"
     text = f"Drift incident since {timesince(incident.opened_at)}: {what}. {who}"
     url = reverse("admin:drift_driftincident_change", args=[incident.pk])
     yield Reason(urgency, state.name, "drift incident", text, url, "Open the incident")
@@ -135,8 +149,8 @@ def _serving(state: ModelState) -> Iterator[Reason]:
         yield Reason(Urgency.SOON, state.name, "unsure", text, page, "Open the model")
 
 
-def _performance(state: ModelState) -> Iterator[Reason]:
-    report = state.facts.report
+def _performance(state: ModelState, facts: VersionFacts) -> Iterator[Reason]:
+    report = facts.report
     if report is not None and report.drop is not None and report.drop > state.largest_drop:
         url = reverse("admin:monitoring_performancereport_change", args=[report.pk])
         text = f"{_drop_text(report, state.largest_drop)} By {report.labelled_rows:,} predictions with ground truth."
@@ -151,14 +165,14 @@ def _drop_text(report: PerformanceReport, largest_drop: float) -> str:
     return f"Its mean absolute error is {share_text(drop)} above its reference's (limit {share_text(largest_drop)})."
 
 
-def _scores(state: ModelState) -> Iterator[Reason]:
-    newest, check = state.facts.newest_check, state.facts.check
+def _scores(state: ModelState, facts: VersionFacts) -> Iterator[Reason]:
+    newest, check = facts.newest_check, facts.check
     if newest is not None and newest.status == CheckStatus.FAILED:
         url = reverse("admin:drift_driftcheck_change", args=[newest.pk])
         yield Reason(Urgency.SOON, state.name, "check failed", newest.error_message, url, "Open the check")
-    if check is None or state.facts.incident is not None:
+    if check is None or facts.incident is not None:
         return
-    what = [*state.facts.drifted, *(["its predictions"] if check.prediction_is_drifted else [])]
+    what = [*facts.drifted, *(["its predictions"] if check.prediction_is_drifted else [])]
     if what:
         text = f"Above the threshold in the newest check: {names_text(what)}. No alarm of the verdict."
         url = reverse("admin:drift_driftcheck_change", args=[check.pk])

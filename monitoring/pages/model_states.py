@@ -75,6 +75,8 @@ class ModelState:
         Of performance, that nobody is told of.
     facts
         What is newest about the shown version.
+    others
+        What is newest about each other version that is not archived, by its version.
     """
 
     pk: int
@@ -85,6 +87,12 @@ class ModelState:
     requests: list[int]
     largest_drop: float
     facts: VersionFacts
+    others: dict[str, VersionFacts]
+
+    @property
+    def open_incidents(self) -> int:
+        """How many of its versions have one."""
+        return sum(facts.incident is not None for facts in (self.facts, *self.others.values()))
 
 
 class _Newest(NamedTuple):
@@ -99,9 +107,10 @@ class _Newest(NamedTuple):
 def model_states(now: datetime, *, names: Collection[str] | None = None) -> list[ModelState]:
     """Return every model, or those named, by name."""
     models = list(_models(names))
-    traffic = _Traffic(now, models)
+    versions = _Versions(models)
+    traffic = _Traffic(now, versions.owners)
     shown = ModelVersion.objects.select_related("model").in_bulk([model.shown for model in models if model.shown])
-    facts = facts_of(shown)
+    facts = facts_of([pk for current in versions.current_of.values() for pk in current])
     return [
         ModelState(
             pk=model.pk,
@@ -112,6 +121,7 @@ def model_states(now: datetime, *, names: Collection[str] | None = None) -> list
             requests=traffic.requests[model.pk],
             largest_drop=PerformancePolicy().largest_drop if model.largest_drop is None else model.largest_drop,
             facts=facts.get(model.shown, VersionFacts()),
+            others={name: facts[pk] for pk, name in versions.current_of[model.pk].items() if pk != model.shown},
         )
         for model in models
     ]
@@ -138,11 +148,31 @@ def facts_of(version_ids: Collection[int]) -> dict[int, VersionFacts]:
     }
 
 
+class _Versions:
+    """The ids of models' versions.
+
+    Attributes
+    ----------
+    owners
+        Their models' ids.
+    current_of
+        Those that are not archived, by their models' ids: their versions by their own ids.
+    """
+
+    def __init__(self, models: Collection[Any]) -> None:
+        self.owners: dict[int, int] = {}
+        self.current_of: defaultdict[int, dict[int, str]] = defaultdict(dict)
+        rows = ModelVersion.objects.filter(model__in=models).order_by("pk")
+        for pk, model_id, version, stage in rows.values_list("pk", "model_id", "version", "stage"):
+            self.owners[pk] = model_id
+            if stage != Stage.ARCHIVED:
+                self.current_of[model_id][pk] = version
+
+
 class _Traffic:
     """Recent traffic by model; read once for all."""
 
-    def __init__(self, now: datetime, models: Collection[Any]) -> None:
-        owners = dict(ModelVersion.objects.filter(model__in=models).values_list("pk", "model_id"))
+    def __init__(self, now: datetime, owners: dict[int, int]) -> None:
         self.recent: defaultdict[int, TrafficCounts] = defaultdict(TrafficCounts)
         self.requests: defaultdict[int, list[int]] = defaultdict(lambda: [0] * SPARKLINE_MINUTES)
         for version_id, counts in recent_counts(Recently.of(now, minutes=RECENT_MINUTES), owners).items():

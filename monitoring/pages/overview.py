@@ -75,7 +75,7 @@ def overview_context(now: datetime) -> dict[str, Any]:
         "more_urgent": max(0, len(urgent) - MOST_REASONS),
         "steps": [reason for reason in everything if reason.urgency == Urgency.SETUP],
         "requests_per_minute": rate_figure(sum(per_minute(state, now) for state in states)),
-        "open_incidents": sum(state.facts.incident is not None for state in states),
+        "open_incidents": sum(state.open_incidents for state in states),
         "recent_minutes": RECENT_MINUTES,
         "sparkline": {"width": SPARKLINE_MINUTES, "height": SPARKLINE_HEIGHT},
         "now": now,

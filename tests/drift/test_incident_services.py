@@ -16,9 +16,11 @@ from drift.models import DriftCheck, DriftIncident, DriftPolicy, PolicyMode
 from drift.selectors import due_versions, newest_check, policy_for
 from drift.services import acknowledge_incident, checks, close_incident, run_drift_check, snooze_incident
 from drift.stored_results import hypotheses_of
+from drift.tasks import check_due_versions
 from inference.stream import read_window
-from models_registry.models import ModelVersion
+from models_registry.models import ModelVersion, Stage
 from models_registry.selectors import active_reference, changes_of
+from models_registry.services.versions import set_stage
 from monitoring.selectors import newest_checks_of_primary_versions, versions_with_alerting_incidents
 from tests.drift.observed import iris_rows, observe, profiled_reference
 from tests.factories import IRIS_FEATURES, uploaded_version
@@ -100,6 +102,17 @@ def test_another_reference_ends_it(version: ModelVersion, incident: DriftInciden
     assert _checked(version, shift=0.5, seed=6).verdict_status == "quiet"
     incident.refresh_from_db()
     assert (incident.closing_reason, DriftIncident.objects.filter(closed_at=None).count()) == ("new_reference", 0)
+
+
+def test_the_tick_closes_that_of_an_archived_version(version: ModelVersion, incident: DriftIncident) -> None:
+    set_stage(version=version, stage=Stage.STAGING)
+    check_due_versions()
+    incident.refresh_from_db()
+    assert incident.closed_at is None  # it can come back into production
+    set_stage(version=version, stage=Stage.ARCHIVED)
+    check_due_versions()
+    incident.refresh_from_db()
+    assert (incident.closing_reason, incident.closed_at is None) == ("archived", False)
 
 
 def test_thresholds_alone_open_none(version: ModelVersion) -> None:

@@ -15,6 +15,7 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families as text_families
 
@@ -23,7 +24,7 @@ from drift.services import run_drift_check
 from inference.models import RollupSpan, TrafficRollup
 from inference.services.traffic import roll_up_traffic
 from inference.traffic import CONFIDENCE_EDGES, LATENCY_EDGES, TrafficCounts, changed_minutes
-from models_registry.models import ModelVersion, Stage
+from models_registry.models import ModelVersion, ReferenceDataset, Stage
 from models_registry.services.versions import set_stage
 from monitoring.models import JobRun, PerformanceReport
 from monitoring.pages import attention
@@ -185,6 +186,7 @@ def state(**fields: Any) -> ModelState:
         "requests": [0] * 60,
         "largest_drop": 0.05,
         "facts": VersionFacts(has_reference=True),
+        "others": {},
     }
     return ModelState(**{**healthy, **fields})
 
@@ -250,6 +252,21 @@ def test_an_incident_is_urgent_until_someone_cares() -> None:
         assert reason.urgency == urgency
         assert "a, b, c and 1 more" in reason.text
         assert words in reason.text
+
+
+def test_what_is_wrong_with_another_version_is_told_with_its_name_after_what_is_urgent() -> None:
+    report = PerformanceReport(pk=1, realised={"accuracy": 0.8}, drop=0.1, labelled_rows=1000)
+    others = {"2.0.0": VersionFacts(incident=incident(), drifted=("age",)), "3.0.0": VersionFacts(report=report)}
+    found = reasons_of(state(recent=counts(error=1), others=others))
+    assert [(reason.short, reason.urgency) for reason in found] == [
+        ("failing", Urgency.NOW),
+        ("2.0.0 drift incident", Urgency.SOON),
+        ("3.0.0 performance drop", Urgency.SOON),
+    ]
+    assert found[1].text.startswith("2.0.0: Drift incident since")
+    assert found[2].text.startswith("3.0.0: Its accuracy of 80 % is 10.0 points below")
+    # What its setup lacks is nobody's concern before it is in production.
+    assert shorts(state(others={"2.0.0": VersionFacts(has_reference=False)})) == []
 
 
 @pytest.mark.parametrize(
@@ -350,6 +367,26 @@ def test_a_model_is_shown_by_its_primary_version_and_all_its_traffic_counts(vers
     set_stage(version=version, stage=Stage.ARCHIVED)
     (found,) = model_states(now)
     assert found.shown == shadow
+
+
+def test_the_incident_of_a_version_that_is_not_shown_is_counted_and_told(
+    version: ModelVersion, admin_client: Client
+) -> None:
+    challenger = uploaded_version("classifier", "2.0.0", production=False)
+    set_stage(version=challenger, stage=Stage.SHADOW)
+    reference = ReferenceDataset.objects.create(version=challenger, file="r.csv", original_filename="r.csv")
+    check = DriftCheck.objects.create(
+        version=challenger, reference=reference, window_end="1-0", rows_seen=100, status=CheckStatus.SUCCEEDED
+    )
+    DriftIncident.objects.create(
+        version=challenger, opened_by=check, last_check=check, opened_at=timezone.now(), counted_rows=100
+    )
+    page = admin_client.get("/admin/").content.decode()
+    assert re.search(r"<strong>1</strong> open incident\b", page)
+    assert "2.0.0: Drift incident since" in page
+    assert "No incident is open" not in page
+    model_page = admin_client.get(reverse("model-page", args=["classifier"])).content.decode()
+    assert "2.0.0: Drift incident since" in model_page
 
 
 def test_its_queries_do_not_grow_with_the_models(admin_client: Client, version: ModelVersion) -> None:
