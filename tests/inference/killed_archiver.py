@@ -68,8 +68,10 @@ def main() -> None:
     options = parser.parse_args()
 
     import django
+    import pyarrow as pa
 
     django.setup()
+    pa.array([1.0])  # imports pandas where that is installed: once, not in each child
     from inference.redis_client import redis_client
     from inference.services import compaction
     from inference.services.archiving import archive_observations
