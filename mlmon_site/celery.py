@@ -5,7 +5,7 @@ import signal
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_process_init
+from celery.signals import worker_init, worker_process_init
 
 from mlmon_site.processes import die_with_parent
 
@@ -16,6 +16,12 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 
 _main_process_pid = os.getpid()
+
+
+@worker_init.connect
+def _import_what_checks_need(**_: Any) -> None:
+    """Import it once, before the pool's processes are forked: they share its memory."""
+    import scipy.stats  # noqa: F401
 
 
 @worker_process_init.connect

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from scipy.stats import mannwhitneyu
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from drift.results import JointChange
@@ -127,6 +126,8 @@ class _HeldOutRows:
         return tuple(name for name in strongest[:MOST_TELLING] if costs[name] >= smallest)
 
     def _area_of(self, scores: NDArray[np.float64]) -> tuple[float, float]:
+        from scipy.stats import mannwhitneyu  # 40 MB: not at the start
+
         of_current, of_reference = scores[self.is_current], scores[~self.is_current]
         test = mannwhitneyu(of_current, of_reference, alternative="greater", method="asymptotic")
         p_value = float(test.pvalue)

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import kolmogorov
-from scipy.stats import ks_2samp, kstwo
 
 FINEST_GRID = 4096
 SMALLEST_GRID = 128
@@ -97,6 +96,8 @@ def ks_p_value(reference: OrderedReference, current: NDArray[np.float64], distan
         As given to, and returned by, `ks_distance`.
     """
     if current.size < SMALL_WINDOW:
+        from scipy.stats import ks_2samp  # 40 MB: not at the start
+
         with warnings.catch_warnings():
             # Where it cannot count exactly it says so, and gives the finite-sample law's.
             warnings.simplefilter("ignore", RuntimeWarning)
@@ -119,6 +120,8 @@ def limit_p_value(distance: float, effective_rows: float) -> float:
 
 def finite_sample_p_value(distance: float, effective_rows: float) -> float:
     """Return the law of one sample of round(N) rows: the p-value of ``scipy.stats.ks_2samp(method="asymp")``."""
+    from scipy.stats import kstwo  # 40 MB: not at the start
+
     rows = float(np.round(effective_rows))
     return float(kstwo.sf(distance, rows)) if rows else 1.0  # N = 1/2, one row against one: nothing can be said
 

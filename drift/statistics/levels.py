@@ -13,7 +13,6 @@ from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import hypergeom
 
 from drift.statistics.chi_squared import ChiSquaredResult, chi_squared
 
@@ -82,6 +81,8 @@ class UnseenRows:
         Without levels that occur once in the reference it is close to (n/(n+m))**rows. Where counts vary `dispersion`
         times as much as those of independent rows, all counts are taken to be so many times smaller.
         """
+        from scipy.stats import hypergeom  # 40 MB: not at the start
+
         n, both = round(self.n / dispersion), round((self.n + self.m) / dispersion)
         rows = math.ceil(self.rows / dispersion)
         singletons = round(self.reference_singletons / dispersion)

@@ -5,6 +5,7 @@ import http.client
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import psycopg
@@ -13,7 +14,7 @@ import pytest
 from mlmon_site.celery import app
 from tests.conftest import environment_of_tests
 from tests.services.embedded_run import eventually
-from tests.services.web_server import WebServer
+from tests.services.web_server import PROJECT, WebServer
 
 
 def _workers(server: WebServer) -> list[int]:
@@ -34,6 +35,20 @@ def test_the_server_answers_on_the_test_database(web_server: WebServer) -> None:
     assert status == 200
     assert headers["X-Request-ID"]
     assert len(_workers(web_server)) == 2
+
+
+def test_a_worker_imports_no_large_library_before_it_needs_it() -> None:
+    large = ("scipy.stats", "sklearn", "pandas")  # 40, 85 and 35 MB, a second of time together
+    code = f"import sys, mlmon_site.wsgi; print([name for name in {large} if name in sys.modules])"
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment_of_tests(),
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stdout == "[]\n"
 
 
 def test_term_ends_the_server_and_its_processes(web_server: WebServer) -> None:
