@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 WORKERS = 3
 CLIENTS = 4
-PAUSE_SECONDS = 0.005  # of a client after an answer: hundreds of requests a second, and processors left for new workers
+PAUSE_SECONDS = 0.02  # of a client after an answer: a hundred requests a second, and processors left for new workers
 RECYCLED = 25
 FILES_OF_A_SLOT = 4  # its lock, counters, histograms, live gauges
 SUCCESS = "ml_prediction_requests_total"
@@ -76,7 +76,7 @@ def load_on(server: ScrapedServer) -> Iterator[Load]:
         while not ended.is_set():
             seen.scraped.append(successes(server))
             seen.metrics_files = max(seen.metrics_files, len(list(metrics_files(server))))
-            time.sleep(0.05)
+            time.sleep(0.2)
 
     threads = [threading.Thread(target=send, args=(client,)) for client in range(CLIENTS)]
     threads.append(threading.Thread(target=scrape))
