@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from itertools import groupby
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from django.db.models import F, QuerySet
@@ -53,16 +53,24 @@ def recent_counts(recently: Recently, version_ids: Collection[int] | None = None
     }
 
 
-def requests_by_minute(recently: Recently, version_ids: Collection[int] | None = None) -> dict[int, list[int]]:
-    """Return requests of each version, or of these, for each minute up to the one that has just begun, by its id."""
+class ByMinute(NamedTuple):
+    """Requests, and rows that were answered, minute by minute."""
+
+    requests: list[int]
+    predictions: list[int]
+
+
+def counts_by_minute(recently: Recently, version_ids: Collection[int] | None = None) -> dict[int, ByMinute]:
+    """Return what each version, or each of these, answered in each minute up to the one that has just begun."""
     length = int((recently.until - recently.since) / timedelta(minutes=1)) + 1
-    found: defaultdict[int, list[int]] = defaultdict(lambda: [0] * length)
+    found: defaultdict[int, ByMinute] = defaultdict(lambda: ByMinute([0] * length, [0] * length))
     rows = _rollups(RollupSpan.MINUTE, recently.since, version_ids)
-    rows = rows.annotate(requests=F("success") + F("error") + F("rejected")).exclude(requests=0)
-    for version_id, begins_at, requests in rows.values_list("version_id", "begins_at", "requests"):
+    rows = rows.annotate(requests=F("success") + F("error") + F("rejected")).exclude(requests=0, predictions=0)
+    for version_id, begins_at, *counts in rows.values_list("version_id", "begins_at", "requests", "predictions"):
         place = int((begins_at - recently.since) / timedelta(minutes=1))
         if place < length:  # a server's clock may be ahead
-            found[version_id][place] += requests
+            for by_minute, count in zip(found[version_id], counts, strict=True):
+                by_minute[place] += count
     return dict(found)
 
 

@@ -3,18 +3,18 @@
 A model is shown by its primary production version; where none is in production, by its newest that is not archived.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery
+from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce, Greatest
 
 from drift.models import CheckStatus, DriftCheck, DriftIncident, FeatureDrift
 from inference.traffic import TrafficCounts
-from inference.traffic_history import Recently, recent_counts, requests_by_minute
+from inference.traffic_history import ByMinute, Recently, counts_by_minute, recent_counts
 from models_registry.models import Model, ModelVersion, ReferenceDataset, Stage, primary_first
 from monitoring import selectors
 from monitoring.models import PerformancePolicy, PerformanceReport, Period
@@ -69,8 +69,8 @@ class ModelState:
         How many it has of each stage that any has, without those that are archived.
     recent
         What all its versions answered in the last `RECENT_MINUTES` minutes.
-    requests
-        Of all its versions, for each of the last `SPARKLINE_MINUTES` minutes.
+    by_minute
+        The same for each of the last `SPARKLINE_MINUTES` minutes.
     largest_drop
         Of performance, that nobody is told of.
     facts
@@ -84,10 +84,15 @@ class ModelState:
     shown: ModelVersion | None
     versions: dict[Stage, int]
     recent: TrafficCounts
-    requests: list[int]
+    by_minute: ByMinute
     largest_drop: float
     facts: VersionFacts
     others: dict[str, VersionFacts]
+
+    @property
+    def is_only_told_of(self) -> bool:
+        """Whether it had rows and no request: it is served elsewhere, or sees copies of what others are asked."""
+        return not any(self.by_minute.requests) and any(self.by_minute.predictions)
 
     @property
     def open_incidents(self) -> int:
@@ -110,18 +115,22 @@ def model_states(now: datetime, *, names: Collection[str] | None = None) -> list
     versions = _Versions(models)
     traffic = _Traffic(now, versions.owners)
     shown = ModelVersion.objects.select_related("model").in_bulk([model.shown for model in models if model.shown])
-    facts = facts_of([pk for current in versions.current_of.values() for pk in current])
+    facts = facts_of([pk for names_of_model in versions.names_of.values() for pk in names_of_model])
     return [
         ModelState(
             pk=model.pk,
             name=model.name,
             shown=shown.get(model.shown),
-            versions={stage: count for stage in STAGES if (count := getattr(model, f"n_{stage.value}"))},
+            versions={stage: count for stage in STAGES if (count := versions.stages_of[model.pk][stage])},
             recent=traffic.recent[model.pk],
-            requests=traffic.requests[model.pk],
+            by_minute=traffic.by_minute[model.pk],
             largest_drop=PerformancePolicy().largest_drop if model.largest_drop is None else model.largest_drop,
             facts=facts.get(model.shown, VersionFacts()),
-            others={name: facts[pk] for pk, name in versions.current_of[model.pk].items() if pk != model.shown},
+            others={
+                version: facts.get(pk, VersionFacts())
+                for pk, version in versions.names_of[model.pk].items()
+                if pk != model.shown
+            },
         )
         for model in models
     ]
@@ -149,24 +158,26 @@ def facts_of(version_ids: Collection[int]) -> dict[int, VersionFacts]:
 
 
 class _Versions:
-    """The ids of models' versions.
+    """What models' versions are called, and where they stand.
 
     Attributes
     ----------
     owners
-        Their models' ids.
-    current_of
-        Those that are not archived, by their models' ids: their versions by their own ids.
+        Their models' ids, by their own.
+    names_of, stages_of
+        Those that are not archived, by their models' ids: what they are called, by their ids; how many in each stage.
     """
 
     def __init__(self, models: Collection[Any]) -> None:
         self.owners: dict[int, int] = {}
-        self.current_of: defaultdict[int, dict[int, str]] = defaultdict(dict)
+        self.names_of: defaultdict[int, dict[int, str]] = defaultdict(dict)
+        self.stages_of: defaultdict[int, Counter[Stage]] = defaultdict(Counter)
         rows = ModelVersion.objects.filter(model__in=models).order_by("pk")
         for pk, model_id, version, stage in rows.values_list("pk", "model_id", "version", "stage"):
             self.owners[pk] = model_id
             if stage != Stage.ARCHIVED:
-                self.current_of[model_id][pk] = version
+                self.names_of[model_id][pk] = version
+                self.stages_of[model_id][Stage(stage)] += 1
 
 
 class _Traffic:
@@ -174,23 +185,26 @@ class _Traffic:
 
     def __init__(self, now: datetime, owners: dict[int, int]) -> None:
         self.recent: defaultdict[int, TrafficCounts] = defaultdict(TrafficCounts)
-        self.requests: defaultdict[int, list[int]] = defaultdict(lambda: [0] * SPARKLINE_MINUTES)
+        self.by_minute: defaultdict[int, ByMinute] = defaultdict(_nothing_by_minute)
         for version_id, counts in recent_counts(Recently.of(now, minutes=RECENT_MINUTES), owners).items():
             self.recent[owners[version_id]].add(counts)
-        for version_id, requests in requests_by_minute(Recently.of(now, minutes=SPARKLINE_MINUTES), owners).items():
-            sums = zip(self.requests[owners[version_id]], requests, strict=True)
-            self.requests[owners[version_id]] = [a + b for a, b in sums]
+        for version_id, by_minute in counts_by_minute(Recently.of(now, minutes=SPARKLINE_MINUTES), owners).items():
+            for sums, minutes in zip(self.by_minute[owners[version_id]], by_minute, strict=True):
+                sums[:] = [a + b for a, b in zip(sums, minutes, strict=True)]
+
+
+def _nothing_by_minute() -> ByMinute:
+    return ByMinute([0] * SPARKLINE_MINUTES, [0] * SPARKLINE_MINUTES)
 
 
 def _models(names: Collection[str] | None) -> QuerySet[Any]:
-    """Return models with their ``shown`` version's id, their ``largest_drop`` and the number of versions by stage."""
+    """Return models with their ``shown`` version's id and their ``largest_drop``."""
     versions = ModelVersion.objects.filter(model=OuterRef("pk"))
     primary = versions.filter(stage=Stage.PRODUCTION).order_by(*primary_first())
     newest = versions.exclude(stage=Stage.ARCHIVED).order_by("-id")
     models = Model.objects.annotate(
         shown=Coalesce(Subquery(primary.values("pk")[:1]), Subquery(newest.values("pk")[:1])),
         largest_drop=F("performance_policy__largest_drop"),
-        **{f"n_{stage.value}": Count("versions", filter=Q(versions__stage=stage)) for stage in STAGES},
     ).order_by("name")
     return models if names is None else models.filter(name__in=names)
 

@@ -32,10 +32,12 @@ class OverviewLine:
     ----------
     stage
         Of the version, and how many others there are.
-    requests_per_minute, p50, p95, errors
+    traffic_of
+        What is counted: requests, or the rows of a model that is only told of.
+    per_minute, p50, p95, errors
         Over the last `RECENT_MINUTES` minutes, all versions together; latencies in seconds, errors as a share.
     sparkline
-        Requests of each of the last `SPARKLINE_MINUTES` minutes: the path of an SVG with a width of 1 for each minute.
+        Of each of the last `SPARKLINE_MINUTES` minutes: the path of an SVG with a width of 1 for each minute.
     realised, estimated
         By ground truth, and without it: what `measure` says.
     """
@@ -45,7 +47,8 @@ class OverviewLine:
     version: ModelVersion | None
     stage: str
     tags: tuple[Tag, ...]
-    requests_per_minute: Figure
+    traffic_of: Literal["requests", "rows"]
+    per_minute: Figure
     p50: Figure
     p95: Figure
     errors: Figure
@@ -65,7 +68,7 @@ def overview_context(now: datetime) -> dict[str, Any]:
     """Return the context of ``monitoring/overview.html``."""
     states = model_states(now)
     reasons = {state.pk: reasons_of(state) for state in states}
-    states.sort(key=lambda state: (-_urgency(reasons[state.pk]), -state.recent.requests, state.name))
+    states.sort(key=lambda state: (-_urgency(reasons[state.pk]), -_recent_traffic(state), state.name))
     everything = [reason for state in states for reason in reasons[state.pk]]
     urgent = [one for one in [*everything, *late_jobs(now, selectors.job_runs())] if one.urgency > Urgency.SETUP]
     urgent.sort(key=lambda reason: -reason.urgency)
@@ -74,7 +77,7 @@ def overview_context(now: datetime) -> dict[str, Any]:
         "urgent": [(TONES[reason.urgency], reason) for reason in urgent[:MOST_REASONS]],
         "more_urgent": max(0, len(urgent) - MOST_REASONS),
         "steps": [reason for reason in everything if reason.urgency == Urgency.SETUP],
-        "requests_per_minute": rate_figure(sum(per_minute(state, now) for state in states)),
+        "requests_per_minute": rate_figure(_per_minute(sum(state.recent.requests for state in states), now)),
         "open_incidents": sum(state.open_incidents for state in states),
         "recent_minutes": RECENT_MINUTES,
         "sparkline": {"width": SPARKLINE_MINUTES, "height": SPARKLINE_HEIGHT},
@@ -86,18 +89,21 @@ def overview_line(state: ModelState, reasons: Sequence[Reason], now: datetime) -
     """Return a model's line."""
     counts, shown, facts = state.recent, state.shown, state.facts
     check, incident = facts.check, facts.incident
+    traffic_of: Literal["requests", "rows"] = "rows" if state.is_only_told_of else "requests"
+    by_minute = state.by_minute.predictions if state.is_only_told_of else state.by_minute.requests
     return OverviewLine(
         name=state.name,
         url=reverse("model-page", args=[state.name]),
         version=shown,
         stage=_stage_text(state),
         tags=tuple(Tag(reason.short, TONES[reason.urgency], reason.text) for reason in reasons),
-        requests_per_minute=rate_figure(per_minute(state, now)),
+        traffic_of=traffic_of,
+        per_minute=rate_figure(_per_minute(_recent_traffic(state), now)),
         p50=seconds_figure(latency_quantile(0.5, counts)),
         p95=seconds_figure(latency_quantile(0.95, counts)),
         errors=ratio_figure(error_ratio(counts)),
-        sparkline=bars_path(state.requests, height=SPARKLINE_HEIGHT),
-        sparkline_text=_sparkline_text(state.requests),
+        sparkline=bars_path(by_minute, height=SPARKLINE_HEIGHT),
+        sparkline_text=_sparkline_text(by_minute, traffic_of),
         drift=NOT_CHECKED if check is None else outcome_of(check),
         drift_of=names_text(facts.drifted),
         drift_url="" if check is None else reverse("admin:drift_driftcheck_change", args=[check.pk]),
@@ -107,11 +113,6 @@ def overview_line(state: ModelState, reasons: Sequence[Reason], now: datetime) -
         estimated=accuracy_figure(headline(facts.report, "estimated")),
         incident_url="" if incident is None else reverse("admin:drift_driftincident_change", args=[incident.pk]),
     )
-
-
-def per_minute(state: ModelState, now: datetime) -> float:
-    """Return the mean of the last minutes' requests in a minute."""
-    return state.recent.requests / max(1.0, Recently.of(now, minutes=RECENT_MINUTES).minutes)
 
 
 def measure_of(version: ModelVersion | None) -> str:
@@ -144,10 +145,19 @@ def headline(report: PerformanceReport | None, kind: Literal["realised", "estima
     return value
 
 
-def _sparkline_text(requests: Sequence[int]) -> str:
-    if not any(requests):
-        return f"No requests in the last {SPARKLINE_MINUTES} minutes"
-    return f"{sum(requests):,} requests in the last {SPARKLINE_MINUTES} minutes, at most {max(requests):,} in one"
+def _recent_traffic(state: ModelState) -> int:
+    return state.recent.predictions if state.is_only_told_of else state.recent.requests
+
+
+def _per_minute(count: int, now: datetime) -> float:
+    """Return the mean in a minute of what the last minutes brought."""
+    return count / max(1.0, Recently.of(now, minutes=RECENT_MINUTES).minutes)
+
+
+def _sparkline_text(counts: Sequence[int], what: str) -> str:
+    if not any(counts):
+        return f"No {what} in the last {SPARKLINE_MINUTES} minutes"
+    return f"{sum(counts):,} {what} in the last {SPARKLINE_MINUTES} minutes, at most {max(counts):,} in one"
 
 
 def _urgency(reasons: Sequence[Reason]) -> Urgency:

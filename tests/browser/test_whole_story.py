@@ -136,9 +136,9 @@ def see_traffic_come(story: Story) -> None:
     page = story.page
     page.goto(f"{story.run.url}/admin/")
     line = page.locator("#line-flowers")
-    expect(line.locator("data.requests_per_minute")).to_have_text("0")
+    expect(line.locator("data.per_minute")).to_have_text("0")
     story.predict(iris_rows(1000, seed=1))
-    expect(line.locator("data.requests_per_minute")).not_to_have_text("0", timeout=SOON_MS)
+    expect(line.locator("data.per_minute")).not_to_have_text("0", timeout=SOON_MS)
     expect(line.locator("data.p95")).to_have_text(re.compile("ms|µs| s"))
     expect(line).to_contain_text("no drift", timeout=SOON_MS)
     expect(page.locator("#overview")).not_to_contain_text("drift incident")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from inference.models import RollupSpan, TrafficRollup
-from inference.traffic_history import Recently, recent_counts, requests_by_minute, traffic_series
+from inference.traffic_history import Recently, counts_by_minute, recent_counts, traffic_series
 from models_registry.models import Model, ModelVersion
 
 NOW = datetime(2026, 3, 1, 12, 10, 30, tzinfo=UTC)
@@ -40,10 +40,11 @@ def test_recent_counts_are_of_those_minutes_only(version: ModelVersion) -> None:
     assert (counts.success, counts.class_counts.tolist()) == (12, [12])
 
 
-def test_requests_of_every_outcome_stand_at_their_minute(version: ModelVersion) -> None:
-    rollup(version, NOW.replace(minute=8, second=0), success=1, error=2, rejected=4)
+def test_requests_of_every_outcome_and_rows_stand_at_their_minute(version: ModelVersion) -> None:
+    rollup(version, NOW.replace(minute=8, second=0), success=1, error=2, rejected=4, predictions=20)
+    rollup(version, NOW.replace(minute=9, second=0), predictions=30)  # answered elsewhere
     rollup(version, NOW.replace(minute=11, second=0), success=9)  # another server's clock is ahead
-    assert requests_by_minute(Recently.of(NOW, minutes=4)) == {version.pk: [0, 7, 0, 0]}
+    assert counts_by_minute(Recently.of(NOW, minutes=4)) == {version.pk: ([0, 7, 0, 0], [0, 20, 30, 0])}
 
 
 def test_steps_sum_their_rows_and_leave_out_what_is_empty(version: ModelVersion) -> None:

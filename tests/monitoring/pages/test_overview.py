@@ -24,6 +24,7 @@ from drift.services import run_drift_check
 from inference.models import RollupSpan, TrafficRollup
 from inference.services.traffic import roll_up_traffic
 from inference.traffic import CONFIDENCE_EDGES, LATENCY_EDGES, TrafficCounts, changed_minutes
+from inference.traffic_history import ByMinute
 from models_registry.models import ModelVersion, ReferenceDataset, Stage
 from models_registry.services.versions import set_stage
 from monitoring.models import JobRun, PerformanceReport
@@ -122,7 +123,7 @@ def test_its_figures_are_those_of_metrics_and_of_the_api(served: Served, redis_c
     }
     assert sent["success"] == 30
     assert sent["rejected"] >= 2
-    assert line["requests_per_minute"] == pytest.approx(sum(sent.values()) / minutes_of(page), rel=1e-6)
+    assert line["per_minute"] == pytest.approx(sum(sent.values()) / minutes_of(page), rel=1e-6)
     assert line["errors"] == sent["error"] == 0
     edges = [*map(str, LATENCY_EDGES), "+Inf"]
     cumulative = [sample(after, "ml_prediction_latency_seconds_bucket", **labels, le=edge) for edge in edges]
@@ -183,7 +184,7 @@ def state(**fields: Any) -> ModelState:
         "shown": shown,
         "versions": {Stage.PRODUCTION: 1},
         "recent": TrafficCounts(),
-        "requests": [0] * 60,
+        "by_minute": ByMinute([0] * 60, [0] * 60),
         "largest_drop": 0.05,
         "facts": VersionFacts(has_reference=True),
         "others": {},
@@ -361,7 +362,7 @@ def test_a_model_is_shown_by_its_primary_version_and_all_its_traffic_counts(vers
     (found,) = model_states(now)
     assert found.shown == version
     assert found.versions == {Stage.PRODUCTION: 1, Stage.SHADOW: 1}
-    assert (found.recent.success, found.requests[-1]) == (4, 4)
+    assert (found.recent.success, found.by_minute.requests[-1]) == (4, 4)
     (line,) = overview_context(now)["lines"]
     assert line.stage == "production, 1 more in shadow"
     set_stage(version=version, stage=Stage.ARCHIVED)
@@ -387,6 +388,18 @@ def test_the_incident_of_a_version_that_is_not_shown_is_counted_and_told(
     assert "No incident is open" not in page
     model_page = admin_client.get(reverse("model-page", args=["classifier"])).content.decode()
     assert "2.0.0: Drift incident since" in model_page
+
+
+def test_of_a_model_that_is_served_elsewhere_rows_are_traffic(version: ModelVersion, admin_client: Client) -> None:
+    rollup("classifier", predictions=400)
+    now = timezone.now()
+    context = overview_context(now)
+    (line,) = context["lines"]
+    assert (line.traffic_of, context["requests_per_minute"].value) == ("rows", 0)
+    assert line.per_minute.value == pytest.approx(400 / 9.5, rel=0.06)
+    assert line.sparkline_text == "400 rows in the last 60 minutes, at most 400 in one"
+    page = admin_client.get("/admin/").content.decode()
+    assert re.search(r'data-label="Rows a minute".*</data>\s*<small>rows</small>', page)
 
 
 def test_its_queries_do_not_grow_with_the_models(admin_client: Client, version: ModelVersion) -> None:
