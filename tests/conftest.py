@@ -66,6 +66,7 @@ def pytest_configure(config: pytest.Config) -> None:
     import django
 
     django.setup()
+    _hash_passwords_fast()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -87,6 +88,13 @@ def _start_services() -> None:
     redis_server = start_redis(folder)
     _run_ends.callback(redis_server.stop)
     _use(DATABASE_URL=postgresql.url, REDIS_URL=redis_server.url, MLMON_VAR_DIR=str(folder / "var"))
+
+
+def _hash_passwords_fast() -> None:
+    """Take few iterations, as each account costs half a second otherwise; a hash says how many a server has to take."""
+    from django.contrib.auth.hashers import PBKDF2PasswordHasher
+
+    PBKDF2PasswordHasher.iterations = 1_000
 
 
 def _temporary_folder() -> Path:
