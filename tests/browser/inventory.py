@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+from urllib.parse import urljoin
 
 import pyarrow.parquet as pq
 import requests
@@ -29,6 +30,7 @@ WIDTHS = {"wide": 1280, "narrow": 360}
 THEMES = ("light", "dark")
 HEIGHT = 900
 SETTLE_MS = 200  # charts are drawn, menus are placed
+_FIRST_ROWS: dict[str, str] = {}  # where the first row of a list leads, by the list's address
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,12 +177,22 @@ def use_theme(context: BrowserContext, theme: str) -> None:
 
 def go_to(tab: Tab, run: EmbeddedRun, kind: PageKind) -> None:
     """Open a page."""
-    tab.goto(f"{run.url}{kind.path}")
+    address = run.url + kind.path
     if kind.is_first_of_list:
-        links = tab.locator("#result_list tbody tr").first.get_by_role("link")
-        assert links.count(), f"{kind.name}: {kind.path} has no row with a link"
-        address = links.first.get_attribute("href")
-        assert address is not None
-        path = address.partition("?")[0]
-        tab.goto(f"{run.url}{path.removesuffix('change/') + kind.ending if kind.ending else path}")
+        address = _address_of_first_row(tab, address)
+        if kind.ending:
+            address = address.removesuffix("change/") + kind.ending
+    tab.goto(address)
     tab.wait_for_timeout(SETTLE_MS)
+
+
+def _address_of_first_row(tab: Tab, address: str) -> str:
+    """Return where the link of a list's first row leads; lists are looked up once."""
+    if address not in _FIRST_ROWS:
+        tab.goto(address)
+        links = tab.locator("#result_list tbody tr").first.get_by_role("link")
+        assert links.count(), f"{address} has no row with a link"
+        href = links.first.get_attribute("href")
+        assert href is not None
+        _FIRST_ROWS[address] = urljoin(address, href.partition("?")[0])
+    return _FIRST_ROWS[address]
