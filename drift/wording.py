@@ -24,6 +24,7 @@ from drift.results import (
     VerdictStatus,
 )
 from drift.statistics.levels import OTHER
+from models_registry.wording import number_text, share_text
 
 Found: TypeAlias = FeatureResult | PredictionResult | None
 
@@ -174,38 +175,13 @@ def p_value_text(p_value: float) -> str:
     return f"p = {mantissa}e{int(exponent)}"
 
 
-def share_text(share: float) -> str:
-    """Return a share between 0 and 1 for reading: "6.0 %", "12 %", "0 %"."""
-    return _percent(share, digits=2)
-
-
-def _percent(share: float, *, digits: int) -> str:
-    percent = 100 * share
-    if percent == 0 or abs(percent) >= 100:
-        return f"{percent:.0f} %"
-    if abs(percent) < 0.01:
-        return "less than 0.01 %"
-    decimals = max(0, digits - 1 - math.floor(math.log10(abs(percent))))
-    return f"{percent:.{decimals}f} %"
-
-
 def _share_pair(first: float, second: float) -> tuple[str, str]:
     """Return two shares with as many digits as tell them apart."""
     for digits in range(2, MOST_DIGITS + 1):
-        pair = _percent(first, digits=digits), _percent(second, digits=digits)
+        pair = share_text(first, digits=digits), share_text(second, digits=digits)
         if pair[0] != pair[1]:
             break
     return pair
-
-
-def number_text(value: float, digits: int = 3) -> str:
-    """Return a number with so many significant digits: "4.41", "1,040", "2.5e-07"."""
-    if value == 0 or not math.isfinite(value):
-        return f"{value:g}"
-    magnitude = math.floor(math.log10(abs(value)))
-    if not -4 <= magnitude < 9:
-        return f"{value:.{digits - 1}e}"
-    return f"{value:,.{max(0, digits - 1 - magnitude)}f}"
 
 
 def _number_pair(first: float, second: float) -> tuple[str, str]:

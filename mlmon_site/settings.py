@@ -117,7 +117,7 @@ LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 USE_I18N = False
 USE_TZ = True
-DATE_FORMAT, TIME_FORMAT, DATETIME_FORMAT = "Y-m-d", "H:i:s", "Y-m-d H:i:s"
+FORMAT_MODULE_PATH = ["mlmon_site.formats"]
 
 STATIC_URL = "/static/"
 STATIC_ROOT = Path(env.str("MLMON_STATIC_ROOT", default=str(VAR_DIR / "static")))
@@ -303,6 +303,7 @@ UNFOLD = {
         lambda request: static("vendor/idiomorph/idiomorph.min.js"),
         lambda request: static("mlmon/live.js"),
         lambda request: static("mlmon/select_names.js"),
+        lambda request: static("mlmon/keyboard.js"),
     ],
     "SHOW_VIEW_ON_SITE": False,
     "DASHBOARD_CALLBACK": "monitoring.admin.overview.with_overview",

@@ -55,6 +55,10 @@ class OutcomeFilter(admin.SimpleListFilter):
 
 @admin.register(DriftCheck)
 class DriftCheckAdmin(ReadOnlyAdmin):
+    empty_text = (
+        "A version in production or shadow with reference data is checked by itself after every hundred new "
+        "predictions, from the hundredth on."
+    )
     list_display = [
         "checked_at",
         "version_name",
@@ -62,7 +66,6 @@ class DriftCheckAdmin(ReadOnlyAdmin):
         "strongest_feature",
         "features_above",
         "prediction_divergence",
-        "window_rows",
     ]
     list_display_links = ["checked_at"]
     list_filter = ["version__model", OutcomeFilter, "is_backfilled", "created_at"]
@@ -118,7 +121,7 @@ class DriftCheckAdmin(ReadOnlyAdmin):
     def rebaseline(self, request: HttpRequest, object_id: int) -> HttpResponse:
         return rebaseline_page(self, request, check_id=object_id, row_id=object_id)
 
-    @display(description="Model version", ordering="version__model__name")
+    @display(description="Version", ordering="version__model__name")
     def version_name(self, obj: DriftCheck) -> str:
         return f"{obj.version}"
 
@@ -144,7 +147,7 @@ class DriftCheckAdmin(ReadOnlyAdmin):
             return "-"
         return f"{obj.window_started_at:%Y-%m-%d %H:%M:%S} to {obj.window_ended_at:%Y-%m-%d %H:%M:%S}"
 
-    @display(description="Prediction divergence", ordering="prediction_js_divergence")
+    @display(description="Predictions", ordering="prediction_js_divergence")
     def prediction_divergence(self, obj: DriftCheck) -> str:
         divergence = obj.prediction_js_divergence
         return "-" if divergence is None else f"{divergence:.4f}"
@@ -153,7 +156,7 @@ class DriftCheckAdmin(ReadOnlyAdmin):
     def outcome(self, obj: DriftCheck) -> str:
         return outcome_of(obj).text
 
-    @display(description="Strongest feature")
+    @display(description="Strongest")
     def strongest_feature(self, obj: Any) -> str:
         return obj.strongest or "-"
 

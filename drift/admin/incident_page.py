@@ -1,7 +1,7 @@
 """What the page of an incident shows: what drifted, since when, how it is now, and who did what."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,7 +10,6 @@ import redis
 from django.db import DatabaseError
 from django.db.models import Prefetch, QuerySet
 from django.utils import timezone
-from django.utils.timesince import timesince
 
 from drift.incidents import QUIET_WINDOWS
 from drift.models import CheckStatus, DriftCheck, DriftIncident, FeatureDrift
@@ -23,7 +22,9 @@ from drift.wording import found_by, p_value_text, subject_of
 from inference.archive import read_observations
 from inference.exceptions import ArchiveError
 from inference.stream import FEATURE_PREFIX
+from models_registry.admin.panels import Panels
 from models_registry.selectors import changes_of
+from models_registry.wording import duration_text
 
 logger = logging.getLogger(__name__)
 
@@ -39,32 +40,7 @@ STATES = {
 INCIDENT_LABELS = {NEW: "danger", ACKNOWLEDGED: "warning", SNOOZED: "info", CLOSED: "success"}
 
 
-@dataclass(frozen=True, slots=True)
-class Panel:
-    """A part of the page that another app adds.
-
-    Attributes
-    ----------
-    key
-        Unique among the panels.
-    template
-        Is given `context`, the panel's own names.
-    """
-
-    key: str
-    title: str
-    template: str
-    context: Mapping[str, Any]
-
-
-MakesPanel = Callable[[DriftIncident], Panel]
-_panels: list[MakesPanel] = []
-
-
-def register_panel(make: MakesPanel) -> MakesPanel:
-    """Let the page of each incident show what `make` returns; apps above this one call it when they start."""
-    _panels.append(make)
-    return make
+incident_panels: Panels[DriftIncident] = Panels()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +89,7 @@ def incident_context(incident: DriftIncident) -> dict[str, Any]:
         "left_out": max(0, checks.count() - MOST_HISTORY_LINES),
         "acts": changes_of(incident),
         "examples": _examples(shown_check, result, names),
-        "panels": [make(incident) for make in _panels],
+        "panels": incident_panels.of(incident),
     }
 
 
@@ -155,9 +131,10 @@ def _findings(
 def _sentences(incident: DriftIncident) -> Iterator[str]:
     since = f"{incident.opened_at:%Y-%m-%d %H:%M}"
     if incident.closed_at is None:
-        yield f"Open for {timesince(incident.opened_at)}, since {since}."
+        open_seconds = (timezone.now() - incident.opened_at).total_seconds()
+        yield f"Open for {duration_text(open_seconds)}, since {since}."
     else:
-        lasted = timesince(incident.opened_at, incident.closed_at)
+        lasted = duration_text((incident.closed_at - incident.opened_at).total_seconds())
         yield f"From {since}, for {lasted}; closed: {incident.get_closing_reason_display()}."
     yield f"{incident.alarms:,} {'check has' if incident.alarms == 1 else 'checks have'} raised the alarm."
     if incident.acknowledged_at is not None:

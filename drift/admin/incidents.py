@@ -46,6 +46,10 @@ class StateFilter(admin.SimpleListFilter):
 
 @admin.register(DriftIncident)
 class DriftIncidentAdmin(ReadOnlyAdmin):
+    empty_text = (
+        "An incident opens by itself when a check raises the alarm, and closes after three quiet windows. There "
+        "was none so far."
+    )
     list_display = ["since", "version", "state", "drifted", "alarms", "looked_after_by", "until"]
     list_display_links = ["since"]
     list_filter = ["version__model", StateFilter, "closing_reason", "opened_at"]

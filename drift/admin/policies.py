@@ -147,6 +147,10 @@ class FeaturePolicyInline(TabularInline):
 
 @admin.register(DriftPolicy)
 class DriftPolicyAdmin(AuditedAdmin):
+    empty_text = (
+        "Models without a policy are checked with the defaults, which suit most. Add one to change a model's "
+        "window, thresholds, methods or false-alarm budget."
+    )
     form = DriftPolicyForm
     inlines = [FeaturePolicyInline]
     list_display = [

@@ -1,8 +1,9 @@
 """Rows of a window that show what changed: those with values that are more frequent than in the reference."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 
 from drift.results import Distribution, FeatureResult
 from drift.statistics.levels import OTHER
-from drift.wording import level_text, number_text, share_text
+from drift.wording import level_text
+from models_registry.wording import number_text, share_text
 
 MOST_ROWS = 10
 MOST_FEATURES = 5
@@ -21,10 +23,19 @@ MISSING = "missing"
 
 @dataclass(frozen=True, slots=True)
 class ExampleCell:
-    """A value; `reason` says how much more frequent such values are, and is "" where they are not."""
+    """A value.
+
+    Attributes
+    ----------
+    reason
+        How much more frequent such values are; "" where they are not.
+    is_repeated
+        Whether the row above has the same reason: a page says it once.
+    """
 
     text: str
     reason: str
+    is_repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +76,13 @@ def example_rows(features: Sequence[FeatureResult], observed: pa.Table) -> Examp
     worth = np.sum([column.growth for column in columns], axis=0)
     newest_first = np.arange(observed.num_rows)[::-1]
     order = newest_first[np.argsort(-worth[newest_first], kind="stable")]
-    chosen = _different(order, columns)
-    return ExampleRows([one.name for one in shown], [_row(observed, columns, place) for place in chosen])
+    rows = [_row(observed, columns, place) for place in _different(order, columns)]
+    for above, row in pairwise(rows):
+        row.cells[:] = [
+            replace(cell, is_repeated=cell.reason == before.reason)
+            for before, cell in zip(above.cells, row.cells, strict=True)
+        ]
+    return ExampleRows([one.name for one in shown], rows)
 
 
 class _Column:

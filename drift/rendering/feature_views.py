@@ -22,14 +22,13 @@ from drift.wording import (
     STATUS_TEXTS,
     evidence_of,
     found_by,
-    number_text,
     p_value_text,
     quality_sentence,
     sentence_of,
-    share_text,
     smallest_change_of,
     subject_of,
 )
+from models_registry.wording import number_text, share_text
 
 NOTHING = "-"
 

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drift.results import Distribution
-from drift.wording import level_text, number_text, share_text
+from drift.wording import level_text
+from models_registry.wording import number_text, share_text
 
 WIDTH, HEIGHT = 1000, 200  # of a histogram's drawing, in units of its own
 MOST_ROWS = 12  # of levels

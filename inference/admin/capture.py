@@ -72,6 +72,10 @@ class CapturePolicyForm(forms.ModelForm[CapturePolicy]):
 
 @admin.register(CapturePolicy)
 class CapturePolicyAdmin(AuditedAdmin):
+    empty_text = (
+        "Models without a policy have all their predictions remembered, for as long as the server's setting says. "
+        "Add one to remember a share of them, to leave features out, or to keep them for another time."
+    )
     form = CapturePolicyForm
     list_display = ["model", "share", "left_out", "retention_days", "archive_megabytes", "updated_at"]
     list_select_related = ["model"]

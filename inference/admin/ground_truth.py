@@ -50,6 +50,10 @@ class CorrectionInline(TabularInline):
 
 @admin.register(GroundTruth)
 class GroundTruthAdmin(ReadOnlyAdmin):
+    empty_text = (
+        "What turned out to be true comes through the API (POST /api/v1/feedback) or by an upload, and is joined "
+        "to its prediction."
+    )
     list_display = ["prediction_id", "version", "actual", "prediction", "is_right", "predicted_at", "observed_at"]
     list_filter = ["version__model", ("version", admin.EmptyFieldListFilter), ("refusal", admin.EmptyFieldListFilter)]
     list_select_related = ["version__model"]
@@ -64,6 +68,9 @@ class GroundTruthAdmin(ReadOnlyAdmin):
         ("received_at", "changed_at"),
         ("confidence", "refusal"),
     ]
+
+    def get_inlines(self, request: HttpRequest, obj: GroundTruth | None) -> Any:
+        return self.inlines if obj is not None and obj.corrections.exists() else []
 
     @display(description="Right", boolean=True)
     def is_right(self, obj: GroundTruth) -> bool | None:
@@ -92,6 +99,10 @@ class GroundTruthUploadForm(forms.ModelForm[GroundTruthUpload]):
 
 @admin.register(GroundTruthUpload)
 class GroundTruthUploadAdmin(AuditedAdmin):
+    empty_text = (
+        "Upload a CSV or Parquet file with the columns prediction_id and actual. Programs send the same through "
+        "the API."
+    )
     form = GroundTruthUploadForm
     list_display = ["original_filename", "status_label", "progress", "rows_done", "summary", "created_by", "created_at"]
     list_filter = ["status"]

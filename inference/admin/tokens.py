@@ -22,6 +22,9 @@ LIMITED_SCOPES = (TokenScope.PREDICT, TokenScope.READ)
 
 @admin.register(ApiToken)
 class ApiTokenAdmin(AuditedAdmin):
+    empty_text = (
+        "Programs show a token with each call, where the server asks for one. It is shown once, when it is made."
+    )
     list_display = ["name", "scope", "hint", "state", "expires_at", "created_by", "created_at"]
     list_filter = ["scope"]
     list_select_related = ["created_by"]

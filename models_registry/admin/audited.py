@@ -22,8 +22,14 @@ class AuditedAdmin(ModelAdmin):
     """Writes each addition, change and deletion to the audit trail, and shows a row's part of it as its history.
 
     Where a service writes what it does, its page overrides `log_addition` or `log_change` to write nothing.
+
+    Attributes
+    ----------
+    empty_text
+        What the list says while it has no rows: what they would be, and where they come from.
     """
 
+    empty_text = ""
     object_history_template: Any = "admin/changes_of_row.html"
 
     def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:

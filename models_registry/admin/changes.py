@@ -31,6 +31,10 @@ class RowTypeFilter(admin.SimpleListFilter):
 
 @admin.register(ChangeRecord)
 class ChangeRecordAdmin(ReadOnlyAdmin):
+    empty_text = (
+        "Every change by a person or a command leaves a line here: promotions, thresholds, reference data, tokens, "
+        "accounts."
+    )
     list_display = ["when", "who", "kind", "name", "what"]
     list_display_links = ["when"]
     list_filter = [RowTypeFilter, "model_name", "actor", "happened_at"]

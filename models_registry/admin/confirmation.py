@@ -8,6 +8,8 @@ from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from unfold.admin import ModelAdmin
 
+from models_registry.admin.panels import Panel
+
 
 def is_confirmed(request: HttpRequest) -> bool:
     """Return whether the person pressed the page's button: a POST, which Django guards against forgery."""
@@ -23,8 +25,9 @@ def confirmation_page(
     changes: Sequence[str],
     button: str,
     is_final: bool = False,
+    panels: Sequence[Panel] = (),
 ) -> TemplateResponse:
-    """Return the page: a title, a sentence for each change, and a button that does it."""
+    """Return the page: a title, a sentence for each change, a button that does it, and what helps to decide."""
     context: dict[str, Any] = {
         **model_admin.admin_site.each_context(request),
         "opts": model_admin.opts,
@@ -33,5 +36,6 @@ def confirmation_page(
         "changes": changes,
         "button": button,
         "is_final": is_final,
+        "panels": panels,
     }
     return TemplateResponse(request, "admin/confirm_change.html", context)

@@ -65,6 +65,10 @@ class ReferenceUploadForm(forms.ModelForm[ReferenceDataset]):
 
 @admin.register(ReferenceDataset)
 class ReferenceDatasetAdmin(AuditedAdmin):
+    empty_text = (
+        "Reference data show what is normal for a version: drift checks compare with them. Upload a CSV or Parquet "
+        "file with a column for each feature, best in the order of time."
+    )
     form = ReferenceUploadForm
     list_display = ["original_filename", "version", "status_label", "row_count", "in_force", "created_by", "created_at"]
     list_filter = ["status", "is_active", "version__model"]

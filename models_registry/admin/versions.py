@@ -1,5 +1,6 @@
 """Models and their versions in the admin."""
 
+from dataclasses import replace
 from typing import Any
 
 from django import forms
@@ -7,7 +8,7 @@ from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.files.uploadedfile import UploadedFile
-from django.db.models import Count, QuerySet
+from django.db.models import Count, QuerySet, TextField
 from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
@@ -25,6 +26,7 @@ from unfold.widgets import (
 
 from models_registry.admin.audited import AuditedAdmin, user_of
 from models_registry.admin.confirmation import confirmation_page, is_confirmed
+from models_registry.admin.panels import Panel, Panels
 from models_registry.exceptions import ArtefactError, ConflictError
 from models_registry.models import Model, ModelFeature, ModelVersion, Stage
 from models_registry.roles import Action
@@ -54,8 +56,15 @@ STAGE_ACTIONS = {
 }
 
 
+SHORT_TEXT = {TextField: {"widget": UnfoldAdminTextareaWidget(attrs={"rows": 3})}}
+
+version_panels: Panels[ModelVersion] = Panels()
+
+
 @admin.register(Model)
 class ModelModelAdmin(AuditedAdmin):
+    empty_text = "A model is a name that programs call; its versions are ONNX files."
+    formfield_overrides = SHORT_TEXT
     list_display = ["name", "description", "version_count", "created_at"]
     search_fields = ["name", "description"]
 
@@ -191,6 +200,8 @@ class FeatureFormSet(BaseInlineFormSet[ModelFeature, ModelVersion, forms.ModelFo
 
 class FeatureInline(TabularInline):
     model = ModelFeature
+    verbose_name = "feature"
+    verbose_name_plural = "schema"
     formset = FeatureFormSet
     fields = ["position", "name", "kind", "is_required", "tensor_type", "input_name"]
     readonly_fields = ["position", "tensor_type", "input_name"]
@@ -214,6 +225,12 @@ class FeatureInline(TabularInline):
 
 @admin.register(ModelVersion)
 class ModelVersionAdmin(AuditedAdmin):
+    empty_text = (
+        "A version is an ONNX file of a registered model. It is checked and tried before it is accepted, and waits "
+        "in staging until somebody promotes it."
+    )
+    formfield_overrides = SHORT_TEXT
+    change_form_outer_before_template = "admin/models_registry/modelversion/about.html"
     list_display = ["model", "version", "stage_label", "traffic_weight", "task_type", "framework", "created_at"]
     list_filter = ["stage", "task_type", "model"]
     search_fields = ["model__name", "version"]
@@ -223,6 +240,13 @@ class ModelVersionAdmin(AuditedAdmin):
 
     class Media:
         css = {"all": ["models_registry/figures.css"]}
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        version = self.get_object(request, object_id)
+        context = {} if version is None else {"version": version, "panels": version_panels.of(version)}
+        return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
 
     def get_fieldsets(self, request: HttpRequest, obj: ModelVersion | None = None) -> Any:
         if obj is None:
@@ -345,10 +369,11 @@ class ModelVersionAdmin(AuditedAdmin):
                 self,
                 request,
                 row=version,
-                title=f"{version}: {stage.value}",
+                title=f"{MOVES[stage]}: {version}",
                 changes=consequences_of_stage(version, stage),
                 button=MOVES[stage],
                 is_final=stage is Stage.ARCHIVED,
+                panels=_beside_each_other(version) if stage is Stage.PRODUCTION else (),
             )
         try:
             if stage is Stage.PRODUCTION:
@@ -360,6 +385,16 @@ class ModelVersionAdmin(AuditedAdmin):
         else:
             self.message_user(request, f"{version} is now in stage {stage.value}.")
         return redirect("admin:models_registry_modelversion_change", object_id)
+
+
+def _beside_each_other(version: ModelVersion) -> list[Panel]:
+    """Return the panels of a version, and of those that it would take the place of."""
+    replaced = version.model.versions.filter(stage=Stage.PRODUCTION).exclude(pk=version.pk).select_related("model")
+    return [
+        replace(panel, key=f"{panel.key}-{one.pk}", title=f"{panel.title} of {one}, in {one.stage}")
+        for one in (version, *replaced)
+        for panel in version_panels.of(one)
+    ]
 
 
 def _useful_actions(version: ModelVersion) -> set[str]:

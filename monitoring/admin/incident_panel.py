@@ -1,11 +1,12 @@
 """Performance on the page of a drift incident."""
 
-from drift.admin.incident_page import Panel, register_panel
+from drift.admin.incident_page import incident_panels
 from drift.models import DriftIncident
+from models_registry.admin.panels import Panel
 from monitoring.pages.meanwhile import meanwhile_context
 
 
-@register_panel
+@incident_panels.register
 def performance_meanwhile(incident: DriftIncident) -> Panel:
     """Return what happened to performance meanwhile."""
     return Panel(

@@ -14,6 +14,7 @@ STATE_LABELS = {FAILED: "danger", FINE: "success", UNFINISHED: "info"}
 
 @admin.register(JobRun)
 class JobRunAdmin(ReadOnlyAdmin):
+    empty_text = "Each job leaves its last run here. None has run yet: are a worker and beat at work?"
     list_display = ["job_name", "state", "last_started_at", "last_success_at", "duration", "runs", "failures"]
     search_fields = ["job_name"]
 

@@ -7,11 +7,12 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
-from django.utils.timesince import timesince
+from django.utils import timezone
 from unfold.decorators import display
 
 from models_registry.admin.audited import AuditedAdmin
 from models_registry.admin.read_only import ReadOnlyAdmin
+from models_registry.wording import ago_text, duration_text, number_text
 from monitoring.models import SMALLEST_PERFORMANCE_WINDOW, PerformancePolicy, PerformanceReport, Period
 from monitoring.services import baseline_of
 
@@ -73,6 +74,10 @@ class PerformancePolicyForm(forms.ModelForm[PerformancePolicy]):
 
 @admin.register(PerformancePolicy)
 class PerformancePolicyAdmin(AuditedAdmin):
+    empty_text = (
+        "Models without a policy are measured with the defaults. Add one to change how many predictions count, or "
+        "how large a drop is told."
+    )
     form = PerformancePolicyForm
     list_display = ["model", "window_rows", "minimum_rows", "largest_drop", "updated_at"]
     list_select_related = ["model"]
@@ -84,6 +89,10 @@ class PerformancePolicyAdmin(AuditedAdmin):
 
 @admin.register(PerformanceReport)
 class PerformanceReportAdmin(ReadOnlyAdmin):
+    empty_text = (
+        "A report is written as soon as predictions have ground truth, or reference data with labels allow an "
+        "estimate without it."
+    )
     list_display = ["time", "version", "of", "figure", "estimated_figure", "drop_points", "labels"]
     list_display_links = ["time"]
     list_filter = ["version__model", "period", "computed_at"]
@@ -139,20 +148,12 @@ class PerformanceReportAdmin(ReadOnlyAdmin):
 def headline(figures: Mapping[str, Any] | None) -> str:
     """Return the one figure that stands for the others."""
     figures = figures or {}
-    return number_text(figures.get("accuracy", figures.get("mean_absolute_error")))
+    return figure_text(figures.get("accuracy", figures.get("mean_absolute_error")))
 
 
-def number_text(value: float | None) -> str:
+def figure_text(value: float | None) -> str:
     """Return a figure with four digits."""
-    return NOTHING if value is None else f"{value:.4g}"
-
-
-def duration_text(seconds: float) -> str:
-    """Return a time span in its largest unit."""
-    for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.1f} {unit}"
-    return f"{seconds:.1f} seconds"
+    return NOTHING if value is None else number_text(value, 4)
 
 
 def figures_context(report: PerformanceReport) -> dict[str, Any]:
@@ -163,7 +164,7 @@ def figures_context(report: PerformanceReport) -> dict[str, Any]:
         "figure_lines": list(_figure_lines(report)),
         "confusion_lines": list(_confusion_lines(realised)),
         "classes": list(realised.get("classes", {})),
-        "computed_ago": timesince(report.computed_at),
+        "computed_ago": ago_text(report.computed_at, timezone.now()),
     }
 
 
@@ -178,7 +179,7 @@ def _figure_lines(report: PerformanceReport) -> Iterator[FigureLine]:
     unavailable = (report.realised or {}).get("unavailable", {})
     for key, name in FIGURE_NAMES.items():
         if any(column.get(key) is not None for column in columns) or key in unavailable:
-            realised, of_labelled, estimated, on_reference = (number_text(column.get(key)) for column in columns)
+            realised, of_labelled, estimated, on_reference = (figure_text(column.get(key)) for column in columns)
             yield FigureLine(name, realised, of_labelled, estimated, on_reference, unavailable.get(key, ""))
 
 
@@ -190,5 +191,5 @@ def _confusion_lines(realised: Mapping[str, Any]) -> Iterator[ConfusionLine]:
         yield ConfusionLine(
             actual=name,
             counts=[(f"{count:,}", count / total) for count in counts],
-            recall=number_text(figures["recall"]),
+            recall=figure_text(figures["recall"]),
         )

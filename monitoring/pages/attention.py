@@ -9,12 +9,11 @@ from typing import cast
 from django.conf import settings
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.timesince import timesince
 
 from drift.models import CheckStatus, DriftIncident
-from drift.wording import number_text, share_text
 from inference.traffic import CONFIDENCE_EDGES, LATENCY_EDGES, TrafficCounts
 from models_registry.models import Stage
+from models_registry.wording import duration_text, number_text, share_text
 from monitoring.models import JobRun, PerformanceReport
 from monitoring.pages.figures import seconds_text
 from monitoring.pages.model_states import RECENT_MINUTES, ModelState, VersionFacts
@@ -115,7 +114,8 @@ def _incident(state: ModelState, facts: VersionFacts) -> Iterator[Reason]:
         return
     urgency, who = _care(incident)
     what = names_text(facts.drifted) if facts.drifted else "see what changed"
-    text = f"Drift incident since {timesince(incident.opened_at)}: {what}. {who}"
+    lasted = duration_text((timezone.now() - incident.opened_at).total_seconds())
+    text = f"Drift incident for {lasted}: {what}. {who}"
     url = reverse("admin:drift_driftincident_change", args=[incident.pk])
     yield Reason(urgency, state.name, "drift incident", text, url, "Open the incident")
 
@@ -202,5 +202,6 @@ def _job(now: datetime, run: JobRun, interval: timedelta) -> Iterator[Reason]:
         text = f"Its last run failed: {run.last_error}"
         yield Reason(Urgency.SOON, name, "job failed", text, url, "Open the job")
     elif now - run.last_started_at > allowed:
-        text = f"It has not run for {timesince(run.last_started_at, now)}: is a worker, and is beat, at work?"
+        lasted = duration_text((now - run.last_started_at).total_seconds())
+        text = f"It has not run for {lasted}: is a worker, and is beat, at work?"
         yield Reason(Urgency.SOON, name, "job late", text, url, "Open the job")

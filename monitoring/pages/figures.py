@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from drift.wording import number_text, share_text
+from models_registry.wording import number_text, share_text
 
 NOTHING = "-"
 

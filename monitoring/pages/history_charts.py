@@ -51,7 +51,7 @@ def drift_charts(version: ModelVersion, steps: Steps, spans: Sequence[Span]) -> 
         _raise(threshold, place, check["prediction_threshold"])
     yield Chart(
         "drift",
-        f"Features of {version.version} that drifted",
+        f"Drifted features of {version.version}",
         Unit.COUNT,
         begins,
         [Line("above the threshold", above), Line("listed by the verdict's alarm", listed)],
@@ -61,7 +61,7 @@ def drift_charts(version: ModelVersion, steps: Steps, spans: Sequence[Span]) -> 
     )
     yield Chart(
         "prediction-drift",
-        f"Predictions of {version.version} against the reference",
+        f"Prediction drift of {version.version}",
         Unit.NUMBER,
         begins,
         [Line("Jensen-Shannon divergence", divergence), Line("threshold", threshold, Stroke.LIMIT)],

@@ -7,8 +7,8 @@ from typing import Any
 from django.utils import timezone
 
 from drift.models import DriftIncident
-from drift.wording import share_text
 from models_registry.models import ModelVersion
+from models_registry.wording import share_text
 from monitoring.models import PerformanceReport, Period
 from monitoring.pages.figures import accuracy_figure
 from monitoring.pages.history_charts import incident_spans, performance_chart

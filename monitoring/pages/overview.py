@@ -12,6 +12,7 @@ from drift.rendering.outcomes import outcome_of
 from inference.traffic_history import Recently
 from models_registry.models import ModelVersion, Stage
 from models_registry.schema import TaskType
+from models_registry.wording import ago_text
 from monitoring import selectors
 from monitoring.models import PerformanceReport
 from monitoring.pages.attention import Reason, Urgency, error_ratio, late_jobs, latency_quantile, names_text, reasons_of
@@ -58,6 +59,7 @@ class OverviewLine:
     drift_of: str
     drift_url: str
     checked_at: datetime | None
+    checked_ago: str
     measure: str
     realised: Figure
     estimated: Figure
@@ -77,7 +79,7 @@ def overview_context(now: datetime) -> dict[str, Any]:
         "urgent": [(TONES[reason.urgency], reason) for reason in urgent[:MOST_REASONS]],
         "more_urgent": max(0, len(urgent) - MOST_REASONS),
         "steps": [reason for reason in everything if reason.urgency == Urgency.SETUP],
-        "requests_per_minute": rate_figure(_per_minute(sum(state.recent.requests for state in states), now)),
+        "requests_per_minute": rate_figure(per_minute_of(sum(state.recent.requests for state in states), now)),
         "open_incidents": sum(state.open_incidents for state in states),
         "recent_minutes": RECENT_MINUTES,
         "sparkline": {"width": SPARKLINE_MINUTES, "height": SPARKLINE_HEIGHT},
@@ -98,7 +100,7 @@ def overview_line(state: ModelState, reasons: Sequence[Reason], now: datetime) -
         stage=_stage_text(state),
         tags=tuple(Tag(reason.short, TONES[reason.urgency], reason.text) for reason in reasons),
         traffic_of=traffic_of,
-        per_minute=rate_figure(_per_minute(_recent_traffic(state), now)),
+        per_minute=rate_figure(per_minute_of(_recent_traffic(state), now)),
         p50=seconds_figure(latency_quantile(0.5, counts)),
         p95=seconds_figure(latency_quantile(0.95, counts)),
         errors=ratio_figure(error_ratio(counts)),
@@ -108,6 +110,7 @@ def overview_line(state: ModelState, reasons: Sequence[Reason], now: datetime) -
         drift_of=names_text(facts.drifted),
         drift_url="" if check is None else reverse("admin:drift_driftcheck_change", args=[check.pk]),
         checked_at=check.created_at if check else None,
+        checked_ago=ago_text(check.created_at, now) if check else "",
         measure=measure_of(shown),
         realised=accuracy_figure(headline(facts.report, "realised")),
         estimated=accuracy_figure(headline(facts.report, "estimated")),
@@ -149,7 +152,7 @@ def _recent_traffic(state: ModelState) -> int:
     return state.recent.predictions if state.is_only_told_of else state.recent.requests
 
 
-def _per_minute(count: int, now: datetime) -> float:
+def per_minute_of(count: int, now: datetime) -> float:
     """Return the mean in a minute of what the last minutes brought."""
     return count / max(1.0, Recently.of(now, minutes=RECENT_MINUTES).minutes)
 

@@ -26,7 +26,12 @@ def traffic_charts(
     """Yield the charts that traffic fills."""
 
     def chart(
-        key: str, title: str, unit: Unit, values_of: Callable[[TrafficSeries], NDArray[np.float64]], *limits: Line
+        key: str,
+        title: str,
+        unit: Unit,
+        values_of: Callable[[TrafficSeries], NDArray[np.float64]],
+        *limits: Line,
+        note: str = "",
     ) -> Chart:
         lines = [
             Line(version.version, along(steps, traffic[version.pk], values_of(traffic[version.pk])))
@@ -34,24 +39,32 @@ def traffic_charts(
             if version.pk in traffic
         ]
         begins = steps.begins.tolist()
-        return Chart(key, title, unit, begins, [*lines, *limits], nothing=NO_TRAFFIC, spans=spans)
+        return Chart(key, title, unit, begins, [*lines, *limits], note=note, nothing=NO_TRAFFIC, spans=spans)
 
     yield _requests_chart(versions, traffic, steps, spans)
     yield chart(
         "latency",
-        "Latency, 95 % of the answers took no longer",
+        "Latency, p95",
         Unit.SECONDS,
         lambda one: quantiles(0.95, LATENCY_EDGES, one.latency_counts),
-        limit("limit of the alert", LARGEST_P95_SECONDS, steps),
+        limit("alert limit", LARGEST_P95_SECONDS, steps),
+        note="95 % of the answers took no longer.",
     )
     yield chart(
         "errors",
-        "Requests that failed by our own fault",
+        "Error rate",
         Unit.RATIO,
         lambda one: ratios(one.error, one.requests),
-        limit("limit of the alert", LARGEST_ERROR_RATIO, steps),
+        limit("alert limit", LARGEST_ERROR_RATIO, steps),
+        note="Requests that failed by the server's or the model's fault.",
     )
-    yield chart("rejected", "Requests that were refused", Unit.RATIO, lambda one: ratios(one.rejected, one.requests))
+    yield chart(
+        "rejected",
+        "Rejected requests",
+        Unit.RATIO,
+        lambda one: ratios(one.rejected, one.requests),
+        note="Requests that were refused, by the client's fault: values that the schema does not allow.",
+    )
     if all(version.task_type == TaskType.REGRESSION for version in versions):
         yield chart("outputs", "Mean prediction", Unit.NUMBER, lambda one: ratios(one.output_sum, one.predictions))
     else:
@@ -60,7 +73,7 @@ def traffic_charts(
             "Median confidence",
             Unit.NUMBER,
             lambda one: quantiles(0.5, CONFIDENCE_EDGES, one.confidence_counts),
-            limit("limit of the alert", SMALLEST_MEDIAN_CONFIDENCE, steps),
+            limit("alert limit", SMALLEST_MEDIAN_CONFIDENCE, steps),
         )
 
 
@@ -78,7 +91,7 @@ def class_chart(version: ModelVersion, traffic: TrafficOf, steps: Steps, spans: 
     ]
     return Chart(
         "classes",
-        f"Shares of the classes that {version.version} predicts",
+        f"Predicted classes of {version.version}",
         Unit.RATIO,
         steps.begins.tolist(),
         lines,

@@ -153,7 +153,7 @@ def see_drift_appear(story: Story) -> None:
     expect(page.locator("#figure-requests .table-box tr")).to_have_count(97)  # a day in quarters of an hour
     story.predict(iris_rows(1000, seed=2) + GROWN)
     expect(page.locator("#model")).to_contain_text("Nobody has acknowledged it.", timeout=SOON_MS)
-    expect(page.locator("#model")).to_contain_text(re.compile(r"Drift incident since .+: petal_\w+"))
+    expect(page.locator("#model")).to_contain_text(re.compile(r"Drift incident for .+: petal_\w+"))
     # What was opened stays open, and what was drawn stays drawn, when the page has refreshed itself.
     expect(page.locator("#figure-requests .table-box tr")).to_have_count(97)
     expect(page.locator("#plot-requests canvas")).to_have_count(1)

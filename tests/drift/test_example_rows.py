@@ -68,6 +68,13 @@ def test_what_changed_in_several_features_counts_together() -> None:
     assert found.rows[0].cells[1] == ExampleCell("Kyiv", "such values: 40 % of the window, 0 % before")
 
 
+def test_a_reason_that_the_row_above_has_is_marked_as_repeated() -> None:
+    found = example_rows([numbers()], observed(age=[15.0, 16.0, 3.0, 4.0]))
+    assert found is not None
+    assert texts(found) == [["16.00"], ["15.00"], ["4.000"], ["3.000"]]
+    assert [row.cells[0].is_repeated for row in found.rows] == [False, True, False, True]
+
+
 def test_missing_values_that_became_frequent_are_shown() -> None:
     found = example_rows([numbers(missing=(0, 100))], observed(age=[15.0, None]))
     assert found is not None

@@ -28,11 +28,9 @@ from drift.wording import (
     evidence_of,
     joint_sentence,
     level_text,
-    number_text,
     p_value_text,
     quality_sentence,
     sentence_of,
-    share_text,
     smallest_change_of,
     subject_of,
     verdict_sentence,
@@ -170,37 +168,6 @@ def test_a_picture_in_which_nothing_changed_is_not_made_up(found: FeatureResult)
 )
 def test_p_values_are_readable(p_value: float, text: str) -> None:
     assert p_value_text(p_value) == text
-
-
-@pytest.mark.parametrize(
-    ("share", "text"),
-    [
-        (0.0, "0 %"),
-        (0.00005, "less than 0.01 %"),
-        (0.0034, "0.34 %"),
-        (0.06, "6.0 %"),
-        (0.1249, "12 %"),
-        (1.0, "100 %"),
-    ],
-)
-def test_shares_are_readable(share: float, text: str) -> None:
-    assert share_text(share) == text
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (0.0, "0"),
-        (4.4129, "4.41"),
-        (1040.4, "1,040"),
-        (-0.00123, "-0.00123"),
-        (2.5e-7, "2.50e-07"),
-        (3e12, "3.00e+12"),
-        (float("inf"), "inf"),
-    ],
-)
-def test_numbers_are_readable(value: float, text: str) -> None:
-    assert number_text(value) == text
 
 
 @pytest.mark.parametrize(

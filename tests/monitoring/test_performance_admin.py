@@ -5,7 +5,6 @@ import redis
 from django.test import Client
 
 from models_registry.models import ChangeRecord, Model
-from monitoring.admin.performance import duration_text
 from monitoring.models import PerformancePolicy, PerformanceReport
 from monitoring.services import measure_due_versions
 from tests.factories import uploaded_version
@@ -74,11 +73,3 @@ def test_a_policy_that_makes_no_sense_is_refused(admin_client: Client, field: st
     assert response.status_code == 200
     assert reason in response.content.decode()
     assert not PerformancePolicy.objects.exists()
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(1.25, "1.2 seconds"), (119, "119.0 seconds"), (5400, "90.0 minutes"), (86_400 * 3, "3.0 days")],
-)
-def test_spans_are_told_in_their_largest_unit(seconds: float, text: str) -> None:
-    assert duration_text(seconds) == text

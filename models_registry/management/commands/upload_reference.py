@@ -19,6 +19,7 @@ from models_registry.models import ReferenceDataset, ReferenceStatus
 from models_registry.reference_report import ColumnReport, feature_reports, prediction_report
 from models_registry.selectors import load_profile, version_named
 from models_registry.services.references import profile_reference, upload_reference
+from models_registry.wording import number_text
 
 EXAMPLES = """
 examples:
@@ -121,9 +122,9 @@ def _described(report: ColumnReport) -> str:
     missing = f", {report.n_missing} missing" if report.n_missing else ""
     if report.numbers is not None:
         numbers = report.numbers
-        return (
-            f"{numbers.minimum:.4g} to {numbers.maximum:.4g}, mean {numbers.mean:.4g}, std {numbers.std:.4g}{missing}"
-        )
+        figures = (numbers.minimum, numbers.maximum, numbers.mean, numbers.std)
+        lowest, highest, mean, std = (number_text(figure, 4) for figure in figures)
+        return f"{lowest} to {highest}, mean {mean}, std {std}{missing}"
     levels = ", ".join(f"{level.name} {level.percent:.1f} %" for level in report.levels)
     more = f" and {report.n_more_levels} more" if report.n_more_levels else ""
     return f"{levels}{more}{missing}"

@@ -48,7 +48,7 @@
         width: line.stroke === "limit" ? 1 : 2,
         dash: dashOf[line.stroke],
         points: { show: line.stroke !== "limit" && line.values.filter((value) => value !== null).length < 30, size: 5 },
-        value: (_, value) => written(unit, value),
+        value: (_, value, __, place) => (place === null ? "" : written(unit, value)),
       };
     });
   };
@@ -117,8 +117,11 @@
         legend: { live: true },
         scales: { y: { range: () => scaleOf(payload) } },
         axes: [axis({ values: times }), axis({ size: 64, values: (_, ticks) => ticks.map((tick) => written(unit, tick)) })],
-        series: [{ label: "Time (UTC)", value: (_, value) => (value === null ? "-" : moment(value)) }, ...paired(series(payload), payload)],
-        hooks: { drawClear: [shading(() => payload.spans)] },
+        series: [{ label: "UTC", value: (_, value) => (value === null ? "" : moment(value)) }, ...paired(series(payload), payload)],
+        hooks: {
+          drawClear: [shading(() => payload.spans)],
+          setCursor: [({ root, cursor }) => root.classList.toggle("at-cursor", typeof cursor.idx === "number")],
+        },
       },
       data,
       plot,

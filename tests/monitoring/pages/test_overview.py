@@ -264,7 +264,7 @@ def test_what_is_wrong_with_another_version_is_told_with_its_name_after_what_is_
         ("2.0.0 drift incident", Urgency.SOON),
         ("3.0.0 performance drop", Urgency.SOON),
     ]
-    assert found[1].text.startswith("2.0.0: Drift incident since")
+    assert found[1].text.startswith("2.0.0: Drift incident for")
     assert found[2].text.startswith("3.0.0: Its accuracy of 80 % is 10.0 points below")
     # What its setup lacks is nobody's concern before it is in production.
     assert shorts(state(others={"2.0.0": VersionFacts(has_reference=False)})) == []
@@ -384,10 +384,10 @@ def test_the_incident_of_a_version_that_is_not_shown_is_counted_and_told(
     )
     page = admin_client.get("/admin/").content.decode()
     assert re.search(r"<strong>1</strong> open incident\b", page)
-    assert "2.0.0: Drift incident since" in page
+    assert "2.0.0: Drift incident for" in page
     assert "No incident is open" not in page
     model_page = admin_client.get(reverse("model-page", args=["classifier"])).content.decode()
-    assert "2.0.0: Drift incident since" in model_page
+    assert "2.0.0: Drift incident for" in model_page
 
 
 def test_of_a_model_that_is_served_elsewhere_rows_are_traffic(version: ModelVersion, admin_client: Client) -> None:

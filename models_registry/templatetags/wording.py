@@ -1,0 +1,19 @@
+"""Figures in templates, written as `models_registry.wording` writes them."""
+
+from django import template
+
+from models_registry.wording import number_text
+
+register = template.Library()
+
+
+@register.filter
+def number(value: float, digits: int = 4) -> str:
+    """Write a number with so many significant digits."""
+    return number_text(value, digits)
+
+
+@register.filter
+def count(value: int) -> str:
+    """Write a count with commas: "12,400"."""
+    return f"{value:,}"
