@@ -86,7 +86,6 @@ APPEND_SLASH = True
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [BASE_DIR / "mlmon_site" / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [

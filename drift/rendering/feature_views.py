@@ -275,12 +275,19 @@ def _measures(feature: FeatureResult) -> list[Figure]:
         Figure(
             name=METHOD_NAMES[method],
             value=_number(measure.value, 4),
-            parameters=", ".join(f"{name.replace('_', ' ')} {value}" for name, value in measure.parameters.items()),
+            parameters=", ".join(_parameter(name, value) for name, value in measure.parameters.items()),
             definition=DEFINITIONS[method].text,
             is_score=method is feature.method,
         )
         for method, measure in feature.measures.items()
     ]
+
+
+def _parameter(name: str, value: object) -> str:
+    """Return one: "bins 16", "statistic 1,550", "p = 2e-221"."""
+    if name == "p_value" and isinstance(value, float):
+        return p_value_text(value)
+    return f"{name.replace('_', ' ')} {number_text(value, 4) if isinstance(value, float) else value}"
 
 
 def _missing(feature: FeatureResult) -> str:

@@ -9,8 +9,9 @@ register = template.Library()
 
 @register.filter
 def number(value: float, digits: int = 4) -> str:
-    """Write a number with so many significant digits."""
-    return number_text(value, digits)
+    """Write a number with so many significant digits at most: 5 is "5", not "5.000"."""
+    text = number_text(value, digits)
+    return text if "." not in text or "e" in text else text.rstrip("0").rstrip(".")
 
 
 @register.filter

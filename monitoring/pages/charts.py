@@ -75,6 +75,8 @@ class Chart:
         Unix time.
     nothing
         What to say where no line has a value, and what to do next.
+    from_zero
+        Whether the axis begins at 0 whatever the values, so that what is small looks small.
     """
 
     key: str
@@ -85,6 +87,7 @@ class Chart:
     note: str = ""
     nothing: str = "Nothing was measured in this time."
     spans: Sequence[Span] = field(default_factory=tuple)
+    from_zero: bool = False
 
     @property
     def script_id(self) -> str:
@@ -108,6 +111,7 @@ class Chart:
             "steps": self.steps,
             "lines": [asdict(line) for line in self.lines if not line.is_empty],
             "spans": [asdict(span) for span in self.spans],
+            "fromZero": self.from_zero,
         }
 
     def _summary(self, line: Line) -> str:

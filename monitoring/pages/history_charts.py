@@ -68,6 +68,7 @@ def drift_charts(version: ModelVersion, steps: Steps, spans: Sequence[Span]) -> 
         note="Natural logarithm: 0 where both are the same, 0.69 where they have nothing in common.",
         nothing=NO_CHECKS,
         spans=spans,
+        from_zero=True,
     )
 
 

@@ -1,4 +1,4 @@
-"""Every page in a real browser: without accessibility faults (axe-core), errors, outside requests, or overflow."""
+"""Every page in a real browser: sound for axe-core, for the keyboard and for a narrow window, without errors."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +19,14 @@ AXE = Path(__file__).parent / "axe"
 # Every page in both themes and both widths, each once; the pages that are not made of the admin's forms in all four.
 VARIANTS = {("light", "wide"): False, ("dark", "narrow"): False, ("light", "narrow"): True, ("dark", "wide"): True}
 RUN = "axe.run(document, {resultTypes: ['violations']}).then(results => results.violations)"
-FAULTY = '<html lang="en"><title>x</title><main><h1>x</h1><input><p style="color:#ccc">pale</p></main></html>'
+# What a click does something to, and Tab does not reach; what lies in a link or a button is reached with it.
+UNREACHED = """() => [...document.querySelectorAll("*")]
+  .filter((element) => [...element.attributes].some(({ name }) => name === "x-on:click" || name === "onclick"))
+  .filter((element) => element.getClientRects().length && element.tabIndex < 0)
+  .filter((element) => !element.closest("a[href], button, label, summary"))
+  .map((element) => element.outerHTML.slice(0, 160))"""
+FAULTY = """<html lang="en"><title>x</title><main>
+<h1>x</h1><input><p style="color:#ccc">pale</p><b onclick="x()">go</b></main></html>"""
 GRAVE = ("serious", "critical")
 # Rule and page, with the reason why it stays.
 KNOWN = {
@@ -106,6 +113,7 @@ def look(watched: Watched, kind: PageKind, axe: str) -> list[str]:
     wrong += [described(kind, one) for one in violations if (one["id"], kind.name) not in KNOWN]
     gone = {rule for rule, name in KNOWN if name == kind.name} - {one["id"] for one in violations}
     wrong += [f"{kind.name}: {rule} is excused, and is not there any more" for rule in gone]
+    wrong += [f"{kind.name}: Tab does not reach {element}" for element in tab.evaluate(UNREACHED)]
     scroll_width, window_width = tab.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
     if scroll_width > window_width:
         wrong.append(f"{kind.name}: the page is {scroll_width} px wide in a window of {window_width} px")
@@ -113,8 +121,9 @@ def look(watched: Watched, kind: PageKind, axe: str) -> list[str]:
 
 
 def test_a_fault_is_found(browser: Browser, axe: str) -> None:
-    """The test itself: a field without a label, and grey on grey."""
+    """The test itself: a field without a label, grey on grey, and text to be clicked."""
     tab = browser.new_page()
     tab.set_content(FAULTY)
+    assert tab.evaluate(UNREACHED) == ['<b onclick="x()">go</b>']
     assert {one["id"] for one in grave_violations(tab, axe)} >= {"label", "color-contrast"}
     tab.close()

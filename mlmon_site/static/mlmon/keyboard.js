@@ -47,7 +47,7 @@
 
   const prepare = () => {
     document.querySelectorAll(`${CLICKABLE}:not([tabindex])`).forEach(makeButton);
-    document.querySelectorAll(`${NATIVE}, ${CLICKABLE}[role=button]`).forEach(giveName);
+    document.querySelectorAll("a[href], button, [role=button]").forEach(giveName);
   };
 
   const enter = (box, opener) => {

@@ -83,15 +83,15 @@
   const SMALLEST = { ratio: 0.01, seconds: 0.001 };
   const FAR_LIMIT = 4; // a limit so many times as high as all figures would press them flat: it is left out
 
-  const scaleOf = ({ unit, lines }) => {
+  const scaleOf = ({ unit, lines, fromZero }) => {
     const known = (wanted) => lines.filter(wanted).flatMap((line) => line.values.filter((value) => value !== null));
     const figures = known((line) => line.stroke !== "limit");
     const limits = known((line) => line.stroke === "limit").filter((value) => value <= FAR_LIMIT * Math.max(...figures));
     const [low, high] = [Math.min(...figures, ...limits), Math.max(...figures, ...limits)];
     // From zero, but where that would hide how figures move.
-    const fromZero = (low >= 0 && unit !== "number" && !(unit === "ratio" && low > 0.3)) || low === high;
+    const zero = fromZero || (low >= 0 && unit !== "number" && !(unit === "ratio" && low > 0.3)) || low === high;
     const margin = (high - low || Math.abs(high)) * 0.1;
-    return [fromZero ? Math.min(0, low) : low - margin, high <= 0 && fromZero ? SMALLEST[unit] ?? 1 : high + margin];
+    return [zero ? Math.min(0, low) : low - margin, high <= 0 && zero ? SMALLEST[unit] ?? 1 : high + margin];
   };
 
   const pad = (number) => String(number).padStart(2, "0");
