@@ -1,11 +1,17 @@
 """Every page of the admin opens for who may see it, and for nobody else."""
 
+import re
+
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
+from django.utils.html import escape
 
+from models_registry.models import ChangeRecord, Model
+
+OWN_APPS = ("models_registry", "inference", "drift", "monitoring")
 NAMES = sorted(f"{model._meta.app_label}_{model._meta.model_name}" for model in admin.site._registry)
 pytestmark = pytest.mark.django_db
 
@@ -21,6 +27,43 @@ def test_lists_and_forms_open(client: Client, name: str) -> None:
     assert client.get(reverse(f"admin:{name}_changelist")).status_code == 200
     assert client.get(reverse(f"admin:{name}_changelist"), {"q": "x"}).status_code == 200
     assert client.get(reverse(f"admin:{name}_add")).status_code in (200, 403)  # 403: made by programs alone
+
+
+EXPLAINED = sorted(
+    (f"{model._meta.app_label}_{model._meta.model_name}", str(page.empty_text))
+    for model, page in admin.site._registry.items()
+    if getattr(page, "empty_text", "") and model is not ChangeRecord
+)
+
+
+@pytest.mark.usefixtures("_logged_in")
+@pytest.mark.parametrize(("name", "text"), EXPLAINED)
+def test_an_empty_list_says_what_to_do_and_one_without_matches_how_to_see_all(
+    client: Client, name: str, text: str
+) -> None:
+    page = client.get(reverse(f"admin:{name}_changelist")).content.decode()
+    assert escape(text) in page
+    may_add = client.get(reverse(f"admin:{name}_add")).status_code == 200
+    assert (f'class="add" href="{reverse(f"admin:{name}_add")}"' in page) == may_add
+    page = client.get(reverse(f"admin:{name}_changelist"), {"q": "zzz"}).content.decode()
+    assert "Nothing matches" in page
+    assert '<a href="?">Show all</a>' in page
+
+
+def test_every_list_of_our_own_explains_itself() -> None:
+    own = {model: page for model, page in admin.site._registry.items() if model._meta.app_label in OWN_APPS}
+    assert [model.__name__ for model, page in own.items() if not getattr(page, "empty_text", "")] == []
+
+
+@pytest.mark.usefixtures("_logged_in")
+def test_the_head_of_a_page_says_where_one_is_in_the_row_s_own_words(client: Client) -> None:
+    model = Model.objects.create(name="flight-delay")
+    page = client.get(reverse("admin:models_registry_model_change", args=[model.pk])).content.decode()
+    (crumbs,) = re.findall(r'<span class="crumbs">.*?</span></span>', page)
+    assert re.findall(r">([^<>]+)<", crumbs) == ["Models", "chevron_right", "flight-delay"]
+    assert f">{model.created_at:%Y-%m-%d %H:%M:%S}<" in re.sub(
+        r"\s*([<>])\s*", r"\1", client.get(reverse("admin:models_registry_model_changelist")).content.decode()
+    )
 
 
 @pytest.mark.usefixtures("_logged_in")

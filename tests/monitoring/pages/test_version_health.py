@@ -1,0 +1,116 @@
+"""Health on a version's page, and on the page that asks before it is promoted."""
+
+from datetime import timedelta
+
+import numpy as np
+import pytest
+import redis
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from drift.models import DriftCheck, DriftIncident
+from drift.services import run_drift_check
+from inference.models import RollupSpan, TrafficRollup
+from models_registry.models import ModelVersion
+from monitoring.models import PerformanceReport, Period
+from monitoring.pages.version_health import health_context
+from tests.drift.observed import iris_rows, observe, profiled_reference
+from tests.factories import iris_onnx, uploaded_version
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def version(redis_client: redis.Redis) -> ModelVersion:
+    return uploaded_version("classifier")
+
+
+def page_of(client: Client, version: ModelVersion, name: str = "change") -> str:
+    return client.get(reverse(f"admin:models_registry_modelversion_{name}", args=[version.pk])).content.decode()
+
+
+def report(version: ModelVersion, accuracy: float) -> PerformanceReport:
+    now = timezone.now()
+    return PerformanceReport.objects.create(
+        version=version,
+        period=Period.LATEST,
+        started_at=now,
+        ended_at=now,
+        computed_at=now,
+        predicted_rows=1_000,
+        labelled_rows=1_000,
+        realised={"accuracy": accuracy},
+        estimated={"accuracy": 0.875},
+    )
+
+
+def test_it_tells_traffic_drift_and_performance_of_this_version_alone(version: ModelVersion) -> None:
+    other = uploaded_version("classifier", "2.0.0", onnx=iris_onnx(1), production=False)
+    minute = timezone.now().replace(second=0, microsecond=0)
+    for row, errors in ((version, 1), (other, 50)):
+        TrafficRollup.objects.create(
+            version=row,
+            span_seconds=RollupSpan.MINUTE,
+            begins_at=minute - timedelta(minutes=1),
+            success=99,
+            error=errors,
+            latency_counts=[0] * 14,
+            confidence_counts=[0] * 14,
+            class_counts=[],
+        )
+    profiled_reference(version, iris_rows(2_000))
+    observe(version, iris_rows(1_000, seed=1) + np.array([0, 0, 2, 1]))
+    run_drift_check(version_id=version.pk)
+    newest = report(version, 0.75)
+    report(other, 0.5)
+    found = health_context(version, timezone.now())
+    assert found["errors"].value == 0.01
+    assert found["per_minute"].value == pytest.approx(100 / 9.5, rel=0.06)
+    assert (found["realised"].value, found["estimated"].value) == (0.75, 0.875)
+    assert found["report"] == newest
+    assert found["check"] == DriftCheck.objects.get()
+    assert found["drift"].text == "drift"
+    assert set(found["drifted"].split(", ")) == {"petal_length", "petal_width"}
+    assert found["incident"] == DriftIncident.objects.get()
+
+
+def test_a_new_version_says_what_is_missing(admin_client: Client, version: ModelVersion) -> None:
+    staged = uploaded_version("classifier", "2.0.0", onnx=iris_onnx(1), production=False)
+    page = page_of(admin_client, staged)
+    assert f'href="/admin/models_registry/referencedataset/add/?version={staged.pk}"' in page
+    assert "It answers no requests" in page
+    assert "not checked" in page
+    assert "It answers no requests" not in page_of(admin_client, version)
+
+
+def test_who_promotes_sees_it_beside_the_version_that_it_replaces(admin_client: Client, version: ModelVersion) -> None:
+    challenger = uploaded_version("classifier", "2.0.0", onnx=iris_onnx(1), production=False)
+    report(version, 0.75)
+    report(challenger, 0.8125)
+    page = page_of(admin_client, challenger, "promote")
+    places = [
+        page.index(text)
+        for text in (
+            "Promote to production: classifier 2.0.0",
+            "classifier 1.0.0 loses its traffic",
+            "Health of classifier 2.0.0, in staging",
+            'value="0.8125"',
+            "Health of classifier 1.0.0, in production",
+            'value="0.75"',
+        )
+    ]
+    assert places == sorted(places)
+    assert "Health of" not in page_of(admin_client, challenger, "archive")
+
+
+def test_its_page_leads_to_the_others_about_the_model(admin_client: Client, version: ModelVersion) -> None:
+    page = page_of(admin_client, version)
+    for address in (
+        "/models/classifier",
+        f"/admin/drift/driftcheck/?version__model__id__exact={version.model_id}",
+        f"/admin/drift/driftincident/?version__model__id__exact={version.model_id}",
+        f"/admin/models_registry/model/{version.model_id}/change/",
+    ):
+        assert f'href="{address}"' in page
+        assert admin_client.get(address).status_code == 200
