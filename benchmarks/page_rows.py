@@ -3,6 +3,7 @@
 The copies are made inside PostgreSQL, one statement for each table.
 """
 
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,15 +15,17 @@ from django.utils import timezone
 from benchmarks.fleet_models import observe_again, put_in_place
 from drift.models import DriftCheck, DriftIncident, FeatureDrift
 from drift.services import run_drift_check
-from inference.models import RollupSpan, TrafficRollup
+from inference.models import GroundTruth, RollupSpan, TrafficRollup
 from inference.traffic import TrafficCounts
-from models_registry.models import ModelVersion
+from models_registry.models import ChangeRecord, ModelVersion
+from models_registry.services.audit import record_change
 from monitoring.models import PerformanceReport, Period
 
 WINDOW_ROWS, REFERENCE_ROWS = 1_000, 2_000
 HOURS_A_DAY = 24
 KEPT_REPORTS_HOURS = 7 * HOURS_A_DAY
 MINUTES_KEPT = 2 * HOURS_A_DAY * 60
+LABELS_A_DAY, CHANGES_A_DAY = 100, 1  # of each version
 
 
 def put_history_in_place(*, model_count: int, feature_count: int, days: int, checks_a_day: int) -> None:
@@ -40,6 +43,8 @@ def put_history_in_place(*, model_count: int, feature_count: int, days: int, che
     _copy_features(template)
     _fill_traffic(version_ids, days)
     _fill_reports(version_ids, days)
+    _fill_ground_truth(version_ids, days)
+    _fill_changes(version_ids, days)
     DriftIncident.objects.all().delete()  # of the template's alarm; the real newest checks open their own
     observe_again(version_ids, feature_count, WINDOW_ROWS)
     for version_id in version_ids:
@@ -59,6 +64,7 @@ def pages() -> dict[str, str]:
     """Return the addresses of the pages, by what they show."""
     incident = DriftIncident.objects.filter(closed_at=None).order_by("pk")[0]
     report = PerformanceReport.objects.filter(version=incident.version).latest("pk")
+    label = GroundTruth.objects.filter(version=incident.version)[0]
     name = incident.version.model.name
     return {
         "overview": "/admin/",
@@ -66,10 +72,16 @@ def pages() -> dict[str, str]:
         "check": f"/admin/drift/driftcheck/{incident.last_check_id}/change/",
         "incident": f"/admin/drift/driftincident/{incident.pk}/change/",
         "report": f"/admin/monitoring/performancereport/{report.pk}/change/",
+        "version": f"/admin/models_registry/modelversion/{incident.version_id}/change/",
+        "reference": f"/admin/models_registry/referencedataset/{incident.last_check.reference_id}/change/",
+        "history": f"/admin/models_registry/modelversion/{incident.version_id}/history/",
+        "ground truth": f"/admin/inference/groundtruth/{label.pk}/change/",
         "list of checks": "/admin/drift/driftcheck/",
         "list of incidents": "/admin/drift/driftincident/",
         "list of reports": "/admin/monitoring/performancereport/",
         "list of versions": "/admin/models_registry/modelversion/",
+        "list of ground truth": "/admin/inference/groundtruth/",
+        "list of changes": "/admin/models_registry/changerecord/",
     }
 
 
@@ -77,7 +89,15 @@ def history_size() -> dict[str, int]:
     """Return how many rows the tables hold."""
     return {
         model.__name__: model._default_manager.count()
-        for model in (ModelVersion, DriftCheck, FeatureDrift, TrafficRollup, PerformanceReport)
+        for model in (
+            ModelVersion,
+            DriftCheck,
+            FeatureDrift,
+            TrafficRollup,
+            PerformanceReport,
+            GroundTruth,
+            ChangeRecord,
+        )
     }
 
 
@@ -161,12 +181,57 @@ def _fill_reports(version_ids: Sequence[int], days: int) -> None:
         )
 
 
+def _fill_ground_truth(version_ids: Sequence[int], days: int) -> None:
+    """Store labels that have met their predictions, evenly over the days."""
+    now = timezone.now()
+    row = GroundTruth.objects.create(
+        prediction_id=uuid.uuid4(),
+        actual="yes",
+        prediction="yes",
+        confidence=0.9,
+        version_id=version_ids[0],
+        **dict.fromkeys(("observed_at", "received_at", "changed_at", "predicted_at"), now),
+    )
+    count = days * LABELS_A_DAY
+    at = "now() - interval '1 day' * %(days)s * g.step / %(count)s"
+    _insert_copies(
+        GroundTruth,
+        "unnest(%(versions)s) AS v(version_id), generate_series(1, %(count)s) AS g(step) "
+        "WHERE t.prediction_id = %(row)s",
+        {
+            "prediction_id": "gen_random_uuid()",
+            "version_id": "v.version_id",
+            **dict.fromkeys(("observed_at", "received_at", "changed_at", "predicted_at"), at),
+        },
+        versions=list(version_ids),
+        count=count,
+        days=days,
+        row=row.pk,
+    )
+
+
+def _fill_changes(version_ids: Sequence[int], days: int) -> None:
+    """Store a change of each version and day."""
+    version = ModelVersion.objects.select_related("model").get(pk=version_ids[0])
+    record_change(user=None, row=version, message="Notes changed.", changes={"notes": ("before", "after")})
+    row = ChangeRecord.objects.latest("pk")
+    _insert_copies(
+        ChangeRecord,
+        "unnest(%(versions)s) AS v(version_id), generate_series(1, %(count)s) AS g(step) WHERE t.id = %(row)s",
+        {"row_id": "v.version_id::text", "happened_at": "now() - interval '1 day' * g.step"},
+        versions=list(version_ids),
+        count=days * CHANGES_A_DAY,
+        row=row.pk,
+    )
+
+
 def _insert_copies(model: type[models.Model], source: str, changed: Mapping[str, str], **parameters: Any) -> None:
     """Insert copies of rows ``t`` of a table, one for each row of `source`, with some columns changed.
 
     The statement is put together from this file's own texts alone.
     """
-    columns = [str(field.column) for field in model._meta.concrete_fields if not field.primary_key]
+    fields = model._meta.concrete_fields
+    columns = [str(field.column) for field in fields if not field.primary_key or field.column in changed]
     values = ", ".join(changed.get(column, f't."{column}"') for column in columns)
     names = ", ".join(f'"{column}"' for column in columns)
     table = model._meta.db_table
