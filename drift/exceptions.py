@@ -41,6 +41,13 @@ class WindowGoneError(DriftError):
         )
 
 
+class WindowAlreadyUsedError(DriftError):
+    """The window of a check was made reference data already."""
+
+    def __init__(self, filename: str) -> None:
+        super().__init__(f"This window is reference data already: {filename} is in force, or will be once profiled.")
+
+
 class NothingToCheckError(DriftError):
     """A check was asked for, and there is nothing to compare."""
 

@@ -68,7 +68,8 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "mlmon_site.middleware.RequestIdentityMiddleware",
     "mlmon_site.middleware.UnreadBodyMiddleware",
-    "mlmon_site.middleware.CookieCheckMiddleware",
+    "mlmon_site.middleware.NulCheckMiddleware",
+    "mlmon_site.middleware.ContentSecurityPolicyMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

@@ -17,6 +17,12 @@ def number_text(value: float, digits: int = 3) -> str:
     return f"{value:,.{max(0, digits - 1 - magnitude)}f}"
 
 
+def short_number_text(value: float, digits: int = 4) -> str:
+    """Return a number with so many significant digits at most: 5 is "5", not "5.000"."""
+    text = number_text(value, digits)
+    return text if "." not in text or "e" in text else text.rstrip("0").rstrip(".")
+
+
 def share_text(share: float, digits: int = 2) -> str:
     """Return a share between 0 and 1 with so many significant digits: "6.0 %", "12 %", "0 %"."""
     percent = 100 * share

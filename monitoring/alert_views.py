@@ -1,12 +1,15 @@
 """Where the links of an alert lead: addresses that stay, whatever the pages behind them are called."""
 
+import functools
 import re
+from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import quote
 
 from django.conf import settings
 from django.contrib.admin.views.decorators import staff_member_required
+from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -16,19 +19,33 @@ from drift.selectors import newest_succeeded_check, open_incident, primary_versi
 from drift.stored_results import hypotheses_of
 from models_registry.exceptions import UnknownModelError
 from models_registry.models import Model
+from models_registry.roles import Action
 from models_registry.selectors import model_named
 
 RUNBOOKS = Path(settings.BASE_DIR) / "docs" / "runbooks"
 RUNBOOK_NAME = re.compile(r"[A-Za-z0-9]+\.md")
 
 
-@staff_member_required
+def for_who_may_see(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Let only those through who may see the pages that an address leads to: it tells names and numbers of rows."""
+
+    @staff_member_required
+    @functools.wraps(view)
+    def answer(request: HttpRequest, **names: str) -> HttpResponse:
+        if not Action.SEE.is_allowed(request.user):
+            raise PermissionDenied
+        return view(request, **names)
+
+    return answer
+
+
+@for_who_may_see
 def model_page(request: HttpRequest, model_name: str) -> HttpResponse:
     """Lead to the model's page."""
     return redirect("model-page", _model(model_name).name)
 
 
-@staff_member_required
+@for_who_may_see
 def version_page(request: HttpRequest, model_name: str, version: str) -> HttpResponse:
     """Lead to the page of one version."""
     for row in _model(model_name).versions.all():
@@ -37,7 +54,7 @@ def version_page(request: HttpRequest, model_name: str, version: str) -> HttpRes
     raise Http404(f"{model_name} has no version {version!r}.")
 
 
-@staff_member_required
+@for_who_may_see
 def drift_page(request: HttpRequest, model_name: str) -> HttpResponse:
     """Lead to what the drift gauges speak of, opened at the feature of ``?feature=`` where one is named."""
     model = _model(model_name)

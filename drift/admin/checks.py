@@ -7,7 +7,6 @@ from django.contrib import admin
 from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Greatest
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404
 from unfold.decorators import action, display
 
 from drift.admin.checking import check_page, may_check
@@ -114,12 +113,13 @@ class DriftCheckAdmin(ReadOnlyAdmin):
 
     @action(description="Check now", icon="troubleshoot", permissions=["run_check"])
     def check_now(self, request: HttpRequest, object_id: int) -> HttpResponse:
-        check = get_object_or_404(DriftCheck.objects.select_related("version__model"), pk=object_id)
+        check = self.row_or_404(request, object_id)
         return check_page(self, request, version=check.version, row=check)
 
     @action(description="Make this window the new reference", icon="published_with_changes", permissions=["rebaseline"])
     def rebaseline(self, request: HttpRequest, object_id: int) -> HttpResponse:
-        return rebaseline_page(self, request, check_id=object_id, row_id=object_id)
+        check = self.row_or_404(request, object_id)
+        return rebaseline_page(self, request, check=check, row=check)
 
     @display(description="Version", ordering="version__model__name")
     def version_name(self, obj: DriftCheck) -> str:

@@ -8,7 +8,7 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect
+from django.shortcuts import redirect
 from django.utils import timezone
 from unfold.decorators import action, display
 
@@ -103,7 +103,7 @@ class DriftIncidentAdmin(ReadOnlyAdmin):
 
     @action(description="Check now", icon="troubleshoot", permissions=["run_check"])
     def check_now(self, request: HttpRequest, object_id: int) -> HttpResponse:
-        incident = get_object_or_404(DriftIncident.objects.select_related("version__model"), pk=object_id)
+        incident = self.row_or_404(request, object_id)
         return check_page(self, request, version=incident.version, row=incident)
 
     @action(description="For 4 hours", permissions=["operate"])
@@ -135,8 +135,8 @@ class DriftIncidentAdmin(ReadOnlyAdmin):
 
     @action(description="Make this window the new reference", icon="published_with_changes", permissions=["rebaseline"])
     def rebaseline(self, request: HttpRequest, object_id: int) -> HttpResponse:
-        incident = get_object_or_404(DriftIncident, pk=object_id)
-        return rebaseline_page(self, request, check_id=incident.last_check_id, row_id=incident.pk)
+        incident = self.row_or_404(request, object_id)
+        return rebaseline_page(self, request, check=incident.last_check, row=incident)
 
     @display(description="Since", ordering="opened_at")
     def since(self, obj: DriftIncident) -> str:
@@ -183,7 +183,7 @@ class DriftIncidentAdmin(ReadOnlyAdmin):
         """Ask before, then let a service do it; what it refuses is told on the incident's page."""
         if not self.has_operate_permission(request):
             raise PermissionDenied
-        incident = get_object_or_404(DriftIncident.objects.select_related("version__model"), pk=object_id)
+        incident = self.row_or_404(request, object_id)
         if not is_confirmed(request):
             title = f"{button}: {incident}"
             return confirmation_page(self, request, row=incident, title=title, changes=changes, button=button)

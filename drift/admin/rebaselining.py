@@ -5,8 +5,9 @@ from typing import Any
 import redis
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
+from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect
+from django.shortcuts import redirect
 from unfold.admin import ModelAdmin
 
 from drift.exceptions import DriftError
@@ -26,22 +27,21 @@ def may_rebaseline(request: HttpRequest) -> bool:
     return Action.REBASELINE.is_allowed(request.user)
 
 
-def rebaseline_page(model_admin: ModelAdmin, request: HttpRequest, *, check_id: int, row_id: int) -> HttpResponse:
+def rebaseline_page(model_admin: ModelAdmin, request: HttpRequest, *, check: DriftCheck, row: Model) -> HttpResponse:
     """Ask whether the window of a check should become the reference; do it when the person has pressed the button.
 
     Parameters
     ----------
-    row_id
-        Of the row of `model_admin` that leads here, and back.
+    row
+        Of `model_admin`: what leads here, and back.
     """
     if not may_rebaseline(request):
         raise PermissionDenied
-    check = get_object_or_404(DriftCheck.objects.select_related("version__model", "reference"), pk=check_id)
     if not is_confirmed(request):
         return confirmation_page(
             model_admin,
             request,
-            row=get_object_or_404(model_admin.get_queryset(request), pk=row_id),
+            row=row,
             title=f"A new reference for {check.version}",
             changes=consequences_of_rebaselining(check),
             button=BUTTON,
@@ -56,7 +56,7 @@ def rebaseline_page(model_admin: ModelAdmin, request: HttpRequest, *, check_id: 
     else:
         model_admin.message_user(request, f"{reference.original_filename} is in force once its profile is ready.")
         return redirect(REFERENCE_PAGE, reference.pk)
-    return redirect(f"admin:{model_admin.opts.app_label}_{model_admin.opts.model_name}_change", row_id)
+    return redirect(f"admin:{model_admin.opts.app_label}_{model_admin.opts.model_name}_change", row.pk)
 
 
 def consequences_of_rebaselining(check: DriftCheck) -> list[str]:

@@ -7,14 +7,15 @@ import pyarrow as pa
 import pyarrow.parquet
 from django.core.files.base import ContentFile
 from django.db import transaction
+from django.db.models import Q
 
-from drift.exceptions import FeaturesNotStoredError, WindowGoneError
+from drift.exceptions import FeaturesNotStoredError, WindowAlreadyUsedError, WindowGoneError
 from drift.models import DriftCheck
 from inference.archive import read_observations
 from inference.redis_client import redis_client
 from inference.stream import FEATURE_PREFIX, read_window
 from models_registry.actors import Actor
-from models_registry.models import ReferenceDataset
+from models_registry.models import ModelVersion, ReferenceDataset, ReferenceStatus
 from models_registry.services.audit import record_change
 from models_registry.services.references import upload_reference
 
@@ -30,6 +31,10 @@ def make_window_the_reference(*, check: DriftCheck, user: Actor) -> ReferenceDat
         The capture policy keeps features out of the rows.
     WindowGoneError
         The rows are neither in the live window nor in the archive any more.
+    ConflictError
+        The version is archived.
+    WindowAlreadyUsedError
+        They are reference data already.
     ReferenceFileError
         They make a larger file than is taken.
     redis.RedisError
@@ -44,10 +49,20 @@ def make_window_the_reference(*, check: DriftCheck, user: Actor) -> ReferenceDat
     name = f"window-of-check-{check.pk}.parquet"
     file = ContentFile(sink.getvalue(), name=name)
     with transaction.atomic():
+        _refuse_second(check, name)
         reference = upload_reference(version=check.version, file=file, filename=name, user=user)
         message = f"Made of the {features.num_rows:,} rows of the window of drift check {check.pk}."
         record_change(user=user, row=reference, message=message)
     return reference
+
+
+def _refuse_second(check: DriftCheck, name: str) -> None:
+    """Refuse a window that is in force or on its way there: somebody pressed the button twice."""
+    ModelVersion.objects.select_for_update().get(pk=check.version_id)  # one at a time
+    of_window = ReferenceDataset.objects.filter(version=check.version_id, original_filename=name)
+    on_its_way = Q(status__in=[ReferenceStatus.PENDING, ReferenceStatus.PROFILING])
+    if of_window.filter(on_its_way | Q(is_active=True)).exists():
+        raise WindowAlreadyUsedError(name)
 
 
 def _features_of_window(check: DriftCheck) -> pa.Table:

@@ -10,15 +10,15 @@ from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.forms.models import ModelChoiceField, ModelMultipleChoiceField
 from django.http import HttpRequest, HttpResponse
-from unfold.admin import ModelAdmin
 
+from models_registry.admin.addressed import AddressedAdmin
 from models_registry.selectors import changes_of
 from models_registry.services.audit import NOT_SHOWN, Change, is_secret, record_change, words
 
 CHANGES_PER_PAGE = 100
 
 
-class AuditedAdmin(ModelAdmin):
+class AuditedAdmin(AddressedAdmin):
     """Writes each addition, change and deletion to the audit trail, and shows a row's part of it as its history.
 
     Where a service writes what it does, its page overrides `log_addition` or `log_change` to write nothing.

@@ -8,7 +8,7 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect
+from django.shortcuts import redirect
 from django.urls import reverse
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminTextInputWidget
@@ -141,7 +141,7 @@ class ReferenceDatasetAdmin(AuditedAdmin):
 
     @action(description="Put in force", icon="published_with_changes", permissions=["activate"])
     def put_in_force(self, request: HttpRequest, object_id: int) -> HttpResponse:
-        reference = get_object_or_404(ReferenceDataset, pk=object_id)
+        reference = self.row_or_404(request, object_id)
         if not self.has_activate_permission(request):
             raise PermissionDenied
         if not is_confirmed(request):

@@ -11,7 +11,7 @@ from django.core.files.uploadedfile import UploadedFile
 from django.db.models import Count, QuerySet, TextField
 from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect
+from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -165,7 +165,10 @@ class VersionUploadForm(forms.ModelForm[ModelVersion]):
 
 
 class FeatureFormSet(BaseInlineFormSet[ModelFeature, ModelVersion, forms.ModelForm[ModelFeature]]):
-    """Hands edits to the service, which checks them as a whole (two names may be swapped)."""
+    """Hands edits to the service, which checks them as a whole (two names may be swapped).
+
+    They are made once the page's other forms are right too.
+    """
 
     def __init__(self, *args: Any, user: Any = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -176,26 +179,31 @@ class FeatureFormSet(BaseInlineFormSet[ModelFeature, ModelVersion, forms.ModelFo
 
     def clean(self) -> None:
         super().clean()
-        edits = {
+        if any(self.errors) or not (edits := self._edits()):
+            return
+        try:
+            services.check_feature_edits(version=self.instance, edits=edits)
+        except ConflictError as error:
+            raise ValidationError(str(error)) from error
+
+    def save(self, commit: bool = True) -> list[ModelFeature]:
+        if edits := self._edits():
+            services.edit_features(version=self.instance, edits=edits, user=self._user)
+        self.new_objects: list[ModelFeature] = []
+        self.changed_objects: list[tuple[ModelFeature, list[str]]] = []
+        self.deleted_objects: list[ModelFeature] = []
+        return []
+
+    def _edits(self) -> dict[int, FeatureEdit]:
+        return {
             form.instance.position: FeatureEdit(
                 name=form.cleaned_data["name"],
                 kind=FeatureKind(form.cleaned_data["kind"]),
                 is_required=form.cleaned_data["is_required"],
             )
             for form in self.forms
-            if form.has_changed() and form.is_valid()
+            if form.has_changed()
         }
-        if edits:
-            try:
-                services.edit_features(version=self.instance, edits=edits, user=self._user)
-            except ConflictError as error:
-                raise ValidationError(str(error)) from error
-
-    def save(self, commit: bool = True) -> list[ModelFeature]:
-        self.new_objects: list[ModelFeature] = []
-        self.changed_objects: list[tuple[ModelFeature, list[str]]] = []
-        self.deleted_objects: list[ModelFeature] = []
-        return []
 
 
 class FeatureInline(TabularInline):
@@ -361,7 +369,7 @@ class ModelVersionAdmin(AuditedAdmin):
         return self._move(request, object_id, Stage.ARCHIVED)
 
     def _move(self, request: HttpRequest, object_id: int, stage: Stage) -> HttpResponse:
-        version = get_object_or_404(ModelVersion.objects.select_related("model"), pk=object_id)
+        version = self.row_or_404(request, object_id)
         if not self.has_change_stage_permission(request):
             raise PermissionDenied
         if not is_confirmed(request):

@@ -34,7 +34,7 @@ from models_registry.exceptions import (
     PredictionFailedError,
     ReferenceFileError,
 )
-from models_registry.models import ModelVersion, ReferenceDataset, ReferenceStatus
+from models_registry.models import ModelVersion, ReferenceDataset, ReferenceStatus, Stage
 from models_registry.profile import ReferenceProfile, profile_of
 from models_registry.reference_labels import ReferenceLabels, read_labels
 from models_registry.schema import ModelSchema, TaskType
@@ -78,9 +78,12 @@ def upload_reference(
 
     Raises
     ------
+    ConflictError
+        The version is archived.
     ReferenceFileError
         The file is larger than is taken.
     """
+    _refuse_archived(version.pk)
     if file.size > settings.MLMON_MAX_REFERENCE_BYTES:
         most = settings.MLMON_MAX_REFERENCE_BYTES // 2**20
         raise ReferenceFileError(f"The file has {file.size:,} bytes; at most {most} MiB are taken.")
@@ -125,11 +128,14 @@ def profile_reference(*, reference_id: int, on_progress: Callable[[str, int], No
 
 @transaction.atomic
 def activate_reference(*, reference: ReferenceDataset, user: Actor | None = None) -> None:
-    """Let drift checks use `reference` from now on; ConflictError where it is not ready."""
+    """Let drift checks use `reference` from now on; ConflictError where it is not ready, or its version archived."""
     _lock_version(reference)
+    _refuse_archived(reference.version_id)
     current = ReferenceDataset.objects.select_for_update().get(pk=reference.pk)
     if current.status != ReferenceStatus.READY:
         raise ConflictError(f"{current.original_filename} is {current.status}; only a ready reference can be in force.")
+    if current.is_active:
+        return  # as it is already: asked for twice
     _replace_active(current, user=user, message="Put in force.")
 
 
@@ -291,6 +297,12 @@ def _file_bytes(table: pa.Table) -> bytes:
     with pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
     return sink.getvalue().to_pybytes()
+
+
+def _refuse_archived(version_id: int) -> None:
+    version = ModelVersion.objects.select_related("model").get(pk=version_id)
+    if version.stage == Stage.ARCHIVED:
+        raise ConflictError(f"{version} is archived: nothing is compared with reference data of it any more.")
 
 
 def _lock_version(reference: ReferenceDataset) -> None:

@@ -110,6 +110,8 @@ def set_stage(
     else:
         weight = 0
     before = (current.stage, current.traffic_weight)
+    if before == (stage, weight):
+        return  # as it is already: asked for twice
     current.stage, current.traffic_weight = stage, weight
     current.save(update_fields=["stage", "traffic_weight"])
     version.stage, version.traffic_weight = stage, weight
@@ -142,6 +144,23 @@ def edit_features(*, version: ModelVersion, edits: Mapping[int, FeatureEdit], us
     ValidationError
         A name is empty or taken twice, or a kind does not fit the tensor.
     """
+    current, features, edited = _checked_edits(version, edits)
+    current.features.all().delete()  # and made anew: renaming in place would trip over swapped names
+    _create_features(current, edited, keys=[feature.pk for feature in features])
+    bump_generation()
+    record_change(user=user, row=current, message="Features edited.", changes=_feature_changes(features, edited))
+
+
+@transaction.atomic
+def check_feature_edits(*, version: ModelVersion, edits: Mapping[int, FeatureEdit]) -> None:
+    """Raise what `edit_features` would, and change nothing; in a transaction it stays true until that ends."""
+    _checked_edits(version, edits)
+
+
+def _checked_edits(
+    version: ModelVersion, edits: Mapping[int, FeatureEdit]
+) -> tuple[ModelVersion, list[ModelFeature], list[Feature]]:
+    """Return the version, locked, with its features as they are and as they are to be."""
     current = ModelVersion.objects.select_for_update().select_related("model").get(pk=version.pk)
     if current.stage != Stage.STAGING:
         raise ConflictError("Features can be edited only while a version is in staging.")
@@ -152,10 +171,7 @@ def edit_features(*, version: ModelVersion, edits: Mapping[int, FeatureEdit], us
     features = list(current.features.order_by("position"))
     edited = [_edited(feature.described(), edits.get(feature.position)) for feature in features]
     _check_features(edited)
-    current.features.all().delete()  # and made anew: renaming in place would trip over swapped names
-    _create_features(current, edited)
-    bump_generation()
-    record_change(user=user, row=current, message="Features edited.", changes=_feature_changes(features, edited))
+    return current, features, edited
 
 
 def _feature_changes(before: Sequence[ModelFeature], after: Sequence[Feature]) -> dict[str, Change]:
@@ -269,9 +285,13 @@ def _save_version(
     return row
 
 
-def _create_features(version: ModelVersion, features: Sequence[Feature]) -> None:
+def _create_features(
+    version: ModelVersion, features: Sequence[Feature], *, keys: Sequence[int | None] | None = None
+) -> None:
+    """Store the rows of a version's features; `keys` are those that they had before."""
     ModelFeature.objects.bulk_create(
         ModelFeature(
+            pk=key,
             version=version,
             position=position,
             name=feature.name,
@@ -281,5 +301,5 @@ def _create_features(version: ModelVersion, features: Sequence[Feature]) -> None
             column=feature.column,
             tensor_type=feature.tensor_type.value,
         )
-        for position, feature in enumerate(features)
+        for position, (key, feature) in enumerate(zip(keys or [None] * len(features), features, strict=True))
     )

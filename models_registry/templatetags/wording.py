@@ -2,16 +2,15 @@
 
 from django import template
 
-from models_registry.wording import number_text
+from models_registry.wording import short_number_text
 
 register = template.Library()
 
 
 @register.filter
 def number(value: float, digits: int = 4) -> str:
-    """Write a number with so many significant digits at most: 5 is "5", not "5.000"."""
-    text = number_text(value, digits)
-    return text if "." not in text or "e" in text else text.rstrip("0").rstrip(".")
+    """Write a number with so many significant digits at most."""
+    return short_number_text(value, digits)
 
 
 @register.filter

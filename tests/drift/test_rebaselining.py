@@ -10,7 +10,7 @@ import redis
 from django.contrib.auth.models import User
 from pytest_django.fixtures import Settings
 
-from drift.exceptions import FeaturesNotStoredError, WindowGoneError
+from drift.exceptions import FeaturesNotStoredError, WindowAlreadyUsedError, WindowGoneError
 from drift.models import DriftCheck
 from drift.services import make_window_the_reference, run_drift_check
 from inference.models import CapturePolicy
@@ -115,3 +115,16 @@ def test_a_backfilled_checks_rows_are_looked_for_in_the_archive(
     DriftCheck.objects.update(is_backfilled=True, window_end="rows 301 to 1300")  # no id of a stream's entry
     check.refresh_from_db()
     assert np.array_equal(_rows(make_window_the_reference(check=check, user=anna)), WINDOW)
+
+
+def test_a_window_becomes_the_reference_once(check: DriftCheck, anna: User) -> None:
+    reference = make_window_the_reference(check=check, user=anna)
+    with pytest.raises(WindowAlreadyUsedError, match="is reference data already"):
+        make_window_the_reference(check=check, user=anna)
+    profile_reference(reference_id=reference.pk)
+    with pytest.raises(WindowAlreadyUsedError):
+        make_window_the_reference(check=check, user=anna)
+    # Where another one has come into force since, a person may go back to the window.
+    profiled_reference(check.version, iris_rows(2000, seed=9))
+    make_window_the_reference(check=check, user=anna)
+    assert ReferenceDataset.objects.filter(original_filename=reference.original_filename).count() == 2

@@ -23,7 +23,14 @@ from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from models_registry.exceptions import ConflictError, ReferenceFileError
-from models_registry.models import ModelVersion, ReferenceDataset, ReferenceStatus, RegistryGeneration
+from models_registry.models import (
+    ChangeRecord,
+    ModelVersion,
+    ReferenceDataset,
+    ReferenceStatus,
+    RegistryGeneration,
+    Stage,
+)
 from models_registry.profile import CategoricalProfile, NumericProfile
 from models_registry.selectors import active_reference, load_profile
 from models_registry.services.kept_files import keep_file
@@ -35,6 +42,7 @@ from models_registry.services.references import (
     profile_reference,
     upload_reference,
 )
+from models_registry.services.versions import set_stage
 from models_registry.tasks import profile_reference_task
 from tests.factories import diabetes_onnx, uploaded_version
 
@@ -156,6 +164,23 @@ def test_the_newest_ready_reference_is_in_force_and_an_older_one_can_be(version:
     assert active_reference(version.pk) == older
     with pytest.raises(ConflictError, match="only a ready reference"):
         activate_reference(reference=profiled(version, BAD))
+
+
+def test_what_is_in_force_is_not_put_in_force_again(version: ModelVersion) -> None:
+    reference = profiled(version)
+    before = ChangeRecord.objects.count()
+    activate_reference(reference=reference)
+    assert ChangeRecord.objects.count() == before
+
+
+def test_an_archived_version_takes_no_reference_any_more(version: ModelVersion) -> None:
+    older, _ = profiled(version), profiled(version)
+    set_stage(version=version, stage=Stage.ARCHIVED)
+    with pytest.raises(ConflictError, match="is archived"):
+        uploaded(version)
+    with pytest.raises(ConflictError, match="is archived"):
+        activate_reference(reference=older)
+    assert version.references.count() == 2
 
 
 def test_an_upload_that_ends_late_does_not_replace_a_later_one(version: ModelVersion) -> None:

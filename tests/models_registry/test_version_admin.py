@@ -120,6 +120,26 @@ def test_two_features_of_one_name_are_refused(client: Client) -> None:
     assert "Two features are named" in response.content.decode()
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"sepal_width": {"name": " "}}, {"sepal_width": {"name": "x" * 129}}, {"notes": "\0"}]
+)
+def test_a_page_that_is_refused_changes_nothing_and_can_be_sent_again(client: Client, wrong: dict[str, Any]) -> None:
+    version = uploaded_version("classifier", production=False)
+    form = feature_form(version, sepal_length={"name": "length"}, **wrong)
+    if "notes" in wrong:
+        form = feature_form(version, sepal_length={"name": "length"}) | wrong
+    before = ChangeRecord.objects.count()
+    response = client.post(change_page(version), form)
+    assert response.status_code == 200
+    assert "Please correct the error" in response.content.decode()
+    assert "sepal_length" in set(version.features.values_list("name", flat=True))
+    assert ChangeRecord.objects.count() == before
+    mended = feature_form(version, sepal_length={"name": "length"})
+    for _ in range(2):  # a second window with the same form, too
+        assert client.post(change_page(version), mended).status_code == 302
+    assert "length" in set(version.features.values_list("name", flat=True))
+
+
 def test_features_are_read_only_in_production(client: Client) -> None:
     version = uploaded_version("classifier")
     client.post(change_page(version), feature_form(version, sepal_length={"name": "other"}))

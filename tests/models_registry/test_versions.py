@@ -11,7 +11,7 @@ from django.test import Client
 from pytest_django.fixtures import DjangoAssertNumQueries
 
 from models_registry.exceptions import ArtefactError, ConflictError
-from models_registry.models import Model, ModelVersion, RegistryGeneration, Stage
+from models_registry.models import ChangeRecord, Model, ModelVersion, RegistryGeneration, Stage
 from models_registry.schema import FeatureKind
 from models_registry.services.references import upload_reference
 from models_registry.services.versions import (
@@ -99,6 +99,16 @@ def test_archived_is_final() -> None:
     set_stage(version=version, stage=Stage.ARCHIVED)
     with pytest.raises(ConflictError, match="final"):
         promote(version=version)
+
+
+def test_a_move_to_where_a_version_is_leaves_no_line_in_the_trail() -> None:
+    version = uploaded_version("classifier")
+    before, seen = ChangeRecord.objects.count(), generation()
+    promote(version=version)
+    assert (ChangeRecord.objects.count(), generation()) == (before, seen)
+    for _ in range(2):
+        set_stage(version=version, stage=Stage.ARCHIVED)
+    assert ChangeRecord.objects.count() == before + 1
 
 
 def test_features_are_edited_in_staging_only() -> None:

@@ -103,6 +103,12 @@ def test_without_a_login_there_is_only_the_login_page(client: Client, version: M
         assert response["Location"].startswith("/admin/login/?next=/go/models/")
 
 
+def test_who_has_no_role_learns_neither_names_nor_numbers(client: Client, version: ModelVersion) -> None:
+    client.force_login(User.objects.create_user("somebody", is_staff=True))
+    for address in (DRIFT, "/go/models/classifier", "/go/models/classifier/versions/1.0.0", "/go/models/unknown"):
+        assert client.get(address).status_code == 403
+
+
 def test_a_runbook_is_read_without_a_login(client: Client) -> None:
     response = client.get("/runbooks/HighErrorRate.md")
     assert response["Content-Type"] == "text/plain; charset=utf-8"

@@ -19,7 +19,7 @@ from models_registry.models import ReferenceDataset, ReferenceStatus
 from models_registry.reference_report import ColumnReport, feature_reports, prediction_report
 from models_registry.selectors import load_profile, version_named
 from models_registry.services.references import profile_reference, upload_reference
-from models_registry.wording import number_text
+from models_registry.wording import short_number_text
 
 EXAMPLES = """
 examples:
@@ -123,7 +123,7 @@ def _described(report: ColumnReport) -> str:
     if report.numbers is not None:
         numbers = report.numbers
         figures = (numbers.minimum, numbers.maximum, numbers.mean, numbers.std)
-        lowest, highest, mean, std = (number_text(figure, 4) for figure in figures)
+        lowest, highest, mean, std = (short_number_text(figure) for figure in figures)
         return f"{lowest} to {highest}, mean {mean}, std {std}{missing}"
     levels = ", ".join(f"{level.name} {level.percent:.1f} %" for level in report.levels)
     more = f" and {report.n_more_levels} more" if report.n_more_levels else ""

@@ -1,0 +1,124 @@
+"""Addresses and forms that hold rubbish are answered as what they are; none is a fault of the server's."""
+
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import Group, User
+from django.core.exceptions import BadRequest
+from django.test import Client
+from django.urls import URLPattern, reverse
+from unfold.admin import ModelAdmin
+
+from inference.models import ApiToken, TokenScope
+from models_registry.admin.addressed import AddressedAdmin, _numbers_that_fit
+from models_registry.models import Model
+
+pytestmark = pytest.mark.django_db
+
+NO_KEYS = ["abc", "1.5", "None", "-1", "0", "9" * 30, "1" * 5000]
+
+
+def actions() -> list[str]:
+    """Return the names of all addresses that act on one row."""
+    found = []
+    for page in admin.site._registry.values():
+        assert isinstance(page, ModelAdmin)
+        own = {action.action_name for action in page._get_base_actions_detail()}
+        found += [url.name for url in page.get_urls() if isinstance(url, URLPattern) and url.name in own]
+    return sorted(str(name) for name in found)
+
+
+def test_all_actions_are_known() -> None:
+    assert len(actions()) == 15
+
+
+@pytest.mark.parametrize("name", actions())
+def test_an_action_on_what_is_no_row_is_not_found(admin_client: Client, name: str) -> None:
+    for key in NO_KEYS:
+        address = reverse(f"admin:{name}", args=[key])
+        assert admin_client.get(address).status_code == 404, address[:80]
+        assert admin_client.post(address).status_code == 404, address[:80]
+
+
+@pytest.mark.parametrize("app_table", ["models_registry/model", "auth/user", "django_celery_beat/periodictask"])
+def test_an_action_of_a_list_on_what_is_no_row_is_a_bad_request(admin_client: Client, app_table: str) -> None:
+    for key in ("abc", "\0", "1.5"):
+        sent = {"action": "delete_selected", "_selected_action": key}
+        assert admin_client.post(f"/admin/{app_table}/", sent).status_code == 400
+
+
+def test_an_action_of_a_list_on_rows_still_works(admin_client: Client) -> None:
+    model = Model.objects.create(name="unused")
+    sent = {"action": "delete_selected", "_selected_action": [model.pk], "post": "yes"}
+    assert admin_client.post("/admin/models_registry/model/", sent).status_code == 302
+    assert not Model.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/admin/models_registry/changerecord/?actor=%00",
+        "/admin/models_registry/modelversion/?stage__exact=%00",
+        "/admin/auth/user/?username=a%00b",
+        "/admin/autocomplete/?term=%00&app_label=drift&model_name=driftpolicy&field_name=model",
+        "/models/classifier?range=%00",
+        "/api/v1/models?page=%00",
+    ],
+)
+def test_a_nul_in_a_query_is_a_bad_request(admin_client: Client, path: str) -> None:
+    assert admin_client.get(path).status_code == 400
+
+
+@pytest.mark.parametrize("page", ["abc", "0", "-1", "999", ""])
+def test_the_search_has_no_pages_to_ask_for(admin_client: Client, page: str) -> None:
+    assert admin_client.get("/admin/search/", {"s": "a", "page": page}).status_code == 200
+
+
+def test_the_search_finds_models_and_pages(admin_client: Client) -> None:
+    Model.objects.create(name="flight-delay")
+    found = admin_client.get("/admin/search/", {"s": "Flight"}).content.decode()
+    assert 'href="/models/flight-delay"' in found
+    found = admin_client.get("/admin/search/", {"s": "incid"}).content.decode()
+    assert 'href="/admin/drift/driftincident/"' in found
+    assert "flight-delay" not in found
+    assert admin_client.get("/admin/search/", {"s": " "}).content.decode().strip() == ""
+
+
+def test_the_search_finds_what_a_person_may_see(client: Client) -> None:
+    Model.objects.create(name="flight-delay")
+    person = User.objects.create_user("somebody", is_staff=True)
+    client.force_login(person)
+    assert "flight-delay" not in client.get("/admin/search/", {"s": "flight"}).content.decode()
+    assert "/admin/auth/user/" not in client.get("/admin/search/", {"s": "users"}).content.decode()
+    person.groups.add(Group.objects.get(name="viewer"))
+    assert "flight-delay" in client.get("/admin/search/", {"s": "flight"}).content.decode()
+
+
+def test_tokens_are_not_filtered_by_their_digest(admin_client: Client) -> None:
+    ApiToken.objects.create(name="app", scope=TokenScope.READ, digest="a" * 64, hint="x")
+    address = reverse("admin:inference_apitoken_changelist")
+    assert admin_client.get(address, {"scope__exact": "read"}).status_code == 200
+    assert admin_client.get(address, {"digest__startswith": "a"}).status_code == 400
+
+
+def test_a_number_that_sqlite_cannot_hold_is_a_bad_request() -> None:
+    with pytest.raises(BadRequest), _numbers_that_fit():
+        raise OverflowError("Python int too large to convert to SQLite INTEGER")
+
+
+def test_every_page_of_rows_is_guarded() -> None:
+    assert [page for page in admin.site._registry.values() if not isinstance(page, AddressedAdmin)] == []
+
+
+@pytest.mark.parametrize("path", ["/admin/", "/admin/login/", "/api/docs", "/admin/nowhere/"])
+def test_pages_let_the_browser_ask_no_other_host(admin_client: Client, path: str) -> None:
+    policy = admin_client.get(path)["Content-Security-Policy"]
+    assert "default-src 'self'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "http" not in policy
+
+
+def test_answers_to_programs_carry_no_policy(client: Client) -> None:
+    response: Any = client.get("/healthz")
+    assert "Content-Security-Policy" not in response
