@@ -9,7 +9,6 @@ from django.db import IntegrityError, transaction
 
 from drift.models import DriftPolicy
 from models_registry.models import Model, ModelVersion, ReferenceDataset, ReferenceStatus, Stage
-from models_registry.schema import FeatureKind
 
 VERSION = "1.0.0"
 
@@ -135,9 +134,9 @@ def _uploaded(model: Model, demo: DemoModel, folder: Path) -> ModelVersion:
             version=VERSION,
             artefact=File(content),
             feature_names=demo.feature_names or None,
+            optional=demo.may_be_missing,
             notes="From the demo's folder; demo/README.md says how it was made.",
         )
-    _mark_optional(version, demo)
     if demo.window_rows:
         # Scores of a window that is not full yet would be above the threshold by chance more often still.
         _set_window(model, demo.window_rows)
@@ -155,17 +154,6 @@ def _set_window(model: Model, rows: int) -> None:
     if is_new:
         changes = differences(DriftPolicy(model=model), policy, ("window_rows", "minimum_rows"))
         record_change(user=None, row=policy, message="Set for the demo.", changes=changes)
-
-
-def _mark_optional(version: ModelVersion, demo: DemoModel) -> None:
-    from models_registry.services.versions import FeatureEdit, edit_features
-
-    edits = {
-        feature.position: FeatureEdit(name=feature.name, kind=FeatureKind(feature.kind), is_required=False)
-        for feature in version.features.filter(name__in=demo.may_be_missing)
-    }
-    if edits:
-        edit_features(version=version, edits=edits)
 
 
 def _reference(version: ModelVersion, path: Path) -> ReferenceDataset:

@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from unfold.admin import TabularInline
 from unfold.decorators import display
+from unfold.paginator import InfinitePaginator
 from unfold.widgets import UnfoldAdminFileFieldWidget
 
 from inference.models import GroundTruth, GroundTruthCorrection, GroundTruthUpload, UploadStatus
@@ -59,6 +60,8 @@ class GroundTruthAdmin(ReadOnlyAdmin):
     list_select_related = ["version__model"]
     search_fields = ["prediction_id__exact"]
     search_help_text = "A prediction id"
+    ordering = ["-received_at"]  # has an index of its own
+    paginator = InfinitePaginator  # counts no rows: there may be millions
     show_full_result_count = False
     inlines = [CorrectionInline]
     fields = [

@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +49,8 @@ def upload_version(
     version: str,
     artefact: File[bytes],
     feature_names: Sequence[str] | None = None,
+    optional: Collection[str] = (),
+    categorical: Collection[str] = (),
     notes: str = "",
     user: Actor | None = None,
 ) -> ModelVersion:
@@ -65,6 +67,8 @@ def upload_version(
         The ONNX file.
     feature_names
         Names in place of those in the graph, in the order of the inputs.
+    optional, categorical
+        Names of features whose values may be missing, and of numbers that stand for levels: a graph tells neither.
     notes, user
         Free text, and who did it.
 
@@ -73,12 +77,12 @@ def upload_version(
     ArtefactError
         The file is not a model that can be served; the message says why.
     ValidationError
-        The version is malformed or taken.
+        The version is malformed or taken, or its features cannot be as they are said to be.
     """
     _check_new_version(model, version)
     with _on_disk(artefact) as path:
         report = inspect_artefact(path, limits=ArtefactLimits(size_bytes=settings.MLMON_MAX_ARTEFACT_BYTES))
-        features = _named(report.schema.features, feature_names)
+        features = _described(_named(report.schema.features, feature_names), optional, categorical)
         return _save_version(
             model=model, version=version, path=path, report=report, features=features, notes=notes, user=user
         )
@@ -215,6 +219,28 @@ def _named(features: tuple[Feature, ...], names: Sequence[str] | None) -> list[F
     named = [_edited(feature, edits[position]) for position, feature in enumerate(features)]
     _check_features(named)
     return named
+
+
+def _described(
+    features: Sequence[Feature], optional: Collection[str], categorical: Collection[str]
+) -> Sequence[Feature]:
+    """Return features with what only a person knows of them."""
+    names = {feature.name for feature in features}
+    if unknown := sorted({*optional, *categorical} - names):
+        raise ValidationError(f"The model has no feature {unknown[0]!r}.")
+    described = [
+        _edited(
+            feature,
+            FeatureEdit(
+                name=feature.name,
+                kind=FeatureKind.CATEGORICAL if feature.name in categorical else feature.kind,
+                is_required=feature.is_required and feature.name not in optional,
+            ),
+        )
+        for feature in features
+    ]
+    _check_features(described)
+    return described
 
 
 def _edited(feature: Feature, edit: FeatureEdit | None) -> Feature:

@@ -187,6 +187,21 @@ def test_a_model_from_nothing_to_production(
     assert {actor.partition(",")[0] for actor in programs} >= {"register_model", "upload_version", "promote"}
 
 
+def test_what_a_graph_does_not_tell_is_said_with_the_upload(
+    registry: None, db: None, onnx_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    features = ("--features", ",".join(IRIS_FEATURES))
+    told = ("--optional", "sepal_length,petal_width", "--categorical", "petal_width")
+    uploaded = Ended(capsys, "upload_version", "credit", "1.0.0", onnx_file, *features, *told, "--json")
+    found = {one["name"]: (one["kind"], one["is_required"]) for one in uploaded.document["features"]}
+    assert found["sepal_length"] == ("numeric", False)
+    assert found["petal_width"] == ("categorical", False)
+    assert found["sepal_width"] == ("numeric", True)
+    refused = Ended(capsys, "upload_version", "credit", "1.1.0", onnx_file, *features, "--optional", "height")
+    assert (refused.status, "no feature 'height'" in refused.err) == (1, True)
+    assert ModelVersion.objects.count() == 1
+
+
 def test_a_dry_run_promotes_nothing(version: ModelVersion, capsys: pytest.CaptureFixture[str]) -> None:
     challenger = uploaded_version("classifier", "1.1.0", production=False)
     said = Ended(capsys, "promote", "classifier", "1.1.0", "--dry-run", "--json")

@@ -19,6 +19,9 @@ examples:
   Feature names in the order of the inputs, where the file does not name them; all traffic at once:
     manage.py upload_version credit 1.1.0 credit.onnx --features income,age,region --promote
 
+  What a graph does not tell: which values may be missing, and which numbers stand for levels:
+    manage.py upload_version credit 1.1.1 credit.onnx --features income,age,region --optional income,age
+
   In a pipeline, with a note for those who come later; its digest:
     manage.py upload_version credit 1.2.0 credit.onnx --notes "trained on May 2026" --json | jq -r .artefact_sha256
 
@@ -44,6 +47,8 @@ class Command(TeachingCommand):
         parser.add_argument("version", help="semantic version, e.g. 1.0.0")
         parser.add_argument("file", type=Path, help="the ONNX file")
         parser.add_argument("--features", default="", help="feature names in the order of the inputs, with commas")
+        parser.add_argument("--optional", default="", help="features whose values may be missing, with commas")
+        parser.add_argument("--categorical", default="", help="features whose numbers stand for levels, with commas")
         parser.add_argument("--notes", default="", help="free text, shown in the admin")
         parser.add_argument("--promote", action="store_true", help="give it the model's traffic at once")
         add_json_option(parser)
@@ -57,13 +62,19 @@ class Command(TeachingCommand):
                 model=model,
                 version=options["version"],
                 artefact=File(content),
-                feature_names=[name.strip() for name in options["features"].split(",") if name.strip()] or None,
+                feature_names=_names(options["features"]) or None,
+                optional=_names(options["optional"]),
+                categorical=_names(options["categorical"]),
                 notes=options["notes"],
                 user=actor,
             )
         if options["promote"]:
             promote(version=version, user=actor)
         self.write_result(_body(version), _lines(version), as_json=options["json"])
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _body(version: ModelVersion) -> dict[str, Any]:
@@ -74,7 +85,12 @@ def _body(version: ModelVersion) -> dict[str, Any]:
         "task_type": version.task_type,
         "classes": version.classes,
         "features": [
-            {"name": feature.name, "kind": feature.kind, "tensor_type": feature.tensor_type}
+            {
+                "name": feature.name,
+                "kind": feature.kind,
+                "tensor_type": feature.tensor_type,
+                "is_required": feature.is_required,
+            }
             for feature in version.features.all()
         ],
         "artefact_sha256": version.artefact_sha256,
@@ -82,5 +98,8 @@ def _body(version: ModelVersion) -> dict[str, Any]:
 
 
 def _lines(version: ModelVersion) -> list[str]:
-    features = [f"  {feature.name}: {feature.kind} ({feature.tensor_type})" for feature in version.features.all()]
+    features = [
+        f"  {feature.name}: {feature.kind} ({feature.tensor_type}){'' if feature.is_required else ', may be missing'}"
+        for feature in version.features.all()
+    ]
     return [f"{version}: {version.stage}, {version.task_type}, sha256 {version.artefact_sha256}", *features]
