@@ -15,9 +15,9 @@ from inference.archive import read_observations
 from inference.redis_client import redis_client
 from inference.stream import FEATURE_PREFIX, read_window
 from models_registry.actors import Actor
-from models_registry.models import ModelVersion, ReferenceDataset, ReferenceStatus
+from models_registry.models import ReferenceDataset, ReferenceStatus
 from models_registry.services.audit import record_change
-from models_registry.services.references import upload_reference
+from models_registry.services.references import lock_version, upload_reference
 
 CLOCK_STEP = timedelta(microseconds=1)  # of observed_at
 
@@ -58,7 +58,7 @@ def make_window_the_reference(*, check: DriftCheck, user: Actor) -> ReferenceDat
 
 def _refuse_second(check: DriftCheck, name: str) -> None:
     """Refuse a window that is in force or on its way there: somebody pressed the button twice."""
-    ModelVersion.objects.select_for_update().get(pk=check.version_id)  # one at a time
+    lock_version(check.version_id)
     of_window = ReferenceDataset.objects.filter(version=check.version_id, original_filename=name)
     on_its_way = Q(status__in=[ReferenceStatus.PENDING, ReferenceStatus.PROFILING])
     if of_window.filter(on_its_way | Q(is_active=True)).exists():

@@ -129,7 +129,7 @@ def profile_reference(*, reference_id: int, on_progress: Callable[[str, int], No
 @transaction.atomic
 def activate_reference(*, reference: ReferenceDataset, user: Actor | None = None) -> None:
     """Let drift checks use `reference` from now on; ConflictError where it is not ready, or its version archived."""
-    _lock_version(reference)
+    lock_version(reference.version_id)
     _refuse_archived(reference.version_id)
     current = ReferenceDataset.objects.select_for_update().get(pk=reference.pk)
     if current.status != ReferenceStatus.READY:
@@ -267,7 +267,7 @@ def _put_in_force(reference: ReferenceDataset, profiled: _Profiled) -> None:
     profile_name = _kept(reference, "profiles", profiled.profile.to_bytes())
     answers_name = "" if profiled.answers is None else _kept(reference, "answers", _file_bytes(profiled.answers))
     with transaction.atomic():
-        _lock_version(reference)
+        lock_version(reference.version_id)
         ready = _claimed(reference).update(
             status=ReferenceStatus.READY,
             profile_file=profile_name,
@@ -305,9 +305,9 @@ def _refuse_archived(version_id: int) -> None:
         raise ConflictError(f"{version} is archived: nothing is compared with reference data of it any more.")
 
 
-def _lock_version(reference: ReferenceDataset) -> None:
+def lock_version(version_id: int) -> None:
     """Let one at a time change which reference of a version is in force; taken before any row of its references."""
-    ModelVersion.objects.select_for_update().get(pk=reference.version_id)
+    ModelVersion.objects.select_for_update().get(pk=version_id)
 
 
 def _replace_active(reference: ReferenceDataset, *, user: Actor | None, message: str) -> None:

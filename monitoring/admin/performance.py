@@ -14,6 +14,7 @@ from models_registry.admin.audited import AuditedAdmin
 from models_registry.admin.read_only import ReadOnlyAdmin
 from models_registry.wording import ago_text, duration_text, number_text
 from monitoring.models import SMALLEST_PERFORMANCE_WINDOW, PerformancePolicy, PerformanceReport, Period
+from monitoring.pages.figures import headline_of
 from monitoring.services import baseline_of
 
 NOTHING = "-"
@@ -147,8 +148,7 @@ class PerformanceReportAdmin(ReadOnlyAdmin):
 
 def headline(figures: Mapping[str, Any] | None) -> str:
     """Return the one figure that stands for the others."""
-    figures = figures or {}
-    return figure_text(figures.get("accuracy", figures.get("mean_absolute_error")))
+    return figure_text(headline_of(figures))
 
 
 def figure_text(value: float | None) -> str:

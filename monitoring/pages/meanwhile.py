@@ -10,7 +10,7 @@ from drift.models import DriftIncident
 from models_registry.models import ModelVersion
 from models_registry.wording import share_text
 from monitoring.models import PerformanceReport, Period
-from monitoring.pages.figures import accuracy_figure
+from monitoring.pages.figures import accuracy_figure, headline_of
 from monitoring.pages.history_charts import incident_spans, performance_chart
 from monitoring.pages.overview import headline, measure_of
 from monitoring.pages.time_ranges import Steps, TimeRange
@@ -24,8 +24,7 @@ def meanwhile_context(incident: DriftIncident) -> dict[str, Any]:
     version, now = incident.version, timezone.now()
     until = incident.closed_at or now
     steps = Steps.of(_range_around(incident, until), until)
-    figures = baseline_of(version).figures or {}
-    reference = figures.get("accuracy", figures.get("mean_absolute_error"))
+    reference = headline_of(baseline_of(version).figures)
     return {
         "sentences": list(_sentences(version, reference, _before(incident), _newest(incident, until))),
         "chart": performance_chart([version], reference, steps, incident_spans([incident], steps)),

@@ -13,6 +13,7 @@ from models_registry.models import Model, ModelVersion, Stage
 from monitoring.pages.attention import reasons_of
 from monitoring.pages.charts import Chart, Span
 from monitoring.pages.distributions import class_table, confidence_table
+from monitoring.pages.figures import headline_of
 from monitoring.pages.history_charts import drift_charts, incident_spans, performance_chart
 from monitoring.pages.model_states import VersionFacts, facts_of, model_states
 from monitoring.pages.overview import TONES, overview_line
@@ -84,7 +85,6 @@ def _charts(
     if classes is not None:
         yield classes
     measured = [version for version in versions if facts[version.pk].report is not None]
-    figures = baseline_of(shown).figures or {}
-    reference = figures.get("accuracy", figures.get("mean_absolute_error"))
+    reference = headline_of(baseline_of(shown).figures)
     yield performance_chart(measured or [shown], reference, steps, spans)
     yield from drift_charts(shown, steps, spans)

@@ -16,7 +16,7 @@ from models_registry.wording import ago_text
 from monitoring import selectors
 from monitoring.models import PerformanceReport
 from monitoring.pages.attention import Reason, Urgency, error_ratio, late_jobs, latency_quantile, names_text, reasons_of
-from monitoring.pages.figures import Figure, accuracy_figure, rate_figure, ratio_figure, seconds_figure
+from monitoring.pages.figures import Figure, accuracy_figure, headline_of, rate_figure, ratio_figure, seconds_figure
 from monitoring.pages.model_states import RECENT_MINUTES, SPARKLINE_MINUTES, ModelState, model_states
 
 SPARKLINE_HEIGHT = 20
@@ -142,10 +142,8 @@ def bars_path(values: Sequence[int], *, height: float) -> str:
 
 
 def headline(report: PerformanceReport | None, kind: Literal["realised", "estimated"]) -> float | None:
-    """Return the one figure that stands for the others; None where there is none."""
-    figures: dict[str, Any] = getattr(report, kind, None) or {}
-    value: float | None = figures.get("accuracy", figures.get("mean_absolute_error"))
-    return value
+    """Return the one figure of a report that stands for the others; None where there is none."""
+    return headline_of(getattr(report, kind, None))
 
 
 def _recent_traffic(state: ModelState) -> int:

@@ -11,8 +11,8 @@ from inference.traffic_history import Recently, recent_counts
 from models_registry.models import ModelVersion, Stage
 from models_registry.selectors import active_reference
 from models_registry.wording import ago_text, duration_text
-from monitoring.pages.attention import error_ratio, latency_quantile
-from monitoring.pages.figures import accuracy_figure, rate_figure, ratio_figure, seconds_figure
+from monitoring.pages.attention import error_ratio, latency_quantile, names_text
+from monitoring.pages.figures import accuracy_figure, headline_of, rate_figure, ratio_figure, seconds_figure
 from monitoring.pages.model_states import RECENT_MINUTES, VersionFacts, facts_of
 from monitoring.pages.overview import NOT_CHECKED, headline, measure_of, per_minute_of
 from monitoring.services.performance import baseline_of
@@ -22,7 +22,6 @@ def health_context(version: ModelVersion, now: datetime) -> dict[str, Any]:
     """Return the context of ``monitoring/version_health.html``."""
     counts = recent_counts(Recently.of(now, minutes=RECENT_MINUTES), [version.pk]).get(version.pk, TrafficCounts())
     facts = facts_of([version.pk]).get(version.pk, VersionFacts())
-    baseline = baseline_of(version).figures or {}
     return {
         "is_served": version.stage in (Stage.PRODUCTION, Stage.SHADOW),
         "recent_minutes": RECENT_MINUTES,
@@ -35,12 +34,12 @@ def health_context(version: ModelVersion, now: datetime) -> dict[str, Any]:
         "check": facts.check,
         "checked_ago": ago_text(facts.check.created_at, now) if facts.check else "",
         "drift": outcome_of(facts.check) if facts.check else NOT_CHECKED,
-        "drifted": ", ".join(facts.drifted),
+        "drifted": names_text(facts.drifted),
         "incident": facts.incident,
         "open_for": duration_text((now - facts.incident.opened_at).total_seconds()) if facts.incident else "",
         "report": facts.report,
         "measure": measure_of(version),
         "realised": accuracy_figure(headline(facts.report, "realised")),
         "estimated": accuracy_figure(headline(facts.report, "estimated")),
-        "on_reference": accuracy_figure(baseline.get("accuracy", baseline.get("mean_absolute_error"))),
+        "on_reference": accuracy_figure(headline_of(baseline_of(version).figures)),
     }
