@@ -1,5 +1,7 @@
 """Policies, checks and their results by feature."""
 
+from datetime import datetime, timedelta
+
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -13,7 +15,16 @@ UNIT_INTERVAL = [MinValueValidator(0.0), MaxValueValidator(1.0)]
 
 
 SMALLEST_VERDICT_WINDOW = 500  # rows
+LARGEST_WINDOW = 1_000_000  # rows, which is what a stream holds where nobody has set another number
 MOST_EXTRA_WINDOWS = 4
+LARGEST_COUNT = 10**9
+LONGEST_SPAN_SECONDS = 10 * 365 * 86_400
+
+WINDOW_TOO_LARGE = f"A window has at most {LARGEST_WINDOW:,} rows."
+IN_A_WINDOW = [MaxValueValidator(LARGEST_WINDOW, WINDOW_TOO_LARGE)]
+IN_TEN_YEARS = [
+    MaxValueValidator(LONGEST_SPAN_SECONDS, f"At most {LONGEST_SPAN_SECONDS:,} seconds, which is 10 years.")
+]
 
 
 def validate_extra_windows(value: object) -> None:
@@ -24,6 +35,8 @@ def validate_extra_windows(value: object) -> None:
         raise ValidationError(f"Give at most {MOST_EXTRA_WINDOWS} further windows, each once.")
     if any(rows < SMALLEST_VERDICT_WINDOW for rows in value):
         raise ValidationError(f"A verdict needs windows of {SMALLEST_VERDICT_WINDOW} rows or more.")
+    if any(rows > LARGEST_WINDOW for rows in value):
+        raise ValidationError(WINDOW_TOO_LARGE)
 
 
 class PolicyMode(models.TextChoices):
@@ -44,15 +57,20 @@ class DriftPolicy(models.Model):
     )
     false_alarm_budget = models.PositiveIntegerField(
         default=10_000,
+        validators=[MaxValueValidator(LARGEST_COUNT, f"At most one false alarm in {LARGEST_COUNT:,} checks.")],
         help_text="A: at most one false alarm in so many checks, whatever the number of features. "
         "With the defaults a busy model has about one in a million predictions.",
     )
     window_rows = models.PositiveIntegerField(
         default=1000,
+        validators=IN_A_WINDOW,
         help_text="Rows of the current window: the newest predictions of a version. With a span of time, the most.",
     )
     window_seconds = models.PositiveIntegerField(
-        null=True, blank=True, help_text="Only predictions of the last so many seconds; empty: whatever their age."
+        null=True,
+        blank=True,
+        validators=IN_TEN_YEARS,
+        help_text="Only predictions of the last so many seconds; empty: whatever their age.",
     )
     extra_window_rows = models.JSONField(
         default=list,
@@ -62,16 +80,20 @@ class DriftPolicy(models.Model):
         "changes sooner, longer ones small ones. Each costs as much as the first.",
     )
     minimum_rows = models.PositiveIntegerField(
-        default=100, help_text="Fewer rows than this give no scores. A verdict needs 500."
+        default=100,
+        validators=IN_A_WINDOW,
+        help_text="Fewer rows than this give no scores. A verdict needs 500.",
     )
     interval_rows = models.PositiveIntegerField(
         null=True,
         blank=True,
+        validators=[MaxValueValidator(LARGEST_COUNT, f"At most {LARGEST_COUNT:,} predictions.")],
         help_text="A check is due after this many new predictions; empty: a tenth of the window, at least 100.",
     )
     longest_pause_seconds = models.PositiveIntegerField(
         null=True,
         blank=True,
+        validators=IN_TEN_YEARS,
         help_text="A check is due after so long too, if there is a new prediction at all; empty: by rows alone. "
         "Every check uses up some of the false-alarm budget, also one that sees hardly anything new.",
     )
@@ -128,6 +150,10 @@ class DriftPolicy(models.Model):
     def longest_window_rows(self) -> int:
         """How many rows a check reads."""
         return int(max(self.window_rows, *self.extra_window_rows, 0))
+
+    def oldest_observed_at(self, window_end: datetime) -> datetime | None:
+        """Return since when the rows of a window that ends then were observed; None: whatever their age."""
+        return None if self.window_seconds is None else window_end - timedelta(seconds=self.window_seconds)
 
 
 class FeatureMethod(models.TextChoices):

@@ -1,5 +1,7 @@
 """What can go wrong on the way to an answer, in words for the client."""
 
+from collections.abc import Sequence
+
 
 class InferenceError(Exception):
     """Base of the errors of the prediction path."""
@@ -47,6 +49,20 @@ class ArchivedVersionError(InferenceError):
 
 class ArchiveError(InferenceError):
     """Observations could not be archived now; they wait in Redis."""
+
+
+class RetentionError(InferenceError):
+    """Some of what is not kept any longer could not be deleted; the rest was.
+
+    Parameters
+    ----------
+    failures
+        What failed, and why.
+    """
+
+    def __init__(self, failures: Sequence[str]) -> None:
+        super().__init__("; ".join(failures))
+        self.failures = failures
 
 
 class ItemError(InferenceError):

@@ -58,6 +58,7 @@ def token_digest(token: str) -> str:
 
 
 SMALLEST_SAMPLING_RATE = 0.0001
+MOST_RETENTION_DAYS = 36_500
 NO_ENTRY = "0-0"  # before every entry of a stream
 
 
@@ -80,7 +81,10 @@ class CapturePolicy(models.Model):
     retention_days = models.PositiveIntegerField(
         null=True,
         blank=True,
-        validators=[MinValueValidator(1)],
+        validators=[
+            MinValueValidator(1),
+            MaxValueValidator(MOST_RETENTION_DAYS, f"At most {MOST_RETENTION_DAYS:,} days, which is 100 years."),
+        ],
         help_text="Archived observations are deleted after so many days; empty: as the server's settings say.",
     )
     archive_megabytes = models.PositiveIntegerField(

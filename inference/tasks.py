@@ -9,8 +9,7 @@ from inference.services.compaction import compact_archive as compact_small_chunk
 from inference.services.ground_truth import look_up_waiting
 from inference.services.ground_truth_files import enqueue_waiting_uploads
 from inference.services.ground_truth_files import read_ground_truth_upload as read_upload
-from inference.services.retention import delete_old_ground_truth, delete_old_traffic
-from inference.services.retention import enforce_retention as delete_what_is_not_kept
+from inference.services.retention import delete_what_is_not_kept
 from inference.services.traffic import roll_up_traffic as write_changed_minutes
 
 # After its time a run ends between two batches; the limits are for one that hangs.
@@ -48,9 +47,7 @@ def compact_archive() -> None:
 )
 def enforce_retention() -> None:
     """Delete chunks that are too old, or more than their model keeps, and ground truth and traffic that is too old."""
-    delete_what_is_not_kept(seconds=KEEPING_SECONDS / 3)
-    delete_old_ground_truth(seconds=KEEPING_SECONDS / 3)
-    delete_old_traffic(seconds=KEEPING_SECONDS / 3)
+    delete_what_is_not_kept(seconds=KEEPING_SECONDS)
 
 
 @shared_task(name="inference.tasks.read_ground_truth_upload", ignore_result=True, time_limit=900, soft_time_limit=840)

@@ -15,6 +15,8 @@ from environ import FileAwareEnv
 
 from mlmon_site.ports import LARGEST_PORT
 
+LARGEST_INT = 2**63 - 1  # of PostgreSQL and SQLite
+MOST_DIGITS = len(str(LARGEST_INT))
 SOCKET_PATH_LIMIT = 100  # bytes; the kernel's sun_path holds 108 with its end
 
 
@@ -33,11 +35,14 @@ class Environment(FileAwareEnv):  # type: ignore[misc]  # django-environ has no 
             raise ImproperlyConfigured(f"{name} must be one of {', '.join(choices)}, not {value!r}.")
         return value
 
-    def positive_int(self, name: str, *, default: int) -> int:
+    def positive_int(self, name: str, *, default: int, most: int = LARGEST_INT) -> int:
         text = str(self.str(name, default=str(default)))
-        if not text.isascii() or not text.isdigit() or int(text) == 0:
+        digits = text.lstrip("0")
+        if not text.isascii() or not text.isdigit() or not digits:
             raise ImproperlyConfigured(f"{name} must be a whole number above 0, not {text!r}.")
-        return int(text)
+        if len(digits) > MOST_DIGITS or int(digits) > most:
+            raise ImproperlyConfigured(f"{name} must be {most} at most, not {text!r}.")
+        return int(digits)
 
     def port_or_none(self, name: str, *, default: int) -> int:
         """Return a port, or 0 for none."""

@@ -22,6 +22,10 @@ django_stubs_ext.monkeypatch()
 
 env = Environment()
 
+LONGEST_WAIT_MS = 3_600_000
+LONGEST_TICK_SECONDS = 86_400
+MOST_DAYS = 36_500
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = Path(env.str("MLMON_VAR_DIR", default=str(BASE_DIR / "var"))).absolute()
 ENVIRONMENT = env.choice("MLMON_ENVIRONMENT", ("embedded", "production"), default="embedded")
@@ -150,7 +154,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = env.positive_int("MLMON_MAX_BODY_BYTES", default=1
 MLMON_MAX_ARTEFACT_BYTES = env.positive_int("MLMON_MAX_ARTEFACT_BYTES", default=256 * 2**20)
 MLMON_MAX_REFERENCE_BYTES = env.positive_int("MLMON_MAX_REFERENCE_BYTES", default=512 * 2**20)
 MLMON_MAX_REFERENCE_ROWS = env.positive_int("MLMON_MAX_REFERENCE_ROWS", default=5_000_000)
-MLMON_PREDICTION_TIMEOUT_MS = env.positive_int("MLMON_PREDICTION_TIMEOUT_MS", default=10_000)
+MLMON_PREDICTION_TIMEOUT_MS = env.positive_int("MLMON_PREDICTION_TIMEOUT_MS", default=10_000, most=LONGEST_WAIT_MS)
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
@@ -209,12 +213,12 @@ def valkey_socket() -> Path:
 
 REDIS_URL = env.str("REDIS_URL", default="") or f"unix://{valkey_socket()}?db=0"
 MLMON_CAPTURE_QUEUE_ROWS = env.positive_int("MLMON_CAPTURE_QUEUE_ROWS", default=100_000)
-MLMON_CAPTURE_FLUSH_MS = env.positive_int("MLMON_CAPTURE_FLUSH_MS", default=100)
+MLMON_CAPTURE_FLUSH_MS = env.positive_int("MLMON_CAPTURE_FLUSH_MS", default=100, most=LONGEST_WAIT_MS)
 MLMON_LIVE_WINDOW_ROWS = env.positive_int("MLMON_LIVE_WINDOW_ROWS", default=100_000)
 MLMON_STREAM_ROWS = env.positive_int("MLMON_STREAM_ROWS", default=1_000_000)
-MLMON_ARCHIVE_TICK_SECONDS = env.positive_int("MLMON_ARCHIVE_TICK_SECONDS", default=10)
-MLMON_ARCHIVE_RETENTION_DAYS = env.positive_int("MLMON_ARCHIVE_RETENTION_DAYS", default=90)
-MLMON_GROUND_TRUTH_RETENTION_DAYS = env.positive_int("MLMON_GROUND_TRUTH_RETENTION_DAYS", default=365)
+MLMON_ARCHIVE_TICK_SECONDS = env.positive_int("MLMON_ARCHIVE_TICK_SECONDS", default=10, most=LONGEST_TICK_SECONDS)
+MLMON_ARCHIVE_RETENTION_DAYS = env.positive_int("MLMON_ARCHIVE_RETENTION_DAYS", default=90, most=MOST_DAYS)
+MLMON_GROUND_TRUTH_RETENTION_DAYS = env.positive_int("MLMON_GROUND_TRUTH_RETENTION_DAYS", default=365, most=MOST_DAYS)
 MLMON_ARCHIVE_MAX_BYTES = env.positive_int("MLMON_ARCHIVE_MAX_BYTES", default=10 * 2**30)
 
 CELERY_BROKER_URL = broker_url(REDIS_URL)
@@ -231,8 +235,10 @@ CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 # In each process that checks: references that are prepared for the next check of the same version.
 MLMON_PREPARED_REFERENCES_BYTES = env.positive_int("MLMON_PREPARED_REFERENCES_BYTES", default=512 * 2**20)
-MLMON_DRIFT_TICK_SECONDS = env.positive_int("MLMON_DRIFT_TICK_SECONDS", default=20)
-MLMON_PERFORMANCE_TICK_SECONDS = env.positive_int("MLMON_PERFORMANCE_TICK_SECONDS", default=60)
+MLMON_DRIFT_TICK_SECONDS = env.positive_int("MLMON_DRIFT_TICK_SECONDS", default=20, most=LONGEST_TICK_SECONDS)
+MLMON_PERFORMANCE_TICK_SECONDS = env.positive_int(
+    "MLMON_PERFORMANCE_TICK_SECONDS", default=60, most=LONGEST_TICK_SECONDS
+)
 CELERY_BEAT_SCHEDULE = {
     # A task that waited longer than the next tick is dropped: that tick does its work.
     "drift-tick": {

@@ -37,8 +37,7 @@ def _all(verbs: str, *rows: str) -> tuple[str, ...]:
 
 
 SCHEDULE_ROWS = tuple(
-    f"django_celery_beat.{name}"
-    for name in ("periodictask", "intervalschedule", "crontabschedule", "clockedschedule", "solarschedule")
+    f"django_celery_beat.{name}" for name in ("periodictask", "intervalschedule", "crontabschedule", "clockedschedule")
 )
 ROWS_TO_SEE = (
     "models_registry.model",

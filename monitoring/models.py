@@ -27,6 +27,7 @@ class JobRun(models.Model):
 
 SMALLEST_PERFORMANCE_WINDOW = 30  # rows
 LARGEST_PERFORMANCE_WINDOW = 100_000
+LARGEST_DROP = 100.0  # of a regression; of a classifier 1
 
 
 class PerformancePolicy(models.Model):
@@ -39,11 +40,16 @@ class PerformancePolicy(models.Model):
         help_text="The newest predictions with ground truth that the current figures speak of.",
     )
     minimum_rows = models.PositiveIntegerField(
-        default=100, help_text="With fewer labelled predictions there are no figures: they would say little."
+        default=100,
+        validators=[MaxValueValidator(LARGEST_PERFORMANCE_WINDOW)],
+        help_text="With fewer labelled predictions there are no figures: they would say little.",
     )
     largest_drop = models.FloatField(
         default=0.05,
-        validators=[MinValueValidator(0.0)],
+        validators=[
+            MinValueValidator(0.0),
+            MaxValueValidator(LARGEST_DROP, f"At most {LARGEST_DROP:g}: that many times the error of the reference."),
+        ],
         help_text="How far accuracy (of a regression: the mean absolute error, as a share) may be worse than on the "
         "labelled reference before someone is told.",
     )

@@ -13,13 +13,15 @@ from unfold.admin import TabularInline
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from drift.models import DriftPolicy, FeatureMethod, FeaturePolicy, PolicyMode
+from drift.models import WINDOW_TOO_LARGE, DriftPolicy, FeatureMethod, FeaturePolicy, PolicyMode
 from models_registry.admin.audited import AuditedAdmin
 from models_registry.models import ModelFeature
 from models_registry.schema import FeatureKind
 
 SMALLEST_MINIMUM_ROWS = 30
-
+MOST_DIGITS = 20  # Python reads no number of thousands of them
+# A model may have 2,000 features; but a page with more of them has more fields than Django takes, which is 1,000.
+MOST_FEATURE_POLICIES = 150
 
 ORDERED_METHODS = (FeatureMethod.KOLMOGOROV_SMIRNOV, FeatureMethod.WASSERSTEIN)
 
@@ -36,6 +38,8 @@ class RowCountsField(forms.CharField):
         parts = [part.strip() for part in str(value or "").split(",") if part.strip()]
         if not all(part.isdecimal() for part in parts):
             raise ValidationError("Give numbers of rows with commas between them, such as 500, 2000.")
+        if any(len(part) > MOST_DIGITS for part in parts):
+            raise ValidationError(WINDOW_TOO_LARGE)
         return [int(part) for part in parts]
 
     def has_changed(self, initial: Any, data: Any) -> bool:
@@ -96,6 +100,10 @@ def ordered_method_error(method: str, kind: str | None) -> str:
 class FeaturePolicyFormSet(BaseInlineFormSet[FeaturePolicy, DriftPolicy, forms.ModelForm[FeaturePolicy]]):
     """Takes the names of features that a version of the model has."""
 
+    default_error_messages = {
+        "too_many_forms": f"At most {MOST_FEATURE_POLICIES} features can have a policy of their own.",
+    }
+
     def add_fields(self, form: Any, index: int | None) -> None:
         super().add_fields(form, index)
         for name, field in form.fields.items():
@@ -141,8 +149,13 @@ class FeaturePolicyInline(TabularInline):
     formset = FeaturePolicyFormSet
     fields = ["feature_name", "is_watched", "method", "threshold"]
     extra = 0
+    max_num = MOST_FEATURE_POLICIES
     verbose_name = "policy of one feature"
     verbose_name_plural = "single features"
+
+    def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
+        """Return the formset, which makes no more forms than it takes: Django makes 1,000 more to say so."""
+        return super().get_formset(request, obj, absolute_max=MOST_FEATURE_POLICIES, **kwargs)
 
 
 @admin.register(DriftPolicy)
@@ -166,7 +179,6 @@ class DriftPolicyAdmin(AuditedAdmin):
     list_filter = ["is_enabled", "mode"]
     list_select_related = ["model"]
     search_fields = ["model__name"]
-    autocomplete_fields = ["model"]
 
     class Media:
         css = {"all": ["drift/admin.css"]}

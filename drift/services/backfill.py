@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
@@ -107,9 +107,10 @@ def _window_at(request: BackfillRequest, policy: DriftPolicy, kept: pa.Table, pa
     """Return the window that ends after `rows` of the part that `kept` ends with."""
     end = kept.num_rows - part.table.num_rows + rows
     table = kept.slice(max(0, end - policy.longest_window_rows), min(end, policy.longest_window_rows))
-    if policy.window_seconds is not None:
-        observed_at = table.column("observed_at")
-        oldest: Any = observed_at[-1].as_py() - timedelta(seconds=policy.window_seconds)
+    observed_at = table.column("observed_at")
+    newest: Any = observed_at[-1].as_py()
+    oldest = policy.oldest_observed_at(newest)
+    if oldest is not None:
         table = table.filter(pc.greater_equal(observed_at, pa.scalar(oldest, OBSERVED_AT_TYPE)))
     row = part.first.row + rows - 1
     end_id = f"archive-{part.first.stream_number}-{row}-reference-{request.reference.pk}"

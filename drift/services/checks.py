@@ -3,7 +3,7 @@
 import logging
 import time
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import pyarrow.compute as pc
@@ -84,9 +84,9 @@ def read_policy_window(
 ) -> Window:
     """Return the rows that a check under `policy` looks at; with `end_id`, those up to that entry."""
     rows = policy.longest_window_rows
-    if policy.window_seconds is None:
+    since = policy.oldest_observed_at(timezone.now())
+    if since is None:
         return read_window(client, version_id, rows, end_id)
-    since = timezone.now() - timedelta(seconds=policy.window_seconds)
     return read_window_since(client, version_id, since, most_rows=rows, end_id=end_id)
 
 

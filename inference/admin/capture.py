@@ -80,7 +80,6 @@ class CapturePolicyAdmin(AuditedAdmin):
     list_display = ["model", "share", "left_out", "retention_days", "archive_megabytes", "updated_at"]
     list_select_related = ["model"]
     search_fields = ["model__name"]
-    autocomplete_fields = ["model"]
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.of_model)

@@ -1,16 +1,23 @@
 """What is old, or more than a model may keep, leaves the archive: in small batches, so that no lock is held long."""
 
+import logging
 import time
+from collections.abc import Callable, Iterable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
+from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
 from django.db.models import QuerySet, Sum
 from django.utils import timezone
 
+from inference.exceptions import RetentionError
 from inference.models import CapturePolicy, GroundTruth, ObservationChunk, RollupSpan, TrafficRollup
 from inference.selectors import capture_policy_of
 from models_registry.models import Model
+
+logger = logging.getLogger(__name__)
 
 BATCH_CHUNKS = 20
 BATCH_ROWS = 5_000
@@ -18,19 +25,37 @@ TRAFFIC_KEPT = {RollupSpan.MINUTE: timedelta(days=2), RollupSpan.HOUR: timedelta
 BYTES_PER_MEGABYTE = 10**6
 
 
+def delete_what_is_not_kept(*, seconds: float) -> int:
+    """Delete old observations, ground truth and traffic, for about `seconds` at most; return how many rows went.
+
+    Raises
+    ------
+    RetentionError
+        At the end, where some of it failed.
+    """
+    share = seconds / 3
+    return _each_done(
+        [
+            ("archived observations", partial(enforce_retention, seconds=share)),
+            ("ground truth", partial(delete_old_ground_truth, seconds=share)),
+            ("traffic", partial(delete_old_traffic, seconds=share)),
+        ]
+    )
+
+
 def enforce_retention(*, seconds: float) -> int:
-    """Delete what no model keeps any longer, for about `seconds` at most; return how many chunks went."""
+    """Delete what no model keeps any longer, for about `seconds` at most; return how many chunks went.
+
+    Raises
+    ------
+    RetentionError
+        At the end, where it failed for some models.
+    """
     deadline = time.monotonic() + seconds
-    deleted = 0
-    for model in Model.objects.select_related("capture_policy"):
-        policy = capture_policy_of(model)
-        while time.monotonic() < deadline:
-            batch = _expired(model, policy) or _excess(model, policy)
-            if not batch:
-                break
-            deleted += len(batch)
-            ObservationChunk.objects.filter(pk__in=batch).delete()
-    return deleted
+    models = Model.objects.select_related("capture_policy")
+    return _each_done(
+        (f"observations of {model.name}", partial(_chunks_deleted, model, until=deadline)) for model in models
+    )
 
 
 def delete_old_ground_truth(*, seconds: float) -> int:
@@ -46,6 +71,39 @@ def delete_old_traffic(*, seconds: float) -> int:
     for span, kept in TRAFFIC_KEPT.items():
         old = TrafficRollup.objects.filter(span_seconds=span, begins_at__lt=timezone.now() - kept)
         deleted += _deleted(old.order_by("begins_at"), until=deadline)
+    return deleted
+
+
+def _each_done(steps: Iterable[tuple[str, Callable[[], int]]]) -> int:
+    """Take each step, whatever became of those before it; return how many rows went in all.
+
+    What fails is logged at once. RetentionError at the end names all that did.
+    """
+    deleted, failures = 0, list[str]()
+    for name, step in steps:
+        try:
+            deleted += step()
+        except SoftTimeLimitExceeded:
+            raise
+        except RetentionError as error:
+            failures.extend(error.failures)  # they are logged
+        except Exception as error:
+            logger.exception("Retention failed for %s.", name)
+            failures.append(f"{name}: {type(error).__name__}: {error}")
+    if failures:
+        raise RetentionError(failures)
+    return deleted
+
+
+def _chunks_deleted(model: Model, *, until: float) -> int:
+    """Delete a model's chunks batch by batch, up to a time of the monotonic clock; return how many went."""
+    policy, deleted = capture_policy_of(model), 0
+    while time.monotonic() < until:
+        batch = _expired(model, policy) or _excess(model, policy)
+        if not batch:
+            break
+        deleted += len(batch)
+        ObservationChunk.objects.filter(pk__in=batch).delete()
     return deleted
 
 

@@ -12,6 +12,8 @@ from unfold.decorators import display
 
 from models_registry.admin.audited import AuditedAdmin
 from models_registry.admin.read_only import ReadOnlyAdmin
+from models_registry.models import Model
+from models_registry.schema import TaskType
 from models_registry.wording import ago_text, duration_text, number_text
 from monitoring.models import SMALLEST_PERFORMANCE_WINDOW, PerformancePolicy, PerformanceReport, Period
 from monitoring.pages.figures import headline_of
@@ -70,7 +72,16 @@ class PerformancePolicyForm(forms.ModelForm[PerformancePolicy]):
             self.add_error("minimum_rows", f"At least {SMALLEST_PERFORMANCE_WINDOW} rows are needed for figures.")
         elif window is not None and minimum is not None and window < minimum:
             self.add_error("window_rows", f"The window must hold the minimum of {minimum} rows.")
+        model = cleaned.get("model") or (self.instance.model if self.instance.pk else None)
+        if cleaned.get("largest_drop", 0) > 1 and model is not None and only_classifies(model):
+            self.add_error("largest_drop", "At most 1: accuracy cannot drop by more.")
         return cleaned
+
+
+def only_classifies(model: Model) -> bool:
+    """Return whether a model has versions, and all of them are classifiers."""
+    kinds = set(model.versions.values_list("task_type", flat=True))
+    return kinds == {TaskType.CLASSIFICATION}
 
 
 @admin.register(PerformancePolicy)

@@ -14,22 +14,20 @@ from django_celery_beat.admin import (
     ClockedScheduleAdmin,
     CrontabScheduleAdmin,
     PeriodicTaskAdmin,
-    PeriodicTaskForm,
-    TaskSelectWidget,
 )
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import (
     UnfoldAdminCheckboxSelectMultipleWidget,
     UnfoldAdminSelect2MultipleWidget,
-    UnfoldAdminSelectWidget,
-    UnfoldAdminTextInputWidget,
 )
 
 from models_registry.admin.audited import AuditedAdmin, user_of
 from models_registry.roles import Action, Role
 from models_registry.services.audit import record_change
+from monitoring.admin.schedule_forms import CrontabScheduleForm, IntervalScheduleForm, StyledPeriodicTaskForm
 
+# Schedules by the sun are not offered: they need the package ephem, and beat ends at one without it.
 for third_party in (User, Group, PeriodicTask, IntervalSchedule, CrontabSchedule, ClockedSchedule, SolarSchedule):
     admin.site.unregister(third_party)
 
@@ -157,6 +155,14 @@ def is_role(group: Group | None) -> bool:
     return group is not None and group.name in list(Role)
 
 
+def without_field(fieldsets: Any, name: str) -> list[tuple[Any, dict[str, Any]]]:
+    """Return the groups of fields of a page without one field."""
+    return [
+        (title, {**options, "fields": [field for field in options["fields"] if field != name]})
+        for title, options in fieldsets
+    ]
+
+
 class ScheduleModelAdmin(AuditedAdmin):
     """Schedules, whose own pages ask for no permission of their list's actions."""
 
@@ -164,24 +170,12 @@ class ScheduleModelAdmin(AuditedAdmin):
         return Action.MANAGE_SCHEDULES.is_allowed(request.user)
 
 
-class StyledTaskSelectWidget(UnfoldAdminSelectWidget, TaskSelectWidget):
-    """The names of tasks, in the look of the other fields."""
-
-
-class StyledPeriodicTaskForm(PeriodicTaskForm):
-    """django-celery-beat's form, whose own two fields would look foreign."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields["regtask"].widget = StyledTaskSelectWidget()
-        self.fields["task"].widget = UnfoldAdminTextInputWidget()
-
-
 @admin.register(PeriodicTask)
 class PeriodicTaskModelAdmin(PeriodicTaskAdmin, ScheduleModelAdmin):
     """django-celery-beat lets everyone who sees the list start and stop tasks: here it takes the permission."""
 
     form = StyledPeriodicTaskForm
+    fieldsets = without_field(PeriodicTaskAdmin.fieldsets, "solar")
 
     @admin.action(description="Enable selected tasks", permissions=["operate"])
     def enable_tasks(self, request: HttpRequest, queryset: QuerySet[PeriodicTask]) -> None:
@@ -211,19 +205,14 @@ class PeriodicTaskModelAdmin(PeriodicTaskAdmin, ScheduleModelAdmin):
 
 @admin.register(IntervalSchedule)
 class IntervalScheduleModelAdmin(ScheduleModelAdmin):
-    pass
+    form = IntervalScheduleForm
 
 
 @admin.register(CrontabSchedule)
 class CrontabScheduleModelAdmin(CrontabScheduleAdmin, ScheduleModelAdmin):
-    pass
+    form = CrontabScheduleForm
 
 
 @admin.register(ClockedSchedule)
 class ClockedScheduleModelAdmin(ClockedScheduleAdmin, ScheduleModelAdmin):
-    pass
-
-
-@admin.register(SolarSchedule)
-class SolarScheduleModelAdmin(ScheduleModelAdmin):
     pass

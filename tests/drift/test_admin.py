@@ -17,9 +17,10 @@ from drift.models import DriftCheck, DriftIncident, DriftPolicy, FeaturePolicy
 from drift.results import Method
 from drift.services import run_drift_check
 from drift.statistics.definitions import DEFINITIONS, PHI
+from inference.models import CapturePolicy
 from inference.redis_client import redis_client
 from inference.stream import delete_window
-from models_registry.models import ChangeRecord, ModelVersion, ReferenceDataset
+from models_registry.models import ChangeRecord, ModelFeature, ModelVersion, ReferenceDataset
 from tests.drift.observed import iris_rows, observe, profiled_reference
 from tests.factories import uploaded_version
 
@@ -90,6 +91,16 @@ def test_a_policy_with_a_threshold_of_one_feature(admin_client: Client, version:
         ({"extra_window_rows": "1000, 1000"}, "each once."),
         ({"false_alarm_budget": 0}, "At least 1: one false alarm in each check."),
         ({"interval_rows": 0}, "At least 1 new prediction must come between two checks."),
+        ({"window_seconds": 315_360_001}, "At most 315,360,000 seconds, which is 10 years."),
+        ({"window_seconds": 9223372036854775807}, "At most 315,360,000 seconds"),
+        ({"longest_pause_seconds": 315_360_001}, "At most 315,360,000 seconds"),
+        ({"window_rows": 1_000_001}, "A window has at most 1,000,000 rows."),
+        ({"window_rows": 2_000_000, "minimum_rows": 1_000_001}, "A window has at most 1,000,000 rows."),
+        ({"minimum_rows": 9223372036854775807}, "A window has at most 1,000,000 rows."),
+        ({"extra_window_rows": "500, 1000001"}, "A window has at most 1,000,000 rows."),
+        ({"extra_window_rows": "9" * 5000}, "A window has at most 1,000,000 rows."),
+        ({"interval_rows": 1_000_000_001}, "At most 1,000,000,000 predictions."),
+        ({"false_alarm_budget": 1_000_000_001}, "At most one false alarm in 1,000,000,000 checks."),
         ({"feature_threshold": 1.5}, "Ensure this value is less than or equal to 1.0."),
         ({"model": ""}, "This field is required."),
     ],
@@ -100,7 +111,60 @@ def test_a_policy_that_makes_no_sense_is_explained(
     response = admin_client.post(reverse(f"{POLICIES}_add"), _form(version, **values))
     assert response.status_code == 200
     assert reason in response.content.decode()
+    assert set(response.context["adminform"].form.errors) <= set(values) | {"window_rows"}
     assert not DriftPolicy.objects.exists()
+
+
+@pytest.mark.parametrize("forms", [151, 2000, 99_999_999])
+def test_more_policies_of_features_than_a_page_can_send_are_refused_at_once(
+    admin_client: Client, version: ModelVersion, forms: int
+) -> None:
+    row = {"feature_name": "sepal_width", "is_watched": "on", "threshold": 0.3}
+    sent = _form(version, [row]) | {"feature_policies-TOTAL_FORMS": forms}
+    response = admin_client.post(reverse(f"{POLICIES}_add"), sent)
+    assert response.status_code == 200
+    page = response.content.decode()
+    assert "At most 150 features can have a policy of their own." in page
+    assert page.count('name="feature_policies-149-threshold"') == 1
+    assert 'name="feature_policies-150-' not in page  # Django's own limit is 1,000 forms further
+    assert not DriftPolicy.objects.exists()
+
+
+def test_as_many_policies_of_features_as_are_taken_can_be_sent_and_changed(
+    admin_client: Client, version: ModelVersion
+) -> None:
+    version.features.all().delete()
+    features = [ModelFeature(version=version, name=f"f{place}", position=place, column=place) for place in range(150)]
+    for feature in features:
+        feature.kind, feature.input_name, feature.tensor_type = "numeric", "rows", "float32"
+    ModelFeature.objects.bulk_create(features)
+    rows = [{"feature_name": f"f{place}", "is_watched": "on", "method": "", "threshold": 0.3} for place in range(150)]
+    sent = _form(version, [{**row, "id": "", "policy": ""} for row in rows])
+    assert admin_client.post(reverse(f"{POLICIES}_add"), sent).status_code == 302
+    policy = DriftPolicy.objects.get()
+    stored = policy.feature_policies.order_by("pk")
+    ids = [{"id": own.pk, "policy": policy.pk, "feature_name": own.feature_name} for own in stored]
+    sent = _form(version, [{**row, **own, "threshold": 0.4} for row, own in zip(rows, ids, strict=True)])
+    sent |= {"feature_policies-INITIAL_FORMS": 150}
+    assert admin_client.post(reverse(f"{POLICIES}_change", args=[policy.pk]), sent).status_code == 302
+    assert set(policy.feature_policies.values_list("threshold", flat=True)) == {0.4}
+
+
+@pytest.mark.parametrize("value", ["abc", "\0", "NaN", "1.5", "9" * 5000, "0"])
+@pytest.mark.parametrize("page", [f"{POLICIES}_add", "admin:inference_capturepolicy_add"])
+def test_a_model_that_is_none_is_no_choice(admin_client: Client, version: ModelVersion, page: str, value: str) -> None:
+    assert admin_client.get(reverse(page), {"model": value}).status_code == 200
+    response = admin_client.post(reverse(page), _form(version, sampling_rate=1, model=value))
+    assert response.status_code == 200
+    assert "model" in response.context["adminform"].form.errors
+    assert not DriftPolicy.objects.exists()
+    assert not CapturePolicy.objects.exists()
+
+
+@pytest.mark.parametrize("page", [f"{POLICIES}_add", "admin:inference_capturepolicy_add"])
+def test_the_model_of_the_address_is_chosen(admin_client: Client, version: ModelVersion, page: str) -> None:
+    response = admin_client.get(reverse(page), {"model": version.model.pk})
+    assert f'<option value="{version.model.pk}" selected>classifier</option>' in response.content.decode()
 
 
 def test_the_log_says_what_a_policy_was_and_is(admin_client: Client, version: ModelVersion) -> None:

@@ -12,7 +12,7 @@ import redis
 from django.core.management import CommandError, call_command
 from pytest_django.fixtures import Settings
 
-from drift.models import DriftCheck, DriftIncident, DriftPolicy
+from drift.models import LONGEST_SPAN_SECONDS, DriftCheck, DriftIncident, DriftPolicy
 from drift.selectors import due_versions, newest_check
 from drift.services.backfill import BackfillRequest, backfill, rows_to_backfill
 from inference.services.archiving import archive_observations
@@ -62,6 +62,18 @@ def test_each_window_of_the_archive_is_checked_in_its_order(archived: ModelVersi
     assert {by_verdict[rows] for rows in range(500, 1201, 100)} == {"quiet"}
     assert by_verdict[1800] == "alarm"
     assert "sepal_length" in checks[-1].features.filter(is_confirmed=True).values_list("feature_name", flat=True)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "rows"),
+    [
+        (0, [*[100, 200] * 6, *range(100, 700, 100)]),  # rows that came at once were observed at the same time
+        (LONGEST_SPAN_SECONDS, [100, 200, 300, 400, 500, *[600] * 13]),
+    ],
+)
+def test_a_span_of_time_ends_with_each_window(archived: ModelVersion, seconds: int, rows: list[int]) -> None:
+    archived.model.drift_policy.window_seconds = seconds
+    assert [step.check.n_current for step in backfill(_request(archived)) if step.check is not None] == rows
 
 
 def test_the_past_opens_no_incident_and_is_not_now(archived: ModelVersion) -> None:

@@ -10,6 +10,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from drift.models import (
+    LONGEST_SPAN_SECONDS,
     DriftCheck,
     DriftIncident,
     DriftPolicy,
@@ -127,7 +128,19 @@ def test_the_methods_of_a_policy_are_those_of_a_comparison() -> None:
 
 @pytest.mark.parametrize(
     "windows",
-    ["500", 500, {"rows": 500}, [500.0], ["500"], [True], [499], [-500], [500, 500], [500, 600, 700, 800, 900]],
+    [
+        "500",
+        500,
+        {"rows": 500},
+        [500.0],
+        ["500"],
+        [True],
+        [499],
+        [-500],
+        [500, 500],
+        [500, 600, 700, 800, 900],
+        [10**6 + 1],
+    ],
 )
 def test_further_windows_are_a_short_list_of_lengths(windows: object) -> None:
     with pytest.raises(ValidationError):
@@ -138,6 +151,15 @@ def test_further_windows_are_a_short_list_of_lengths(windows: object) -> None:
 def test_the_longest_window_is_what_a_check_reads(windows: list[int], longest: int) -> None:
     validate_extra_windows(windows)
     assert DriftPolicy(extra_window_rows=windows).longest_window_rows == longest
+
+
+def test_a_span_of_time_ends_with_its_window() -> None:
+    noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    assert DriftPolicy(window_seconds=3600).oldest_observed_at(noon) == datetime(2026, 3, 1, 11, tzinfo=UTC)
+    assert DriftPolicy(window_seconds=LONGEST_SPAN_SECONDS).oldest_observed_at(noon) == datetime(
+        2016, 3, 3, 12, tzinfo=UTC
+    )  # 3,650 days, with three 29ths of February
+    assert DriftPolicy().oldest_observed_at(noon) is None
 
 
 @pytest.mark.parametrize(("window", "interval", "expected"), [(1000, None, 100), (5000, None, 500), (5000, 7, 7)])

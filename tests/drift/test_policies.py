@@ -13,10 +13,19 @@ from django.utils import timezone
 from pytest_django.fixtures import Settings
 from scipy.stats import wasserstein_distance
 
-from drift.models import DriftCheck, DriftPolicy, FeaturePolicy, PolicyMode
+from drift.models import (
+    LARGEST_COUNT,
+    LARGEST_WINDOW,
+    LONGEST_SPAN_SECONDS,
+    DriftCheck,
+    DriftPolicy,
+    FeaturePolicy,
+    PolicyMode,
+)
 from drift.results import Criteria, Method, Thresholds
-from drift.selectors import criteria_of
+from drift.selectors import criteria_of, due_versions
 from drift.services import run_drift_check
+from drift.services.preview import latest_or_live_drift
 from drift.stored_results import result_of_check
 from models_registry.models import Model, ModelVersion
 from tests.drift.observed import append, iris_rows, observations, observe, profiled_reference
@@ -38,6 +47,10 @@ def _check(version: ModelVersion) -> DriftCheck:
     assert check is not None
     assert check.status == "succeeded", check.error_message
     return check
+
+
+def _due(version: ModelVersion) -> bool:
+    return version in due_versions()
 
 
 def _observe_ago(version: ModelVersion, rows: int, ago: timedelta) -> None:
@@ -109,6 +122,26 @@ def test_a_window_of_time_has_at_most_the_rows_of_the_policy(version: ModelVersi
     DriftPolicy.objects.create(model=version.model, window_seconds=3600, window_rows=120)
     _observe_ago(version, 300, timedelta(minutes=1))
     assert _check(version).n_current == 120
+
+
+def test_the_widest_policy_that_is_taken_is_checked_and_shown(version: ModelVersion) -> None:
+    widest = DriftPolicy(
+        model=version.model,
+        false_alarm_budget=LARGEST_COUNT,
+        window_rows=LARGEST_WINDOW,
+        window_seconds=LONGEST_SPAN_SECONDS,
+        extra_window_rows=[LARGEST_WINDOW],
+        longest_pause_seconds=LONGEST_SPAN_SECONDS,
+        interval_rows=LARGEST_COUNT,
+    )
+    widest.full_clean()
+    widest.save()
+    _observe_ago(version, 600, timedelta(hours=2))
+    assert _due(version)
+    live = latest_or_live_drift(version=ModelVersion.objects.get())
+    assert live.window is not None
+    assert (live.status, live.window.rows) == ("ok", 600)
+    assert (_check(version).n_current, _due(version)) == (600, False)
 
 
 def test_a_span_of_time_with_too_few_rows_is_not_checked(version: ModelVersion) -> None:

@@ -234,6 +234,9 @@ def test_a_policy_that_is_deleted_in_the_admin_leaves_the_defaults(
         ({"sampling_rate": 1.5}, "Ensure this value is less than or equal to 1.0."),
         ({"sampling_rate": "nan"}, "Enter a number."),
         ({"retention_days": 0}, "Ensure this value is greater than or equal to 1."),
+        ({"retention_days": 36_501}, "At most 36,500 days, which is 100 years."),
+        ({"retention_days": 800_000}, "At most 36,500 days"),
+        ({"retention_days": 2147483647}, "At most 36,500 days"),
         ({"archive_megabytes": 0}, "Ensure this value is greater than or equal to 1."),
     ],
 )

@@ -1,16 +1,29 @@
 """What is too old, or more than a model may keep, leaves the archive: whole chunks, the oldest first."""
 
+import logging
+import uuid
 from datetime import timedelta
 
 import pytest
 import redis
+from celery.exceptions import SoftTimeLimitExceeded
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
-from inference.models import CapturePolicy, ObservationChunk
+from inference import tasks
+from inference.exceptions import RetentionError
+from inference.models import (
+    MOST_RETENTION_DAYS,
+    CapturePolicy,
+    GroundTruth,
+    ObservationChunk,
+    RollupSpan,
+    TrafficRollup,
+)
 from inference.services.archiving import archive_observations
 from inference.services.retention import enforce_retention
 from models_registry.models import ModelVersion
+from monitoring.models import JobRun
 from tests.inference.observed import append, archived_values, registered_version
 
 pytestmark = pytest.mark.django_db
@@ -58,3 +71,65 @@ def test_no_time_no_work(version: ModelVersion, settings: Settings) -> None:
     settings.MLMON_ARCHIVE_RETENTION_DAYS = 1
     assert enforce_retention(seconds=0) == 0
     assert len(ages(version)) == 5
+
+
+def test_the_longest_retention_deletes_nothing(version: ModelVersion) -> None:
+    CapturePolicy.objects.create(model=version.model, retention_days=MOST_RETENTION_DAYS)
+    assert enforce_retention(seconds=60) == 0
+    assert len(ages(version)) == 5
+
+
+@pytest.fixture
+def _old_rows_of_all_kinds(version: ModelVersion) -> None:
+    """Ground truth and traffic that are too old, and a model before `version` whose policy no form would take."""
+    broken = registered_version("a model before it").model
+    CapturePolicy.objects.create(model=broken, retention_days=800_000)
+    ago = timezone.now() - timedelta(days=500)
+    GroundTruth.objects.create(
+        prediction_id=uuid.uuid4(), actual="setosa", observed_at=ago, received_at=ago, changed_at=ago
+    )
+    TrafficRollup.objects.create(
+        version=version,
+        span_seconds=RollupSpan.HOUR,
+        begins_at=ago,
+        latency_counts=[],
+        confidence_counts=[],
+        class_counts=[],
+    )
+
+
+@pytest.mark.usefixtures("_old_rows_of_all_kinds")
+def test_what_fails_for_one_model_keeps_nothing_else_and_shows_in_jobs(
+    version: ModelVersion, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.MLMON_ARCHIVE_RETENTION_DAYS = 30
+    with caplog.at_level(logging.ERROR, "inference.services.retention"):
+        tasks.enforce_retention.apply()
+    assert ages(version) == [20, 5, 0]
+    assert not GroundTruth.objects.exists()
+    assert not TrafficRollup.objects.exists()
+    job = JobRun.objects.get()
+    assert (job.failures, job.last_success_at) == (1, None)
+    reason = "RetentionError: observations of a model before it: OverflowError: date value out of range"
+    assert job.last_error == reason
+    logged = [record.message for record in caplog.records if record.name == "inference.services.retention"]
+    assert logged == ["Retention failed for observations of a model before it."]
+
+
+@pytest.mark.usefixtures("_old_rows_of_all_kinds")
+def test_a_step_that_fails_leaves_the_others(settings: Settings) -> None:
+    CapturePolicy.objects.all().delete()
+    settings.MLMON_GROUND_TRUTH_RETENTION_DAYS = 10**9
+    with pytest.raises(RetentionError, match=r"^ground truth: OverflowError: "):
+        tasks.enforce_retention()
+    assert GroundTruth.objects.exists()
+    assert not TrafficRollup.objects.exists()
+
+
+def test_a_run_that_took_too_long_ends(version: ModelVersion, monkeypatch: pytest.MonkeyPatch) -> None:
+    def hang(*_: object) -> list[int]:
+        raise SoftTimeLimitExceeded
+
+    monkeypatch.setattr("inference.services.retention._expired", hang)
+    with pytest.raises(SoftTimeLimitExceeded):
+        tasks.enforce_retention()

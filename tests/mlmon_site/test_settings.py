@@ -110,6 +110,15 @@ def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
         ("MLMON_MAX_BODY_BYTES", "0", "MLMON_MAX_BODY_BYTES must be a whole number above 0, not '0'."),
         ("MLMON_MAX_BODY_BYTES", "1e6", "MLMON_MAX_BODY_BYTES must be a whole number above 0, not '1e6'."),
         ("MLMON_MAX_BODY_BYTES", "-5", "MLMON_MAX_BODY_BYTES must be a whole number above 0, not '-5'."),
+        ("MLMON_MAX_BODY_BYTES", "000", "MLMON_MAX_BODY_BYTES must be a whole number above 0, not '000'."),
+        ("MLMON_MAX_BODY_BYTES", "9" * 5000, "MLMON_MAX_BODY_BYTES must be 9223372036854775807 at most, not"),
+        ("MLMON_ARCHIVE_RETENTION_DAYS", "36501", "MLMON_ARCHIVE_RETENTION_DAYS must be 36500 at most, not '36501'."),
+        ("MLMON_GROUND_TRUTH_RETENTION_DAYS", "2147483647", "must be 36500 at most, not '2147483647'."),
+        ("MLMON_DRIFT_TICK_SECONDS", "9" * 18, "MLMON_DRIFT_TICK_SECONDS must be 86400 at most, not"),
+        ("MLMON_ARCHIVE_TICK_SECONDS", "86401", "MLMON_ARCHIVE_TICK_SECONDS must be 86400 at most, not '86401'."),
+        ("MLMON_PERFORMANCE_TICK_SECONDS", "86401", "must be 86400 at most, not '86401'."),
+        ("MLMON_CAPTURE_FLUSH_MS", "3600001", "MLMON_CAPTURE_FLUSH_MS must be 3600000 at most, not '3600001'."),
+        ("MLMON_PREDICTION_TIMEOUT_MS", "3600001", "must be 3600000 at most, not '3600001'."),
     ],
 )
 def test_values_that_are_not_understood_stop_the_start(name: str, value: str, message: str, tmp_path: Path) -> None:

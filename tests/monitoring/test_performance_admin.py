@@ -64,6 +64,10 @@ def test_a_policy_is_set_and_the_change_is_logged(admin_client: Client) -> None:
         ("minimum_rows", 29, "At least 30 rows are needed for figures."),
         ("window_rows", 40, "The window must hold the minimum of 50 rows."),
         ("largest_drop", -0.1, "greater than or equal to 0"),
+        ("largest_drop", 100.1, "At most 100: that many times the error of the reference."),
+        ("largest_drop", 1e308, "At most 100"),
+        ("window_rows", 100_001, "less than or equal to 100000"),
+        ("minimum_rows", 9223372036854775807, "less than or equal to 100000"),
     ],
 )
 def test_a_policy_that_makes_no_sense_is_refused(admin_client: Client, field: str, value: float, reason: str) -> None:
@@ -73,3 +77,29 @@ def test_a_policy_that_makes_no_sense_is_refused(admin_client: Client, field: st
     assert response.status_code == 200
     assert reason in response.content.decode()
     assert not PerformancePolicy.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("kinds", "largest_drop", "is_taken"),
+    [
+        (["classification"], 1, True),
+        (["classification"], 1.1, False),
+        (["regression"], 1.1, True),
+        (["classification", "regression"], 1.1, True),
+        ([], 1.1, True),
+    ],
+)
+def test_accuracy_cannot_drop_by_more_than_1(
+    admin_client: Client, kinds: list[str], largest_drop: float, is_taken: bool
+) -> None:
+    model = Model.objects.create(name="classifier")
+    for kind in kinds:
+        model.versions.create(version=kind, artefact="m.onnx", artefact_bytes=1, task_type=kind)
+    sent = {"model": model.pk, "window_rows": 500, "minimum_rows": 50, "largest_drop": largest_drop}
+    response = admin_client.post(f"{POLICIES}add/", sent)
+    assert PerformancePolicy.objects.exists() == is_taken
+    policy = PerformancePolicy.objects.first() or PerformancePolicy.objects.create(model=model)
+    changed = admin_client.post(f"{POLICIES}{policy.pk}/change/", sent)
+    assert [response.status_code, changed.status_code] == ([302, 302] if is_taken else [200, 200])
+    for answer in [] if is_taken else [response, changed]:
+        assert "At most 1: accuracy cannot drop by more." in answer.content.decode()
