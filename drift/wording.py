@@ -24,6 +24,7 @@ from drift.results import (
     VerdictStatus,
 )
 from drift.statistics.levels import OTHER
+from drift.verdict import SMALLEST_EFFECT, SMALLEST_MISSING_DIFFERENCE
 from models_registry.wording import number_text, share_text
 
 Found: TypeAlias = FeatureResult | PredictionResult | None
@@ -121,7 +122,8 @@ def verdict_sentence(result: ComparisonResult) -> str:
     if verdict.status is VerdictStatus.INSUFFICIENT_DATA:
         return f"No verdict: {verdict.detail or 'too few rows.'}"
     if verdict.status is VerdictStatus.QUIET:
-        return f"No drift. {_smallest_p_sentence(verdict)}{_budget_sentence(verdict)}"
+        nothing = _too_small_sentence(result) or f"No drift. {_smallest_p_sentence(verdict)}"
+        return f"{nothing}{_budget_sentence(verdict)}"
     listed = result.listed_hypotheses or tuple(found for found in result.hypotheses if found.is_alarm)
     if not listed:
         return f"Drift. {_smallest_p_sentence(verdict)}{_budget_sentence(verdict)}"
@@ -318,6 +320,25 @@ def _smallest_p_sentence(verdict: Verdict) -> str:
     return (
         f"Smallest {p_value_text(verdict.smallest_p_value)} of {_count(verdict.hypotheses, 'question')}; "
         f"an alarm needs {verdict.level:.0e}. "
+    )
+
+
+def _too_small_sentence(result: ComparisonResult) -> str:
+    """Return what changed beyond chance and raised no alarm, as it is too little to matter; "" where nothing did."""
+    small = [found for found in result.hypotheses if found.p_value <= result.verdict.level and not found.passes_gate]
+    if not small:
+        return ""
+    strongest = min(small, key=lambda found: found.p_value)
+    cut = math.trunc(1000 * strongest.effect) / 1000  # not rounded: it stays below what is needed
+    if strongest.channel is Channel.MISSING_VALUES:
+        what = f"share of missing {strongest.name}"
+        change, needed = f"{100 * cut:+.1f} points", f"{100 * SMALLEST_MISSING_DIFFERENCE:g} points"
+    else:
+        what, change, needed = subject_of(strongest), f"w = {cut:.3f}", f"w = {SMALLEST_EFFECT:g}"
+    more = f", and {_count(len(small) - 1, 'other')} too" if len(small) > 1 else ""
+    return (
+        f"No drift that matters. {what} changed beyond chance ({p_value_text(strongest.p_value)}), "
+        f"but by {change} where an alarm needs {needed}{more}. "
     )
 
 

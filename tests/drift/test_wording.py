@@ -233,6 +233,25 @@ def test_no_drift_in_words() -> None:
     )
 
 
+def test_a_change_that_is_certain_and_too_small_is_told_as_such() -> None:
+    quiet = replace(ALARM, status=VerdictStatus.QUIET, smallest_p_value=1.6e-19)
+    small = replace(VALUES, name="petal", effect=0.1499, passes_gate=False, is_alarm=False, is_listed=False)
+    missing = replace(MISSING, effect=-0.0199, passes_gate=False)
+
+    assert verdict_sentence(_result(quiet, replace(NUMBERS, verdict=small))) == (
+        "No drift that matters. petal changed beyond chance (p = 2e-19), but by w = 0.149 where an alarm needs "
+        "w = 0.15. At most one false alarm in 10,000 checks."
+    )
+    assert verdict_sentence(_result(quiet, replace(NUMBERS, verdict=small, missing_verdict=missing))).startswith(
+        "No drift that matters. petal changed beyond chance (p = 2e-19), but by w = 0.149 where an alarm needs "
+        "w = 0.15, and 1 other too. "
+    )
+    assert verdict_sentence(_result(quiet, replace(NUMBERS, missing_verdict=missing))).startswith(
+        "No drift that matters. share of missing dest changed beyond chance (p = 1e-9), but by -1.9 points where an "
+        "alarm needs 2 points. "
+    )
+
+
 def test_no_verdict_in_words() -> None:
     verdict = Verdict(VerdictStatus.INSUFFICIENT_DATA, "The window has 120 rows; a verdict needs 500.")
 
