@@ -331,10 +331,11 @@ def _too_small_sentence(result: ComparisonResult) -> str:
     strongest = min(small, key=lambda found: found.p_value)
     cut = math.trunc(1000 * strongest.effect) / 1000  # not rounded: it stays below what is needed
     if strongest.channel is Channel.MISSING_VALUES:
-        what = f"share of missing {strongest.name}"
+        what = f"The share of missing {strongest.name}"
         change, needed = f"{100 * cut:+.1f} points", f"{100 * SMALLEST_MISSING_DIFFERENCE:g} points"
     else:
-        what, change, needed = subject_of(strongest), f"w = {cut:.3f}", f"w = {SMALLEST_EFFECT:g}"
+        what = "The predictions" if strongest.channel is Channel.PREDICTION else strongest.name
+        change, needed = f"w = {cut:.3f}", f"w = {SMALLEST_EFFECT:g}"
     more = f", and {_count(len(small) - 1, 'other')} too" if len(small) > 1 else ""
     return (
         f"No drift that matters. {what} changed beyond chance ({p_value_text(strongest.p_value)}), "

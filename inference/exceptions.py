@@ -61,8 +61,11 @@ class RetentionError(InferenceError):
     """
 
     def __init__(self, failures: Sequence[str]) -> None:
-        super().__init__("; ".join(failures))
-        self.failures = failures
+        super().__init__(failures)
+        self.failures = tuple(failures)
+
+    def __str__(self) -> str:
+        return "; ".join(self.failures)
 
 
 class ItemError(InferenceError):

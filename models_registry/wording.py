@@ -54,7 +54,7 @@ def duration_text(seconds: float) -> str:
 def ago_text(at: datetime, now: datetime) -> str:
     """Return how long ago something was, in its largest unit: "5 minutes ago"; "just now" below 10 seconds."""
     seconds = (now - at).total_seconds()
-    return "just now" if seconds < JUST_NOW_SECONDS else f"{duration_text(seconds).partition(',')[0]} ago"
+    return "just now" if seconds < JUST_NOW_SECONDS else f"{duration_text(seconds).partition(', ')[0]} ago"
 
 
 def _counted(count: int, name: str) -> str:

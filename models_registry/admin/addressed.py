@@ -44,4 +44,6 @@ def _numbers_that_fit() -> Iterator[None]:
     try:
         yield
     except OverflowError as error:
+        if "SQLite" not in str(error):
+            raise
         raise BadRequest("A number is too large.") from error

@@ -20,7 +20,7 @@ from models_registry.models import ModelVersion, ReferenceDataset, ReferenceStat
 from models_registry.reference_report import feature_reports, prediction_report
 from models_registry.roles import Action
 from models_registry.selectors import load_profile
-from models_registry.services.references import activate_reference, upload_reference
+from models_registry.services.references import activate_reference, refuse_archived, upload_reference
 
 STATUS_LABELS = {
     ReferenceStatus.READY: "success",
@@ -52,6 +52,14 @@ class ReferenceUploadForm(forms.ModelForm[ReferenceDataset]):
     class Meta:
         model = ReferenceDataset
         fields = ["version", "file", "label_column"]
+
+    def clean_version(self) -> ModelVersion:
+        version: ModelVersion = self.cleaned_data["version"]
+        try:
+            refuse_archived(version.pk)  # somebody may archive it while the page is open
+        except ConflictError as error:
+            raise ValidationError(str(error)) from error
+        return version
 
     def clean_file(self) -> UploadedFile[bytes]:
         file: UploadedFile[bytes] = self.cleaned_data["file"]

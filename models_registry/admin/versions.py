@@ -9,7 +9,6 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.files.uploadedfile import UploadedFile
 from django.db.models import Count, QuerySet, TextField
-from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -17,6 +16,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import TabularInline
 from unfold.decorators import action, display
+from unfold.forms import PaginationInlineFormSet
 from unfold.widgets import (
     UnfoldAdminFileFieldWidget,
     UnfoldAdminSelectWidget,
@@ -56,6 +56,7 @@ STAGE_ACTIONS = {
 }
 
 
+FEATURES_PER_PAGE = 100  # Django takes 1,000 fields of a form; a feature has five
 SHORT_TEXT = {TextField: {"widget": UnfoldAdminTextareaWidget(attrs={"rows": 3})}}
 
 version_panels: Panels[ModelVersion] = Panels()
@@ -164,7 +165,7 @@ class VersionUploadForm(forms.ModelForm[ModelVersion]):
         return self.uploaded
 
 
-class FeatureFormSet(BaseInlineFormSet[ModelFeature, ModelVersion, forms.ModelForm[ModelFeature]]):
+class FeatureFormSet(PaginationInlineFormSet):
     """Hands edits to the service, which checks them as a whole (two names may be swapped).
 
     They are made once the page's other forms are right too.
@@ -211,6 +212,7 @@ class FeatureInline(TabularInline):
     verbose_name = "feature"
     verbose_name_plural = "schema"
     formset = FeatureFormSet
+    per_page = FEATURES_PER_PAGE
     fields = ["position", "name", "kind", "is_required", "tensor_type", "input_name"]
     readonly_fields = ["position", "tensor_type", "input_name"]
     ordering = ["position"]
@@ -253,7 +255,9 @@ class ModelVersionAdmin(AuditedAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         version = self.get_object(request, object_id)
-        context = {} if version is None else {"version": version, "panels": version_panels.of(version)}
+        context: dict[str, Any] = {}
+        if version is not None and request.method == "GET":
+            context = {"version": version, "panels": version_panels.of(version) if _may_see(request) else []}
         return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
 
     def get_fieldsets(self, request: HttpRequest, obj: ModelVersion | None = None) -> Any:
@@ -381,7 +385,7 @@ class ModelVersionAdmin(AuditedAdmin):
                 changes=consequences_of_stage(version, stage),
                 button=MOVES[stage],
                 is_final=stage is Stage.ARCHIVED,
-                panels=_beside_each_other(version) if stage is Stage.PRODUCTION else (),
+                panels=_beside_each_other(version) if stage is Stage.PRODUCTION and _may_see(request) else (),
             )
         try:
             if stage is Stage.PRODUCTION:
@@ -393,6 +397,11 @@ class ModelVersionAdmin(AuditedAdmin):
         else:
             self.message_user(request, f"{version} is now in stage {stage.value}.")
         return redirect("admin:models_registry_modelversion_change", object_id)
+
+
+def _may_see(request: HttpRequest) -> bool:
+    """Return whether a person may see what other apps show of a version."""
+    return Action.SEE.is_allowed(request.user)
 
 
 def _beside_each_other(version: ModelVersion) -> list[Panel]:

@@ -83,11 +83,11 @@ def upload_reference(
     ReferenceFileError
         The file is larger than is taken.
     """
-    _refuse_archived(version.pk)
     if file.size > settings.MLMON_MAX_REFERENCE_BYTES:
         most = settings.MLMON_MAX_REFERENCE_BYTES // 2**20
         raise ReferenceFileError(f"The file has {file.size:,} bytes; at most {most} MiB are taken.")
     with transaction.atomic():
+        refuse_archived(version.pk)
         reference = ReferenceDataset(
             version=version,
             original_filename=Path(filename).name[:255],
@@ -129,8 +129,7 @@ def profile_reference(*, reference_id: int, on_progress: Callable[[str, int], No
 @transaction.atomic
 def activate_reference(*, reference: ReferenceDataset, user: Actor | None = None) -> None:
     """Let drift checks use `reference` from now on; ConflictError where it is not ready, or its version archived."""
-    lock_version(reference.version_id)
-    _refuse_archived(reference.version_id)
+    refuse_archived(reference.version_id)  # and locks it, as `lock_version` does
     current = ReferenceDataset.objects.select_for_update().get(pk=reference.pk)
     if current.status != ReferenceStatus.READY:
         raise ConflictError(f"{current.original_filename} is {current.status}; only a ready reference can be in force.")
@@ -299,8 +298,10 @@ def _file_bytes(table: pa.Table) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def _refuse_archived(version_id: int) -> None:
-    version = ModelVersion.objects.select_related("model").get(pk=version_id)
+@transaction.atomic
+def refuse_archived(version_id: int) -> None:
+    """Raise ConflictError for a version that is archived; one that is not stays so until the transaction ends."""
+    version = ModelVersion.objects.select_for_update(of=["self"]).select_related("model").get(pk=version_id)
     if version.stage == Stage.ARCHIVED:
         raise ConflictError(f"{version} is archived: nothing is compared with reference data of it any more.")
 

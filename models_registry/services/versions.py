@@ -114,11 +114,11 @@ def set_stage(
     else:
         weight = 0
     before = (current.stage, current.traffic_weight)
+    version.stage, version.traffic_weight = stage, weight
     if before == (stage, weight):
         return  # as it is already: asked for twice
     current.stage, current.traffic_weight = stage, weight
     current.save(update_fields=["stage", "traffic_weight"])
-    version.stage, version.traffic_weight = stage, weight
     bump_generation()
     record_change(
         user=user,

@@ -17,15 +17,25 @@ from monitoring.pages.model_states import RECENT_MINUTES, VersionFacts, facts_of
 from monitoring.pages.overview import NOT_CHECKED, headline, measure_of, per_minute_of
 from monitoring.services.performance import baseline_of
 
+STANDINGS = {
+    Stage.PRODUCTION: "It answers its share of the calls that name no version.",
+    Stage.SHADOW: "It sees copies of requests; nobody is given its answers.",
+    Stage.STAGING: "It answers calls that name this version, and no others.",
+    Stage.ARCHIVED: "It answers no call any more.",
+}
+
 
 def health_context(version: ModelVersion, now: datetime) -> dict[str, Any]:
     """Return the context of ``monitoring/version_health.html``."""
     counts = recent_counts(Recently.of(now, minutes=RECENT_MINUTES), [version.pk]).get(version.pk, TrafficCounts())
     facts = facts_of([version.pk]).get(version.pk, VersionFacts())
+    is_asked = bool(counts.requests) or not counts.predictions
     return {
-        "is_served": version.stage in (Stage.PRODUCTION, Stage.SHADOW),
+        "standing": STANDINGS[Stage(version.stage)],
+        "is_archived": version.stage == Stage.ARCHIVED,
         "recent_minutes": RECENT_MINUTES,
-        "per_minute": rate_figure(per_minute_of(counts.requests, now)),
+        "traffic_of": "requests" if is_asked else "rows",
+        "per_minute": rate_figure(per_minute_of(counts.requests if is_asked else counts.predictions, now)),
         "p50": seconds_figure(latency_quantile(0.5, counts)),
         "p95": seconds_figure(latency_quantile(0.95, counts)),
         "errors": ratio_figure(error_ratio(counts)),

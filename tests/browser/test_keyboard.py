@@ -77,6 +77,7 @@ def press(page: Page, name: str, key: str = "Enter") -> None:
 def test_an_incident_is_looked_after_by_the_keyboard_alone(narrow: Page, incident: DriftIncident) -> None:
     skip_the_menu(narrow)
     use_the_menu(narrow)
+    use_menus_in_menus(narrow)
     filter_the_list(narrow)
     acknowledge(narrow, incident)
     close(narrow, incident)
@@ -105,6 +106,25 @@ def use_the_menu(page: Page) -> None:
     expect(menu.locator(":focus")).to_have_count(1)
     press(page, "Incidents")
     expect(page.get_by_role("heading", name="Drift incidents")).to_be_visible()
+
+
+def use_menus_in_menus(page: Page) -> None:
+    menu, theme = page.locator("#nav-sidebar"), page.get_by_role("button", name="Dark")
+    press(page, "Menu")
+    expect(menu.locator(":focus")).to_have_count(1)
+    press(page, "Close")
+    expect(menu).to_be_hidden()
+    expect(page.get_by_role("button", name="Menu")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(menu.locator(":focus")).to_have_count(1)
+    press(page, "O operator")
+    expect(page.get_by_role("button", name="Light")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(theme).to_be_hidden()
+    assert focused(page).startswith("O operator")
+    page.keyboard.press("Escape")
+    expect(menu).to_be_hidden()
+    expect(page.get_by_role("button", name="Menu")).to_be_focused()
 
 
 def filter_the_list(page: Page) -> None:
@@ -142,9 +162,38 @@ def close(page: Page, incident: DriftIncident) -> None:
     assert focused(page).startswith("Resolve")
     page.keyboard.press("Enter")
     expect(first).to_be_focused()
+    page.mouse.click(20, HEIGHT - 20)  # for once: what is closed already is nothing to go back to
+    expect(first).to_be_hidden()
+    page.locator("#incident").get_by_role("link").first.focus()
+    page.keyboard.press("Escape")
+    assert not focused(page).startswith("Resolve")
+    press(page, "More actions")
+    press(page, "Resolve")
+    expect(first).to_be_focused()
     press(page, "Close the incident")
     expect(page.get_by_text("The incident is over")).to_be_visible()
     press(page, "Close the incident", "Space")
     expect(page.locator("#incident-state")).to_contain_text("closed")
     incident.refresh_from_db()
     assert incident.closed_at is not None
+
+
+def test_a_menu_that_closes_itself_is_not_opened_again(
+    page: Page, web_server: WebServer, incident: DriftIncident
+) -> None:
+    """The one beside a field that leads to other rows."""
+    User.objects.create_superuser("owner", password=PASSWORD)
+    page.goto(f"{web_server.url}/admin/")
+    page.get_by_label("Username").fill("owner")
+    page.locator("input[name=password]").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    page.goto(f"{web_server.url}/admin/models_registry/referencedataset/add/")
+    add = page.get_by_role("link", name="Add another")
+    opener = page.get_by_role("button", name="more vert")
+    opener.focus()
+    for _ in range(2):
+        page.keyboard.press("Enter")
+        expect(add).to_be_focused()
+        page.keyboard.press("Escape")
+        expect(add).to_be_hidden()
+        expect(opener).to_be_focused()

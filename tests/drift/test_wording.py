@@ -247,8 +247,8 @@ def test_a_change_that_is_certain_and_too_small_is_told_as_such() -> None:
         "w = 0.15, and 1 other too. "
     )
     assert verdict_sentence(_result(quiet, replace(NUMBERS, missing_verdict=missing))).startswith(
-        "No drift that matters. share of missing dest changed beyond chance (p = 1e-9), but by -1.9 points where an "
-        "alarm needs 2 points. "
+        "No drift that matters. The share of missing dest changed beyond chance (p = 1e-9), but by -1.9 points where "
+        "an alarm needs 2 points. "
     )
 
 

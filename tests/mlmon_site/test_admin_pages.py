@@ -81,3 +81,10 @@ def test_staff_without_permissions_is_refused(client: Client, name: str) -> None
     client.force_login(User.objects.create_user("somebody", is_staff=True))
     assert client.get(reverse(f"admin:{name}_changelist")).status_code == 403
     assert client.get(reverse(f"admin:{name}_add")).status_code == 403
+
+
+@pytest.mark.usefixtures("_logged_in")
+def test_a_page_behind_the_last_one_leads_back(client: Client) -> None:
+    page = client.get("/admin/inference/groundtruth/", {"p": 50}).content.decode()
+    assert "No more rows" in page
+    assert "No ground truth yet" not in page

@@ -16,12 +16,15 @@ import pyarrow.parquet as pq
 import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from django.utils.datastructures import MultiValueDict
 from pytest_django.fixtures import Settings
 
+from models_registry.admin.references import ReferenceUploadForm
 from models_registry.exceptions import ConflictError, ReferenceFileError
 from models_registry.models import (
     ChangeRecord,
@@ -180,6 +183,9 @@ def test_an_archived_version_takes_no_reference_any_more(version: ModelVersion) 
         uploaded(version)
     with pytest.raises(ConflictError, match="is archived"):
         activate_reference(reference=older)
+    file = SimpleUploadedFile("late.csv", b"a\n1\n")
+    form = ReferenceUploadForm({"version": version.pk}, MultiValueDict({"file": [file]}))
+    assert form.errors["version"] == [f"{version} is archived: nothing is compared with reference data of it any more."]
     assert version.references.count() == 2
 
 

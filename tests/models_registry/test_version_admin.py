@@ -1,17 +1,22 @@
 """Versions and API tokens in the admin."""
 
+import functools
 import pickle
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
+from skl2onnx import to_onnx
+from sklearn.linear_model import LinearRegression
 
 from inference.models import ApiToken, token_digest
-from models_registry.models import ChangeRecord, Model, ModelVersion, Stage
+from models_registry.models import ChangeRecord, Model, ModelFeature, ModelVersion, Stage
 from models_registry.services.versions import register_model, set_stage
 from tests.factories import iris_onnx, uploaded_version
 
@@ -81,7 +86,12 @@ def test_what_is_refused_is_said_in_the_form(
 
 def feature_form(version: ModelVersion, **changes: dict[str, str]) -> dict[str, Any]:
     """Return what the browser would send for the version's page, with `changes` by feature name."""
-    features = list(version.features.all())
+    return form_of(version, list(version.features.all()), changes)
+
+
+def form_of(
+    version: ModelVersion, features: Sequence[ModelFeature], changes: Mapping[str, dict[str, str]]
+) -> dict[str, Any]:
     data: dict[str, Any] = {
         "notes": "edited",
         "features-TOTAL_FORMS": len(features),
@@ -271,3 +281,26 @@ def test_the_page_shows_the_artefact_in_words(client: Client) -> None:
     page = client.get(change_page(version)).content.decode()
     assert "setosa, versicolor, virginica" in page
     assert f"{version.artefact_bytes:,} bytes" in page
+
+
+@functools.cache
+def wide_onnx() -> bytes:
+    """A regression over one float tensor of 230 columns: more than one form can have fields for."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(300, 230)).astype(np.float32)
+    model = LinearRegression().fit(rows, rows[:, 0])
+    content: bytes = to_onnx(model, rows[:1], target_opset=18).SerializeToString()
+    return content
+
+
+def test_a_schema_of_hundreds_of_features_is_edited_page_by_page(client: Client) -> None:
+    version = uploaded_version("wide", onnx=wide_onnx(), features=None, production=False)
+    page = client.get(change_page(version), {"features-page": 2}).content.decode()
+    features = list(version.features.all())
+    assert f'value="{features[100].name}"' in page
+    assert f'value="{features[99].name}"' not in page
+    shown = features[100:200]
+    form = form_of(version, shown, {shown[0].name: {"name": "renamed"}}) | {"features-page": 2}
+    assert client.post(change_page(version), form).status_code == 302
+    names = list(version.features.order_by("position").values_list("name", flat=True))
+    assert names == [*(one.name for one in features[:100]), "renamed", *(one.name for one in features[101:])]

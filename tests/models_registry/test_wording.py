@@ -32,7 +32,14 @@ def test_a_length_is_told_in_its_largest_unit_and_the_next(seconds: float, text:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(-60, "just now"), (9, "just now"), (10, "10 seconds ago"), (5_100, "1 hour ago")]
+    ("seconds", "text"),
+    [
+        (-60, "just now"),
+        (9, "just now"),
+        (10, "10 seconds ago"),
+        (5_100, "1 hour ago"),
+        (86_400 * 1_500, "1,500 days ago"),
+    ],
 )
 def test_how_long_ago_something_was_is_told_in_its_largest_unit(seconds: float, text: str) -> None:
     assert ago_text(NOW - timedelta(seconds=seconds), NOW) == text

@@ -7,17 +7,19 @@
 
 (() => {
   const NATIVE = "a[href], button, input, select, textarea, label, summary";
+  const FOCUSABLE =
+    'a[href], button:enabled, input:enabled:not([type="hidden"]), select:enabled, textarea:enabled, summary, [tabindex="0"]';
   const CLICKABLE = "[x-on\\:click]";
   const ICON = ".material-symbols-outlined";
   const BESIDE_THE_FILTERS = "#changelist-filter-close"; // a click there closes them; so does Escape
+  const OPENS_MENU = "button[aria-controls][aria-haspopup]"; // the menu lies before it, and would be tabbed past
   const OPENS_IN_MS = 60; // Alpine shows what was clicked open by then
-  const ICON_NAMES = { add: "Add", close: "Close the menu", more_horiz: "More actions", visibility: "Show or hide" };
+  const ICON_NAMES = { add: "Add", close: "Close", more_horiz: "More actions", visibility: "Show or hide" };
 
-  let opened = null; // what a press has opened, and what was pressed
+  let opened = []; // what presses have opened, and what was pressed, the innermost last
 
   const isShown = (element) => element.getClientRects().length > 0;
   const shownBoxes = () => [...document.querySelectorAll("[x-show]")].filter(isShown);
-  const firstStop = (box) => [...box.querySelectorAll(`${NATIVE}, [tabindex="0"]`)].find(isShown);
 
   const wordsOf = (element) => {
     const copy = element.cloneNode(true);
@@ -50,18 +52,36 @@
     document.querySelectorAll("a[href], button, [role=button]").forEach(giveName);
   };
 
+  let isDue = false;
+  const prepareSoon = () => {
+    if (!isDue) {
+      isDue = true;
+      requestAnimationFrame(() => {
+        isDue = false;
+        prepare();
+      });
+    }
+  };
+
+  // Forgets what was closed in another way; returns what was pressed for the outermost of it.
+  const forgetClosed = () => {
+    const closed = opened.filter(({ box }) => !isShown(box));
+    opened = opened.filter(({ box }) => isShown(box));
+    closed.forEach(({ opener }) => opener.setAttribute("aria-expanded", "false"));
+    return closed[0]?.opener;
+  };
+
   const enter = (box, opener) => {
-    opened = { box, opener };
+    opened.push({ box, opener });
     opener.setAttribute("aria-expanded", "true");
-    firstStop(box)?.focus();
+    [...box.querySelectorAll(FOCUSABLE)].find(isShown)?.focus();
   };
 
   const leave = () => {
-    const { box, opener } = opened;
-    opened = null;
+    const { box, opener } = opened.pop();
     opener.setAttribute("aria-expanded", "false");
-    if (isShown(box)) {
-      opener.click();
+    if (!box.hasAttribute("x-on:keydown.escape")) {
+      opener.click(); // the others close themselves
     }
     opener.focus();
   };
@@ -71,29 +91,39 @@
     opener.click();
     setTimeout(() => {
       const box = shownBoxes().find((one) => !before.has(one));
+      const left = forgetClosed();
       if (box) {
         enter(box, opener);
+      } else if (!isShown(opener)) {
+        left?.focus(); // it has closed what it lay in
       }
     }, OPENS_IN_MS);
   };
 
   document.addEventListener("keydown", (event) => {
-    const target = event.target;
-    if (event.key === "Escape" && opened) {
+    const { key, target, repeat, defaultPrevented } = event;
+    if (defaultPrevented) {
+      return;
+    }
+    forgetClosed();
+    if (key === "Escape" && opened.length) {
       leave();
-    } else if (["Enter", " "].includes(event.key) && target.matches?.(`${CLICKABLE}[role=button]`)) {
+    } else if (["Enter", " "].includes(key) && target.matches?.(`${CLICKABLE}[role=button]`)) {
       event.preventDefault();
-      press(target);
+      if (!repeat) {
+        press(target);
+      }
     }
   });
 
-  // The menu of a narrow page lies before its button: who opens it by the keyboard goes on in it.
   document.addEventListener("click", ({ target, detail }) => {
-    const button = target.closest?.("button[aria-controls]");
-    if (button && detail === 0 && !opened) {
+    const button = target.closest?.(OPENS_MENU);
+    if (button && detail === 0) {
       setTimeout(() => {
-        if (button.getAttribute("aria-expanded") === "true") {
-          enter(document.getElementById(button.getAttribute("aria-controls")), button);
+        forgetClosed();
+        const menu = document.getElementById(button.getAttribute("aria-controls"));
+        if (isShown(menu) && !opened.some(({ opener }) => opener === button)) {
+          enter(menu, button);
         }
       }, OPENS_IN_MS);
     }
@@ -101,6 +131,7 @@
 
   window.addEventListener("load", () => {
     prepare();
-    new MutationObserver(prepare).observe(document.body, { childList: true, subtree: true });
+    new MutationObserver(prepareSoon).observe(document.body, { childList: true, subtree: true });
+    document.addEventListener("mlmon:refreshed", prepareSoon);
   });
 })();

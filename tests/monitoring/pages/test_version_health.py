@@ -5,6 +5,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 import redis
+from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -12,7 +13,8 @@ from django.utils import timezone
 from drift.models import DriftCheck, DriftIncident
 from drift.services import run_drift_check
 from inference.models import RollupSpan, TrafficRollup
-from models_registry.models import ModelVersion
+from models_registry.models import ModelVersion, Stage
+from models_registry.services.versions import set_stage
 from monitoring.models import PerformanceReport, Period
 from monitoring.pages.version_health import health_context
 from tests.drift.observed import iris_rows, observe, profiled_reference
@@ -75,13 +77,57 @@ def test_it_tells_traffic_drift_and_performance_of_this_version_alone(version: M
     assert found["incident"] == DriftIncident.objects.get()
 
 
-def test_a_new_version_says_what_is_missing(admin_client: Client, version: ModelVersion) -> None:
+def test_a_new_version_says_what_is_missing_and_how_it_stands(admin_client: Client, version: ModelVersion) -> None:
     staged = uploaded_version("classifier", "2.0.0", onnx=iris_onnx(1), production=False)
     page = page_of(admin_client, staged)
-    assert f'href="/admin/models_registry/referencedataset/add/?version={staged.pk}"' in page
-    assert "It answers no requests" in page
+    assert upload_link(staged) in page
+    assert "It answers calls that name this version, and no others." in page
     assert "not checked" in page
-    assert "It answers no requests" not in page_of(admin_client, version)
+    assert "It answers its share of the calls" in page_of(admin_client, version)
+
+
+def upload_link(version: ModelVersion) -> str:
+    return f'href="/admin/models_registry/referencedataset/add/?version={version.pk}"'
+
+
+def test_copies_for_a_shadow_are_told_as_rows(version: ModelVersion) -> None:
+    set_stage(version=version, stage=Stage.SHADOW)
+    TrafficRollup.objects.create(
+        version=version,
+        span_seconds=RollupSpan.MINUTE,
+        begins_at=timezone.now().replace(second=0, microsecond=0),
+        predictions=95,
+        latency_counts=[0] * 14,
+        confidence_counts=[0] * 14,
+        class_counts=[],
+    )
+    found = health_context(version, timezone.now())
+    assert found["traffic_of"] == "rows"
+    assert found["per_minute"].value == pytest.approx(95 / 9.5, rel=0.06)
+
+
+def test_an_archived_version_is_looked_at_once_and_offers_nothing(admin_client: Client, version: ModelVersion) -> None:
+    assert 'id="panel-health" data-live aria' in page_of(admin_client, version)
+    set_stage(version=version, stage=Stage.ARCHIVED)
+    page = page_of(admin_client, version)
+    assert 'id="panel-health" aria' in page
+    assert "It answers no call any more." in page
+    assert upload_link(version) not in page
+
+
+def test_each_sees_what_they_may(client: Client, version: ModelVersion) -> None:
+    person = User.objects.create_user("somebody", is_staff=True)
+    client.force_login(person)
+    person.user_permissions.add(Permission.objects.get(codename="view_modelversion"))
+    page = page_of(client, version)
+    assert "Health" not in page
+    assert 'href="/models/classifier"' not in page
+    assert "/admin/drift/driftcheck/" not in page
+    person.groups.add(Group.objects.get(name="viewer"))
+    page = page_of(client, version)
+    assert "Health" in page
+    assert 'href="/models/classifier"' in page
+    assert upload_link(version) not in page  # a viewer uploads nothing
 
 
 def test_who_promotes_sees_it_beside_the_version_that_it_replaces(admin_client: Client, version: ModelVersion) -> None:
