@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 from urllib.parse import urljoin
 
 import pyarrow.parquet as pq
@@ -31,6 +31,18 @@ THEMES = ("light", "dark")
 HEIGHT = 900
 SETTLE_MS = 200  # charts are drawn, menus are placed
 _FIRST_ROWS: dict[str, str] = {}  # where the first row of a list leads, by the list's address
+
+
+class Shown(Protocol):
+    """A run of mlmon whose pages are looked at."""
+
+    @property
+    def url(self) -> str:
+        """Its address, without a slash at the end."""
+
+    @property
+    def password(self) -> str:
+        """That of the account ``admin``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +173,7 @@ def _has_history(run: EmbeddedRun) -> bool:
     return bool(json.loads(performance)["latest"] and json.loads(incidents)["incidents"])
 
 
-def log_in(tab: Tab, run: EmbeddedRun) -> None:
+def log_in(tab: Tab, run: Shown) -> None:
     """Log in as the admin that the run made."""
     tab.goto(f"{run.url}/admin/login/")
     tab.get_by_label("Username").fill("admin")
@@ -175,7 +187,7 @@ def use_theme(context: BrowserContext, theme: str) -> None:
     context.add_init_script(f"localStorage.setItem('adminTheme', JSON.stringify('{theme}'))")
 
 
-def go_to(tab: Tab, run: EmbeddedRun, kind: PageKind) -> None:
+def go_to(tab: Tab, run: Shown, kind: PageKind) -> None:
     """Open a page."""
     address = run.url + kind.path
     if kind.is_first_of_list:

@@ -20,6 +20,7 @@ def version(transactional_db: None, redis_client: redis.Redis) -> ModelVersion:
 
 
 def log_in(page: Page, server: WebServer, username: str) -> None:
+    page.goto("about:blank")  # nothing that is still loading asks without cookies
     page.context.clear_cookies()
     page.goto(f"{server.url}/admin/")
     page.get_by_label("Username").fill(username)

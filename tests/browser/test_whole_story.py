@@ -42,6 +42,7 @@ class Story:
         self.folder = folder
 
     def log_in(self, username: str, password: str) -> None:
+        self.page.goto("about:blank")  # nothing that is still loading asks without cookies
         self.page.context.clear_cookies()
         self.page.goto(f"{self.run.url}/admin/")
         self.page.get_by_label("Username").fill(username)
@@ -217,6 +218,7 @@ def a_viewer_looks_and_is_refused(story: Story) -> None:
     page.get_by_label("Staff status").check()
     page.get_by_label("viewer").check()
     story.save()
+    expect(page.get_by_text("was changed successfully")).to_be_visible()
 
     story.log_in("vera", PASSWORD)
     page.locator("#line-flowers").get_by_role("link", name="flowers", exact=True).click()
