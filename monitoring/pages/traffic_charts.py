@@ -15,6 +15,7 @@ from monitoring.pages.quantiles import histogram_quantile
 from monitoring.pages.time_ranges import Steps
 
 MOST_CLASS_LINES = 8
+TOO_NEW_MINUTES = 20 / 60  # counts come some seconds late: a step that has just begun would look like a fall
 NO_TRAFFIC = "No request came in this time. Send one as the API page shows, or look further back."
 
 TrafficOf = dict[int, TrafficSeries]  # by version id
@@ -141,7 +142,10 @@ def _requests_chart(versions: Sequence[ModelVersion], traffic: TrafficOf, steps:
         is_asked = bool(series.requests.any())
         counts = along(steps, series, (series.requests if is_asked else series.predictions).astype(float), fill=0.0)
         label = version.version if is_asked else f"{version.version} (rows, not asked for here)"
-        lines.append(Line(label, [(count or 0.0) / length for count, length in zip(counts, minutes, strict=True)]))
+        rates: Values = [(count or 0.0) / length for count, length in zip(counts, minutes, strict=True)]
+        if minutes[-1] < TOO_NEW_MINUTES:
+            rates[-1] = None
+        lines.append(Line(label, rates))
     return Chart(
         "requests", "Requests a minute", Unit.RATE, steps.begins.tolist(), lines, nothing=NO_TRAFFIC, spans=spans
     )

@@ -115,6 +115,14 @@ def test_requests_are_told_by_the_minute_also_of_a_step_that_is_not_over(version
     assert sum(value or 0 for value in requests) == 36
 
 
+def test_a_step_that_has_just_begun_is_no_fall(version: ModelVersion) -> None:
+    rollup(version, NOW.replace(minute=9, second=0), success=12)
+    requests = values_of(
+        model_context(Model.objects.get(), TimeRange.ONE_HOUR, NOW.replace(second=7)), "requests", "1.0.0"
+    )
+    assert requests[-2:] == [12, None]
+
+
 def test_days_are_summed_from_hours(version: ModelVersion) -> None:
     for hour in range(24):
         at = datetime(2026, 2, 20, hour, tzinfo=UTC)
