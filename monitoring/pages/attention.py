@@ -113,9 +113,9 @@ def _incident(state: ModelState, facts: VersionFacts) -> Iterator[Reason]:
     if incident is None:
         return
     urgency, who = _care(incident)
-    what = names_text(facts.drifted) if facts.drifted else "see what changed"
+    what = f": {names_text(facts.drifted)}" if facts.drifted else "; its newest check was quiet"
     lasted = duration_text((timezone.now() - incident.opened_at).total_seconds())
-    text = f"Drift incident for {lasted}: {what}. {who}"
+    text = f"Drift incident for {lasted}{what}. {who}"
     url = reverse("admin:drift_driftincident_change", args=[incident.pk])
     yield Reason(urgency, state.name, "drift incident", text, url, "Open the incident")
 
