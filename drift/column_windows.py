@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from drift.prepared import PreparedColumn, PreparedLevels, PreparedNumbers, counts_around
-from drift.results import Channel, Distribution, Measure, Method
+from drift.results import QUANTILE_LEVELS, Channel, Distribution, Measure, Method
 from drift.statistics.bins import counts_between, counts_between_and_outside, sturges_edges
 from drift.statistics.chi_squared import ChiSquaredResult, chi_squared, smallest_detectable_w
 from drift.statistics.deciles import counts_with_infinities_apart, pooled_counts
@@ -21,6 +21,7 @@ from drift.statistics.kolmogorov_smirnov import finite_sample_p_value, ks_distan
 from drift.statistics.l_infinity import l_infinity_distance
 from drift.statistics.levels import LevelCounts, LevelsResult, compare_levels
 from drift.statistics.population_stability import population_stability_index
+from drift.statistics.quantiles import quantiles_of_sorted
 from drift.statistics.wasserstein import normalised_wasserstein_distance, wasserstein_distance
 from drift.verdict import Evidence
 
@@ -185,7 +186,14 @@ class NumberWindow:
         low, high = int(first == inner[0]), int(last == inner[-1] and not current[-1] and not picture.counts[-1])
         kept = slice(low, len(current) - high)
         edges = (float(first), *inner, float(last))[low : len(inner) + 2 - high]
-        return Distribution((), edges, tuple(picture.counts.tolist()[kept]), tuple(current[kept]))
+        return Distribution(
+            (),
+            edges,
+            tuple(picture.counts.tolist()[kept]),
+            tuple(current[kept]),
+            quantiles_of_sorted(reference, QUANTILE_LEVELS),
+            quantiles_of_sorted(self.finite, QUANTILE_LEVELS),
+        )
 
     def _ks_p_value(self, phi: float, level: float) -> float:
         rows = self.table.effective_rows / phi

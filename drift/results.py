@@ -140,6 +140,9 @@ class Measure:
     parameters: Mapping[str, float | int | str] = field(default_factory=dict)
 
 
+QUANTILE_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
 @dataclass(frozen=True, slots=True)
 class Distribution:
     """Two samples counted in the same bins or levels, to be drawn over each other.
@@ -152,12 +155,16 @@ class Distribution:
         k + 1 edges of the bins, the outer ones the smallest and largest finite value of both; empty for levels.
     reference, current
         Counts, k of each.
+    reference_quantiles, current_quantiles
+        Of the finite values, at `QUANTILE_LEVELS`; empty for levels, and in checks of releases that kept none.
     """
 
     labels: tuple[str, ...]
     edges: tuple[float, ...]
     reference: tuple[int, ...]
     current: tuple[int, ...]
+    reference_quantiles: tuple[float, ...] = ()
+    current_quantiles: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -310,6 +310,7 @@ UNFOLD = {
         lambda request: static("mlmon/live.js"),
         lambda request: static("mlmon/select_names.js"),
         lambda request: static("mlmon/keyboard.js"),
+        lambda request: static("mlmon/search.js"),
     ],
     "SHOW_VIEW_ON_SITE": False,
     "DASHBOARD_CALLBACK": "monitoring.admin.overview.with_overview",

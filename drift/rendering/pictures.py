@@ -2,20 +2,19 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from drift.results import Distribution
+from drift.results import QUANTILE_LEVELS, Distribution
 from drift.wording import level_text
-from models_registry.wording import number_text, share_text
+from models_registry.wording import number_text, share_text, short_number_text
 
 WIDTH, HEIGHT = 1000, 200  # of a histogram's drawing, in units of its own
 MOST_ROWS = 12  # of levels
 MOST_ORDERED_ROWS = 24  # of levels that are numbers, such as hours: all or none
 LONGEST_LABEL = 28
-QUANTILES = {"5 %": 0.05, "25 %": 0.25, "Median": 0.5, "75 %": 0.75, "95 %": 0.95}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +28,7 @@ class BinLine:
 
 @dataclass(frozen=True, slots=True)
 class QuantileLine:
-    """One quantile in words, as the bins tell it."""
+    """One quantile in words."""
 
     name: str
     reference: str
@@ -49,7 +48,7 @@ class Histogram:
     bins
         The same as a table.
     quantiles
-        Linear within a bin.
+        Empty where a check kept none.
     """
 
     width: int
@@ -58,7 +57,7 @@ class Histogram:
     current: str
     ticks: tuple[str, str, str]
     bins: tuple[BinLine, ...]
-    quantiles: tuple[QuantileLine, ...]
+    quantiles: tuple[QuantileLine, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +91,8 @@ def picture_of(distribution: Distribution | None) -> Picture | None:
     reference, current = _shares(distribution.reference), _shares(distribution.current)
     if distribution.labels:
         return levels_of(distribution.labels, reference, current)
-    return _histogram(np.array(distribution.edges, dtype=np.float64), reference, current)
+    histogram = _histogram(np.array(distribution.edges, dtype=np.float64), reference, current)
+    return None if histogram is None else replace(histogram, quantiles=_quantile_lines(distribution))
 
 
 def levels_of(labels: Sequence[str], reference: NDArray[np.float64], current: NDArray[np.float64]) -> Levels:
@@ -178,27 +178,17 @@ def _histogram(
             )
             for index in range(reference.size)
         ),
-        quantiles=tuple(
-            QuantileLine(name, *(number_text(quantile_of_bins(q, edges, shares)) for shares in (reference, current)))
-            for name, q in QUANTILES.items()
-        ),
     )
 
 
-def quantile_of_bins(q: float, edges: NDArray[np.float64], shares: NDArray[np.float64]) -> float:
-    """Return a quantile of values that lie evenly in their bins.
-
-    Parameters
-    ----------
-    edges
-        Shape (k + 1,), ascending.
-    shares
-        Shape (k,), their sum is 1.
-    """
-    below = np.concatenate([[0.0], np.cumsum(shares)])
-    place = int(np.clip(np.searchsorted(below, q, side="left") - 1, 0, shares.size - 1))
-    part = (q - below[place]) / shares[place] if shares[place] else 0.0
-    return float(edges[place] * (1 - part) + edges[place + 1] * part)
+def _quantile_lines(distribution: Distribution) -> tuple[QuantileLine, ...]:
+    found = zip(QUANTILE_LEVELS, distribution.reference_quantiles, distribution.current_quantiles, strict=False)
+    return tuple(
+        QuantileLine(
+            "Median" if level == 0.5 else f"{100 * level:g} %", short_number_text(before), short_number_text(now)
+        )
+        for level, before, now in found
+    )
 
 
 def _places(edges: NDArray[np.float64]) -> NDArray[np.float64]:

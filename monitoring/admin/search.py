@@ -16,7 +16,7 @@ MOST_MODELS = 10
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A line of the results, as unfold's template draws it."""
+    """A line of the results."""
 
     title: str
     description: str
@@ -28,7 +28,7 @@ def search(request: HttpRequest) -> HttpResponse:
     """Show what ``?s=`` finds; nothing where it is empty."""
     term = request.GET.get("s", "").strip().lower()
     results = [*_models(request, term), *_pages(request, term)] if term else []
-    return TemplateResponse(request, "unfold/helpers/search_results.html", {"results": results})
+    return TemplateResponse(request, "monitoring/search_results.html", {"term": term, "results": results})
 
 
 def _models(request: HttpRequest, term: str) -> Iterator[Found]:

@@ -78,6 +78,7 @@ def test_an_incident_is_looked_after_by_the_keyboard_alone(narrow: Page, inciden
     skip_the_menu(narrow)
     use_the_menu(narrow)
     use_menus_in_menus(narrow)
+    search_for_a_model(narrow)
     filter_the_list(narrow)
     acknowledge(narrow, incident)
     close(narrow, incident)
@@ -125,6 +126,21 @@ def use_menus_in_menus(page: Page) -> None:
     page.keyboard.press("Escape")
     expect(menu).to_be_hidden()
     expect(page.get_by_role("button", name="Menu")).to_be_focused()
+
+
+def search_for_a_model(page: Page) -> None:
+    found = page.locator("#search-results")
+    for keys in (["Enter"], ["ArrowDown", "Enter"]):
+        press(page, "Menu")
+        go_to(page, "Filter navigation items")
+        page.keyboard.type("flow")
+        expect(found.get_by_role("link", name="flowers")).to_be_visible()
+        for key in keys:
+            page.keyboard.press(key)
+        expect(page.get_by_role("heading", name="Model flowers")).to_be_visible()
+    press(page, "Menu")
+    press(page, "Incidents")
+    expect(page.get_by_role("heading", name="Drift incidents")).to_be_visible()
 
 
 def filter_the_list(page: Page) -> None:

@@ -67,7 +67,9 @@ NUMBERS = FeatureResult(
         Method.POPULATION_STABILITY_INDEX: Measure(float("inf"), {"bins": 10}),
         Method.HELLINGER: Measure(None),
     },
-    distribution=Distribution((), (0.0, 0.1, 4983.0), (9000, 990), (900, 95)),
+    distribution=Distribution(
+        (), (0.0, 0.1, 4983.0), (9000, 990), (900, 95), (0.0, 1 / 3, 2.0, 3.0, 4983.0), (0.1, 0.2, 0.3, 0.4, 0.5)
+    ),
     verdict=HypothesisResult(
         Channel.DISTRIBUTION, "distance", 1.6e-19, 0.31, True, 500, 1.25, 358.2, 9, 0.19, is_alarm=True, is_listed=True
     ),

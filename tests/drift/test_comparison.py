@@ -387,3 +387,15 @@ def test_a_reference_that_kept_no_rows_says_nothing_about_features_together() ->
     criteria = Criteria(SCORES.thresholds, watches_correlation=True, watches_joint_distribution=True)
     result = compare(reference, window, _levels(["no", "yes"] * 500), criteria)
     assert (result.correlation_changes, result.joint_change) == (None, None)
+
+
+def test_quantiles_are_those_of_the_values_themselves() -> None:
+    """And not of the bins that a picture is drawn by: rain is zero on most days."""
+    rain = np.where(rng.random(2_000) < 0.9, 0.0, rng.exponential(0.1, 2_000))
+    found = _compared(column_profile(_numbers(rain).combine_chunks()), _numbers(rain[:1_000] * 3))
+    levels = [0.05, 0.25, 0.5, 0.75, 0.95]
+    assert found.distribution is not None
+    assert found.distribution.reference_quantiles == pytest.approx(tuple(np.quantile(rain, levels)), abs=TOLERANCE)
+    assert found.distribution.current_quantiles == pytest.approx(
+        tuple(np.quantile(rain[:1_000] * 3, levels)), abs=TOLERANCE
+    )

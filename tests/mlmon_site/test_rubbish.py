@@ -84,6 +84,7 @@ def test_the_search_finds_models_and_pages(admin_client: Client) -> None:
     assert 'href="/admin/drift/driftincident/"' in found
     assert "flight-delay" not in found
     assert admin_client.get("/admin/search/", {"s": " "}).content.decode().strip() == ""
+    assert "No model and no page is called that." in admin_client.get("/admin/search/", {"s": "zzz"}).content.decode()
 
 
 def test_the_search_finds_what_a_person_may_see(client: Client) -> None:

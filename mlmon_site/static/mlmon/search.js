@@ -1,0 +1,15 @@
+// The arrows and Enter of the sidebar's search: unfold's own look for a list that its results are not.
+"use strict";
+
+document.addEventListener("alpine:init", () => {
+  const unfolds = window.searchDropdown;
+  const links = () => [...document.querySelectorAll("#search-results a")];
+
+  window.searchDropdown = () => ({
+    ...unfolds(),
+    maxItem: () => links().length,
+    selectItem() {
+      links()[Math.max(0, this.currentIndex - 1)]?.click();
+    },
+  });
+});
