@@ -1,6 +1,7 @@
 """What a comparison found, in sentences: for pages, incidents and the terminal. Plain text; who shows it escapes it."""
 
 import math
+import re
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -36,6 +37,7 @@ LONGEST_LEVEL = 40  # characters
 LEAST_MEAN_SHIFT = 0.1  # standard deviations of the reference; below, something else than the mean changed
 SMALLEST_P_VALUE = 1e-300  # below, float64 has lost what it could say
 MOST_DIGITS = 7
+LONG_FRACTION = re.compile(r"-?\d{1,6}\.\d{9,}")
 
 BADGE_TEXTS = {
     Badge.INDEPENDENCE_UNVERIFIED: (
@@ -297,7 +299,12 @@ def _widest_change(differences: NDArray[np.float64]) -> tuple[int, int]:
 
 
 def level_text(level: str) -> str:
-    """Return a level as it stands in a sentence: in quotation marks where it would not be seen as one word."""
+    """Return a level as it stands in a sentence: in quotation marks where it would not be seen as one word.
+
+    A number with the digits of a float32 is written with those that were meant: 0.0599999986588955 is 0.06.
+    """
+    if LONG_FRACTION.fullmatch(level):
+        return f"{float(level):.6g}"
     shown = level if len(level) <= LONGEST_LEVEL else f"{level[: LONGEST_LEVEL - 1]}…"
     if shown.isprintable() and shown and not any(character in shown for character in " ,\"'"):
         return shown

@@ -21,8 +21,8 @@ TAGS = [
 DESCRIPTION = """
 Predictions, drift, performance and the registry of mlmon.
 
-Every example runs as it stands on a server with the demo's models (`manage.py load_demo`; `make run` does it): press
-**Try it out**, then **Execute**. Where the server asks for tokens, make one in the admin or with
+Every example runs as it stands on a server with the demo's models (`manage.py load_demo`; `make run` does it): open
+a call and press **Execute**. Where the server asks for tokens, make one in the admin or with
 `manage.py create_token`, and give it under **Authorize**; a person who is logged in to the admin may read without one.
 
 Errors are RFC 9457 problem details. Every answer carries `X-Request-ID` and `X-Process-Time` (seconds).

@@ -60,6 +60,7 @@ class DriftCheckAdmin(ReadOnlyAdmin):
     )
     list_display = [
         "checked_at",
+        "window_until",
         "version_name",
         "outcome",
         "strongest_feature",
@@ -127,7 +128,12 @@ class DriftCheckAdmin(ReadOnlyAdmin):
 
     @display(description="Checked at", ordering="id")
     def checked_at(self, obj: DriftCheck) -> str:
-        return f"{obj.created_at:%Y-%m-%d %H:%M:%S}"
+        later = ", backfilled" if obj.is_backfilled else ""
+        return f"{obj.created_at:%Y-%m-%d %H:%M:%S}{later}"
+
+    @display(description="Window until", ordering="window_ended_at")
+    def window_until(self, obj: DriftCheck) -> str:
+        return "-" if obj.window_ended_at is None else f"{obj.window_ended_at:%Y-%m-%d %H:%M:%S}"
 
     @display(description="Took")
     def duration(self, obj: DriftCheck) -> str:

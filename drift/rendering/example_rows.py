@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from drift.results import Distribution, FeatureResult
 from drift.statistics.levels import OTHER
 from drift.wording import level_text
-from models_registry.wording import number_text, share_text
+from models_registry.wording import number_text, share_text, short_number_text
 
 MOST_ROWS = 10
 MOST_FEATURES = 5
@@ -160,5 +160,5 @@ def _value_text(value: Any) -> str:
     if value is None or value != value:
         return MISSING
     if isinstance(value, float):
-        return number_text(value, 4)
+        return short_number_text(value)
     return level_text(value) if isinstance(value, str) else str(value)

@@ -195,7 +195,7 @@ def _feature_view(feature: FeatureResult, longest: float) -> FeatureView:
         threshold=f"{feature.threshold:g}",
         score_percent=100 * (feature.score or 0.0) / longest,
         threshold_percent=100 * feature.threshold / longest,
-        p_value=_p_value(feature.p_value if found is None else found.p_value),
+        p_value=_p_value(_telling_p_value(feature)),
         effect=NOTHING if found is None else f"{found.effect:.2f}",
         missing=_missing(feature),
         status_detail=feature.status_detail,
@@ -206,6 +206,14 @@ def _feature_view(feature: FeatureResult, longest: float) -> FeatureView:
         quality=tuple(quality_sentence(finding) for finding in _told(feature.quality)),
         is_open=feature.is_confirmed,
     )
+
+
+def _telling_p_value(feature: FeatureResult) -> float | None:
+    """Return the p-value behind a feature's tag: of what the verdict lists, be it values or missing ones."""
+    listed = [found.p_value for found in _hypotheses(feature) if found.is_listed]
+    if listed:
+        return min(listed)
+    return feature.p_value if feature.verdict is None else feature.verdict.p_value
 
 
 def _hypotheses(feature: FeatureResult) -> Sequence[HypothesisResult]:

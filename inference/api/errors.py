@@ -133,8 +133,11 @@ def _members(error: Exception) -> dict[str, Any]:
     return {}
 
 
+PATHS_OF_PEOPLE = ("/admin", "/models/", "/go/")
+
+
 def _is_for_a_person(request: HttpRequest) -> bool:
-    return request.path.startswith("/admin") or request.path == "/"
+    return request.path.startswith(PATHS_OF_PEOPLE) or request.path == "/"
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:

@@ -142,9 +142,9 @@ class PerformanceReportAdmin(ReadOnlyAdmin):
     def estimated_figure(self, obj: PerformanceReport) -> str:
         return headline(obj.estimated)
 
-    @display(description="Drop against the reference", ordering="drop")
+    @display(description="Against the reference", ordering="drop")
     def drop_points(self, obj: PerformanceReport) -> str:
-        return NOTHING if obj.drop is None else f"{100 * obj.drop:+.1f} %"
+        return drop_text(obj)
 
     @display(description="With ground truth", ordering="labelled_rows")
     def labels(self, obj: PerformanceReport) -> str:
@@ -155,6 +155,14 @@ class PerformanceReportAdmin(ReadOnlyAdmin):
     @display(description="Ground truth comes after", ordering="label_delay_seconds")
     def delay(self, obj: PerformanceReport) -> str:
         return NOTHING if obj.label_delay_seconds is None else duration_text(obj.label_delay_seconds)
+
+
+def drop_text(report: PerformanceReport) -> str:
+    """Return how much worse a report's figure is than the reference's: "6.5 points worse", "25.0 % better"."""
+    if report.drop is None:
+        return NOTHING
+    unit = "points" if "accuracy" in (report.realised or {}) else "%"
+    return f"{100 * abs(report.drop):.1f} {unit} {'worse' if report.drop > 0 else 'better'}"
 
 
 def headline(figures: Mapping[str, Any] | None) -> str:

@@ -1,7 +1,19 @@
-"""What is told below a histogram: the quantiles that the check has kept."""
+"""What is told of a feature beside its picture: the quantiles that the check has kept, and the p-value that tells."""
 
+from dataclasses import replace
+
+from drift.rendering.feature_views import feature_views
 from drift.rendering.pictures import Histogram, picture_of
-from drift.results import Distribution
+from drift.results import (
+    NO_VERDICT,
+    Channel,
+    ComparisonResult,
+    Distribution,
+    FeatureResult,
+    HypothesisResult,
+    PredictionResult,
+)
+from models_registry.schema import FeatureKind
 
 
 def test_a_histogram_tells_the_quantiles_that_were_kept() -> None:
@@ -21,3 +33,15 @@ def test_a_check_of_a_release_that_kept_none_tells_none() -> None:
     picture = picture_of(Distribution((), (0.0, 10.0, 20.0), (100, 0), (0, 50)))
     assert isinstance(picture, Histogram)
     assert picture.quantiles == ()
+
+
+def test_the_p_value_of_a_row_is_that_of_what_is_listed() -> None:
+    """Where values stopped coming, those that do come may be as they were."""
+    values = HypothesisResult(Channel.DISTRIBUTION, "precip", 0.86, 0.14, False, 2_000)
+    missing = HypothesisResult(Channel.MISSING_VALUES, "precip", 3e-45, 0.057, True, 2_000, is_listed=True)
+    feature = FeatureResult("precip", FeatureKind.NUMERIC, 0.15, verdict=values, missing_verdict=missing)
+    result = ComparisonResult(10_000, 2_000, (feature,), PredictionResult(threshold=0.1), NO_VERDICT)
+    (view,) = feature_views(result)
+    assert view.p_value == "3e-45"
+    (view,) = feature_views(replace(result, features=(replace(feature, missing_verdict=None),)))
+    assert view.p_value == "0.86"

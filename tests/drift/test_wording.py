@@ -293,6 +293,19 @@ def test_pooled_levels_that_the_reference_does_not_have_are_named() -> None:
     assert sentence_of(VALUES, of_both) == "6.0 % of values are other, 1.0 % in the reference"
 
 
+@pytest.mark.parametrize(
+    ("level", "text"),
+    [
+        ("0.0599999986588955", "0.06"),
+        ("-119.119999997", "-119.12"),
+        ("0.06", "0.06"),
+        ("1.2.3456789012", "1.2.3456789012"),
+    ],
+)
+def test_levels_that_are_float32_are_written_as_they_were_meant(level: str, text: str) -> None:
+    assert level_text(level) == text
+
+
 def test_every_badge_and_status_is_explained() -> None:
     assert set(QUALITY_TEXTS) == set(QualityEvent)
     assert set(BADGE_TEXTS) == set(Badge)

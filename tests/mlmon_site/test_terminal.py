@@ -187,6 +187,16 @@ def test_a_model_from_nothing_to_production(
     assert {actor.partition(",")[0] for actor in programs} >= {"register_model", "upload_version", "promote"}
 
 
+def test_a_refused_file_leaves_no_name_behind(
+    registry: None, db: None, tmp_path: Path, onnx_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "no.onnx").write_bytes(b"no model")
+    assert Ended(capsys, "upload_version", "credit", "1.0.0", tmp_path / "no.onnx").status == 1
+    assert Ended(capsys, "upload_version", "credit", "1.0", onnx_file).status == 1
+    assert not Model.objects.exists()
+    assert not ChangeRecord.objects.exists()
+
+
 def test_what_a_graph_does_not_tell_is_said_with_the_upload(
     registry: None, db: None, onnx_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

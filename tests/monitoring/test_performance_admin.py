@@ -5,6 +5,7 @@ import redis
 from django.test import Client
 
 from models_registry.models import ChangeRecord, Model
+from monitoring.admin.performance import drop_text
 from monitoring.models import PerformancePolicy, PerformanceReport
 from monitoring.services import measure_due_versions
 from tests.factories import uploaded_version
@@ -103,3 +104,16 @@ def test_accuracy_cannot_drop_by_more_than_1(
     assert [response.status_code, changed.status_code] == ([302, 302] if is_taken else [200, 200])
     for answer in [] if is_taken else [response, changed]:
         assert "At most 1: accuracy cannot drop by more." in answer.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("drop", "realised", "text"),
+    [
+        (None, {"accuracy": 0.8}, "-"),
+        (0.065, {"accuracy": 0.716}, "6.5 points worse"),
+        (-0.039, {"accuracy": 0.82}, "3.9 points better"),
+        (0.25, {"mean_absolute_error": 4.0}, "25.0 % worse"),
+    ],
+)
+def test_a_drop_says_which_way_it_goes(drop: float | None, realised: dict[str, float], text: str) -> None:
+    assert drop_text(PerformanceReport(drop=drop, realised=realised)) == text

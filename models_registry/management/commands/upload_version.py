@@ -5,6 +5,7 @@ from typing import Any
 
 from django.core.files.base import File
 from django.core.management.base import CommandParser
+from django.db import transaction
 
 from models_registry.actors import command
 from models_registry.management.terminal import TeachingCommand, add_json_option, demand_file
@@ -56,8 +57,8 @@ class Command(TeachingCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         path = demand_file(options["file"])
         actor, name = command("upload_version"), options["model"]
-        model = Model.objects.filter(name=name).first() or register_model(name=name, user=actor)
-        with path.open("rb") as content:
+        with path.open("rb") as content, transaction.atomic():  # a file that is refused leaves no name behind
+            model = Model.objects.filter(name=name).first() or register_model(name=name, user=actor)
             version = upload_version(
                 model=model,
                 version=options["version"],

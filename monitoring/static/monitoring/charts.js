@@ -114,7 +114,7 @@
         height: HEIGHT,
         tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
         cursor: { sync: { key: "page" }, drag: { x: true, y: false } },
-        legend: { live: true },
+        legend: { live: true, markers: { dash: (self, place) => (self.series[place].dash ? "dashed" : "solid") } },
         scales: { y: { range: () => scaleOf(payload) } },
         axes: [axis({ values: times }), axis({ size: 64, values: (_, ticks) => ticks.map((tick) => written(unit, tick)) })],
         series: [{ label: "UTC", value: (_, value) => (value === null ? "" : moment(value)) }, ...paired(series(payload), payload)],

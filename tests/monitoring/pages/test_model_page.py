@@ -220,6 +220,12 @@ def test_an_unknown_model_is_not_found(admin_client: Client, version: ModelVersi
     assert admin_client.get(path).status_code == 404
 
 
+def test_a_person_who_asks_for_an_unknown_model_gets_a_page(admin_client: Client, version: ModelVersion) -> None:
+    response = admin_client.get("/models/nobody")
+    assert (response.status_code, response["Content-Type"]) == (404, "text/html; charset=utf-8")
+    assert "Back to mlmon" in response.content.decode()
+
+
 def test_a_model_without_versions_says_what_to_do(admin_client: Client, version: ModelVersion) -> None:
     version.delete()
     page = admin_client.get(PAGE).content.decode()
