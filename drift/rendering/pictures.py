@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,7 +57,7 @@ class Histogram:
     current: str
     ticks: tuple[str, str, str]
     bins: tuple[BinLine, ...]
-    quantiles: tuple[QuantileLine, ...] = ()
+    quantiles: tuple[QuantileLine, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +91,7 @@ def picture_of(distribution: Distribution | None) -> Picture | None:
     reference, current = _shares(distribution.reference), _shares(distribution.current)
     if distribution.labels:
         return levels_of(distribution.labels, reference, current)
-    histogram = _histogram(np.array(distribution.edges, dtype=np.float64), reference, current)
-    return None if histogram is None else replace(histogram, quantiles=_quantile_lines(distribution))
+    return _histogram(distribution, reference, current)
 
 
 def levels_of(labels: Sequence[str], reference: NDArray[np.float64], current: NDArray[np.float64]) -> Levels:
@@ -154,8 +153,9 @@ def _short(label: str) -> str:
 
 
 def _histogram(
-    edges: NDArray[np.float64], reference: NDArray[np.float64], current: NDArray[np.float64]
+    distribution: Distribution, reference: NDArray[np.float64], current: NDArray[np.float64]
 ) -> Histogram | None:
+    edges = np.array(distribution.edges, dtype=np.float64)
     places = _places(edges)
     widths = np.diff(places)
     if not (widths > 0).all():
@@ -178,6 +178,7 @@ def _histogram(
             )
             for index in range(reference.size)
         ),
+        quantiles=_quantile_lines(distribution),
     )
 
 

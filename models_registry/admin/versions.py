@@ -255,9 +255,9 @@ class ModelVersionAdmin(AuditedAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         version = self.get_object(request, object_id)
-        context: dict[str, Any] = {}
-        if version is not None and request.method == "GET":
-            context = {"version": version, "panels": version_panels.of(version) if _may_see(request) else []}
+        context: dict[str, Any] = {"version": version}
+        if version is not None and request.method == "GET" and _may_see(request):
+            context["panels"] = version_panels.of(version)
         return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
 
     def get_fieldsets(self, request: HttpRequest, obj: ModelVersion | None = None) -> Any:

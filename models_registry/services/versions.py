@@ -45,7 +45,7 @@ def register_model(*, name: str, description: str = "", user: Actor | None = Non
 
 def upload_version(
     *,
-    model: Model,
+    model: Model | str,
     version: str,
     artefact: File[bytes],
     feature_names: Sequence[str] | None = None,
@@ -62,7 +62,8 @@ def upload_version(
     Parameters
     ----------
     model, version
-        The model, and a semantic version that it does not have yet.
+        The model, and a semantic version that it does not have yet. A name is registered together with the version: a
+        file that is refused leaves none behind.
     artefact
         The ONNX file.
     feature_names
@@ -83,9 +84,16 @@ def upload_version(
     with _on_disk(artefact) as path:
         report = inspect_artefact(path, limits=ArtefactLimits(size_bytes=settings.MLMON_MAX_ARTEFACT_BYTES))
         features = _described(_named(report.schema.features, feature_names), optional, categorical)
-        return _save_version(
-            model=model, version=version, path=path, report=report, features=features, notes=notes, user=user
-        )
+        with transaction.atomic():  # not before: a file takes its time to be tried
+            return _save_version(
+                model=register_model(name=model, user=user) if isinstance(model, str) else model,
+                version=version,
+                path=path,
+                report=report,
+                features=features,
+                notes=notes,
+                user=user,
+            )
 
 
 @transaction.atomic
@@ -189,9 +197,13 @@ def _feature_changes(before: Sequence[ModelFeature], after: Sequence[Feature]) -
     return changes
 
 
-def _check_new_version(model: Model, version: str) -> None:
-    row = ModelVersion(model=model, version=version)
-    row.clean_fields(exclude={field.name for field in ModelVersion._meta.fields} - {"model", "version"})
+def _check_new_version(model: Model | str, version: str) -> None:
+    others = {field.name for field in ModelVersion._meta.fields} - {"model", "version"}
+    if isinstance(model, str):
+        Model(name=model).full_clean()
+        ModelVersion(version=version).clean_fields(exclude=others | {"model"})
+        return
+    ModelVersion(model=model, version=version).clean_fields(exclude=others)
     if ModelVersion.objects.filter(model=model, version=version).exists():
         raise ValidationError({"version": f"{model.name} already has a version {version}."})
 

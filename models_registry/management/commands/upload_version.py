@@ -5,12 +5,11 @@ from typing import Any
 
 from django.core.files.base import File
 from django.core.management.base import CommandParser
-from django.db import transaction
 
 from models_registry.actors import command
 from models_registry.management.terminal import TeachingCommand, add_json_option, demand_file
 from models_registry.models import Model, ModelVersion
-from models_registry.services.versions import promote, register_model, upload_version
+from models_registry.services.versions import promote, upload_version
 
 EXAMPLES = """
 examples:
@@ -57,10 +56,9 @@ class Command(TeachingCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         path = demand_file(options["file"])
         actor, name = command("upload_version"), options["model"]
-        with path.open("rb") as content, transaction.atomic():  # a file that is refused leaves no name behind
-            model = Model.objects.filter(name=name).first() or register_model(name=name, user=actor)
+        with path.open("rb") as content:
             version = upload_version(
-                model=model,
+                model=Model.objects.filter(name=name).first() or name,
                 version=options["version"],
                 artefact=File(content),
                 feature_names=_names(options["features"]) or None,
