@@ -4,13 +4,13 @@ from pathlib import Path
 
 from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.multiprocess import MultiProcessCollector
 
 from monitoring.gpu import GpuCollector
-from monitoring.multiprocess import delete_gauges_of_dead_processes, multiprocess_directory
+from monitoring.multiprocess import multiprocess_directory
 from monitoring.processes import WebProcessCollector, python_collector
 from monitoring.state_text import StateText
 from monitoring.task_queue import TaskQueueCollector
+from monitoring.worker_counts import WorkerCountsCollector
 
 END_OF_OPENMETRICS = b"# EOF\n"
 
@@ -39,8 +39,7 @@ def _registry(directory: Path | None) -> CollectorRegistry:
     """Return what is not read from the database."""
     registry = CollectorRegistry()
     if directory is not None:
-        delete_gauges_of_dead_processes(directory)
-        MultiProcessCollector(registry, path=str(directory))  # type: ignore[no-untyped-call]
+        registry.register(WorkerCountsCollector(directory))
         registry.register(WebProcessCollector(directory))
         registry.register(python_collector())
     else:

@@ -7,9 +7,9 @@ import textwrap
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.multiprocess import MultiProcessCollector
 
-from monitoring.multiprocess import delete_gauges_of_dead_processes, reset_metrics
+from monitoring.multiprocess import reset_metrics
+from monitoring.worker_counts import WorkerCountsCollector
 
 WORKER = textwrap.dedent(
     """
@@ -54,7 +54,7 @@ def end(process: subprocess.Popen[str], *, kill: bool = False) -> None:
 
 def value(directory: Path, name: str, labels: dict[str, str] | None = None) -> float | None:
     registry = CollectorRegistry()
-    MultiProcessCollector(registry, path=str(directory))  # type: ignore[no-untyped-call]
+    registry.register(WorkerCountsCollector(directory))
     return registry.get_sample_value(name, labels or {})
 
 
@@ -81,13 +81,24 @@ def test_a_forked_child_takes_a_slot_of_its_own(tmp_path: Path) -> None:
 
 def test_the_gauges_of_a_dead_process_are_left_out(tmp_path: Path) -> None:
     first, second = start(tmp_path, 3), start(tmp_path, 4)
-    delete_gauges_of_dead_processes(tmp_path)
     assert value(tmp_path, "held") == 7
     end(second, kill=True)
-    delete_gauges_of_dead_processes(tmp_path)
     assert value(tmp_path, "held") == 3
     assert total(tmp_path) == 7
     end(first)
+
+
+def test_a_file_without_a_size_hides_no_counts(tmp_path: Path) -> None:
+    end(start(tmp_path, 3))
+    for kind in ("counter", "histogram", "gauge_livesum"):
+        (tmp_path / f"{kind}_1.db").touch()  # of a worker that has just begun, or was killed as it did
+    first = start(tmp_path, 4)  # as slot 0
+    assert total(tmp_path) == 7
+    second = start(tmp_path, 10)  # as slot 1, in the file that was empty
+    assert total(tmp_path) == 17
+    assert value(tmp_path, "held") == 14
+    end(first)
+    end(second)
 
 
 def test_a_reset_begins_at_zero(tmp_path: Path) -> None:
