@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 ORPHAN_POLL_SECONDS = 1.0
+WAKE_SECONDS = 1.0
 
 
 def die_with_parent(death_signal: int = signal.SIGTERM, *, parent_pid: int | None = None) -> None:
@@ -46,8 +47,8 @@ def die_with_parent(death_signal: int = signal.SIGTERM, *, parent_pid: int | Non
 def kill_when_orphaned(parent_pid: int, *, after_seconds: float) -> None:
     """Watch `parent_pid` from a thread; `after_seconds` after its end, kill this process if it is still there.
 
-    For a process that asked to `die_with_parent` but may not hear it: Granian's workers lose a TERM that comes between
-    setting their handler and beginning to serve, and a request that never ends keeps them for ever.
+    For a process that asked to `die_with_parent` but may not end by it: a request that never ends keeps a worker for
+    ever.
     """
 
     def watch() -> None:
@@ -57,6 +58,25 @@ def kill_when_orphaned(parent_pid: int, *, after_seconds: float) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=watch, name="orphan-watch", daemon=True).start()
+
+
+def wake_for_signals(*, every_seconds: float = WAKE_SECONDS) -> None:
+    """Let handlers of signals run within `every_seconds`, also while the main thread waits for a lock.
+
+    Call it in the main thread. Python notes a signal at once and runs its handler between two steps of the main thread.
+    What comes after the last step before a wait is heard when that wait ends, and granian's workers wait until they are
+    told to stop: about one TERM in a hundred was not heard by workers that had just begun, under load. So the main
+    thread is woken, by a signal that means nothing: SIGURG, which is ignored wherever nobody asked for it.
+    """
+    signal.signal(signal.SIGURG, lambda *_: None)
+    main_thread = threading.get_ident()
+
+    def wake() -> None:
+        while True:
+            time.sleep(every_seconds)
+            signal.pthread_kill(main_thread, signal.SIGURG)
+
+    threading.Thread(target=wake, name="signal-wake", daemon=True).start()
 
 
 def bound_command(command: Sequence[str], *, death_signal: int = signal.SIGTERM) -> list[str]:

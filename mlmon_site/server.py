@@ -17,14 +17,14 @@ from granian.log import LogLevels
 from granian.server import Server
 
 from mlmon_site.ports import port_number
-from mlmon_site.processes import die_with_parent, kill_when_orphaned
+from mlmon_site.processes import die_with_parent, kill_when_orphaned, wake_for_signals
 from mlmon_site.scrape_process import ScrapeProcess
 from monitoring.multiprocess import reset_metrics
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mlmon_site.settings")
 
 THREADS = 4
-# Connections a worker accepts at a time; the rest wait in the kernel, where an idle worker can take them.
+# Connections a worker holds at a time. The kernel gives each new one to a worker by a hash, whether it is idle or not.
 CONNECTIONS = 256
 # Below the 10 s that the embedded run's supervisor, and Docker, give to the whole stop.
 STOP_SECONDS = 6
@@ -40,6 +40,7 @@ def load_application() -> Callable[..., Any]:
     die_with_parent(signal.SIGTERM, parent_pid=parent.pid if parent else None)
     if parent is not None and parent.pid is not None:
         kill_when_orphaned(parent.pid, after_seconds=STOP_SECONDS)
+    wake_for_signals()
     from mlmon_site.wsgi import application
 
     return application

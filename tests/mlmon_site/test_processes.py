@@ -76,6 +76,22 @@ def test_an_orphan_that_does_not_hear_term_is_killed() -> None:
     assert 0.5 <= time.monotonic() - killed_at < 30
 
 
+def test_a_signal_that_was_noted_before_a_wait_is_heard_during_it() -> None:
+    """It is sent to another thread, which notes it and does not wake the main thread: as if it had come just before."""
+    code = (
+        "import os, signal, threading, time\n"
+        "from mlmon_site.processes import wake_for_signals\n"
+        "signal.signal(signal.SIGTERM, lambda *_: os._exit(7))\n"
+        "wake_for_signals(every_seconds=0.5)\n"
+        "def send():\n"
+        "    time.sleep(0.2)\n"
+        "    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)\n"
+        "threading.Thread(target=send, daemon=True).start()\n"
+        "threading.Event().wait()"
+    )
+    assert subprocess.run(_python(code), cwd=PROJECT, timeout=60, check=False).returncode == 7
+
+
 def test_the_lock_is_held_by_one_and_names_it(tmp_path: Path) -> None:
     path = tmp_path / "run.lock"
     with (

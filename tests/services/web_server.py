@@ -12,6 +12,7 @@ from mlmon_site.processes import bound_command
 from tests.services.processes import free_port, stop_group, wait_until
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
+LOG_TAIL = 3_000  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,9 @@ def running_web_server(environment: Mapping[str, str], folder: Path, *, workers:
     try:
         wait_until(lambda: answers(port), seconds=60, what="The web server", process=process)
         yield WebServer(url=f"http://127.0.0.1:{port}", port=port, folder=folder, process=process)
+    except BaseException as error:
+        error.add_note("The web server's log ended with:\n" + (folder / "web.log").read_text()[-LOG_TAIL:])
+        raise
     finally:
         stop_group(process)
 
