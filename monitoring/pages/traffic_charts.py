@@ -104,9 +104,9 @@ def class_chart(version: ModelVersion, traffic: TrafficOf, steps: Steps, spans: 
     )
 
 
-def along(steps: Steps, series: TrafficSeries, values: NDArray[np.float64], *, fill: float = np.nan) -> Values:
-    """Return a series' values at the steps of a page, `fill` (NaN: None) where it has none."""
-    placed = np.full(len(steps.begins), fill)
+def along(steps: Steps, series: TrafficSeries, values: NDArray[np.float64]) -> Values:
+    """Return a series' values at the steps of a page, None where it has none."""
+    placed = np.full(len(steps.begins), np.nan)
     places = (series.steps - steps.begins[0]) // steps.seconds
     inside = (places >= 0) & (places < len(placed))
     placed[places[inside]] = values[inside]
@@ -132,7 +132,10 @@ def limit(label: str, value: float, steps: Steps) -> Line:
 
 
 def _requests_chart(versions: Sequence[ModelVersion], traffic: TrafficOf, steps: Steps, spans: Sequence[Span]) -> Chart:
-    """Return requests in a minute; a version that is only measured elsewhere, or as a shadow, has its predictions."""
+    """Return requests in a minute, from when a version is registered.
+
+    One that is only measured elsewhere, or as a shadow, has its predictions in their place.
+    """
     minutes = steps.lasted_minutes()
     lines = []
     for version in versions:
@@ -140,10 +143,14 @@ def _requests_chart(versions: Sequence[ModelVersion], traffic: TrafficOf, steps:
         if series is None:
             continue
         is_asked = bool(series.requests.any())
-        counts = along(steps, series, (series.requests if is_asked else series.predictions).astype(float), fill=0.0)
+        counts = along(steps, series, (series.requests if is_asked else series.predictions).astype(float))
         label = version.version if is_asked else f"{version.version} (rows, not asked for here)"
-        rates: Values = [(count or 0.0) / length for count, length in zip(counts, minutes, strict=True)]
-        if minutes[-1] < TOO_NEW_MINUTES:
+        was_there = (steps.begins + steps.seconds > version.created_at.timestamp()).tolist()
+        rates: Values = [
+            (count or 0.0) / length if count or there else None
+            for count, length, there in zip(counts, minutes, was_there, strict=True)
+        ]
+        if minutes[-1] < TOO_NEW_MINUTES and was_there[-2]:
             rates[-1] = None
         lines.append(Line(label, rates))
     return Chart(

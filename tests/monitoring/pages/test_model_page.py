@@ -123,6 +123,22 @@ def test_a_step_that_has_just_begun_is_no_fall(version: ModelVersion) -> None:
     assert requests[-2:] == [12, None]
 
 
+def test_a_version_that_was_not_there_yet_had_no_requests_to_miss(version: ModelVersion) -> None:
+    """What was served elsewhere before, and is sent later, is shown all the same."""
+    ModelVersion.objects.update(created_at=NOW.replace(minute=7))
+    rollup(version, NOW.replace(minute=5, second=0), success=12)
+    requests = values_of(context(), "requests", "1.0.0")
+    assert requests[-7:] == [None, 12, None, 0, 0, 0, 0]
+
+
+def test_the_first_requests_of_a_new_version_are_shown_at_once(version: ModelVersion) -> None:
+    now = NOW.replace(second=7)
+    ModelVersion.objects.update(created_at=now.replace(second=2))
+    rollup(version, NOW.replace(second=0), success=7)
+    requests = values_of(model_context(Model.objects.get(), TimeRange.ONE_HOUR, now), "requests", "1.0.0")
+    assert requests[-2:] == [None, 60]
+
+
 def test_days_are_summed_from_hours(version: ModelVersion) -> None:
     for hour in range(24):
         at = datetime(2026, 2, 20, hour, tzinfo=UTC)
