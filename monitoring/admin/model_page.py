@@ -15,13 +15,14 @@ from monitoring.pages.time_ranges import TimeRange
 
 @admin.site.admin_view
 def model_page(request: HttpRequest, model_name: str) -> HttpResponse:
-    """Show a model over the time of ``?range=``."""
+    """Show a model over the time of ``?range=``; without it over a day, or over less where it is younger."""
     if not Action.SEE.is_allowed(request.user):
         raise PermissionDenied
-    time_range = TimeRange.named(request.GET.get("range", ""))
     try:
         model = model_named(model_name)
     except UnknownModelError as error:
         raise Http404(f"There is no model {model_name!r}.") from error
-    context = model_context(model, time_range, timezone.now())
+    now = timezone.now()
+    time_range = TimeRange.named(request.GET.get("range", "")) or TimeRange.at_first(now - model.created_at)
+    context = model_context(model, time_range, now)
     return TemplateResponse(request, "monitoring/model_page.html", {**admin.site.each_context(request), **context})

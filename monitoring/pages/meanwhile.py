@@ -33,8 +33,7 @@ def meanwhile_context(incident: DriftIncident) -> dict[str, Any]:
 
 def _range_around(incident: DriftIncident, until: datetime) -> TimeRange:
     """Return the shortest range that also shows how it was before."""
-    wanted = AROUND * (until - incident.opened_at).total_seconds()
-    return next((one for one in TimeRange if one.seconds >= wanted), TimeRange.NINETY_DAYS)
+    return TimeRange.covering(AROUND * (until - incident.opened_at).total_seconds())
 
 
 def _before(incident: DriftIncident) -> PerformanceReport | None:

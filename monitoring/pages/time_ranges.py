@@ -34,9 +34,19 @@ class TimeRange(Enum):
         self.span = span
 
     @classmethod
-    def named(cls, key: str) -> "TimeRange":
-        """Return the range of that name; a day for any other text."""
-        return next((one for one in cls if one.key == key), cls.ONE_DAY)
+    def named(cls, key: str) -> "TimeRange | None":
+        """Return the range of that name."""
+        return next((one for one in cls if one.key == key), None)
+
+    @classmethod
+    def covering(cls, seconds: float) -> "TimeRange":
+        """Return the shortest range that is as long, the longest one where none is."""
+        return next((one for one in cls if one.seconds >= seconds), cls.NINETY_DAYS)
+
+    @classmethod
+    def at_first(cls, age: timedelta) -> "TimeRange":
+        """Return the range to begin with: a day, or less of what has not been there for so long."""
+        return min(cls.covering(age.total_seconds()), cls.ONE_DAY, key=lambda one: one.seconds)
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,9 +69,23 @@ def test_every_range_has_about_a_hundred_steps_up_to_now(time_range: TimeRange) 
     assert set(np.diff(steps.begins)) == {time_range.step_seconds}
 
 
-def test_a_name_that_is_no_range_means_a_day() -> None:
-    assert TimeRange.named("7d") is TimeRange.SEVEN_DAYS
-    assert TimeRange.named("'; drop table") is TimeRange.ONE_DAY
+@pytest.mark.parametrize(
+    ("age", "asked", "shown"),
+    [
+        (timedelta(minutes=5), "", "1 hour"),
+        (timedelta(minutes=61), "", "6 hours"),
+        (timedelta(hours=7), "", "24 hours"),
+        (timedelta(days=400), "", "24 hours"),
+        (timedelta(minutes=5), "7d", "7 days"),
+        (timedelta(days=400), "'; drop table", "24 hours"),
+    ],
+)
+def test_a_page_looks_a_day_back_or_as_far_as_the_model_has_been_there(
+    admin_client: Client, version: ModelVersion, age: timedelta, asked: str, shown: str
+) -> None:
+    Model.objects.update(created_at=timezone.now() - age)
+    page = admin_client.get(PAGE, {"range": asked} if asked else {}).content.decode()
+    assert re.findall(r'aria-current="true">([^<]+)</', page) == [shown]
 
 
 def test_champion_and_challenger_stand_beside_each_other(version: ModelVersion) -> None:
