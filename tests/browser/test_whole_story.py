@@ -151,12 +151,12 @@ def see_drift_appear(story: Story) -> None:
     expect(page).to_have_url(f"{story.run.url}/models/flowers")
     expect(page.locator("#plot-requests canvas")).to_be_visible()
     page.locator("#figure-requests").get_by_text("As a table").click()
-    expect(page.locator("#figure-requests .table-box tr")).to_have_count(97)  # a day in quarters of an hour
+    expect(page.locator("#figure-requests .table-box tr")).to_have_count(61)  # an hour in minutes: the model is new
     story.predict(iris_rows(1000, seed=2) + GROWN)
     expect(page.locator("#model")).to_contain_text("Nobody has acknowledged it.", timeout=SOON_MS)
     expect(page.locator("#model")).to_contain_text(re.compile(r"Drift incident for .+: petal_\w+"))
     # What was opened stays open, and what was drawn stays drawn, when the page has refreshed itself.
-    expect(page.locator("#figure-requests .table-box tr")).to_have_count(97)
+    expect(page.locator("#figure-requests .table-box tr")).to_have_count(61)
     expect(page.locator("#plot-requests canvas")).to_have_count(1)
     expect(page.locator("#plot-drift canvas")).to_be_visible()
 
