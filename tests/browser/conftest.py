@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from django.db import connections
-from playwright.sync_api import Page, Request, expect, sync_playwright
+from playwright.sync_api import Page, Request, sync_playwright
 
 from tests.browser.chromium import launched
+from tests.browser.login import log_in
 
 if TYPE_CHECKING:
     from tests.services.web_server import WebServer
@@ -53,11 +54,7 @@ def story_page(page: Page, web_server: "WebServer", celery_worker_process: subpr
     from django.contrib.auth.models import User
 
     User.objects.create_superuser("scientist", password=PASSWORD)
-    page.goto(f"{web_server.url}/admin/")
-    page.get_by_label("Username").fill("scientist")
-    page.locator("input[name=password]").fill(PASSWORD)
-    page.get_by_role("button", name="Log in").click()
-    expect(page).to_have_url(f"{web_server.url}/admin/")
+    log_in(page, web_server.url, "scientist", PASSWORD)
     return page
 
 

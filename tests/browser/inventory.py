@@ -173,15 +173,6 @@ def _has_history(run: EmbeddedRun) -> bool:
     return bool(json.loads(performance)["latest"] and json.loads(incidents)["incidents"])
 
 
-def log_in(tab: Tab, run: Shown) -> None:
-    """Log in as the admin that the run made."""
-    tab.goto(f"{run.url}/admin/login/")
-    tab.get_by_label("Username").fill("admin")
-    tab.locator("input[name=password]").fill(run.password)
-    tab.get_by_role("button", name="Log in").click()
-    tab.locator("#overview").wait_for()
-
-
 def use_theme(context: BrowserContext, theme: str) -> None:
     """Let the admin's theme switch stand at `theme` on every page."""
     context.add_init_script(f"localStorage.setItem('adminTheme', JSON.stringify('{theme}'))")

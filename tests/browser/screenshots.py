@@ -23,10 +23,10 @@ from tests.browser.inventory import (
     PageKind,
     Shown,
     go_to,
-    log_in,
     run_with_history,
     use_theme,
 )
+from tests.browser.login import log_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def take(
         tab = context.new_page()
         for is_public in (True, False):
             if not is_public:
-                log_in(tab, run)
+                log_in(tab, run.url, "admin", run.password)
             for kind in kinds:
                 if kind.is_public == is_public:
                     go_to(tab, run, kind)

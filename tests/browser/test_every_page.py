@@ -9,7 +9,8 @@ from playwright.sync_api import Browser, Page, Request, sync_playwright
 
 from tests.browser.chromium import launched
 from tests.browser.conftest import LEFT_BEHIND
-from tests.browser.inventory import HEIGHT, PAGES, WIDTHS, PageKind, go_to, log_in, run_with_history, use_theme
+from tests.browser.inventory import HEIGHT, PAGES, WIDTHS, PageKind, go_to, run_with_history, use_theme
+from tests.browser.login import log_in
 from tests.services.debian_programs import npm_project
 from tests.services.embedded_run import EmbeddedRun
 
@@ -95,7 +96,7 @@ def test_every_page_is_sound(browser: Browser, running: EmbeddedRun, axe: str, t
     wrong = []
     for is_public in (True, False):
         if not is_public:
-            log_in(watched.tab, running)
+            log_in(watched.tab, running.url, "admin", running.password)
         for kind in kinds:
             if kind.is_public == is_public:
                 go_to(watched.tab, running, kind)

@@ -9,6 +9,7 @@ from drift.models import DriftIncident
 from drift.services import run_drift_check
 from tests.browser.conftest import PASSWORD
 from tests.browser.inventory import HEIGHT, WIDTHS
+from tests.browser.login import log_in
 from tests.drift.observed import iris_rows, observe, profiled_reference
 from tests.factories import uploaded_version
 from tests.services.web_server import WebServer
@@ -199,10 +200,7 @@ def test_a_menu_that_closes_itself_is_not_opened_again(
 ) -> None:
     """The one beside a field that leads to other rows."""
     User.objects.create_superuser("owner", password=PASSWORD)
-    page.goto(f"{web_server.url}/admin/")
-    page.get_by_label("Username").fill("owner")
-    page.locator("input[name=password]").fill(PASSWORD)
-    page.get_by_role("button", name="Log in").click()
+    log_in(page, web_server.url, "owner", PASSWORD)
     page.goto(f"{web_server.url}/admin/models_registry/referencedataset/add/")
     add = page.get_by_role("link", name="Add another")
     opener = page.get_by_role("button", name="more vert")

@@ -6,6 +6,7 @@ from playwright.sync_api import Page, Route, expect
 
 from models_registry.models import Model
 from tests.browser.conftest import PASSWORD
+from tests.browser.login import log_in
 from tests.services.web_server import WebServer
 
 REFRESH_MS = 15_000  # the overview looks every five seconds
@@ -17,10 +18,7 @@ def overview(faulty_page: Page, web_server: WebServer) -> Page:
     page = faulty_page
     Model.objects.create(name="first")
     User.objects.create_superuser("scientist", password=PASSWORD)
-    page.goto(f"{web_server.url}/admin/")
-    page.get_by_label("Username").fill("scientist")
-    page.locator("input[name=password]").fill(PASSWORD)
-    page.get_by_role("button", name="Log in").click()
+    log_in(page, web_server.url, "scientist", PASSWORD)
     expect(page.locator("#line-first")).to_be_visible()
     return page
 

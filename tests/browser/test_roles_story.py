@@ -8,6 +8,7 @@ from playwright.sync_api import Page, expect
 
 from models_registry.models import ModelVersion, Stage
 from tests.browser.conftest import PASSWORD
+from tests.browser.login import log_in_instead
 from tests.factories import iris_onnx, uploaded_version
 from tests.services.web_server import WebServer
 
@@ -17,16 +18,6 @@ def version(transactional_db: None, redis_client: redis.Redis) -> ModelVersion:
     """In staging, beside one in production."""
     uploaded_version("classifier")
     return uploaded_version("classifier", "1.1.0", onnx=iris_onnx(1), production=False)
-
-
-def log_in(page: Page, server: WebServer, username: str) -> None:
-    page.goto("about:blank")  # nothing that is still loading asks without cookies
-    page.context.clear_cookies()
-    page.goto(f"{server.url}/admin/")
-    page.get_by_label("Username").fill(username)
-    page.locator("input[name=password]").fill(PASSWORD)
-    page.get_by_role("button", name="Log in").click()
-    expect(page).to_have_url(f"{server.url}/admin/")
 
 
 def person(name: str, role: str) -> User:
@@ -42,13 +33,13 @@ def test_a_viewer_looks_an_owner_promotes_and_the_trail_says_so(
     person("otto", "model owner")
     of_version = f"{web_server.url}{reverse('admin:models_registry_modelversion_change', args=[version.pk])}"
 
-    log_in(page, web_server, "vera")
+    log_in_instead(page, web_server.url, "vera", PASSWORD)
     page.goto(of_version)
     expect(page.get_by_role("heading", name="classifier 1.1.0").first).to_be_visible()
     expect(page.get_by_text("Change stage")).to_have_count(0)
     expect(page.get_by_role("button", name="Save")).to_have_count(0)
 
-    log_in(page, web_server, "otto")
+    log_in_instead(page, web_server.url, "otto", PASSWORD)
     page.goto(of_version)
     page.get_by_text("Change stage").click()
     page.get_by_role("link", name="Promote to production").click()
@@ -57,7 +48,7 @@ def test_a_viewer_looks_an_owner_promotes_and_the_trail_says_so(
     version.refresh_from_db()
     assert version.stage == Stage.PRODUCTION
 
-    log_in(page, web_server, "vera")
+    log_in_instead(page, web_server.url, "vera", PASSWORD)
     page.goto(f"{web_server.url}/admin/models_registry/changerecord/?actor=otto")
     row = page.get_by_role("row").filter(has_text="classifier 1.1.0")
     expect(row).to_contain_text("Stage changed from staging, weight 0 to production, weight 100.")
@@ -72,7 +63,7 @@ def test_an_admin_makes_a_group_and_gives_it_to_a_new_account(
     page: Page, web_server: WebServer, version: ModelVersion
 ) -> None:
     person("ada", "admin")
-    log_in(page, web_server, "ada")
+    log_in_instead(page, web_server.url, "ada", PASSWORD)
     page.goto(f"{web_server.url}{reverse('admin:auth_group_add')}")
     page.get_by_label("Name").fill("night shift")
     page.locator(".select2-search__field").fill("move a version")
@@ -91,7 +82,7 @@ def test_an_admin_makes_a_group_and_gives_it_to_a_new_account(
     page.get_by_role("button", name="Save", exact=True).click()
     expect(page.get_by_role("row").filter(has_text="carl")).to_contain_text("night shift, viewer")
 
-    log_in(page, web_server, "carl")
+    log_in_instead(page, web_server.url, "carl", PASSWORD)
     page.goto(f"{web_server.url}{reverse('admin:models_registry_modelversion_change', args=[version.pk])}")
     expect(page.get_by_text("Change stage")).to_be_visible()
     expect(page.get_by_role("button", name="Save")).to_have_count(0)  # it may promote, and not describe

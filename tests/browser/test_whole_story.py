@@ -15,6 +15,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import PASSWORD
+from tests.browser.login import log_in, log_in_instead
 from tests.drift.observed import Rows, iris_rows
 from tests.factories import IRIS_FEATURES, iris_onnx
 from tests.services.embedded_run import EmbeddedRun, embedded_run
@@ -40,15 +41,6 @@ class Story:
         self.page = page
         self.run = run
         self.folder = folder
-
-    def log_in(self, username: str, password: str) -> None:
-        self.page.goto("about:blank")  # nothing that is still loading asks without cookies
-        self.page.context.clear_cookies()
-        self.page.goto(f"{self.run.url}/admin/")
-        self.page.get_by_label("Username").fill(username)
-        self.page.locator("input[name=password]").fill(password)
-        self.page.get_by_role("button", name="Log in").click()
-        expect(self.page.locator("#overview")).to_be_visible()
 
     def save(self) -> None:
         self.page.get_by_role("button", name="Save", exact=True).click()
@@ -84,7 +76,7 @@ def story(page: Page, running: EmbeddedRun, tmp_path: Path) -> Story:
 
 
 def test_from_an_empty_model_to_a_new_reference_and_a_viewer_who_is_refused(story: Story) -> None:
-    story.log_in("admin", story.run.password)
+    log_in(story.page, story.run.url, "admin", story.run.password)
     register_and_upload(story)
     watch_the_reference_being_read(story)
     see_traffic_come(story)
@@ -220,7 +212,7 @@ def a_viewer_looks_and_is_refused(story: Story) -> None:
     story.save()
     expect(page.get_by_text("was changed successfully")).to_be_visible()
 
-    story.log_in("vera", PASSWORD)
+    log_in_instead(page, url, "vera", PASSWORD)
     page.locator("#line-flowers").get_by_role("link", name="flowers", exact=True).click()
     expect(page.locator("#plot-requests canvas")).to_be_visible()
     page.get_by_role("link", name="1.0.0", exact=True).first.click()
