@@ -12,17 +12,21 @@ RUN python -m venv --without-pip /opt/mlmon \
 FROM packages AS application
 WORKDIR /srv/mlmon
 COPY manage.py LICENSE ./
-COPY mlmon_site mlmon_site
-COPY monitoring monitoring
-COPY drift drift
-COPY inference inference
+COPY mlmon mlmon
+COPY rest rest
+COPY accounts accounts
 COPY models_registry models_registry
+COPY inference inference
+COPY performance performance
+COPY drift drift
+COPY monitoring monitoring
+COPY mlmon_site mlmon_site
 COPY demo demo
 COPY docs docs
 # With no variable of production set it needs no secret, no database and no Redis.
 RUN MLMON_VAR_DIR=/build/var MLMON_STATIC_ROOT=/srv/mlmon/static \
     /opt/mlmon/bin/python manage.py collectstatic --noinput --verbosity 0 \
-    && /opt/mlmon/bin/python -m compileall -q mlmon_site monitoring drift inference models_registry \
+    && /opt/mlmon/bin/python -m compileall -q mlmon rest accounts models_registry inference performance drift monitoring mlmon_site \
     && chmod -R a+rX /srv/mlmon
 
 # --- what runs --------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from benchmarks.sampling import sampled
 ROWS = 100_000
 SECONDS = 10.0
 MOST_LINES = 25
-COMPARISON_FILE = "drift/comparison.py"
+COMPARISON_FILE = "mlmon/comparison.py"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

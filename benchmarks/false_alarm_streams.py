@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from scipy.signal import lfilter
 from scipy.special import ndtri
 
-from drift.comparison import compare
-from drift.prepared import PreparedReference, prepare
-from drift.results import ComparisonResult, Criteria, FeatureResult, Thresholds, VerdictStatus
-from models_registry.profile import profile_of
-from models_registry.schema import FeatureKind, TaskType
+from mlmon.comparison import compare
+from mlmon.prepared import PreparedReference, prepare
+from mlmon.profile import profile_of
+from mlmon.results import ComparisonResult, Criteria, FeatureResult, Thresholds, VerdictStatus
+from mlmon.schema import FeatureKind, TaskType
 
 REFERENCE_ROWS, WINDOW_ROWS, STEP_ROWS, CHECKS = 10_000, 1_000, 100, 200
 SEVERAL_WINDOWS = (500, 700)  # beside the one of 1,000

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mlmon.schema import FeatureKind
 from models_registry.models import Model, ModelFeature, ModelVersion, ReferenceDataset, Stage
-from models_registry.schema import FeatureKind
-from tests.drift.observed import append, observations, profiled_reference
 from tests.factories import uploaded_version
+from tests.mlmon.observed import append, observations, profiled_reference
 
 ROWS_OF_AN_ENTRY = 50  # of the live window: what one flush of a busy web process packs
 DISTINCT_WINDOWS = 20

@@ -12,14 +12,15 @@ from django.db import connection, models
 from django.test import Client
 from django.utils import timezone
 
+from accounts.models import ChangeRecord
+from accounts.services.audit import record_change
 from benchmarks.fleet_models import observe_again, put_in_place
 from drift.models import DriftCheck, DriftIncident, FeatureDrift
-from drift.services import run_drift_check
-from inference.models import GroundTruth, RollupSpan, TrafficRollup
+from drift.services.checks import run_drift_check
+from inference.models import RollupSpan, TrafficRollup
 from inference.traffic import TrafficCounts
-from models_registry.models import ChangeRecord, ModelVersion
-from models_registry.services.audit import record_change
-from monitoring.models import PerformanceReport, Period
+from models_registry.models import ModelVersion
+from performance.models import GroundTruth, PerformanceReport, Period
 
 WINDOW_ROWS, REFERENCE_ROWS = 1_000, 2_000
 HOURS_A_DAY = 24
@@ -71,17 +72,17 @@ def pages() -> dict[str, str]:
         **{f"model, {span}": f"/models/{name}?range={span}" for span in ("1h", "24h", "7d", "90d")},
         "check": f"/admin/drift/driftcheck/{incident.last_check_id}/change/",
         "incident": f"/admin/drift/driftincident/{incident.pk}/change/",
-        "report": f"/admin/monitoring/performancereport/{report.pk}/change/",
+        "report": f"/admin/performance/performancereport/{report.pk}/change/",
         "version": f"/admin/models_registry/modelversion/{incident.version_id}/change/",
         "reference": f"/admin/models_registry/referencedataset/{incident.last_check.reference_id}/change/",
         "history": f"/admin/models_registry/modelversion/{incident.version_id}/history/",
-        "ground truth": f"/admin/inference/groundtruth/{label.pk}/change/",
+        "ground truth": f"/admin/performance/groundtruth/{label.pk}/change/",
         "list of checks": "/admin/drift/driftcheck/",
         "list of incidents": "/admin/drift/driftincident/",
-        "list of reports": "/admin/monitoring/performancereport/",
+        "list of reports": "/admin/performance/performancereport/",
         "list of versions": "/admin/models_registry/modelversion/",
-        "list of ground truth": "/admin/inference/groundtruth/",
-        "list of changes": "/admin/models_registry/changerecord/",
+        "list of ground truth": "/admin/performance/groundtruth/",
+        "list of changes": "/admin/accounts/changerecord/",
     }
 
 

@@ -17,7 +17,21 @@ from typing import Any
 
 PROJECT = Path(__file__).resolve().parent.parent
 INTERVAL_SECONDS = 0.001
-_ROOTS = tuple(f"{PROJECT / name}/" for name in ("mlmon_site", "monitoring", "drift", "inference", "models_registry"))
+_ROOTS = tuple(
+    f"{PROJECT / name}/"
+    for name in (
+        "mlmon",
+        "rest",
+        "accounts",
+        "models_registry",
+        "inference",
+        "performance",
+        "drift",
+        "monitoring",
+        "mlmon_site",
+        "demo",
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ hypotheses two fall below .01 in every window by chance, and no incident would e
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from drift.results import ComparisonResult, HypothesisResult, VerdictStatus
+from mlmon.results import ComparisonResult, HypothesisResult, VerdictStatus
 
 QUIET_WINDOWS = 3
 QUIET_P_VALUE = 0.01

@@ -8,8 +8,8 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Q
 
+from mlmon.schema import FeatureKind
 from models_registry.models import Model, ModelVersion, ReferenceDataset
-from models_registry.schema import FeatureKind
 
 UNIT_INTERVAL = [MinValueValidator(0.0), MaxValueValidator(1.0)]
 
@@ -209,7 +209,7 @@ class DriftCheck(models.Model):
     """One comparison of a version's current window with its reference.
 
     ``window_end`` is the id of the window's last stream entry; a version never has two checks of one window end.
-    ``verdict``, ``prediction_verdict`` and ``relations`` hold values of `drift.results`, as `drift.stored_results`
+    ``verdict``, ``prediction_verdict`` and ``relations`` hold values of `mlmon.results`, as `drift.stored_results`
     writes them. A check that was made later, over archived rows, is backfilled: it belongs to the history, not to now.
     """
 
@@ -326,7 +326,7 @@ class ClosingReason(models.TextChoices):
 class DriftIncident(models.Model):
     """One alarm, from the check that raised it until it is over; it latches, however the checks between turn out.
 
-    ``hypotheses`` are `drift.results.HypothesisResult` values, strongest first, each as it was when it was strongest.
+    ``hypotheses`` are `mlmon.results.HypothesisResult` values, strongest first, each as it was when it was strongest.
     """
 
     version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="drift_incidents")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from drift.results import ComparisonResult
+from mlmon.results import ComparisonResult
 
 
 class ReportStatus(StrEnum):

@@ -10,18 +10,16 @@ from django.utils import timezone
 from drift.due import CheckedUpTo, DueRule, is_check_due
 from drift.models import CheckStatus, DriftCheck, DriftIncident, DriftPolicy, FeatureDrift, PolicyMode
 from drift.report import DriftReport, Failure, ReportSource, ReportStatus, WindowSummary
-from drift.results import Criteria, Method, Thresholds, VerdictStatus
 from drift.stored_results import result_of_check
 from inference.redis_client import redis_client
 from inference.selectors import capture_policy_of
 from inference.stream import rows_seen
-from models_registry.exceptions import UnknownVersionError
+from mlmon.results import Criteria, Method, Thresholds, VerdictStatus
 from models_registry.models import (
     Model,
     ModelVersion,
     ReferenceDataset,
     Stage,
-    primary_first,
 )
 
 CHECKED_STAGES = (Stage.PRODUCTION, Stage.SHADOW)
@@ -53,22 +51,6 @@ def criteria_of(policy: DriftPolicy) -> Criteria:
         watches_correlation=policy.watches_correlation,
         watches_joint_distribution=policy.watches_joint_distribution,
     )
-
-
-def version_of(model: Model, version: str) -> ModelVersion:
-    """Return a version of the model; UnknownVersionError where there is none."""
-    try:
-        return model.versions.select_related("model__drift_policy", "model__capture_policy").get(version=version)
-    except ModelVersion.DoesNotExist:
-        raise UnknownVersionError(model.name, version) from None
-
-
-def primary_version(model: Model) -> ModelVersion | None:
-    """Return the production version with the most traffic, then the newest; None where none is in production."""
-    versions = model.versions.filter(stage=Stage.PRODUCTION).select_related(
-        "model__drift_policy", "model__capture_policy"
-    )
-    return versions.order_by(*primary_first()).first()
 
 
 def due_versions() -> list[ModelVersion]:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from cattrs.preconf.json import make_converter
 
 from drift.models import CheckStatus, DriftCheck, FeatureDrift
-from drift.results import (
+from mlmon.results import (
     NO_VERDICT,
     ComparisonResult,
     CorrelationChange,
@@ -22,7 +22,7 @@ from drift.results import (
     ResultStatus,
     Verdict,
 )
-from models_registry.schema import FeatureKind
+from mlmon.schema import FeatureKind
 
 LONGEST_DETAIL = 255
 _converter = make_converter()
@@ -73,7 +73,7 @@ def hypotheses_of(stored: Iterable[Any]) -> tuple[HypothesisResult, ...]:
 
 
 def plain(value: object) -> Any:
-    """Return a value of `drift.results` as JSON can hold it."""
+    """Return a value of `mlmon.results` as JSON can hold it."""
     return _converter.unstructure(value)
 
 

@@ -4,3 +4,6 @@ from django.apps import AppConfig
 class InferenceConfig(AppConfig):
     name = "inference"
     verbose_name = "Inference"
+
+    def ready(self) -> None:
+        from inference.api import errors as errors  # registers the statuses of the errors of inference

@@ -85,13 +85,5 @@ class ItemError(InferenceError):
         self.reason = reason
 
 
-class GroundTruthFileError(InferenceError):
-    """A file of ground truth that is not taken."""
-
-
-class GroundTruthError(ItemError):
-    """An item of ground truth that cannot be taken."""
-
-
 class ObservationError(ItemError):
     """An observation of another server that cannot be taken."""

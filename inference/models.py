@@ -1,61 +1,11 @@
 """Who may call the API, what is remembered of the answers, the archive of observations, and the ground truth."""
 
-import hashlib
-import secrets
-
-from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Q
 
 from inference.stream import Entry, id_order
 from models_registry.models import Model, ModelVersion
-
-TOKEN_PREFIX = "mlmon_"  # noqa: S105 -- lets secret scanners know a leaked token
-
-
-class TokenScope(models.TextChoices):
-    PREDICT = "predict", "predict: predictions, observations and feedback"
-    READ = "read", "read: drift, performance, registry and metrics"
-    ALL = "all", "all of the API"
-
-
-class ApiToken(models.Model):
-    """A bearer token of the API.
-
-    Only its SHA-256 is kept; the token has 256 random bits, so no slow hash is needed.
-    """
-
-    name = models.CharField(max_length=100, unique=True, help_text="Who or what uses it.")
-    scope = models.CharField(max_length=16, choices=TokenScope, default=TokenScope.PREDICT)
-    digest = models.CharField(max_length=64, unique=True, editable=False)
-    hint = models.CharField(max_length=16, editable=False, help_text="The first characters of the token.")
-    expires_at = models.DateTimeField(null=True, blank=True)
-    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
-    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, editable=False)
-    created_at = models.DateTimeField(auto_now_add=True)
-
-    class Meta:
-        ordering = ["name"]
-        verbose_name = "API token"
-        constraints = [
-            models.CheckConstraint(condition=Q(scope__in=TokenScope.values), name="token_scope_is_known"),
-            models.CheckConstraint(condition=~Q(digest=""), name="token_has_a_digest"),
-        ]
-
-    def __str__(self) -> str:
-        return self.name
-
-
-def new_token() -> str:
-    """Return a new random token."""
-    return TOKEN_PREFIX + secrets.token_urlsafe(32)
-
-
-def token_digest(token: str) -> str:
-    """Return the SHA-256 of `token` in hexadecimal."""
-    return hashlib.sha256(token.encode()).hexdigest()
-
 
 SMALLEST_SAMPLING_RATE = 0.0001
 MOST_RETENTION_DAYS = 36_500
@@ -207,117 +157,6 @@ class ObservationChunk(models.Model):
 
     def __str__(self) -> str:
         return f"{self.rows} observations of {self.version} from {self.first_observed_at:%Y-%m-%d %H:%M:%S}"
-
-
-class GroundTruth(models.Model):
-    """What turned out to be true of one prediction, with the answer that was given.
-
-    The answer is copied when the two meet, so performance needs no archive, whose retention may be shorter. Until then
-    the label waits: it may come before its prediction is archived, or be for a prediction that nobody has sent yet.
-    """
-
-    prediction_id = models.UUIDField(primary_key=True)
-    actual = models.TextField(help_text="The class, or the number as text.")
-    observed_at = models.DateTimeField(help_text="When it became known, as the client says, or when it came here.")
-    received_at = models.DateTimeField()
-    changed_at = models.DateTimeField(help_text="When it came, met its prediction or was corrected, the latest.")
-    version = models.ForeignKey(
-        ModelVersion,
-        on_delete=models.CASCADE,
-        null=True,
-        related_name="ground_truths",
-        help_text="Whose prediction it is; empty while that is not known.",
-    )
-    predicted_at = models.DateTimeField(null=True)
-    prediction = models.TextField(null=True, help_text="As `actual`.")  # noqa: DJ001 -- none is not an empty one
-    confidence = models.FloatField(null=True)
-    scores = models.BinaryField(null=True, help_text="Probability of each class, float32, where they were recorded.")
-    refusal = models.CharField(
-        max_length=1000, blank=True, help_text="Why the label cannot be that of the prediction which it met."
-    )
-    next_lookup_at = models.DateTimeField(null=True, help_text="When its prediction is looked for again.")
-
-    class Meta:
-        ordering = ["-changed_at"]
-        verbose_name_plural = "ground truth"
-        indexes = [
-            models.Index(fields=["version", "predicted_at"], name="ground_truth_by_prediction"),
-            models.Index(fields=["version", "changed_at"], name="ground_truth_by_change"),
-            models.Index(
-                fields=["next_lookup_at"], condition=Q(next_lookup_at__isnull=False), name="ground_truth_that_waits"
-            ),
-            models.Index(fields=["received_at"], name="ground_truth_by_age"),
-        ]
-        constraints = [
-            models.CheckConstraint(
-                condition=Q(version=None, predicted_at=None, prediction=None, refusal="")
-                | Q(version__isnull=False, predicted_at__isnull=False, prediction__isnull=False, next_lookup_at=None),
-                name="ground_truth_waits_or_has_met_its_prediction",
-            ),
-            models.CheckConstraint(condition=~Q(actual=""), name="ground_truth_is_not_empty"),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.prediction_id}: {self.actual}"
-
-
-class UploadStatus(models.TextChoices):
-    PENDING = "pending"
-    READING = "reading"
-    DONE = "done"
-    FAILED = "failed"
-
-
-class GroundTruthUpload(models.Model):
-    """A file of ground truth, and what became of its rows.
-
-    Rows are taken in batches, each in one transaction with the count of rows that are done: so a worker that takes the
-    file over from a dead one goes on where that was.
-    """
-
-    file = models.FileField(upload_to="ground_truth/", max_length=255)
-    original_filename = models.CharField(max_length=255)
-    status = models.CharField(max_length=16, choices=UploadStatus, default=UploadStatus.PENDING)
-    progress_percent = models.PositiveSmallIntegerField(default=0)
-    rows_done = models.PositiveBigIntegerField(default=0)
-    counts = models.JSONField(default=dict, help_text="Rows by what became of them.")
-    problems = models.JSONField(default=list, help_text="The first rows that were not kept: row, field, reason.")
-    error_message = models.TextField(blank=True)
-    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, editable=False)
-    created_at = models.DateTimeField(auto_now_add=True)
-    claimed_at = models.DateTimeField(null=True)
-    finished_at = models.DateTimeField(null=True)
-
-    class Meta:
-        ordering = ["-created_at"]
-        constraints = [
-            models.CheckConstraint(
-                condition=Q(status=UploadStatus.FAILED, error_message__gt="")
-                | (~Q(status=UploadStatus.FAILED) & Q(error_message="")),
-                name="only_a_failed_ground_truth_upload_has_an_error",
-            ),
-            models.CheckConstraint(
-                condition=Q(status__in=UploadStatus.values), name="ground_truth_upload_status_is_known"
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return self.original_filename
-
-
-class GroundTruthCorrection(models.Model):
-    """What a ground truth was before it was corrected."""
-
-    ground_truth = models.ForeignKey(GroundTruth, on_delete=models.CASCADE, related_name="corrections")
-    actual_before = models.TextField()
-    observed_at_before = models.DateTimeField()
-    corrected_at = models.DateTimeField()
-
-    class Meta:
-        ordering = ["ground_truth", "corrected_at"]
-
-    def __str__(self) -> str:
-        return f"{self.ground_truth_id}: {self.actual_before} until {self.corrected_at:%Y-%m-%d %H:%M:%S}"
 
 
 class RollupSpan(models.IntegerChoices):

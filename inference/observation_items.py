@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from inference.exceptions import ObservationError, PayloadError
 from inference.given_values import given_time, given_uuid
-from models_registry.exceptions import LabelError
-from models_registry.labels import class_of, label_text
-from models_registry.schema import ModelSchema, TaskType
+from mlmon.exceptions import LabelError
+from mlmon.labels import class_of, label_text
+from mlmon.schema import TaskType
+from models_registry.schema import ModelSchema
 
 FIELDS = frozenset(
     {"features", "prediction", "confidence", "probabilities", "latency_ms", "observed_at", "prediction_id"}

@@ -23,7 +23,7 @@ from inference.archive_format import from_bytes, readable_table
 from inference.models import NO_ENTRY
 from inference.prediction_ids import VERSION_BITS, milliseconds_of, version_bits
 from inference.redis_client import redis_client
-from models_registry.columns import level_name
+from mlmon.columns import level_name
 
 SCORE_TYPE = "<f4"
 ANSWER_COLUMNS = ("prediction_id", "observed_at", "confidence", "prediction", "scores")

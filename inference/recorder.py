@@ -22,9 +22,9 @@ import redis
 from numpy.typing import NDArray
 
 from inference import metrics, stream
+from mlmon.columns import FeatureColumns, observed_table
+from mlmon.schema import Feature
 from models_registry.class_scores import scores_column
-from models_registry.columns import FeatureColumns, observed_table
-from models_registry.schema import Feature
 
 logger = logging.getLogger(__name__)
 

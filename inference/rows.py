@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.exceptions import PayloadError, RowValueError
-from models_registry.columns import FeatureColumns
-from models_registry.schema import Feature, TensorType
+from mlmon.columns import FeatureColumns
+from mlmon.schema import Feature, TensorType
 
 LARGEST = {
     TensorType.FLOAT32: float(np.finfo(np.float32).max),

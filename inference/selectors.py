@@ -8,12 +8,11 @@ from itertools import groupby
 
 import redis
 from django.db.models import Count, Q, QuerySet, Sum
-from django.utils import timezone
 
 from inference.archive_format import from_bytes
-from inference.models import ApiToken, ArchivePosition, CapturePolicy, GroundTruth, ObservationChunk
+from inference.models import ArchivePosition, CapturePolicy, ObservationChunk
 from inference.stream import rows_seen
-from models_registry.models import Model, ModelVersion, RegistryGeneration
+from models_registry.models import Model, ModelVersion
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -44,11 +43,6 @@ class ChunkFilter:
         return chunks if self.until is None else chunks.filter(first_observed_at__lt=self.until)
 
 
-def generation() -> int:
-    """Return the registry's generation number."""
-    return RegistryGeneration.objects.values_list("number", flat=True).first() or 0
-
-
 def versions_by_model() -> Iterator[tuple[str, list[ModelVersion]]]:
     """Yield every model's name with all its versions, features prefetched; models without a version too."""
     rows = ModelVersion.objects.select_related("model__capture_policy").prefetch_related("features")
@@ -56,11 +50,6 @@ def versions_by_model() -> Iterator[tuple[str, list[ModelVersion]]]:
     grouped = {name: list(versions) for name, versions in groupby(rows, key=lambda row: row.model.name)}
     for name in Model.objects.values_list("name", flat=True):
         yield name, grouped.get(name, [])
-
-
-def valid_tokens() -> QuerySet[ApiToken]:
-    """Return the tokens that are neither revoked nor expired."""
-    return ApiToken.objects.filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()), revoked_at=None)
 
 
 def archive_position(version_id: int) -> ArchivePosition | None:
@@ -164,20 +153,3 @@ def archived_rows(version_id: int, *, since: datetime | None, until: datetime | 
     """Return how many rows the chunks of a version hold that have one between these times."""
     chunks = ChunkFilter(since, until).of(version_id)
     return chunks.aggregate(rows=Sum("rows"))["rows"] or 0
-
-
-def joined_ground_truth_ids(prediction_ids: Set[uuid.UUID]) -> set[uuid.UUID]:
-    """Return those of the prediction ids whose ground truth has met its prediction."""
-    joined = GroundTruth.objects.filter(prediction_id__in=prediction_ids, version__isnull=False)
-    return set(joined.values_list("prediction_id", flat=True))
-
-
-def waiting_ground_truth_ids(smallest: uuid.UUID, largest: uuid.UUID) -> list[uuid.UUID]:
-    """Return the prediction ids in this range whose ground truth waits for its prediction."""
-    waiting = GroundTruth.objects.filter(version=None, prediction_id__range=(smallest, largest))
-    return list(waiting.values_list("prediction_id", flat=True))
-
-
-def ground_truths_to_look_up(now: datetime) -> QuerySet[GroundTruth]:
-    """Return the ground truths whose predictions are due to be looked for, longest due first."""
-    return GroundTruth.objects.filter(next_lookup_at__lte=now).order_by("next_lookup_at")

@@ -9,7 +9,7 @@ import redis
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
 
-from inference import selectors
+from accounts.selectors import current_generation
 from inference.recorder import Recorder
 from inference.redis_client import redis_client
 from inference.shadow import ShadowRunner
@@ -51,7 +51,7 @@ class Serving:
     def refresh(self) -> None:
         """Renew the snapshot if the registry has moved on; raises DatabaseError where the database is away."""
         with self._refresh_lock:
-            if selectors.generation() != self._snapshot.generation:
+            if current_generation() != self._snapshot.generation:
                 self._snapshot = take_snapshot(self._snapshot)
                 logger.info("Serving generation %d of the registry.", self._snapshot.generation)
 

@@ -15,8 +15,8 @@ from inference.prediction_ids import new_prediction_ids
 from inference.recorder import ObservationBatch, Recorder
 from inference.snapshot import LoadedVersion
 from inference.traffic import process_tally
+from mlmon.columns import FeatureColumns
 from models_registry.class_scores import kept_scores
-from models_registry.columns import FeatureColumns
 from models_registry.engine import Predictions
 from models_registry.exceptions import PredictionFailedError
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from django.conf import settings
 from django.utils import timezone
 
+from accounts.selectors import current_generation, valid_tokens
 from inference import metrics, selectors
 from inference.capture import CaptureRule
 from inference.exceptions import ArchivedVersionError, NoVersionLoadedError, RegistryUnreadError
@@ -144,13 +145,12 @@ def take_snapshot(previous: Snapshot) -> Snapshot:
 
     Versions in production and shadow are loaded now, staging ones at their first request.
     """
-    generation = selectors.generation()  # read first: a change during the read is seen by the next look
+    generation = current_generation()  # read first: a change during the read is seen by the next look
     models = {
         name: _served_model(name, rows, previous.models.get(name)) for name, rows in selectors.versions_by_model()
     }
     tokens = {
-        row.digest: KnownToken(name=row.name, scope=row.scope, expires_at=row.expires_at)
-        for row in selectors.valid_tokens()
+        row.digest: KnownToken(name=row.name, scope=row.scope, expires_at=row.expires_at) for row in valid_tokens()
     }
     _publish_memory(models.values(), previous)
     return Snapshot(generation=generation, models=models, tokens=tokens)

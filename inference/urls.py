@@ -2,12 +2,10 @@
 
 from django.urls import path
 
-from inference.api.feedback import FeedbackView
 from inference.api.observations import ObservationsView
 from inference.api.views import PredictView
 
 urlpatterns = [
-    path("api/v1/feedback", FeedbackView.as_view(), name="feedback"),
     path("predict", PredictView.as_view(), name="predict-default"),
     path("api/v1/models/<str:model_name>/observations", ObservationsView.as_view(), name="observations"),
     path("api/v1/models/<str:model_name>/predict", PredictView.as_view(), name="predict"),

@@ -50,11 +50,14 @@ ALLOWED_HOSTS = env.list("MLMON_ALLOWED_HOSTS", default=["localhost", "127.0.0.1
 CSRF_TRUSTED_ORIGINS = env.list("MLMON_CSRF_TRUSTED_ORIGINS", default=[])
 
 INSTALLED_APPS = [
+    "demo",
     "mlmon_site",
     "monitoring",
     "drift",
+    "performance",
     "inference",
     "models_registry",
+    "accounts",
     "unfold",
     "django.contrib.admin",
     "django.contrib.auth",
@@ -162,12 +165,12 @@ REST_FRAMEWORK = {
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["inference.api.authentication.HasApiAccess"],
-    "DEFAULT_RENDERER_CLASSES": ["inference.api.codec.OrjsonRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["inference.api.codec.OrjsonParser"],
+    "DEFAULT_RENDERER_CLASSES": ["rest.codec.OrjsonRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest.codec.OrjsonParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "EXCEPTION_HANDLER": "inference.api.errors.problem_response",
+    "EXCEPTION_HANDLER": "rest.errors.problem_response",
     "UNAUTHENTICATED_USER": None,
-    "DEFAULT_PAGINATION_CLASS": "inference.api.pagination.BoundedPagination",
+    "DEFAULT_PAGINATION_CLASS": "rest.pagination.BoundedPagination",
     "PAGE_SIZE": 100,
 }
 SPECTACULAR_SETTINGS = {
@@ -252,12 +255,12 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": MLMON_ARCHIVE_TICK_SECONDS},
     },
     "ground-truth-join": {
-        "task": "inference.tasks.join_ground_truth",
+        "task": "performance.tasks.join_ground_truth",
         "schedule": timedelta(seconds=30),
         "options": {"expires": 30},
     },
     "performance-tick": {
-        "task": "monitoring.tasks.measure_performance",
+        "task": "performance.tasks.measure_performance",
         "schedule": timedelta(seconds=MLMON_PERFORMANCE_TICK_SECONDS),
         "options": {"expires": MLMON_PERFORMANCE_TICK_SECONDS},
     },
@@ -273,6 +276,11 @@ CELERY_BEAT_SCHEDULE = {
     },
     "archive-retention": {
         "task": "inference.tasks.enforce_retention",
+        "schedule": timedelta(minutes=10),
+        "options": {"expires": 600},
+    },
+    "ground-truth-retention": {
+        "task": "performance.tasks.delete_old_ground_truth",
         "schedule": timedelta(minutes=10),
         "options": {"expires": 600},
     },
@@ -340,10 +348,10 @@ UNFOLD = {
                 "title": "Performance",
                 "separator": True,
                 "items": [
-                    _list("Reports", "query_stats", "monitoring.performancereport"),
-                    _list("Ground truth", "fact_check", "inference.groundtruth"),
-                    _list("Uploads", "upload_file", "inference.groundtruthupload"),
-                    _list("Policies", "tune", "monitoring.performancepolicy"),
+                    _list("Reports", "query_stats", "performance.performancereport"),
+                    _list("Ground truth", "fact_check", "performance.groundtruth"),
+                    _list("Uploads", "upload_file", "performance.groundtruthupload"),
+                    _list("Policies", "tune", "performance.performancepolicy"),
                 ],
             },
             {
@@ -352,8 +360,8 @@ UNFOLD = {
                 "items": [
                     _list("Jobs", "schedule", "monitoring.jobrun"),
                     _list("Schedules", "event_repeat", "django_celery_beat.periodictask"),
-                    _list("API tokens", "key", "inference.apitoken"),
-                    _list("Changes", "history", "models_registry.changerecord"),
+                    _list("API tokens", "key", "accounts.apitoken"),
+                    _list("Changes", "history", "accounts.changerecord"),
                     _list("Users", "person", "auth.user"),
                     _list("Groups", "group", "auth.group"),
                     {"title": "API", "icon": "api", "link": "/api/docs"},

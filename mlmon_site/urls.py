@@ -15,13 +15,14 @@ urlpatterns = [
     path("", include("inference.urls")),
     path("", include("drift.urls")),
     path("", include("models_registry.urls")),
+    path("", include("performance.urls")),
     path("", include("monitoring.urls")),
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),
     # Only to be read: the page's renderer has nothing to say to OPTIONS, and breaks.
     path("api/docs", SpectacularSwaggerView.as_view(url_name="schema", http_method_names=["get", "head"]), name="docs"),
 ]
 
-handler400 = "inference.api.errors.bad_request"
-handler403 = "inference.api.errors.forbidden"
-handler404 = "inference.api.errors.not_found"
-handler500 = "inference.api.errors.server_error"
+handler400 = "rest.errors.bad_request"
+handler403 = "rest.errors.forbidden"
+handler404 = "rest.errors.not_found"
+handler500 = "rest.errors.server_error"

@@ -15,11 +15,12 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlmon.schema import Feature, TaskType
 from models_registry.artefact_features import LONGEST_NAME, LONGEST_TENSOR_NAME, features_of, refuse_name
 from models_registry.artefact_report import OutputTensor, TrialReport, TrialSpecification
 from models_registry.exceptions import ArtefactError
 from models_registry.onnx_session import MOST_ROWS_AT_ONCE
-from models_registry.schema import Feature, ModelSchema, TaskType
+from models_registry.schema import ModelSchema
 
 _PACKAGE_ROOT = Path(__file__).resolve().parent.parent
 _MIB = 1024 * 1024

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from mlmon.schema import Feature, FeatureKind, TensorType
 from models_registry.artefact_report import InputTensor
 from models_registry.exceptions import ArtefactError
-from models_registry.schema import Feature, FeatureKind, TensorType
 
 # What the registry's tables hold.
 LONGEST_TENSOR_NAME = 255

@@ -10,10 +10,11 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import DTypeLike, NDArray
 
-from models_registry.columns import FeatureColumns, level_name
+from mlmon.columns import FeatureColumns, level_name
+from mlmon.schema import TaskType, TensorType
 from models_registry.exceptions import ArtefactError, NoFiniteAnswerError, PredictionFailedError, PredictionTimeoutError
 from models_registry.onnx_session import MOST_ROWS_AT_ONCE, load_session
-from models_registry.schema import ModelSchema, TaskType, TensorType
+from models_registry.schema import ModelSchema
 from models_registry.watchdog import deadline
 
 _Tensor = NDArray[Any]

@@ -30,10 +30,6 @@ class ArtefactError(RegistryError):
     """The uploaded file is not a model that can be served."""
 
 
-class ReferenceFileError(RegistryError):
-    """The uploaded reference data cannot be used; the message names column and row where it can."""
-
-
 class PredictionFailedError(RegistryError):
     """ONNX Runtime failed on rows that the schema accepts."""
 
@@ -49,7 +45,3 @@ class NoFiniteAnswerError(PredictionFailedError):
 
 class PredictionTimeoutError(PredictionFailedError):
     """The model took longer than it may."""
-
-
-class LabelError(RegistryError):
-    """A ground truth that no prediction of the model could have."""

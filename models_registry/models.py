@@ -4,9 +4,9 @@ from django.conf import settings
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import F, Q
-from django.utils import timezone
 
-from models_registry.schema import Feature, FeatureKind, ModelSchema, TaskType, TensorType
+from mlmon.schema import Feature, FeatureKind, TaskType, TensorType
+from models_registry.schema import ModelSchema
 
 # A name enters Prometheus labels, URLs and file names.
 MODEL_NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?$"
@@ -22,19 +22,6 @@ class Stage(models.TextChoices):
     PRODUCTION = "production"
     SHADOW = "shadow"
     ARCHIVED = "archived"
-
-
-class RegistryGeneration(models.Model):
-    """One row, whose number grows with every change that a serving process has to see."""
-
-    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
-    number = models.PositiveBigIntegerField(default=0)
-
-    class Meta:
-        constraints = [models.CheckConstraint(condition=Q(id=1), name="registry_generation_is_one_row")]
-
-    def __str__(self) -> str:
-        return f"generation {self.number}"
 
 
 class Model(models.Model):
@@ -220,55 +207,6 @@ class ReferenceDataset(models.Model):
 
     def __str__(self) -> str:
         return f"{self.version}: {self.original_filename}"
-
-
-class ChangeRecord(models.Model):
-    """One line of the audit trail: who changed what, when, from what to what.
-
-    Written by `models_registry.services.audit` and never changed. It names the row by text, so that it outlives the
-    row, and the actor too, so that it outlives the account.
-    """
-
-    happened_at = models.DateTimeField(default=timezone.now, db_index=True)
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
-    actor = models.CharField(max_length=200, help_text="The person's name, or the program's.")
-    row_type = models.CharField(max_length=100, help_text="app.model of the row that was changed.")
-    row_id = models.CharField(max_length=64)
-    row_name = models.CharField(max_length=200)
-    model_name = models.CharField(max_length=63, blank=True, help_text="The registered model that it belongs to.")
-    message = models.TextField(blank=True)
-    changes = models.JSONField(default=list, help_text="Of each value: its name, what it was, what it is.")
-
-    class Meta:
-        ordering = ["-id"]
-        verbose_name = "change"
-        indexes = [
-            models.Index(fields=["row_type", "row_id", "-id"], name="changes_of_a_row"),
-            models.Index(fields=["model_name", "-id"], name="changes_of_a_model"),
-        ]
-        constraints = [
-            models.CheckConstraint(condition=~Q(actor=""), name="change_has_an_actor"),
-            models.CheckConstraint(condition=~Q(message="", changes=[]), name="change_says_something"),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.row_name} at {self.happened_at:%Y-%m-%d %H:%M:%S}"
-
-    @property
-    def text(self) -> str:
-        """What was done, in words."""
-        return self.message or " ".join(f"{name}: {before} → {after}." for name, before, after in self.lines)
-
-    @property
-    def lines(self) -> list[tuple[str, str, str]]:
-        """Each value by its name: what it was and what it is."""
-        return [(name, _shown(before), _shown(after)) for name, before, after in self.changes]
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, list):
-        value = ", ".join(map(str, value))
-    return "none" if value in (None, "") else f"{value}"
 
 
 def primary_first() -> list[models.F | models.OrderBy]:

@@ -8,10 +8,10 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import numpy_helper
 
+from mlmon.schema import TensorType
 from models_registry.artefact_report import InputTensor
 from models_registry.exceptions import ArtefactError
 from models_registry.onnx_operators import ALLOWED_OPERATORS, SHAPE_OPERATORS, SIZE_INPUTS, SUBGRAPH_OPERATORS
-from models_registry.schema import TensorType
 
 _TENSOR_TYPES: dict[int, TensorType] = {
     onnx.TensorProto.FLOAT: TensorType.FLOAT32,

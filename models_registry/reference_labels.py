@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
-from models_registry.exceptions import LabelError, ReferenceFileError
-from models_registry.labels import class_of, label_text, number_of, truth_of
-from models_registry.schema import ModelSchema, TaskType
-from models_registry.tabular import ReferenceTable
+from mlmon.exceptions import LabelError, ReferenceFileError
+from mlmon.labels import class_of, label_text, number_of, truth_of
+from mlmon.schema import TaskType
+from mlmon.tables import ReferenceTable
+from models_registry.schema import ModelSchema
 
 LABEL_NAMES = frozenset({"actual", "class", "ground_truth", "label", "target", "y"})
 

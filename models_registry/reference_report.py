@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models_registry.profile import CategoricalProfile, ColumnProfile, NumericProfile, ReferenceProfile
+from mlmon.profile import CategoricalProfile, ColumnProfile, NumericProfile, ReferenceProfile
 
 HISTOGRAM_BINS = 24
 SHOWN_LEVELS = 5

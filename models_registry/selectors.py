@@ -4,22 +4,21 @@ import re
 from pathlib import Path
 
 import pyarrow as pa
-from django.db import models
 from django.db.models import QuerySet
 
-from models_registry import profile
+from mlmon import profile
+from mlmon.profile import ReferenceProfile
 from models_registry.exceptions import UnknownModelError, UnknownVersionError
 from models_registry.models import (
     MODEL_NAME_PATTERN,
-    ChangeRecord,
     Model,
     ModelFeature,
     ModelVersion,
     ReferenceDataset,
     ReferenceStatus,
     Stage,
+    primary_first,
 )
-from models_registry.profile import ReferenceProfile
 
 
 def model_named(name: str, models: QuerySet[Model] | None = None) -> Model:
@@ -64,11 +63,6 @@ def feature_names(model: Model) -> list[str]:
     return list(names.distinct())
 
 
-def changes_of(row: models.Model) -> QuerySet[ChangeRecord]:
-    """Return the audit trail of one row, newest first."""
-    return ChangeRecord.objects.filter(row_type=row._meta.label_lower, row_id=str(row.pk))
-
-
 def active_reference(version_id: int) -> ReferenceDataset | None:
     """Return the reference that drift checks of the version use, or None."""
     return ReferenceDataset.objects.filter(version_id=version_id, is_active=True).first()
@@ -111,3 +105,24 @@ def consequences_of_stage(version: ModelVersion, stage: Stage) -> list[str]:
     if stage is Stage.ARCHIVED:
         sentences.append("Its drift gauges vanish, and it answers no call any more.")
     return sentences
+
+
+def version_of(model: Model, version: str) -> ModelVersion:
+    """Return a version of the model; UnknownVersionError where there is none."""
+    try:
+        return model.versions.select_related("model__drift_policy", "model__capture_policy").get(version=version)
+    except ModelVersion.DoesNotExist:
+        raise UnknownVersionError(model.name, version) from None
+
+
+def primary_version(model: Model) -> ModelVersion | None:
+    """Return the production version with the most traffic, then the newest; None where none is in production."""
+    versions = model.versions.filter(stage=Stage.PRODUCTION).select_related(
+        "model__drift_policy", "model__capture_policy"
+    )
+    return versions.order_by(*primary_first()).first()
+
+
+def served_versions() -> QuerySet[ModelVersion]:
+    """Return every version that is not archived, with its model."""
+    return ModelVersion.objects.exclude(stage=Stage.ARCHIVED).select_related("model")

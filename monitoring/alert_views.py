@@ -14,13 +14,13 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 
+from accounts.roles import Action
 from drift.models import DriftIncident
-from drift.selectors import newest_succeeded_check, open_incident, primary_version
+from drift.selectors import newest_succeeded_check, open_incident
 from drift.stored_results import hypotheses_of
 from models_registry.exceptions import UnknownModelError
 from models_registry.models import Model
-from models_registry.roles import Action
-from models_registry.selectors import model_named
+from models_registry.selectors import model_named, primary_version
 
 RUNBOOKS = Path(settings.BASE_DIR) / "docs" / "runbooks"
 RUNBOOK_NAME = re.compile(r"[A-Za-z0-9]+\.md")

@@ -13,9 +13,11 @@ from prometheus_client.utils import floatToGoString
 
 from drift.models import DriftCheck, FeatureDrift
 from monitoring import selectors, state_metrics
-from monitoring.models import JobRun, PerformanceReport
-from monitoring.selectors import NewestCheck, NewestReport
+from monitoring.models import JobRun
+from monitoring.selectors import NewestCheck
 from monitoring.state_metrics import StateMetric
+from performance.models import PerformanceReport
+from performance.selectors import NewestReport, newest_reports_of_served_versions, reports_by_id
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +57,7 @@ class StateText:
         return [*self._of_checks.values(), _incidents(newest)]
 
     def _performance(self) -> list[Lines]:
-        newest = selectors.newest_reports_of_served_versions()
+        newest = newest_reports_of_served_versions()
         kept = {report: self._of_reports[report] for report in newest if report in self._of_reports}
         self._of_reports = kept | _lines_of_reports([report for report in newest if report not in kept])
         return list(self._of_reports.values())
@@ -118,7 +120,7 @@ def samples_of_feature(model_name: str, row: FeatureDrift) -> Iterator[Sample]:
 def _lines_of_reports(wanted: list[NewestReport]) -> dict[NewestReport, Lines]:
     if not wanted:
         return {}
-    rows = selectors.reports([report.pk for report in wanted])
+    rows = reports_by_id([report.pk for report in wanted])
     return {report: _lines(_samples_of_report(report, rows[report.pk])) for report in wanted if report.pk in rows}
 
 

@@ -1,13 +1,11 @@
-"""Addresses of metrics, health, performance, and where the links of alerts lead."""
+"""Addresses of metrics, health, and where the links of alerts lead."""
 
 from django.urls import path
 
 from monitoring import alert_views, views
 from monitoring.admin.model_page import model_page
-from monitoring.api.views import PerformanceView
 
 urlpatterns = [
-    path("api/v1/models/<str:model_name>/performance", PerformanceView.as_view(), name="performance"),
     path("models/<str:model_name>", model_page, name="model-page"),
     path("metrics", views.metrics, name="metrics"),
     path("healthz", views.healthz, name="healthz"),

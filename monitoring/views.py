@@ -8,11 +8,11 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 
-from inference.api.errors import method_not_allowed
-from inference.models import TokenScope, token_digest
+from accounts.models import TokenScope, token_digest
 from inference.serving import serving
 from monitoring.exposition import render_metrics
 from monitoring.health import readiness_problems
+from rest.errors import method_not_allowed
 
 READING_SCOPES = (TokenScope.READ, TokenScope.ALL)
 READING_METHODS = ("GET", "HEAD")

@@ -15,8 +15,8 @@ from django.core.files.base import ContentFile
 
 from drift.models import DriftCheck
 from drift.tasks import check_due_versions
+from mlmon.schema import FeatureKind
 from models_registry.models import ModelVersion, ReferenceDataset
-from models_registry.schema import FeatureKind
 from models_registry.services.references import upload_reference
 from models_registry.services.versions import FeatureEdit, edit_features, promote, register_model, upload_version
 from tests.services.web_server import WebServer

@@ -8,11 +8,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from benchmarks.arrays import CLASSES, LEVELS, FeatureArrays, Sample
-from drift.comparison import compare
-from drift.prepared import prepare as prepare_reference
-from drift.results import ComparisonResult, Criteria, Method, Thresholds
-from models_registry.profile import ReferenceProfile, from_bytes, profile_of
-from models_registry.schema import TaskType
+from mlmon.comparison import compare
+from mlmon.prepared import prepare as prepare_reference
+from mlmon.profile import ReferenceProfile, from_bytes, profile_of
+from mlmon.results import ComparisonResult, Criteria, Method, Thresholds
+from mlmon.schema import TaskType
 
 CRITERIA = Criteria(Thresholds(feature=0.15, prediction=0.1))
 

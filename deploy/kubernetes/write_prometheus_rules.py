@@ -1,4 +1,4 @@
-"""Writes the rules of prometheus/rules as the PrometheusRule objects of base/prometheus-rules.yaml, comments and all.
+"""Write the rules of monitoring/prometheus/rules as PrometheusRule objects to base/prometheus-rules.yaml.
 
 Run it after a change of the rules: ``python deploy/kubernetes/write_prometheus_rules.py``. A test compares the two.
 """
@@ -6,10 +6,10 @@ Run it after a change of the rules: ``python deploy/kubernetes/write_prometheus_
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-RULES = REPOSITORY / "prometheus" / "rules"
+RULES = REPOSITORY / "monitoring" / "prometheus" / "rules"
 WRITTEN = Path(__file__).resolve().parent / "base" / "prometheus-rules.yaml"
 HEAD = """\
-# Written by write_prometheus_rules.py from prometheus/rules: change them there.
+# Written by write_prometheus_rules.py from monitoring/prometheus/rules: change them there.
 """
 OBJECT = """\
 apiVersion: monitoring.coreos.com/v1

@@ -8,12 +8,12 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from unfold.admin import ModelAdmin
 
+from accounts.admin.audited import user_of
+from accounts.admin.confirmation import confirmation_page, is_confirmed
+from accounts.roles import Action
 from drift.exceptions import DriftError
 from drift.services.checking_by_hand import check_by_hand
-from models_registry.admin.audited import user_of
-from models_registry.admin.confirmation import confirmation_page, is_confirmed
 from models_registry.models import ModelVersion
-from models_registry.roles import Action
 
 CHECK_PAGE = "admin:drift_driftcheck_change"
 

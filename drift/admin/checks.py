@@ -9,16 +9,16 @@ from django.db.models.functions import Greatest
 from django.http import HttpRequest, HttpResponse
 from unfold.decorators import action, display
 
+from accounts.admin.read_only import ReadOnlyAdmin
 from drift.admin.checking import check_page, may_check
 from drift.admin.rebaselining import may_rebaseline, rebaseline_page
 from drift.models import CheckStatus, DriftCheck, DriftIncident, FeatureDrift
 from drift.rendering.heat_map import HeatColumn, HeatMap, PastScore, heat_map
 from drift.rendering.outcomes import ABOVE, DRIFTED, FAILED, NO_VERDICT, QUIET, outcome_of
-from drift.rendering.result_page import result_context
-from drift.results import VerdictStatus
 from drift.selectors import checks_up_to, past_scores
 from drift.stored_results import result_of_check
-from models_registry.admin.read_only import ReadOnlyAdmin
+from mlmon.report.result_page import result_context
+from mlmon.results import VerdictStatus
 
 MOST_HEAT_COLUMNS, MOST_HEAT_ROWS = 40, 30
 OUTCOME_LABELS = {DRIFTED: "danger", ABOVE: "warning", QUIET: "success", NO_VERDICT: "info", FAILED: "danger"}

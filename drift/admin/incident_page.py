@@ -11,20 +11,20 @@ from django.db import DatabaseError
 from django.db.models import Prefetch, QuerySet
 from django.utils import timezone
 
+from accounts.admin.panels import Panels
+from accounts.selectors import changes_of
 from drift.incidents import QUIET_WINDOWS
 from drift.models import CheckStatus, DriftCheck, DriftIncident, FeatureDrift
 from drift.rendering.example_rows import ExampleRows, example_rows
-from drift.rendering.feature_views import Finding, Tag, Tone, feature_views, finding_of
 from drift.rendering.outcomes import outcome_of
-from drift.results import ComparisonResult, HypothesisResult, Verdict
 from drift.stored_results import from_plain, hypotheses_of, result_of_check
-from drift.wording import found_by, p_value_text, subject_of
 from inference.archive import read_observations
 from inference.exceptions import ArchiveError
 from inference.stream import FEATURE_PREFIX
-from models_registry.admin.panels import Panels
-from models_registry.selectors import changes_of
-from models_registry.wording import duration_text
+from mlmon.figures import duration_text
+from mlmon.report.feature_views import Finding, Tag, Tone, feature_views, finding_of
+from mlmon.results import ComparisonResult, HypothesisResult, Verdict
+from mlmon.sentences import found_by, p_value_text, subject_of
 
 logger = logging.getLogger(__name__)
 

@@ -12,15 +12,15 @@ from django.shortcuts import redirect
 from django.utils import timezone
 from unfold.decorators import action, display
 
+from accounts.admin.confirmation import confirmation_page, is_confirmed
+from accounts.admin.read_only import ReadOnlyAdmin
+from accounts.roles import Action
 from drift.admin.checking import check_page, may_check
 from drift.admin.incident_page import INCIDENT_LABELS, drifted_names, incident_context, state_of
 from drift.admin.rebaselining import may_rebaseline, rebaseline_page
 from drift.exceptions import DriftError
 from drift.models import DriftIncident
 from drift.services.incidents import acknowledge_incident, close_incident, snooze_incident
-from models_registry.admin.confirmation import confirmation_page, is_confirmed
-from models_registry.admin.read_only import ReadOnlyAdmin
-from models_registry.roles import Action
 
 CHANGE_URL = "admin:drift_driftincident_change"
 SNOOZES = {"hours": timedelta(hours=4), "day": timedelta(days=1), "week": timedelta(weeks=1)}

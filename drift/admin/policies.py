@@ -13,10 +13,10 @@ from unfold.admin import TabularInline
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
+from accounts.admin.audited import AuditedAdmin
 from drift.models import WINDOW_TOO_LARGE, DriftPolicy, FeatureMethod, FeaturePolicy, PolicyMode
-from models_registry.admin.audited import AuditedAdmin
+from mlmon.schema import FeatureKind
 from models_registry.models import ModelFeature
-from models_registry.schema import FeatureKind
 
 SMALLEST_MINIMUM_ROWS = 30
 MOST_DIGITS = 20  # Python reads no number of thousands of them

@@ -10,13 +10,13 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from unfold.admin import ModelAdmin
 
+from accounts.admin.confirmation import confirmation_page, is_confirmed
+from accounts.roles import Action
 from drift.exceptions import DriftError
 from drift.models import DriftCheck
 from drift.services.rebaselining import make_window_the_reference
-from drift.verdict import FEWEST_REFERENCE_ROWS as SMALLEST_VERDICT_REFERENCE
-from models_registry.admin.confirmation import confirmation_page, is_confirmed
+from mlmon.verdict import FEWEST_REFERENCE_ROWS as SMALLEST_VERDICT_REFERENCE
 from models_registry.exceptions import RegistryError
-from models_registry.roles import Action
 
 BUTTON = "Make it the new reference"
 REFERENCE_PAGE = "admin:models_registry_referencedataset_change"

@@ -3,8 +3,8 @@
 from rest_framework import serializers
 
 from drift.report import ReportSource, ReportStatus
-from drift.results import Channel, Method, QualityEvent, ResultStatus, VerdictStatus
-from models_registry.schema import FeatureKind
+from mlmon.results import Channel, Method, QualityEvent, ResultStatus, VerdictStatus
+from mlmon.schema import FeatureKind
 
 LONGEST_HISTORY = 100
 LARGEST_ID = 2**63 - 1

@@ -10,7 +10,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from drift import selectors, services
+from accounts.models import TokenScope
+from drift import selectors
 from drift.api.examples import DRIFT, HISTORY, INCIDENT, INCIDENTS, TOO_FEW_ROWS
 from drift.api.payloads import incident_body, report_body
 from drift.api.serializers import (
@@ -22,11 +23,11 @@ from drift.api.serializers import (
     IncidentSerializer,
 )
 from drift.report import DriftReport
-from inference.api.queries import validated_query
-from inference.models import TokenScope
-from models_registry.api.problems import problem_responses
+from drift.services.preview import latest_or_live_drift, without_production_version
 from models_registry.models import Model, ModelVersion
-from models_registry.selectors import feature_names, model_named
+from models_registry.selectors import feature_names, model_named, primary_version, version_of
+from rest.problems import problem_responses
+from rest.queries import validated_query
 
 
 class DriftView(APIView):
@@ -59,8 +60,8 @@ class DriftView(APIView):
         if "history" in query:
             return Response(_history_body(model, version, query["history"], _filter_of(query)))
         if version is None:
-            return Response(report_body(services.without_production_version(model_name=model.name)))
-        return Response(report_body(services.latest_or_live_drift(version=version), feature=feature))
+            return Response(report_body(without_production_version(model_name=model.name)))
+        return Response(report_body(latest_or_live_drift(version=version), feature=feature))
 
 
 class IncidentListView(APIView):
@@ -83,7 +84,7 @@ class IncidentListView(APIView):
         model = model_named(model_name)
         incidents = selectors.incidents_of(model)
         if "version" in query:
-            incidents = incidents.filter(version=selectors.version_of(model, query["version"]))
+            incidents = incidents.filter(version=version_of(model, query["version"]))
         if "open" in query:
             incidents = incidents.filter(closed_at__isnull=query["open"])
         if "before" in query:
@@ -129,7 +130,7 @@ def _filter_of(query: Mapping[str, Any]) -> selectors.HistoryFilter:
 
 
 def _version(model: Model, version: str | None) -> ModelVersion | None:
-    return selectors.primary_version(model) if version is None else selectors.version_of(model, version)
+    return primary_version(model) if version is None else version_of(model, version)
 
 
 def _history_body(

@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from drift.results import Distribution, FeatureResult
-from drift.statistics.levels import OTHER
-from drift.wording import level_text
-from models_registry.wording import number_text, share_text, short_number_text
+from mlmon.figures import number_text, share_text, short_number_text
+from mlmon.results import Distribution, FeatureResult
+from mlmon.sentences import level_text
+from mlmon.statistics.levels import OTHER
 
 MOST_ROWS = 10
 MOST_FEATURES = 5

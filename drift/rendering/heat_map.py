@@ -6,7 +6,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import NamedTuple
 
-from models_registry.wording import number_text
+from mlmon.figures import number_text
 
 # Of the threshold: where each step of the scale begins. The last two are above it.
 STEPS = (0.0, 0.25, 0.5, 1.0, 2.0)

@@ -5,8 +5,8 @@ from pathlib import Path
 from django.template.loader import render_to_string
 from django.utils.safestring import mark_safe
 
-from drift.file_comparison import FileComparison
-from drift.rendering.result_page import result_context
+from mlmon.file_comparison import FileComparison
+from mlmon.report.result_page import result_context
 
 STYLES = Path(__file__).parent.parent / "static" / "drift"
 

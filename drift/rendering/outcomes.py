@@ -1,8 +1,8 @@
 """How a check turned out, in one or two words."""
 
 from drift.models import CheckStatus, DriftCheck
-from drift.rendering.feature_views import Tag, Tone
-from drift.results import VerdictStatus
+from mlmon.report.feature_views import Tag, Tone
+from mlmon.results import VerdictStatus
 
 DRIFTED, ABOVE, QUIET, NO_VERDICT, FAILED = "drift", "above threshold", "no drift", "no verdict", "failed"
 OUTCOMES = {

@@ -1,11 +1,11 @@
 """A check that a person asks for, though none is due."""
 
+from accounts.actors import Actor
+from accounts.services.audit import record_change
 from drift.exceptions import NothingToCheckError
 from drift.models import DriftCheck
 from drift.services.checks import run_drift_check
-from models_registry.actors import Actor
 from models_registry.models import ModelVersion
-from models_registry.services.audit import record_change
 
 
 def check_by_hand(*, version: ModelVersion, user: Actor) -> DriftCheck:

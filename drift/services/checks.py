@@ -14,13 +14,13 @@ from django.utils import timezone
 from redis.exceptions import LockError
 
 from drift.models import CheckStatus, DriftCheck, DriftPolicy, FeatureDrift
-from drift.results import ComparisonResult
 from drift.selectors import criteria_of, is_due_now, newest_check, policy_for
 from drift.services.incidents import follow_incident
 from drift.services.window_comparison import compare_window
 from drift.stored_results import fill_check
 from inference.redis_client import redis_client
 from inference.stream import Window, read_window, read_window_since
+from mlmon.results import ComparisonResult
 from models_registry.models import ModelVersion, ReferenceDataset
 from models_registry.selectors import active_reference
 

@@ -6,13 +6,13 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
 
+from accounts.services.audit import record_change
 from drift.exceptions import IncidentClosedError, SnoozeInThePastError
 from drift.incidents import Event, Incident, step
 from drift.models import ClosingReason, DriftCheck, DriftIncident
-from drift.results import ComparisonResult
 from drift.stored_results import hypotheses_of, plain
+from mlmon.results import ComparisonResult
 from models_registry.models import Stage
-from models_registry.services.audit import record_change
 
 
 def follow_incident(*, check: DriftCheck, result: ComparisonResult) -> DriftIncident | None:

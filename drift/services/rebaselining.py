@@ -9,14 +9,14 @@ from django.core.files.base import ContentFile
 from django.db import transaction
 from django.db.models import Q
 
+from accounts.actors import Actor
+from accounts.services.audit import record_change
 from drift.exceptions import FeaturesNotStoredError, WindowAlreadyUsedError, WindowGoneError
 from drift.models import DriftCheck
 from inference.archive import read_observations
 from inference.redis_client import redis_client
 from inference.stream import FEATURE_PREFIX, read_window
-from models_registry.actors import Actor
 from models_registry.models import ReferenceDataset, ReferenceStatus
-from models_registry.services.audit import record_change
 from models_registry.services.references import lock_version, upload_reference
 
 CLOCK_STEP = timedelta(microseconds=1)  # of observed_at

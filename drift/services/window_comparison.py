@@ -6,10 +6,10 @@ from operator import attrgetter
 from cachetools import LRUCache, cached
 from django.conf import settings
 
-from drift.comparison import compare
-from drift.prepared import PreparedReference, prepare
-from drift.results import ComparisonResult, Criteria
 from inference.stream import Window
+from mlmon.comparison import compare
+from mlmon.prepared import PreparedReference, prepare
+from mlmon.results import ComparisonResult, Criteria
 from models_registry.models import ReferenceDataset
 from models_registry.selectors import load_profile
 

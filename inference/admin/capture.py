@@ -12,9 +12,9 @@ from django.urls import URLPattern, path, reverse
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextareaWidget
 
-from inference import services
+from accounts.admin.audited import AuditedAdmin, user_of
 from inference.models import SMALLEST_SAMPLING_RATE, CapturePolicy
-from models_registry.admin.audited import AuditedAdmin, user_of
+from inference.services.capture import remove_capture_policy, save_capture_policy
 from models_registry.models import Model
 from models_registry.selectors import feature_names
 
@@ -110,10 +110,10 @@ class CapturePolicyAdmin(AuditedAdmin):
         return ", ".join(obj.never_stored_features) or "none"
 
     def save_model(self, request: HttpRequest, obj: CapturePolicy, form: Any, change: bool) -> None:
-        services.save_capture_policy(policy=obj, user=user_of(request))
+        save_capture_policy(policy=obj, user=user_of(request))
 
     def delete_model(self, request: HttpRequest, obj: CapturePolicy) -> None:
-        services.remove_capture_policy(policy=obj, user=user_of(request))
+        remove_capture_policy(policy=obj, user=user_of(request))
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[CapturePolicy]) -> None:
         for policy in queryset:

@@ -11,10 +11,10 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from inference.models import TokenScope, token_digest
+from accounts.models import TokenScope, token_digest
+from accounts.roles import Action
 from inference.serving import serving
 from inference.snapshot import KnownToken
-from models_registry.roles import Action
 
 if TYPE_CHECKING:
     from rest_framework.views import APIView  # its import needs this module, by the settings

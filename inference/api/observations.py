@@ -8,16 +8,21 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from inference import services
-from inference.api.errors import shortened
+from accounts.models import TokenScope
 from inference.api.serializers import (
     ObservationAnswerSerializer,
     ObservationItemSerializer,
     ObservationRowsSerializer,
     ObservationsAnswerSerializer,
 )
-from inference.models import TokenScope
-from models_registry.api.problems import problem_responses
+from inference.services.observations import (
+    ObservationOutcome,
+    ObservationStatus,
+    ObservedElsewhere,
+    record_observations,
+)
+from rest.errors import shortened
+from rest.problems import problem_responses
 
 PREDICTION_ID = "0199f0c2-7a40-7c1e-9d3b-5f0a4f2b0001"
 ONE = {
@@ -94,15 +99,15 @@ class ObservationsView(APIView):
         ],
     )
     def post(self, request: Request, model_name: str) -> Response:
-        return Response(_body(services.record_observations(model_name=model_name, payload=request.data)))
+        return Response(_body(record_observations(model_name=model_name, payload=request.data)))
 
 
-def _body(observed: services.ObservedElsewhere) -> dict[str, Any]:
+def _body(observed: ObservedElsewhere) -> dict[str, Any]:
     about = {"model_name": observed.version.model_name, "model_version": observed.version.version}
     if observed.is_batch:
         counts = Counter(outcome.status.value for outcome in observed.outcomes)
         return {
-            "counts": {status.value: counts[status.value] for status in services.ObservationStatus},
+            "counts": {status.value: counts[status.value] for status in ObservationStatus},
             "results": [_result(outcome) for outcome in observed.outcomes],
             **about,
         }
@@ -112,7 +117,7 @@ def _body(observed: services.ObservedElsewhere) -> dict[str, Any]:
     return {**_result(outcome), **about}
 
 
-def _result(outcome: services.ObservationOutcome) -> dict[str, Any]:
+def _result(outcome: ObservationOutcome) -> dict[str, Any]:
     given = outcome.prediction_id
     body: dict[str, Any] = {
         "prediction_id": shortened(given) if isinstance(given, str) else None,

@@ -41,26 +41,6 @@ class PredictRowsResponseSerializer(serializers.Serializer[object]):
     model_version = serializers.CharField()
 
 
-class FeedbackItemSerializer(serializers.Serializer[object]):
-    prediction_id = serializers.UUIDField(help_text="As the predict call answered it.")
-    actual = ClassOrNumberField(help_text="The class that turned out to be true, or the number for regression.")
-    observed_at = serializers.DateTimeField(
-        required=False, help_text="When it became known; by default when it comes here."
-    )
-
-
-class FeedbackAnswerSerializer(serializers.Serializer[object]):
-    prediction_id = serializers.CharField(allow_null=True)
-    status = serializers.ChoiceField(choices=["accepted", "duplicate", "corrected", "unknown", "invalid"])
-    field = serializers.CharField(required=False, allow_null=True, help_text="Of an invalid item: what is wrong.")
-    reason = serializers.CharField(required=False, help_text="Of an invalid item: why.")
-
-
-class FeedbackListAnswerSerializer(serializers.Serializer[object]):
-    counts = serializers.DictField(child=serializers.IntegerField(), help_text="Items by what became of them.")
-    results = FeedbackAnswerSerializer(many=True, help_text="In the order of the items.")
-
-
 class ObservationItemSerializer(serializers.Serializer[object]):
     features = RowField(help_text="A list of values, or an object by feature name.")
     prediction = ClassOrNumberField(help_text="The class that was predicted, or the number for regression.")

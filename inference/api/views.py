@@ -10,15 +10,15 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from inference import services
+from accounts.models import TokenScope
 from inference.api.authentication import BearerTokenAuthentication
 from inference.api.serializers import (
     PredictRequestSerializer,
     PredictResponseSerializer,
     PredictRowsResponseSerializer,
 )
-from inference.models import TokenScope
-from models_registry.api.problems import problem_responses
+from inference.services.prediction import Answer, count_unreadable_request, predict
+from rest.problems import problem_responses
 
 ABOUT = {"latency_ms": 1.8, "model_name": "classifier", "model_version": "1.0.0"}
 ANSWER = {"prediction": "setosa", "confidence": 0.981, "prediction_id": "0199f0c2-7a40-7c1e-9d3b-5f0a4f2b0001"}
@@ -41,7 +41,7 @@ class PredictView(APIView):
             super().initial(request, *args, **kwargs)
         except Exception:  # no valid token, or no answer that the client accepts
             if request.method == "POST":
-                services.count_unreadable_request(model_name=kwargs.get("model_name") or settings.MLMON_DEFAULT_MODEL)
+                count_unreadable_request(model_name=kwargs.get("model_name") or settings.MLMON_DEFAULT_MODEL)
             raise
 
     @extend_schema(
@@ -79,23 +79,23 @@ class PredictView(APIView):
     def post(self, request: Request, model_name: str | None = None, version: str | None = None) -> Response:
         name = model_name or settings.MLMON_DEFAULT_MODEL
         payload = _payload(request, name)
-        return Response(_body(services.predict(model_name=name, payload=payload, version=version)))
+        return Response(_body(predict(model_name=name, payload=payload, version=version)))
 
 
 def _payload(request: Request, model_name: str) -> Any:
     if request.META.get("HTTP_TRANSFER_ENCODING") and not request.META.get("CONTENT_LENGTH"):
-        services.count_unreadable_request(model_name=model_name)
+        count_unreadable_request(model_name=model_name)
         raise LengthRequired
     try:
         if not request.META.get("CONTENT_LENGTH", "0").strip("0"):
             raise ParseError("The body is empty; send a JSON object.")
         return request.data
     except Exception:
-        services.count_unreadable_request(model_name=model_name)
+        count_unreadable_request(model_name=model_name)
         raise
 
 
-def _body(answer: services.Answer) -> dict[str, Any]:
+def _body(answer: Answer) -> dict[str, Any]:
     labels = answer.predictions.labels.tolist()
     confidence = answer.predictions.confidence
     confidences = [None] * len(labels) if confidence is None else confidence.tolist()

@@ -29,7 +29,7 @@ from inference.archive_format import (
 from inference.exceptions import ArchiveError
 from inference.models import ArchivePosition, ObservationChunk
 from inference.redis_client import redis_client
-from inference.services.ground_truth import join_archived
+from inference.signals import observations_archived
 from inference.stream import Entry
 
 logger = logging.getLogger(__name__)
@@ -122,7 +122,7 @@ def write(version_id: int, entries: Sequence[Entry]) -> bool:
     merged = merge(new, position.rows_seen)
     if not _commit(position, merged, last_entry_id=new[-1].id):
         return False
-    join_archived(version_id=version_id, drafts=merged.drafts)
+    observations_archived.send(sender=ObservationChunk, version_id=version_id, drafts=merged.drafts)
     return True
 
 

@@ -2,12 +2,12 @@
 
 from django.db import transaction
 
+from accounts.actors import Actor
+from accounts.services.audit import differences, record_change
+from accounts.services.generation import bump_generation
 from inference.models import CapturePolicy
 from inference.selectors import capture_policy_of
-from models_registry.actors import Actor
 from models_registry.models import Model
-from models_registry.services.audit import differences, record_change
-from models_registry.services.generation import bump_generation
 
 FIELDS = ("sampling_rate", "never_stored_features", "retention_days", "archive_megabytes")
 

@@ -24,8 +24,8 @@ from inference.redis_client import redis_client
 from inference.rows import columns_of_rows
 from inference.serving import serving
 from inference.snapshot import LoadedVersion, Snapshot
+from mlmon.schema import TaskType
 from models_registry.class_scores import kept_scores
-from models_registry.schema import TaskType
 
 MICROSECOND = timedelta(microseconds=1)
 

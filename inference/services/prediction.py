@@ -24,8 +24,8 @@ from inference.router import choose_version
 from inference.rows import columns_of_rows, routing_key, rows_of_payload
 from inference.serving import serving
 from inference.snapshot import LoadedVersion, Snapshot
+from mlmon.columns import FeatureColumns
 from models_registry.class_scores import kept_scores
-from models_registry.columns import FeatureColumns
 from models_registry.engine import Predictions
 from models_registry.exceptions import NoFiniteAnswerError, UnknownModelError, UnknownVersionError
 

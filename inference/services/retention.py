@@ -13,7 +13,7 @@ from django.db.models import QuerySet, Sum
 from django.utils import timezone
 
 from inference.exceptions import RetentionError
-from inference.models import CapturePolicy, GroundTruth, ObservationChunk, RollupSpan, TrafficRollup
+from inference.models import CapturePolicy, ObservationChunk, RollupSpan, TrafficRollup
 from inference.selectors import capture_policy_of
 from models_registry.models import Model
 
@@ -26,18 +26,17 @@ BYTES_PER_MEGABYTE = 10**6
 
 
 def delete_what_is_not_kept(*, seconds: float) -> int:
-    """Delete old observations, ground truth and traffic, for about `seconds` at most; return how many rows went.
+    """Delete old observations and traffic, for about `seconds` at most; return how many rows went.
 
     Raises
     ------
     RetentionError
         At the end, where some of it failed.
     """
-    share = seconds / 3
+    share = seconds / 2
     return _each_done(
         [
             ("archived observations", partial(enforce_retention, seconds=share)),
-            ("ground truth", partial(delete_old_ground_truth, seconds=share)),
             ("traffic", partial(delete_old_traffic, seconds=share)),
         ]
     )
@@ -58,19 +57,12 @@ def enforce_retention(*, seconds: float) -> int:
     )
 
 
-def delete_old_ground_truth(*, seconds: float) -> int:
-    """Delete ground truth that is older than is kept, for about `seconds` at most; return how many rows went."""
-    before = timezone.now() - timedelta(days=settings.MLMON_GROUND_TRUTH_RETENTION_DAYS)
-    old = GroundTruth.objects.filter(received_at__lt=before).order_by("received_at")
-    return _deleted(old, until=time.monotonic() + seconds)
-
-
 def delete_old_traffic(*, seconds: float) -> int:
     """Delete traffic that is older than `TRAFFIC_KEPT`, for about `seconds` at most; return how many rows went."""
     deadline, deleted = time.monotonic() + seconds, 0
     for span, kept in TRAFFIC_KEPT.items():
         old = TrafficRollup.objects.filter(span_seconds=span, begins_at__lt=timezone.now() - kept)
-        deleted += _deleted(old.order_by("begins_at"), until=deadline)
+        deleted += delete_in_batches(old.order_by("begins_at"), until=deadline)
     return deleted
 
 
@@ -107,7 +99,7 @@ def _chunks_deleted(model: Model, *, until: float) -> int:
     return deleted
 
 
-def _deleted(old: QuerySet[Any], *, until: float) -> int:
+def delete_in_batches(old: QuerySet[Any], *, until: float) -> int:
     """Delete rows batch by batch, up to a time of the monotonic clock; return how many went."""
     deleted = 0
     while time.monotonic() < until:

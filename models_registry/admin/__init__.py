@@ -1,5 +1,4 @@
 """The registry in the admin."""
 
-from models_registry.admin import changes as changes
 from models_registry.admin import references as references
 from models_registry.admin import versions as versions

@@ -13,12 +13,12 @@ from django.urls import reverse
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminTextInputWidget
 
-from models_registry.admin.audited import AuditedAdmin, user_of
-from models_registry.admin.confirmation import confirmation_page, is_confirmed
+from accounts.admin.audited import AuditedAdmin, user_of
+from accounts.admin.confirmation import confirmation_page, is_confirmed
+from accounts.roles import Action
 from models_registry.exceptions import ConflictError
 from models_registry.models import ModelVersion, ReferenceDataset, ReferenceStatus, Stage
 from models_registry.reference_report import feature_reports, prediction_report
-from models_registry.roles import Action
 from models_registry.selectors import load_profile
 from models_registry.services.references import activate_reference, refuse_archived, upload_reference
 

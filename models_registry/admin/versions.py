@@ -24,13 +24,13 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from models_registry.admin.audited import AuditedAdmin, user_of
-from models_registry.admin.confirmation import confirmation_page, is_confirmed
-from models_registry.admin.panels import Panel, Panels
+from accounts.admin.audited import AuditedAdmin, user_of
+from accounts.admin.confirmation import confirmation_page, is_confirmed
+from accounts.admin.panels import Panel, Panels
+from accounts.roles import Action
+from mlmon.schema import FeatureKind
 from models_registry.exceptions import ArtefactError, ConflictError
 from models_registry.models import Model, ModelFeature, ModelVersion, Stage
-from models_registry.roles import Action
-from models_registry.schema import FeatureKind
 from models_registry.selectors import consequences_of_stage
 from models_registry.services import versions as services
 from models_registry.services.versions import FeatureEdit

@@ -5,10 +5,10 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.generics import ListAPIView, RetrieveAPIView
 
 from models_registry.api.examples import MODEL
-from models_registry.api.problems import problem_responses
 from models_registry.api.serializers import ModelSerializer
 from models_registry.models import Model
 from models_registry.selectors import model_named
+from rest.problems import problem_responses
 
 
 def _models() -> QuerySet[Model]:

@@ -23,25 +23,21 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
-from models_registry.actors import Actor, account_of
+from accounts.actors import Actor, account_of
+from accounts.services.audit import record_change
+from accounts.services.generation import bump_generation
+from mlmon.columns import observed_table
+from mlmon.exceptions import ReferenceFileError
+from mlmon.profile import ReferenceProfile, profile_of
+from mlmon.schema import TaskType
+from mlmon.tables import ReferenceTable, TableLimits
 from models_registry.class_scores import kept_scores, scores_column
-from models_registry.columns import observed_table
 from models_registry.engine import Engine, Predictions
-from models_registry.exceptions import (
-    ArtefactError,
-    ConflictError,
-    NoFiniteAnswerError,
-    PredictionFailedError,
-    ReferenceFileError,
-)
+from models_registry.exceptions import ArtefactError, ConflictError, NoFiniteAnswerError, PredictionFailedError
 from models_registry.models import ModelVersion, ReferenceDataset, ReferenceStatus, Stage
-from models_registry.profile import ReferenceProfile, profile_of
 from models_registry.reference_labels import ReferenceLabels, read_labels
-from models_registry.schema import ModelSchema, TaskType
-from models_registry.services.audit import record_change
-from models_registry.services.generation import bump_generation
+from models_registry.schema import ModelSchema
 from models_registry.services.kept_files import keep_file
-from models_registry.tabular import ReferenceTable, TableLimits
 
 logger = logging.getLogger(__name__)
 

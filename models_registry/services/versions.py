@@ -12,14 +12,14 @@ from django.core.exceptions import ValidationError
 from django.core.files.base import File
 from django.db import transaction
 
-from models_registry.actors import Actor, account_of
+from accounts.actors import Actor, account_of
+from accounts.services.audit import Change, record_change
+from accounts.services.generation import bump_generation
+from mlmon.schema import Feature, FeatureKind, TensorType
 from models_registry.artefact import ArtefactLimits, ArtefactReport, inspect_artefact
 from models_registry.artefact_features import LONGEST_NAME
 from models_registry.exceptions import ArtefactError, ConflictError
 from models_registry.models import Model, ModelFeature, ModelVersion, Stage
-from models_registry.schema import Feature, FeatureKind, TensorType
-from models_registry.services.audit import Change, record_change
-from models_registry.services.generation import bump_generation
 from models_registry.services.kept_files import keep_file
 
 

@@ -2,6 +2,5 @@
 
 from monitoring.admin import incident_panel as incident_panel
 from monitoring.admin import jobs as jobs
-from monitoring.admin import performance as performance
 from monitoring.admin import third_party as third_party
 from monitoring.admin import version_panel as version_panel

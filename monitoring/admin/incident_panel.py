@@ -1,8 +1,8 @@
 """Performance on the page of a drift incident."""
 
+from accounts.admin.panels import Panel
 from drift.admin.incident_page import incident_panels
 from drift.models import DriftIncident
-from models_registry.admin.panels import Panel
 from monitoring.pages.meanwhile import meanwhile_context
 
 

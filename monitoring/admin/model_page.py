@@ -6,8 +6,8 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
 
+from accounts.roles import Action
 from models_registry.exceptions import UnknownModelError
-from models_registry.roles import Action
 from models_registry.selectors import model_named
 from monitoring.pages.model import model_context
 from monitoring.pages.time_ranges import TimeRange

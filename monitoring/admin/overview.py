@@ -5,7 +5,7 @@ from typing import Any
 from django.http import HttpRequest
 from django.utils import timezone
 
-from models_registry.roles import Action
+from accounts.roles import Action
 from monitoring.pages.overview import overview_context
 
 

@@ -8,8 +8,8 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
+from accounts.roles import Action
 from models_registry.models import Model
-from models_registry.roles import Action
 
 MOST_MODELS = 10
 

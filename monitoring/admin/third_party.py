@@ -22,9 +22,9 @@ from unfold.widgets import (
     UnfoldAdminSelect2MultipleWidget,
 )
 
-from models_registry.admin.audited import AuditedAdmin, user_of
-from models_registry.roles import Action, Role
-from models_registry.services.audit import record_change
+from accounts.admin.audited import AuditedAdmin, user_of
+from accounts.roles import Action, Role
+from accounts.services.audit import record_change
 from monitoring.admin.schedule_forms import CrontabScheduleForm, IntervalScheduleForm, StyledPeriodicTaskForm
 
 # Schedules by the sun are not offered: they need the package ephem, and beat ends at one without it.

@@ -1,1 +1,1 @@
-"""Grafana's dashboards, written by code: ``python -m monitoring.dashboards`` writes grafana/dashboards anew."""
+"""Grafana dashboards as code: ``python -m monitoring.dashboards`` writes monitoring/grafana/dashboards."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from monitoring.dashboards.boards import ALL
 from monitoring.dashboards.boards.common import DATA_SOURCE_UID, MLMON_URL, TAG
 
-FOLDER = Path(__file__).resolve().parents[2] / "grafana" / "dashboards"
+FOLDER = Path(__file__).resolve().parents[1] / "grafana" / "dashboards"
 
 
 def rendered() -> dict[str, str]:

@@ -12,14 +12,15 @@ from django.utils import timezone
 
 from drift.models import CheckStatus, DriftIncident
 from inference.traffic import CONFIDENCE_EDGES, LATENCY_EDGES, TrafficCounts
+from mlmon.figures import duration_text, number_text, share_text
 from models_registry.models import Stage
-from models_registry.wording import duration_text, number_text, share_text
-from monitoring.models import JobRun, PerformanceReport
+from monitoring.models import JobRun
 from monitoring.pages.figures import seconds_text
 from monitoring.pages.model_states import RECENT_MINUTES, ModelState, VersionFacts
 from monitoring.pages.quantiles import histogram_quantile
+from performance.models import PerformanceReport
 
-# As in prometheus/rules/alerts.yml, so that page and alert agree.
+# As in monitoring/prometheus/rules/alerts.yml, so that page and alert agree.
 LARGEST_ERROR_RATIO = 0.05
 LARGEST_P95_SECONDS = 0.5
 SMALLEST_MEDIAN_CONFIDENCE = 0.6
@@ -152,7 +153,7 @@ def _serving(state: ModelState) -> Iterator[Reason]:
 def _performance(state: ModelState, facts: VersionFacts) -> Iterator[Reason]:
     report = facts.report
     if report is not None and report.drop is not None and report.drop > state.largest_drop:
-        url = reverse("admin:monitoring_performancereport_change", args=[report.pk])
+        url = reverse("admin:performance_performancereport_change", args=[report.pk])
         text = f"{_drop_text(report, state.largest_drop)} By {report.labelled_rows:,} predictions with ground truth."
         yield Reason(Urgency.SOON, state.name, "performance drop", text, url, "Open the report")
 

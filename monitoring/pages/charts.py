@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from models_registry.wording import number_text, share_text
+from mlmon.figures import number_text, share_text
 from monitoring.pages.figures import seconds_text
 
 Values = list[float | None]

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from drift.models import DriftCheck
 from inference.traffic import CONFIDENCE_EDGES
 from inference.traffic_history import TrafficSeries
+from mlmon.schema import TaskType
 from models_registry.models import ModelVersion
-from models_registry.schema import TaskType
 from monitoring.pages.figures import Figure, ratio_figure
 
 MOST_CLASSES = 12

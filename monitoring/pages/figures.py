@@ -1,10 +1,8 @@
 """Figures as a reader expects them, and as a program does."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from models_registry.wording import number_text, share_text
+from mlmon.figures import number_text, share_text
 
 NOTHING = "-"
 
@@ -49,10 +47,3 @@ def ratio_figure(ratio: float | None) -> Figure:
 def accuracy_figure(value: float | None) -> Figure:
     """Return an accuracy, or an error in the target's unit, with three digits."""
     return Figure(value, NOTHING if value is None else number_text(value))
-
-
-def headline_of(figures: Mapping[str, Any] | None) -> float | None:
-    """Return the one figure of a performance that stands for the others: accuracy, or the mean absolute error."""
-    known = figures or {}
-    value: float | None = known.get("accuracy", known.get("mean_absolute_error"))
-    return value

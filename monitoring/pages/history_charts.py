@@ -6,10 +6,10 @@ from typing import Any
 
 from drift.models import CheckStatus, DriftCheck, DriftIncident
 from models_registry.models import ModelVersion
-from monitoring.models import PerformanceReport, Period
 from monitoring.pages.charts import Chart, Line, Span, Stroke, Unit, Values
 from monitoring.pages.overview import headline, measure_of
 from monitoring.pages.time_ranges import DAY, Steps
+from performance.models import PerformanceReport, Period
 
 NO_REPORTS = (
     "Nothing was measured in this time. Send ground truth under the ids of predictions, or upload it as a file."

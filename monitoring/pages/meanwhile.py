@@ -7,14 +7,15 @@ from typing import Any
 from django.utils import timezone
 
 from drift.models import DriftIncident
+from mlmon.figures import share_text
 from models_registry.models import ModelVersion
-from models_registry.wording import share_text
-from monitoring.models import PerformanceReport, Period
-from monitoring.pages.figures import accuracy_figure, headline_of
+from monitoring.pages.figures import accuracy_figure
 from monitoring.pages.history_charts import incident_spans, performance_chart
 from monitoring.pages.overview import headline, measure_of
 from monitoring.pages.time_ranges import Steps, TimeRange
-from monitoring.services.performance import baseline_of
+from performance.measures import headline_of
+from performance.models import PerformanceReport, Period
+from performance.services.reports import baseline_of
 
 AROUND = 3  # how many times as long as the incident the chart looks back
 

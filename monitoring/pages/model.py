@@ -13,14 +13,14 @@ from models_registry.models import Model, ModelVersion, Stage
 from monitoring.pages.attention import reasons_of
 from monitoring.pages.charts import Chart, Span
 from monitoring.pages.distributions import class_table, confidence_table
-from monitoring.pages.figures import headline_of
 from monitoring.pages.history_charts import drift_charts, incident_spans, performance_chart
 from monitoring.pages.model_states import VersionFacts, facts_of, model_states
 from monitoring.pages.overview import TONES, overview_line
 from monitoring.pages.time_ranges import Steps, TimeRange
 from monitoring.pages.traffic_charts import class_chart, traffic_charts
 from monitoring.pages.version_lines import version_lines
-from monitoring.services.performance import baseline_of
+from performance.measures import headline_of
+from performance.services.reports import baseline_of
 
 MOST_VERSIONS = 6
 ORDER = {stage: place for place, stage in enumerate((Stage.PRODUCTION, Stage.SHADOW, Stage.STAGING, Stage.ARCHIVED))}

@@ -16,8 +16,8 @@ from drift.models import CheckStatus, DriftCheck, DriftIncident, FeatureDrift
 from inference.traffic import TrafficCounts
 from inference.traffic_history import ByMinute, Recently, counts_by_minute, recent_counts
 from models_registry.models import Model, ModelVersion, ReferenceDataset, Stage, primary_first
-from monitoring import selectors
-from monitoring.models import PerformancePolicy, PerformanceReport, Period
+from performance.models import PerformancePolicy, PerformanceReport, Period
+from performance.selectors import reports_by_id
 
 STAGES = [stage for stage in Stage if stage != Stage.ARCHIVED]
 RECENT_MINUTES = 10
@@ -142,7 +142,7 @@ def facts_of(version_ids: Collection[int]) -> dict[int, VersionFacts]:
     check_ids = {pk for one in newest.values() for pk in (one.check, one.succeeded_check) if pk}
     checks = DriftCheck.objects.defer(*LARGE_FIELDS_OF_CHECK).in_bulk(check_ids)
     drifted = _drifted_features({one.succeeded_check for one in newest.values() if one.succeeded_check})
-    reports = selectors.reports([one.report for one in newest.values() if one.report])
+    reports = reports_by_id([one.report for one in newest.values() if one.report])
     incidents = {row.version_id: row for row in _open_incidents(version_ids)}
     return {
         pk: VersionFacts(

@@ -7,17 +7,18 @@ from typing import Any, Literal
 
 from django.urls import reverse
 
-from drift.rendering.feature_views import Tag, Tone
 from drift.rendering.outcomes import outcome_of
 from inference.traffic_history import Recently
+from mlmon.figures import ago_text
+from mlmon.report.feature_views import Tag, Tone
+from mlmon.schema import TaskType
 from models_registry.models import ModelVersion, Stage
-from models_registry.schema import TaskType
-from models_registry.wording import ago_text
 from monitoring import selectors
-from monitoring.models import PerformanceReport
 from monitoring.pages.attention import Reason, Urgency, error_ratio, late_jobs, latency_quantile, names_text, reasons_of
-from monitoring.pages.figures import Figure, accuracy_figure, headline_of, rate_figure, ratio_figure, seconds_figure
+from monitoring.pages.figures import Figure, accuracy_figure, rate_figure, ratio_figure, seconds_figure
 from monitoring.pages.model_states import RECENT_MINUTES, SPARKLINE_MINUTES, ModelState, model_states
+from performance.measures import headline_of
+from performance.models import PerformanceReport
 
 SPARKLINE_HEIGHT = 20
 MOST_REASONS = 12

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from inference.traffic import CONFIDENCE_EDGES, LATENCY_EDGES, MOST_CLASSES
 from inference.traffic_history import TrafficSeries
+from mlmon.schema import TaskType
 from models_registry.models import ModelVersion
-from models_registry.schema import TaskType
 from monitoring.pages.attention import LARGEST_ERROR_RATIO, LARGEST_P95_SECONDS, SMALLEST_MEDIAN_CONFIDENCE
 from monitoring.pages.charts import Chart, Line, Span, Stroke, Unit, Values
 from monitoring.pages.quantiles import histogram_quantile

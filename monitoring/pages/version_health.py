@@ -8,14 +8,15 @@ from django.urls import reverse
 from drift.rendering.outcomes import outcome_of
 from inference.traffic import TrafficCounts
 from inference.traffic_history import Recently, recent_counts
+from mlmon.figures import ago_text, duration_text
 from models_registry.models import ModelVersion, Stage
 from models_registry.selectors import active_reference
-from models_registry.wording import ago_text, duration_text
 from monitoring.pages.attention import error_ratio, latency_quantile, names_text
-from monitoring.pages.figures import accuracy_figure, headline_of, rate_figure, ratio_figure, seconds_figure
+from monitoring.pages.figures import accuracy_figure, rate_figure, ratio_figure, seconds_figure
 from monitoring.pages.model_states import RECENT_MINUTES, VersionFacts, facts_of
 from monitoring.pages.overview import NOT_CHECKED, headline, measure_of, per_minute_of
-from monitoring.services.performance import baseline_of
+from performance.measures import headline_of
+from performance.services.reports import baseline_of
 
 STANDINGS = {
     Stage.PRODUCTION: "It answers its share of the calls that name no version.",

@@ -12,7 +12,7 @@ from benchmarks.fleet_run import Run, check_all
 from benchmarks.sampling import Samples, sampled
 from drift.models import CheckStatus, DriftCheck
 from drift.selectors import due_versions
-from models_registry.columns import level_name
+from mlmon.columns import level_name
 
 ASKED = {"models": 3, "features": 6, "window_rows": 600, "reference_rows": 2_000, "processes": 1}
 
@@ -64,11 +64,11 @@ def test_samples_are_counted_at_the_lines_of_the_project() -> None:
             for value in range(200):
                 level_name(value + 0.5)
 
-    samples = sampled(work, file="models_registry/columns.py")
+    samples = sampled(work, file="mlmon/columns.py")
 
     assert samples.total > 20
     assert {line.function for line in samples.innermost} == {"level_name"}
     assert samples.within == samples.innermost
     (share, line), *_ = samples.shares(samples.within, 1)
     assert 0 < share <= 1
-    assert line.text.startswith("models_registry/columns.py:")
+    assert line.text.startswith("mlmon/columns.py:")

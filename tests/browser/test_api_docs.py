@@ -8,7 +8,7 @@ import pytest
 from django.core.management import call_command
 from playwright.sync_api import Locator, Page, expect
 
-from inference.services import create_token
+from accounts.services.tokens import create_token
 
 if TYPE_CHECKING:
     from tests.services.web_server import WebServer

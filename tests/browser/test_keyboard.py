@@ -6,12 +6,12 @@ from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
 from drift.models import DriftIncident
-from drift.services import run_drift_check
+from drift.services.checks import run_drift_check
 from tests.browser.conftest import PASSWORD
 from tests.browser.inventory import HEIGHT, WIDTHS
 from tests.browser.login import log_in
-from tests.drift.observed import iris_rows, observe, profiled_reference
 from tests.factories import uploaded_version
+from tests.mlmon.observed import iris_rows, observe, profiled_reference
 from tests.services.web_server import WebServer
 
 GROWN = [0.0, 0.0, 2.0, 1.0]  # centimetres: the petals

@@ -49,7 +49,7 @@ def test_a_viewer_looks_an_owner_promotes_and_the_trail_says_so(
     assert version.stage == Stage.PRODUCTION
 
     log_in_instead(page, web_server.url, "vera", PASSWORD)
-    page.goto(f"{web_server.url}/admin/models_registry/changerecord/?actor=otto")
+    page.goto(f"{web_server.url}/admin/accounts/changerecord/?actor=otto")
     row = page.get_by_role("row").filter(has_text="classifier 1.1.0")
     expect(row).to_contain_text("Stage changed from staging, weight 0 to production, weight 100.")
     row.get_by_role("link").first.click()

@@ -16,8 +16,8 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import PASSWORD
 from tests.browser.login import log_in, log_in_instead
-from tests.drift.observed import Rows, iris_rows
 from tests.factories import IRIS_FEATURES, iris_onnx
+from tests.mlmon.observed import Rows, iris_rows
 from tests.services.embedded_run import EmbeddedRun, embedded_run
 
 SOON_MS = 45_000  # what a job and a refresh may take on a busy machine

@@ -12,8 +12,8 @@ from django.core.files.base import ContentFile
 from django.core.management import CommandError, call_command
 from django.db import connection
 
+from demo.loading import DEMO_MODELS, load_demo_model
 from drift.models import DriftPolicy
-from mlmon_site.demo_models import DEMO_MODELS, load_demo_model
 from models_registry.models import Model, ModelVersion, ReferenceDataset, ReferenceStatus, Stage
 from models_registry.services.references import upload_reference
 from models_registry.services.versions import set_stage

@@ -18,13 +18,13 @@ import pytest
 from django.core.management import CommandError, call_command
 from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
-from drift.services import run_drift_check
-from inference.models import GroundTruth
+from demo.drift_watch import DriftWatch, table_lines, time_of_id
+from demo.management.commands.replay import months, positive, speed
+from demo.replay import SHUFFLED, Client, RefusedError, ReplayError, read_flights
+from drift.services.checks import run_drift_check
 from inference.prediction_ids import new_prediction_ids, prediction_id_text
-from mlmon_site.drift_watch import DriftWatch, table_lines, time_of_id
-from mlmon_site.management.commands.replay import months, positive, speed
-from mlmon_site.replay import SHUFFLED, Client, RefusedError, ReplayError, read_flights
 from models_registry.models import ModelVersion
+from performance.models import GroundTruth
 from tests.services.processes import free_port
 from tests.services.web_server import WebServer
 

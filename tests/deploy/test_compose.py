@@ -119,7 +119,9 @@ def test_each_file_of_a_secret_that_a_service_names_is_given_to_it() -> None:
 
 
 def test_alertmanager_finds_its_secrets_where_its_configuration_says() -> None:
-    configuration = yaml.safe_load((REPOSITORY / "alertmanager" / "alertmanager.yml").read_text())["global"]
+    configuration = yaml.safe_load((REPOSITORY / "monitoring" / "alertmanager" / "alertmanager.yml").read_text())[
+        "global"
+    ]
     named = {value for key, value in configuration.items() if key.endswith("_file")}
     assert {secret["target"] for secret in services()["alertmanager"]["secrets"]} == named
 

@@ -114,13 +114,13 @@ def test_the_monitor_finds_the_service_and_names_the_job_as_the_rules_do() -> No
     service = manifest("Service", "mlmon-metrics")
     assert monitor["selector"]["matchLabels"] == service["metadata"]["labels"]
     assert monitor["endpoints"][0]["port"] == service["spec"]["ports"][0]["name"]
-    configuration = yaml.safe_load((REPOSITORY / "prometheus" / "prometheus.yml").read_text())
+    configuration = yaml.safe_load((REPOSITORY / "monitoring" / "prometheus" / "prometheus.yml").read_text())
     jobs = {job["job_name"] for job in configuration["scrape_configs"]}
     assert service["metadata"]["labels"][monitor["jobLabel"]] in jobs
 
 
 def test_the_rules_are_those_of_prometheus() -> None:
-    files = sorted((REPOSITORY / "prometheus" / "rules").glob("*.yml"))
+    files = sorted((REPOSITORY / "monitoring" / "prometheus" / "rules").glob("*.yml"))
     assert files
     for path in files:
         assert manifest("PrometheusRule", f"mlmon-{path.stem}")["spec"] == yaml.safe_load(path.read_text())

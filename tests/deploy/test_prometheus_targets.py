@@ -8,7 +8,7 @@ import yaml
 
 from tests.deploy.deployment_files import REPOSITORY, services
 
-PROMETHEUS = REPOSITORY / "prometheus"
+PROMETHEUS = REPOSITORY / "monitoring" / "prometheus"
 COMPOSE_TARGETS = REPOSITORY / "deploy" / "compose" / "targets"
 CONFIGURATION: dict[str, Any] = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
 PATTERNS = [

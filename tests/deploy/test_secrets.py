@@ -17,8 +17,8 @@ FILES = [
     REPOSITORY / "Dockerfile",
     REPOSITORY / "docker-compose.yml",
     *sorted(MANIFESTS.glob("*.yaml")),
-    *sorted((REPOSITORY / "prometheus").rglob("*.yml")),
-    *sorted((REPOSITORY / "alertmanager").rglob("*.yml")),
+    *sorted((REPOSITORY / "monitoring" / "prometheus").rglob("*.yml")),
+    *sorted((REPOSITORY / "monitoring" / "alertmanager").rglob("*.yml")),
 ]
 
 
@@ -82,5 +82,7 @@ def test_every_secret_variable_is_the_path_of_a_file() -> None:
 
 
 def test_prometheus_and_alertmanager_hold_only_paths_of_secrets() -> None:
-    configuration = yaml.safe_load((REPOSITORY / "alertmanager" / "alertmanager.yml").read_text())["global"]
+    configuration = yaml.safe_load((REPOSITORY / "monitoring" / "alertmanager" / "alertmanager.yml").read_text())[
+        "global"
+    ]
     assert not {"slack_api_url", "smtp_auth_password"} & set(configuration)

@@ -13,16 +13,17 @@ from django.utils import timezone
 from django.utils.html import escape
 from pytest_django.fixtures import Settings
 
+from accounts.models import ChangeRecord
 from drift.models import DriftCheck, DriftIncident, DriftPolicy, FeaturePolicy
-from drift.results import Method
-from drift.services import run_drift_check
-from drift.statistics.definitions import DEFINITIONS, PHI
+from drift.services.checks import run_drift_check
 from inference.models import CapturePolicy
 from inference.redis_client import redis_client
 from inference.stream import delete_window
-from models_registry.models import ChangeRecord, ModelFeature, ModelVersion, ReferenceDataset
-from tests.drift.observed import iris_rows, observe, profiled_reference
+from mlmon.results import Method
+from mlmon.statistics.definitions import DEFINITIONS, PHI
+from models_registry.models import ModelFeature, ModelVersion, ReferenceDataset
 from tests.factories import uploaded_version
+from tests.mlmon.observed import iris_rows, observe, profiled_reference
 
 pytestmark = pytest.mark.django_db
 

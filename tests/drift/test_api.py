@@ -14,6 +14,7 @@ from pytest_django.fixtures import Settings
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import ks_2samp
 
+from accounts.services.tokens import create_token
 from drift.api.serializers import (
     DriftHistorySerializer,
     DriftReportSerializer,
@@ -22,13 +23,13 @@ from drift.api.serializers import (
     WindowSerializer,
 )
 from drift.models import DriftCheck, DriftPolicy
-from drift.services import preview, run_drift_check
-from inference.services import create_token
+from drift.services import preview
+from drift.services.checks import run_drift_check
 from inference.stream import delete_window, stream_key
 from models_registry.models import ModelVersion, Stage
 from models_registry.services.versions import register_model, set_stage
-from tests.drift.observed import append, iris_rows, observations, observe, profiled_reference
 from tests.factories import IRIS_FEATURES, uploaded_version
+from tests.mlmon.observed import append, iris_rows, observations, observe, profiled_reference
 
 pytestmark = pytest.mark.django_db
 

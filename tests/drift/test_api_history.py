@@ -21,11 +21,11 @@ from drift.api.serializers import (
     VerdictSerializer,
 )
 from drift.models import DriftCheck, DriftIncident, FeatureDrift
-from drift.results import ComparisonResult, VerdictStatus
-from drift.statistics.definitions import DEFINITIONS
 from drift.stored_results import fill_check, plain
+from mlmon.results import ComparisonResult, VerdictStatus
+from mlmon.statistics.definitions import DEFINITIONS
 from models_registry.models import Model, ModelFeature, ModelVersion, ReferenceDataset
-from tests.drift.comparison_results import WITH_EVERYTHING, judged, values_of
+from tests.mlmon.comparison_results import WITH_EVERYTHING, judged, values_of
 
 pytestmark = pytest.mark.django_db
 

@@ -18,8 +18,8 @@ from drift.services.backfill import BackfillRequest, backfill, rows_to_backfill
 from inference.services.archiving import archive_observations
 from inference.stream import delete_window
 from models_registry.models import ModelVersion
-from tests.drift.observed import iris_rows, observe, profiled_reference
 from tests.factories import uploaded_version
+from tests.mlmon.observed import iris_rows, observe, profiled_reference
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SHIFT = np.array([0.6, 0, 0, 0])

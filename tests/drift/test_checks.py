@@ -14,14 +14,15 @@ from sklearn.datasets import load_diabetes
 
 from drift.models import DriftCheck, DriftPolicy, FeatureDrift, FeaturePolicy
 from drift.selectors import criteria_of, due_versions, policy_for
-from drift.services import checks, run_drift_check
+from drift.services import checks
+from drift.services.checks import run_drift_check
 from drift.services.window_comparison import PREPARED_REFERENCES, compare_window, prepared_reference
 from drift.stored_results import result_of_check
 from inference.stream import delete_window, read_window
 from models_registry.models import ModelVersion, Stage
 from models_registry.services.versions import set_stage
-from tests.drift.observed import iris_rows, observe, profiled_reference
 from tests.factories import IRIS_FEATURES, diabetes_onnx, uploaded_version
+from tests.mlmon.observed import iris_rows, observe, profiled_reference
 
 pytestmark = pytest.mark.django_db
 

@@ -6,8 +6,8 @@ from typing import Any
 import pyarrow as pa
 
 from drift.rendering.example_rows import MOST_FEATURES, MOST_ROWS, ExampleCell, example_rows
-from drift.results import Distribution, FeatureResult
-from models_registry.schema import FeatureKind
+from mlmon.results import Distribution, FeatureResult
+from mlmon.schema import FeatureKind
 
 BEGIN = datetime(2026, 3, 1, tzinfo=UTC)
 

@@ -11,19 +11,22 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
+from accounts.selectors import changes_of
 from drift.exceptions import IncidentClosedError, SnoozeInThePastError
 from drift.models import DriftCheck, DriftIncident, DriftPolicy, PolicyMode
 from drift.selectors import due_versions, newest_check, policy_for
-from drift.services import acknowledge_incident, checks, close_incident, run_drift_check, snooze_incident
+from drift.services import checks
+from drift.services.checks import run_drift_check
+from drift.services.incidents import acknowledge_incident, close_incident, snooze_incident
 from drift.stored_results import hypotheses_of
 from drift.tasks import check_due_versions
 from inference.stream import read_window
 from models_registry.models import ModelVersion, Stage
-from models_registry.selectors import active_reference, changes_of
+from models_registry.selectors import active_reference
 from models_registry.services.versions import set_stage
 from monitoring.selectors import newest_checks_of_primary_versions, versions_with_alerting_incidents
-from tests.drift.observed import iris_rows, observe, profiled_reference
 from tests.factories import IRIS_FEATURES, uploaded_version
+from tests.mlmon.observed import iris_rows, observe, profiled_reference
 
 pytestmark = pytest.mark.django_db
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from drift.incidents import Event, Incident, step
-from drift.results import ComparisonResult, VerdictStatus
-from tests.drift.comparison_results import judged, values_of
+from mlmon.results import ComparisonResult, VerdictStatus
+from tests.mlmon.comparison_results import judged, values_of
 
 DEST = values_of("dest", 1e-19, is_listed=True)
 HOUR = values_of("hour", 1e-7, is_listed=True)

@@ -19,7 +19,7 @@ from drift.models import (
     FeaturePolicy,
     validate_extra_windows,
 )
-from drift.results import Method
+from mlmon.results import Method
 from models_registry.models import Model, ModelVersion, ReferenceDataset
 
 pytestmark = pytest.mark.django_db

@@ -22,14 +22,14 @@ from drift.models import (
     FeaturePolicy,
     PolicyMode,
 )
-from drift.results import Criteria, Method, Thresholds
 from drift.selectors import criteria_of, due_versions
-from drift.services import run_drift_check
+from drift.services.checks import run_drift_check
 from drift.services.preview import latest_or_live_drift
 from drift.stored_results import result_of_check
+from mlmon.results import Criteria, Method, Thresholds
 from models_registry.models import Model, ModelVersion
-from tests.drift.observed import append, iris_rows, observations, observe, profiled_reference
 from tests.factories import IRIS_FEATURES, uploaded_version
+from tests.mlmon.observed import append, iris_rows, observations, observe, profiled_reference
 
 pytestmark = pytest.mark.django_db
 

@@ -10,18 +10,20 @@ import redis
 from django.contrib.auth.models import User
 from pytest_django.fixtures import Settings
 
+from accounts.models import ChangeRecord
 from drift.exceptions import FeaturesNotStoredError, WindowAlreadyUsedError, WindowGoneError
 from drift.models import DriftCheck
-from drift.services import make_window_the_reference, run_drift_check
+from drift.services.checks import run_drift_check
+from drift.services.rebaselining import make_window_the_reference
 from inference.models import CapturePolicy
-from inference.services import save_capture_policy
 from inference.services.archiving import archive_batch
+from inference.services.capture import save_capture_policy
 from inference.stream import stream_key, trim_to_rows
-from models_registry.models import ChangeRecord, ModelVersion, ReferenceDataset
+from models_registry.models import ModelVersion, ReferenceDataset
 from models_registry.selectors import active_reference, load_profile
 from models_registry.services.references import profile_reference
-from tests.drift.observed import Rows, append, iris_rows, observations, observe, profiled_reference
 from tests.factories import IRIS_FEATURES, uploaded_version
+from tests.mlmon.observed import Rows, append, iris_rows, observations, observe, profiled_reference
 
 pytestmark = pytest.mark.django_db
 

@@ -12,11 +12,12 @@ from pytest_django.fixtures import Settings
 from drift.due import LONGEST_GAP_SECONDS, start_delays
 from drift.models import DriftCheck, DriftPolicy
 from drift.selectors import due_versions
-from drift.services import checks, run_drift_check
+from drift.services import checks
+from drift.services.checks import run_drift_check
 from drift.tasks import check_due_versions, check_version
 from models_registry.models import ModelVersion
-from tests.drift.observed import iris_rows, observe, profiled_reference
 from tests.factories import uploaded_version
+from tests.mlmon.observed import iris_rows, observe, profiled_reference
 
 
 @pytest.mark.parametrize(("due", "last"), [(0, None), (1, 0.0), (3, 0.2), (160, 15.9), (1000, 15.984)])

@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 
 from drift.models import DriftCheck, FeatureDrift
-from drift.results import ComparisonResult, Measure, Method, PredictionResult
 from drift.stored_results import LONGEST_DETAIL, fill_check, hypotheses_of, plain, result_of_check
+from mlmon.results import ComparisonResult, Measure, Method, PredictionResult
 from models_registry.models import Model, ModelVersion, ReferenceDataset
-from tests.drift.comparison_results import BROKEN, NUMBERS, WITH_EVERYTHING, values_of
+from tests.mlmon.comparison_results import BROKEN, NUMBERS, WITH_EVERYTHING, values_of
 
 pytestmark = pytest.mark.django_db
 

@@ -10,8 +10,8 @@ from django.conf import settings
 
 from drift.models import DriftCheck
 from drift.tasks import check_due_versions, check_version
-from tests.drift.observed import iris_rows, observe, profiled_reference
 from tests.factories import uploaded_version
+from tests.mlmon.observed import iris_rows, observe, profiled_reference
 
 LONGEST_WAIT_SECONDS = 60
 

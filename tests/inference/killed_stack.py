@@ -301,8 +301,8 @@ def ordeal(predictions: int) -> dict[str, Any]:
     with production_stack() as stack:
         from django.db import connections
 
+        from accounts.services.tokens import create_token
         from inference.models import ArchivePosition
-        from inference.services import create_token
         from tests.factories import uploaded_version
         from tests.inference.observed import archived_ids
 

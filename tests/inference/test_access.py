@@ -12,8 +12,8 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
-from inference.models import ApiToken, token_digest
-from inference.services import create_token, revoke_token
+from accounts.models import ApiToken, token_digest
+from accounts.services.tokens import create_token, revoke_token
 from tests.factories import uploaded_version
 
 pytestmark = pytest.mark.django_db

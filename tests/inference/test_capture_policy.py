@@ -13,17 +13,20 @@ from prometheus_client import REGISTRY
 from pytest_django.fixtures import Settings
 from scipy.stats import binom
 
-from drift.services import run_drift_check
+from accounts.models import ChangeRecord
+from drift.services.checks import run_drift_check
 from drift.services.preview import latest_or_live_drift
-from inference import services, stream
+from inference import stream
 from inference.capture import drawn
 from inference.models import CapturePolicy
 from inference.prediction_ids import new_prediction_ids
+from inference.services import prediction
+from inference.services.capture import remove_capture_policy, save_capture_policy
 from inference.serving import serving
-from models_registry.models import ChangeRecord, Model, ModelVersion, Stage
+from models_registry.models import Model, ModelVersion, Stage
 from models_registry.services.versions import set_stage
-from tests.drift.observed import iris_rows, profiled_reference
 from tests.factories import uploaded_version
+from tests.mlmon.observed import iris_rows, profiled_reference
 from tests.services.processes import await_condition
 
 pytestmark = pytest.mark.django_db
@@ -42,12 +45,12 @@ def save_policy(model: Model, **values: Any) -> CapturePolicy:
     policy = CapturePolicy.objects.filter(model=model).first() or CapturePolicy(model=model)
     for name, value in values.items():
         setattr(policy, name, value)
-    services.save_capture_policy(policy=policy)
+    save_capture_policy(policy=policy)
     return policy
 
 
 def predict(rows: list[list[float]]) -> list[str]:
-    answer = services.predict(model_name="classifier", payload={"rows": rows})
+    answer = prediction.predict(model_name="classifier", payload={"rows": rows})
     serving().recorder.flush()
     return answer.prediction_ids
 
@@ -165,7 +168,7 @@ def test_the_answer_about_drift_follows_a_change_of_the_policy(version: ModelVer
 def test_a_feature_that_is_stored_again_begins_a_new_window(version: ModelVersion, redis_client: redis.Redis) -> None:
     policy = save_policy(version.model, never_stored_features=["petal_length"])
     predict(iris_rows(5).tolist())
-    services.remove_capture_policy(policy=policy)
+    remove_capture_policy(policy=policy)
     predict(iris_rows(3).tolist())
     window = window_of(redis_client, version)
     assert window.table.num_rows == 3

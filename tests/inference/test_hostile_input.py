@@ -13,12 +13,13 @@ from django.test import Client
 from prometheus_client import REGISTRY
 from pytest_django.fixtures import Settings
 
-from inference.api.errors import LONGEST_DETAIL
 from inference.exceptions import RowValueError
 from inference.rows import LONGEST_TEXT, columns_of_rows
+from mlmon.schema import Feature, FeatureKind, TaskType, TensorType
 from models_registry.engine import Engine
 from models_registry.exceptions import NoFiniteAnswerError
-from models_registry.schema import Feature, FeatureKind, ModelSchema, TaskType, TensorType
+from models_registry.schema import ModelSchema
+from rest.errors import LONGEST_DETAIL
 from tests.factories import diabetes_onnx, iris_onnx, uploaded_version
 from tests.models_registry import onnx_models as build
 from tests.services.web_server import WebServer

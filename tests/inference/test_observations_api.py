@@ -19,21 +19,26 @@ from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 from pytest_django.fixtures import Settings
 
-from drift.services import run_drift_check
-from inference import services, stream
+from accounts.models import TokenScope
+from accounts.services.tokens import create_token
+from drift.services.checks import run_drift_check
+from inference import stream
 from inference.capture import drawn
-from inference.models import CapturePolicy, GroundTruth, ObservationChunk, TokenScope
+from inference.models import CapturePolicy, ObservationChunk
 from inference.observation_items import parse_observation
 from inference.redis_client import _client_of_process
 from inference.services.archiving import archive_observations
+from inference.services.capture import save_capture_policy
 from inference.services.observations import _kept
+from inference.services.prediction import predict
 from inference.serving import serving
 from models_registry.class_scores import scores_matrix
 from models_registry.models import ModelVersion, Stage
 from models_registry.services.versions import set_stage
-from tests.drift.observed import iris_rows, profiled_reference
+from performance.models import GroundTruth
 from tests.factories import diabetes_onnx, uploaded_version
 from tests.inference.observed import observations
+from tests.mlmon.observed import iris_rows, profiled_reference
 
 pytestmark = pytest.mark.django_db
 
@@ -150,7 +155,7 @@ def test_what_is_served_here_and_elsewhere_is_one_window(
     client: Client, version: ModelVersion, redis_client: redis.Redis
 ) -> None:
     post(client, item())
-    services.predict(model_name="classifier", payload={"rows": [FLOWER, FLOWER]})
+    predict(model_name="classifier", payload={"rows": [FLOWER, FLOWER]})
     serving().recorder.flush()
     post(client, [item(), item(confidence=0.5)])
     assert window(redis_client, version).num_rows == 5
@@ -335,8 +340,8 @@ def test_without_a_version_they_are_the_primary_one_s(
 
 def test_they_need_the_scope_predict(client: Client, version: ModelVersion, settings: Settings) -> None:
     settings.MLMON_API_ACCESS = "token"
-    _, reader = services.create_token(name="reader", scope=TokenScope.READ)
-    _, application = services.create_token(name="application", scope=TokenScope.PREDICT)
+    _, reader = create_token(name="reader", scope=TokenScope.READ)
+    _, application = create_token(name="application", scope=TokenScope.PREDICT)
     serving().refresh()
     assert problem_of(post(client, item()), 401)
     assert problem_of(post(client, item(), authorization=f"Bearer {reader}"), 403)
@@ -367,7 +372,7 @@ def test_they_are_traffic_of_the_model_but_no_requests_to_it(client: Client, ver
 
 def test_the_capture_policy_holds_for_them(client: Client, version: ModelVersion, redis_client: redis.Redis) -> None:
     policy = CapturePolicy(model=version.model, sampling_rate=0.5, never_stored_features=["petal_length"])
-    services.save_capture_policy(policy=policy)
+    save_capture_policy(policy=policy)
     ids = [str(uuid.uuid4()) for _ in range(100)]
     before = sample("ml_capture_sampled_out_total")
     assert statuses(post(client, [item(prediction_id=one) for one in ids])) == ["accepted"] * 100
@@ -384,7 +389,7 @@ def test_the_capture_policy_holds_for_them(client: Client, version: ModelVersion
 def test_a_request_of_which_nothing_is_drawn_is_remembered_by_its_ids(
     client: Client, version: ModelVersion, redis_client: redis.Redis
 ) -> None:
-    services.save_capture_policy(policy=CapturePolicy(model=version.model, sampling_rate=0.0001))
+    save_capture_policy(policy=CapturePolicy(model=version.model, sampling_rate=0.0001))
     assert not drawn([uuid.UUID(ID).bytes], 0.0001).any()
     assert post(client, item(prediction_id=ID)).json()["status"] == "accepted"
     assert post(client, item(prediction_id=ID)).json()["status"] == "duplicate"
@@ -421,7 +426,7 @@ def test_an_append_whose_answer_was_lost_is_not_repeated(version: ModelVersion, 
 
 def test_entries_count_the_rows_before_them(client: Client, version: ModelVersion, redis_client: redis.Redis) -> None:
     post(client, [item()] * 3)
-    services.predict(model_name="classifier", payload={"rows": [FLOWER] * 2})
+    predict(model_name="classifier", payload={"rows": [FLOWER] * 2})
     serving().recorder.flush()
     post(client, [item(prediction_id=ID), item()])
     entries = list(stream.newest_first(redis_client, version.pk))[::-1]
@@ -483,7 +488,7 @@ def test_a_regression_takes_numbers(client: Client, redis_client: redis.Redis) -
     good = {"features": [0.01] * 10, "prediction": 151.5}
     body = [good, good | {"prediction": "151.5"}, good | {"confidence": 0.5}, good | {"probabilities": [1.0]}]
     assert statuses(post(client, [*body, good | {"prediction": True}], path)) == ["accepted", *["invalid"] * 4]
-    services.predict(model_name="progression", payload={"features": [0.01] * 10})
+    predict(model_name="progression", payload={"features": [0.01] * 10})
     serving().recorder.flush()
     predictions = window(redis_client, version).column("prediction").to_pylist()
     assert (len(predictions), predictions[0]) == (2, 151.5)

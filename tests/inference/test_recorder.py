@@ -14,7 +14,7 @@ from redis.retry import Retry
 from inference import stream
 from inference.prediction_ids import new_prediction_ids
 from inference.recorder import ObservationBatch, Recorder
-from models_registry.schema import Feature, FeatureKind, TensorType
+from mlmon.schema import Feature, FeatureKind, TensorType
 from tests.services.redis_server import start_redis
 
 FEATURES = (

@@ -12,18 +12,12 @@ from pytest_django.fixtures import Settings
 
 from inference import tasks
 from inference.exceptions import RetentionError
-from inference.models import (
-    MOST_RETENTION_DAYS,
-    CapturePolicy,
-    GroundTruth,
-    ObservationChunk,
-    RollupSpan,
-    TrafficRollup,
-)
+from inference.models import MOST_RETENTION_DAYS, CapturePolicy, ObservationChunk, RollupSpan, TrafficRollup
 from inference.services.archiving import archive_observations
 from inference.services.retention import enforce_retention
 from models_registry.models import ModelVersion
 from monitoring.models import JobRun
+from performance.models import GroundTruth
 from tests.inference.observed import append, archived_values, registered_version
 
 pytestmark = pytest.mark.django_db

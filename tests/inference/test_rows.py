@@ -5,7 +5,7 @@ import pytest
 
 from inference.exceptions import PayloadError, RowValueError
 from inference.rows import columns_of_rows, routing_key, rows_of_payload
-from models_registry.schema import Feature, FeatureKind, TensorType
+from mlmon.schema import Feature, FeatureKind, TensorType
 
 
 def feature(name: str, tensor_type: TensorType = TensorType.FLOAT32, *, is_required: bool = True) -> Feature:

@@ -11,14 +11,14 @@ from django.utils.html import escape
 
 from models_registry.models import Model
 
-OWN_APPS = ("models_registry", "inference", "drift", "monitoring")
+OWN_APPS = ("accounts", "models_registry", "inference", "performance", "drift", "monitoring")
 NAMES = sorted(f"{model._meta.app_label}_{model._meta.model_name}" for model in admin.site._registry)
 EMPTY_TEXTS = {
     f"{model._meta.app_label}_{model._meta.model_name}": str(getattr(page, "empty_text", ""))
     for model, page in admin.site._registry.items()
     if model._meta.app_label in OWN_APPS
 }
-TRAIL = "models_registry_changerecord"  # never empty here: the account that looks has left a line
+TRAIL = "accounts_changerecord"  # never empty here: the account that looks has left a line
 pytestmark = pytest.mark.django_db
 
 
@@ -85,6 +85,6 @@ def test_staff_without_permissions_is_refused(client: Client, name: str) -> None
 
 @pytest.mark.usefixtures("_logged_in")
 def test_a_page_behind_the_last_one_leads_back(client: Client) -> None:
-    page = client.get("/admin/inference/groundtruth/", {"p": 50}).content.decode()
+    page = client.get("/admin/performance/groundtruth/", {"p": 50}).content.decode()
     assert "No more rows" in page
     assert "No ground truth yet" not in page

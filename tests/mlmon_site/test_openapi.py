@@ -19,14 +19,14 @@ from django.core.management import call_command
 from django.test import Client
 from pytest_django.fixtures import Settings
 
-from drift.services import run_drift_check
-from inference.api.errors import STATUS_OF_ERROR
-from inference.services import create_token
-from models_registry.api.problems import DETAILS, MEANINGS, PROBLEM_JSON, problem_responses
+from accounts.services.tokens import create_token
+from drift.services.checks import run_drift_check
 from models_registry.models import ModelVersion, Stage
 from models_registry.services.versions import set_stage
-from tests.drift.observed import iris_rows, observe, profiled_reference
+from rest.errors import registered_statuses
+from rest.problems import DETAILS, MEANINGS, PROBLEM_JSON, problem_responses
 from tests.factories import uploaded_version
+from tests.mlmon.observed import iris_rows, observe, profiled_reference
 
 ANY_ID = re.compile(r"\{incident_id\}")
 SERVING_SECONDS = 1.5  # a process looks for a new generation of the registry once a second
@@ -141,7 +141,7 @@ def test_the_validation_refuses_what_is_wrong() -> None:
 
 
 def test_each_status_of_an_error_is_described() -> None:
-    assert {status.value for status in STATUS_OF_ERROR.values()} <= set(MEANINGS)
+    assert {status.value for status in registered_statuses()} <= set(MEANINGS)
     assert set(DETAILS) == set(MEANINGS)
 
 

@@ -9,8 +9,8 @@ from django.test import Client
 from django.urls import URLPattern, reverse
 from unfold.admin import ModelAdmin
 
-from inference.models import ApiToken, TokenScope
-from models_registry.admin.addressed import AddressedAdmin
+from accounts.admin.addressed import AddressedAdmin
+from accounts.models import ApiToken, TokenScope
 from models_registry.admin.versions import ModelModelAdmin
 from models_registry.models import Model
 
@@ -30,7 +30,7 @@ def actions() -> list[str]:
 
 
 def test_actions_are_found() -> None:
-    assert {"models_registry_modelversion_promote", "drift_driftincident_close", "inference_apitoken_revoke"} <= {
+    assert {"models_registry_modelversion_promote", "drift_driftincident_close", "accounts_apitoken_revoke"} <= {
         *actions()
     }
 
@@ -60,7 +60,7 @@ def test_an_action_of_a_list_on_rows_still_works(admin_client: Client) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "/admin/models_registry/changerecord/?actor=%00",
+        "/admin/accounts/changerecord/?actor=%00",
         "/admin/models_registry/modelversion/?stage__exact=%00",
         "/admin/auth/user/?username=a%00b",
         "/admin/autocomplete/?term=%00&app_label=drift&model_name=driftpolicy&field_name=model",
@@ -99,7 +99,7 @@ def test_the_search_finds_what_a_person_may_see(client: Client) -> None:
 
 def test_tokens_are_not_filtered_by_their_digest(admin_client: Client) -> None:
     ApiToken.objects.create(name="app", scope=TokenScope.READ, digest="a" * 64, hint="x")
-    address = reverse("admin:inference_apitoken_changelist")
+    address = reverse("admin:accounts_apitoken_changelist")
     assert admin_client.get(address, {"scope__exact": "read"}).status_code == 200
     assert admin_client.get(address, {"digest__startswith": "a"}).status_code == 400
 

@@ -6,7 +6,7 @@ import pytest
 from django.contrib.auth.models import Group, User
 from django.test import Client
 
-from models_registry.roles import Role
+from accounts.roles import Role
 
 pytestmark = pytest.mark.django_db
 LISTS = 17

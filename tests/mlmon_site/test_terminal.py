@@ -21,18 +21,19 @@ from django.utils import timezone
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 from pytest_django.fixtures import Settings
 
+from accounts.management.terminal import ExitStatus, TeachingCommand, table_lines
+from accounts.models import ApiToken, ChangeRecord, token_digest
 from drift.models import DriftCheck
-from drift.services import run_drift_check
-from inference.models import ApiToken, token_digest
-from models_registry.management.terminal import ExitStatus, TeachingCommand, plain_text, table_lines
-from models_registry.models import ChangeRecord, Model, ModelVersion, Stage
+from drift.services.checks import run_drift_check
+from mlmon.figures import plain_text
+from models_registry.models import Model, ModelVersion, Stage
 from models_registry.services.versions import set_stage
-from tests.drift.observed import iris_rows, observe, profiled_reference
 from tests.factories import IRIS_FEATURES, iris_onnx, uploaded_version
+from tests.mlmon.observed import iris_rows, observe, profiled_reference
 from tests.services.processes import free_port
 
 REPOSITORY = Path(settings.BASE_DIR)
-OURS = ("mlmon_site", "monitoring", "drift", "inference", "models_registry")
+OURS = ("demo", "mlmon_site", "monitoring", "drift", "performance", "inference", "models_registry", "accounts")
 COMMANDS = {name: app for name, app in get_commands().items() if app in OURS}
 WITHOUT_RESULT = {"run"}  # it runs until it is ended
 REFERENCE = REPOSITORY / "demo" / "classifier-reference.csv"

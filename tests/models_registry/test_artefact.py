@@ -11,8 +11,8 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neural_network import MLPClassifier
 
+from mlmon.schema import Feature, FeatureKind, TaskType, TensorType
 from models_registry.artefact import clean_environment
-from models_registry.schema import Feature, FeatureKind, TaskType, TensorType
 from tests.models_registry import onnx_models as build
 from tests.models_registry.inspection import LIMITS, inspect
 from tests.models_registry.onnx_models import node

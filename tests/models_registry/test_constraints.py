@@ -7,8 +7,8 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from inference.models import ApiToken
-from models_registry.models import ChangeRecord, Model, ModelFeature, ModelVersion, ReferenceDataset, RegistryGeneration
+from accounts.models import ApiToken, ChangeRecord, ServingGeneration
+from models_registry.models import Model, ModelFeature, ModelVersion, ReferenceDataset
 from monitoring.models import JobRun
 
 pytestmark = pytest.mark.django_db
@@ -63,7 +63,7 @@ def two_tokens(**second: Any) -> None:
 
 
 REFUSED: dict[str, Callable[[], object]] = {
-    "registry_generation_is_one_row": lambda: RegistryGeneration.objects.create(id=2),
+    "registry_generation_is_one_row": lambda: ServingGeneration.objects.create(id=2),
     "model_version_is_unique": lambda: [version(), version()],
     "model_version_stage_is_known": lambda: version(stage="retired"),
     "only_production_versions_have_traffic": lambda: version(stage="staging", traffic_weight=1),
@@ -85,8 +85,8 @@ REFUSED: dict[str, Callable[[], object]] = {
     "reference_progress_is_a_percentage": lambda: reference(version=version(), progress_percent=101),
     "token_scope_is_known": lambda: two_tokens(scope="root"),
     "token_has_a_digest": lambda: two_tokens(digest=""),
-    "inference_apitoken_digest": lambda: two_tokens(digest="a"),
-    "inference_apitoken_name": lambda: two_tokens(name="a"),
+    "accounts_apitoken_digest": lambda: two_tokens(digest="a"),
+    "accounts_apitoken_name": lambda: two_tokens(name="a"),
     "change_has_an_actor": lambda: change(actor=""),
     "change_says_something": lambda: change(message=""),
     "monitoring_jobrun_job_name": lambda: [
@@ -109,7 +109,7 @@ def test_every_declared_constraint_is_tried() -> None:
             ModelVersion,
             ModelFeature,
             ReferenceDataset,
-            RegistryGeneration,
+            ServingGeneration,
             ChangeRecord,
             ApiToken,
             JobRun,

@@ -24,11 +24,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
+from mlmon.schema import Feature, FeatureKind, TaskType, TensorType
 from models_registry.artefact import ArtefactLimits, inspect_artefact
 from models_registry.engine import Engine, softmax_of
 from models_registry.exceptions import ArtefactError, PredictionFailedError, PredictionTimeoutError
 from models_registry.onnx_session import MOST_ROWS_AT_ONCE
-from models_registry.schema import Feature, FeatureKind, ModelSchema, TaskType, TensorType
+from models_registry.schema import ModelSchema
 from tests.models_registry import onnx_models as build
 
 CLASSIFIERS = [

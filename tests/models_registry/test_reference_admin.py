@@ -10,7 +10,8 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django.fixtures import DjangoCaptureOnCommitCallbacks, Settings
 
-from models_registry.models import ChangeRecord, ModelVersion, ReferenceDataset
+from accounts.models import ChangeRecord
+from models_registry.models import ModelVersion, ReferenceDataset
 from models_registry.services.references import profile_reference
 from tests.factories import uploaded_version
 

@@ -11,14 +11,15 @@ import pyarrow.parquet as pq
 import pytest
 from django.core.files.base import ContentFile
 
+from mlmon.exceptions import ReferenceFileError
+from mlmon.schema import Feature, FeatureKind, TaskType, TensorType
+from mlmon.tables import ReferenceTable, TableLimits
 from models_registry.class_scores import kept_scores, scores_column, scores_matrix
-from models_registry.exceptions import ReferenceFileError
 from models_registry.models import ReferenceDataset, ReferenceStatus
 from models_registry.reference_labels import ReferenceLabels, read_labels
-from models_registry.schema import Feature, FeatureKind, ModelSchema, TaskType, TensorType
+from models_registry.schema import ModelSchema
 from models_registry.selectors import labelled_reference
 from models_registry.services.references import profile_reference, upload_reference
-from models_registry.tabular import ReferenceTable, TableLimits
 from tests.factories import IRIS_FEATURES, diabetes_onnx, uploaded_version
 
 LIMITS = TableLimits(file_bytes=10**7, rows=10**6)

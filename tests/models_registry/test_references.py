@@ -24,17 +24,12 @@ from django.utils import timezone
 from django.utils.datastructures import MultiValueDict
 from pytest_django.fixtures import Settings
 
+from accounts.models import ChangeRecord, ServingGeneration
+from mlmon.exceptions import ReferenceFileError
+from mlmon.profile import CategoricalProfile, NumericProfile
 from models_registry.admin.references import ReferenceUploadForm
-from models_registry.exceptions import ConflictError, ReferenceFileError
-from models_registry.models import (
-    ChangeRecord,
-    ModelVersion,
-    ReferenceDataset,
-    ReferenceStatus,
-    RegistryGeneration,
-    Stage,
-)
-from models_registry.profile import CategoricalProfile, NumericProfile
+from models_registry.exceptions import ConflictError
+from models_registry.models import ModelVersion, ReferenceDataset, ReferenceStatus, Stage
 from models_registry.selectors import active_reference, load_profile
 from models_registry.services.kept_files import keep_file
 from models_registry.services.references import (
@@ -242,12 +237,12 @@ def test_a_worker_that_lost_its_work_to_another_changes_nothing_any_more() -> No
 
 def test_each_step_is_saved_and_serving_hears_of_the_result(version: ModelVersion) -> None:
     reference = uploaded(version)
-    generation = RegistryGeneration.objects.get().number
+    generation = ServingGeneration.objects.get().number
     with CaptureQueriesContext(connection) as queries:
         profile_reference(reference_id=reference.pk)
     steps = re.findall(r"\"progress_step\" = '([^']*)'", " ".join(query["sql"] for query in queries))
     assert steps == ["reading", "reading and predicting", "profiling", "saving", ""]
-    assert RegistryGeneration.objects.get().number > generation
+    assert ServingGeneration.objects.get().number > generation
 
 
 def parquet(**changes: Any) -> bytes:

@@ -15,8 +15,8 @@ from django.urls import reverse
 from skl2onnx import to_onnx
 from sklearn.linear_model import LinearRegression
 
-from inference.models import ApiToken, token_digest
-from models_registry.models import ChangeRecord, Model, ModelFeature, ModelVersion, Stage
+from accounts.models import ApiToken, ChangeRecord, token_digest
+from models_registry.models import Model, ModelFeature, ModelVersion, Stage
 from models_registry.services.versions import register_model, set_stage
 from tests.factories import iris_onnx, uploaded_version
 
@@ -203,12 +203,12 @@ def test_who_may_only_look_changes_nothing(client: Client) -> None:
 
 
 def test_a_token_is_shown_once_and_can_be_revoked(client: Client) -> None:
-    response = client.post("/admin/inference/apitoken/add/", {"name": "checkout", "scope": "predict"}, follow=True)
+    response = client.post("/admin/accounts/apitoken/add/", {"name": "checkout", "scope": "predict"}, follow=True)
     token = ApiToken.objects.get()
     (shown,) = re.findall(r"<code>(mlmon_[\w-]+)</code>", response.content.decode())
     assert token_digest(shown) == token.digest
-    assert shown not in client.get("/admin/inference/apitoken/").content.decode()
-    address = reverse("admin:inference_apitoken_revoke", args=[token.pk])
+    assert shown not in client.get("/admin/accounts/apitoken/").content.decode()
+    address = reverse("admin:accounts_apitoken_revoke", args=[token.pk])
     client.get(address)
     token.refresh_from_db()
     assert token.revoked_at is None

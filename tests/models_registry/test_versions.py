@@ -10,9 +10,10 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from pytest_django.fixtures import DjangoAssertNumQueries
 
+from accounts.models import ChangeRecord, ServingGeneration
+from mlmon.schema import FeatureKind
 from models_registry.exceptions import ArtefactError, ConflictError
-from models_registry.models import ChangeRecord, Model, ModelVersion, RegistryGeneration, Stage
-from models_registry.schema import FeatureKind
+from models_registry.models import Model, ModelVersion, Stage
 from models_registry.services.references import upload_reference
 from models_registry.services.versions import (
     FeatureEdit,
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.django_db
 
 
 def generation() -> int:
-    return RegistryGeneration.objects.values_list("number", flat=True).first() or 0
+    return ServingGeneration.objects.values_list("number", flat=True).first() or 0
 
 
 @pytest.mark.parametrize("name", ["", "Upper", "-a", "a-", "a b", "a/b", "ä", "x" * 64, "a\x00"])

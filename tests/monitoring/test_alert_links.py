@@ -11,10 +11,11 @@ from django.urls import reverse
 from pytest_django.fixtures import Settings
 
 from drift.models import DriftCheck, DriftIncident
-from drift.services import close_incident, run_drift_check
+from drift.services.checks import run_drift_check
+from drift.services.incidents import close_incident
 from models_registry.models import ModelVersion
-from tests.drift.observed import iris_rows, observe, profiled_reference
 from tests.factories import uploaded_version
+from tests.mlmon.observed import iris_rows, observe, profiled_reference
 
 pytestmark = pytest.mark.django_db
 

@@ -17,7 +17,7 @@ from models_registry.models import ModelVersion, ReferenceDataset, Stage
 from models_registry.services.versions import set_stage
 from monitoring import state_metrics
 from monitoring.models import JobRun
-from monitoring.services import note_job_finished, note_job_started
+from monitoring.services.jobs import note_job_finished, note_job_started
 from monitoring.state_text import StateText
 from tests.factories import iris_onnx, uploaded_version
 

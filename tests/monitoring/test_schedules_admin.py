@@ -12,8 +12,8 @@ from django.utils.html import escape
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule
 from django_celery_beat.schedulers import DatabaseScheduler, ModelEntry
 
+from accounts.models import ChangeRecord
 from mlmon_site.celery import app
-from models_registry.models import ChangeRecord
 
 pytestmark = pytest.mark.django_db
 

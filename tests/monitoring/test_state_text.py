@@ -21,9 +21,9 @@ from prometheus_client.registry import Collector
 from drift.models import DriftCheck, FeatureDrift
 from models_registry.models import Model, ModelVersion
 from monitoring import state_metrics
-from monitoring.models import PerformancePolicy, PerformanceReport, Period
-from monitoring.services import note_job_finished, note_job_started
+from monitoring.services.jobs import note_job_finished, note_job_started
 from monitoring.state_text import StateText, _lines, _text
+from performance.models import PerformancePolicy, PerformanceReport, Period
 from tests.factories import uploaded_version
 from tests.monitoring.test_exposition import check_of
 

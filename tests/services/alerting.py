@@ -223,7 +223,9 @@ def _serve(server: socketserver.BaseServer, ends: contextlib.ExitStack) -> None:
 
 def _write_alertmanager(folder: Path, *, slack: int, mail: int, factor: int) -> Path:
     """Write the project's configuration with the sinks' addresses and the secrets' files."""
-    loaded = faster(yaml.safe_load((REPOSITORY / "alertmanager" / "alertmanager.yml").read_text()), factor)
+    loaded = faster(
+        yaml.safe_load((REPOSITORY / "monitoring" / "alertmanager" / "alertmanager.yml").read_text()), factor
+    )
     webhook, password = folder / "slack_api_url", folder / "smtp_password"
     webhook.write_text(f"http://127.0.0.1:{slack}/")
     password.write_text("not asked for")
@@ -233,13 +235,13 @@ def _write_alertmanager(folder: Path, *, slack: int, mail: int, factor: int) -> 
         "smtp_smarthost": f"127.0.0.1:{mail}",
         "smtp_require_tls": False,
     }
-    loaded["templates"] = [str(REPOSITORY / "alertmanager" / "templates" / "*.tmpl")]
+    loaded["templates"] = [str(REPOSITORY / "monitoring" / "alertmanager" / "templates" / "*.tmpl")]
     return _written(folder / "alertmanager.yml", loaded)
 
 
 def _write_prometheus(folder: Path, *, target: int, alertmanager: int, factor: int, mlmon_url: str) -> Path:
     """Write the project's configuration and rules with these addresses."""
-    source = REPOSITORY / "prometheus"
+    source = REPOSITORY / "monitoring" / "prometheus"
     (folder / "rules").mkdir()
     for path in (source / "rules").glob("*.yml"):
         _written(folder / "rules" / path.name, faster(yaml.safe_load(path.read_text()), factor))

@@ -6,13 +6,13 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
+from accounts.management.terminal import ExitStatus, TeachingCommand, add_json_option, progress_bar
 from drift.models import CheckStatus
-from drift.results import VerdictStatus
-from drift.selectors import policy_for, primary_version, version_of
+from drift.selectors import policy_for
 from drift.services.backfill import BackfillRequest, BackfillStep, backfill, rows_to_backfill
-from models_registry.management.terminal import ExitStatus, TeachingCommand, add_json_option, progress_bar
+from mlmon.results import VerdictStatus
 from models_registry.models import ModelVersion
-from models_registry.selectors import active_reference, model_named
+from models_registry.selectors import active_reference, model_named, primary_version, version_of
 
 EXAMPLES = """
 examples:

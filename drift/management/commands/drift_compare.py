@@ -9,18 +9,19 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
-from drift.api.payloads import result_members
-from drift.file_columns import ComparedFileError
-from drift.file_comparison import ColumnChoices, FileComparison, compare_files
-from drift.rendering.feature_views import feature_views, prediction_view, tone_of
+from accounts.management.terminal import ExitStatus, TeachingCommand
 from drift.rendering.html_report import html_report
-from drift.rendering.result_page import together_sentences
-from drift.rendering.terminal_table import table_lines
-from drift.results import ComparisonResult, Criteria, Thresholds, VerdictStatus
-from drift.verdict import FEWEST_WINDOW_ROWS as SMALLEST_VERDICT_WINDOW
-from drift.wording import BADGE_TEXTS, verdict_sentence
-from models_registry.management.terminal import ExitStatus, TeachingCommand, plain_text
-from models_registry.tabular import TableLimits
+from mlmon.figures import plain_text
+from mlmon.file_columns import ComparedFileError
+from mlmon.file_comparison import ColumnChoices, FileComparison, compare_files
+from mlmon.report.feature_views import feature_views, prediction_view, tone_of
+from mlmon.report.json_body import result_members
+from mlmon.report.result_page import together_sentences
+from mlmon.report.terminal_table import table_lines
+from mlmon.results import ComparisonResult, Criteria, Thresholds, VerdictStatus
+from mlmon.sentences import BADGE_TEXTS, verdict_sentence
+from mlmon.tables import TableLimits
+from mlmon.verdict import FEWEST_WINDOW_ROWS as SMALLEST_VERDICT_WINDOW
 
 STDOUT = "-"
 EXAMPLES = """

@@ -6,11 +6,11 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
+from accounts.management.terminal import ExitStatus, TeachingCommand, add_json_option, table_lines
 from drift.models import CheckStatus, DriftCheck, DriftIncident
 from drift.selectors import CHECKED_STAGES, newest_check, open_incident
 from drift.stored_results import hypotheses_of
-from drift.wording import subject_of
-from models_registry.management.terminal import ExitStatus, TeachingCommand, add_json_option, table_lines
+from mlmon.sentences import subject_of
 from models_registry.models import ModelVersion
 from models_registry.selectors import model_named
 

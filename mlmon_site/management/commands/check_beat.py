@@ -8,7 +8,7 @@ from django.db.models import Max
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
-from models_registry.management.terminal import ExitStatus, TeachingCommand, add_json_option
+from accounts.management.terminal import ExitStatus, TeachingCommand, add_json_option
 
 # Beat writes down what it has sent every three minutes (the scheduler's sync_every); one such round may be missed.
 OLDEST = timedelta(minutes=7)

@@ -15,13 +15,13 @@ from django.core.management import call_command, get_commands
 from django.core.management.base import CommandError, CommandParser
 from django.db import connections
 
+from accounts.management.terminal import TeachingCommand
 from mlmon_site import valkey
-from mlmon_site.accounts import Login, ensure_login
+from mlmon_site.first_login import Login, ensure_login
 from mlmon_site.ports import port_is_free, port_number
 from mlmon_site.run_lock import AlreadyRunningError, run_lock
 from mlmon_site.settings import valkey_socket
 from mlmon_site.supervisor import Program, StopRequested, Supervisor, stop_signals_raise
-from models_registry.management.terminal import TeachingCommand
 
 HOST = "127.0.0.1"  # the API is open in this run, so nobody outside this machine may reach it
 VALKEY_START_SECONDS = 60.0  # it reads its data first

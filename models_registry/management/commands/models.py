@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from models_registry.management.terminal import ExitStatus, TeachingCommand, add_json_option, table_lines
+from accounts.management.terminal import ExitStatus, TeachingCommand, add_json_option, table_lines
 from models_registry.models import Model, ModelVersion
 from models_registry.selectors import active_reference, model_named, version_problems
 

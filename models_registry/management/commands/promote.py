@@ -4,8 +4,8 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from models_registry.actors import command
-from models_registry.management.terminal import ExitStatus, TeachingCommand, add_json_option
+from accounts.actors import command
+from accounts.management.terminal import ExitStatus, TeachingCommand, add_json_option
 from models_registry.models import Stage
 from models_registry.selectors import consequences_of_stage, version_named
 from models_registry.services.versions import promote

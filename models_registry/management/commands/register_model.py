@@ -4,8 +4,8 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from models_registry.actors import command
-from models_registry.management.terminal import TeachingCommand, add_json_option
+from accounts.actors import command
+from accounts.management.terminal import TeachingCommand, add_json_option
 from models_registry.services.versions import register_model
 
 EXAMPLES = """

@@ -6,20 +6,13 @@ from typing import Any
 from django.core.files.base import File
 from django.core.management.base import CommandError, CommandParser
 
-from models_registry.actors import command
-from models_registry.management.terminal import (
-    ExitStatus,
-    TeachingCommand,
-    add_json_option,
-    demand_file,
-    plain_text,
-    progress_bar,
-)
+from accounts.actors import command
+from accounts.management.terminal import ExitStatus, TeachingCommand, add_json_option, demand_file, progress_bar
+from mlmon.figures import plain_text, short_number_text
 from models_registry.models import ReferenceDataset, ReferenceStatus
 from models_registry.reference_report import ColumnReport, feature_reports, prediction_report
 from models_registry.selectors import load_profile, version_named
 from models_registry.services.references import profile_reference, upload_reference
-from models_registry.wording import short_number_text
 
 EXAMPLES = """
 examples:

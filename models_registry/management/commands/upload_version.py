@@ -6,8 +6,8 @@ from typing import Any
 from django.core.files.base import File
 from django.core.management.base import CommandParser
 
-from models_registry.actors import command
-from models_registry.management.terminal import TeachingCommand, add_json_option, demand_file
+from accounts.actors import command
+from accounts.management.terminal import TeachingCommand, add_json_option, demand_file
 from models_registry.models import Model, ModelVersion
 from models_registry.services.versions import promote, upload_version
 

@@ -33,7 +33,7 @@ ANSWERED = 'status!="rejected"'
 IN_PRODUCTION = 'stage="production"'
 GREEN_RED = ((None, "green"), (1.0, "red"))
 
-# The limits of the alerts (prometheus/rules/alerts.yml).
+# The limits of the alerts (monitoring/prometheus/rules/alerts.yml).
 SLOW_SECONDS = 0.5
 MOST_ERRORS = 0.05
 LEAST_CONFIDENCE = 0.6

@@ -10,11 +10,11 @@ from django.test import Client
 from django.utils import timezone
 
 from drift.models import DriftIncident
-from drift.services import run_drift_check
-from monitoring.models import PerformanceReport, Period
+from drift.services.checks import run_drift_check
 from monitoring.pages.meanwhile import meanwhile_context
-from tests.drift.observed import iris_rows, observe, profiled_reference
+from performance.models import PerformanceReport, Period
 from tests.factories import uploaded_version
+from tests.mlmon.observed import iris_rows, observe, profiled_reference
 
 pytestmark = pytest.mark.django_db
 

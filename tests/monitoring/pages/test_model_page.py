@@ -19,11 +19,11 @@ from inference.models import RollupSpan, TrafficRollup
 from inference.traffic import CONFIDENCE_EDGES, LATENCY_EDGES
 from models_registry.models import Model, ModelVersion, ReferenceDataset, Stage
 from models_registry.services.versions import set_stage
-from monitoring.models import PerformanceReport, Period
 from monitoring.pages.model import model_context
 from monitoring.pages.time_ranges import Steps, TimeRange
-from tests.drift.observed import iris_rows, profiled_reference
+from performance.models import PerformanceReport, Period
 from tests.factories import diabetes_onnx, uploaded_version
+from tests.mlmon.observed import iris_rows, profiled_reference
 from tests.monitoring.pages.shown_figures import ShownFigures
 
 pytestmark = pytest.mark.django_db

@@ -20,27 +20,28 @@ from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families as text_families
 
 from drift.models import CheckStatus, DriftCheck, DriftIncident
-from drift.services import run_drift_check
+from drift.services.checks import run_drift_check
 from inference.models import RollupSpan, TrafficRollup
 from inference.services.traffic import roll_up_traffic
 from inference.traffic import CONFIDENCE_EDGES, LATENCY_EDGES, TrafficCounts, changed_minutes
 from inference.traffic_history import ByMinute
 from models_registry.models import ModelVersion, ReferenceDataset, Stage
 from models_registry.services.versions import set_stage
-from monitoring.models import JobRun, PerformanceReport
+from monitoring.models import JobRun
 from monitoring.pages import attention
 from monitoring.pages.attention import Urgency, late_jobs, reasons_of
 from monitoring.pages.model_states import ModelState, VersionFacts, model_states
 from monitoring.pages.overview import bars_path, overview_context
 from monitoring.pages.quantiles import histogram_quantile
-from monitoring.services import measure_due_versions
+from performance.models import PerformanceReport
+from performance.services.reports import measure_due_versions
 from tests.factories import uploaded_version
 from tests.monitoring.pages.shown_figures import ShownFigures
-from tests.monitoring.test_performance import flowers, put_reference_in_force
+from tests.performance.test_reports import flowers, put_reference_in_force
 from tests.services.web_server import WebServer
 
 PREDICT = "/api/v1/models/classifier/predict"
-RULES = Path(__file__).resolve().parents[3] / "prometheus" / "rules" / "alerts.yml"
+RULES = Path(__file__).resolve().parents[3] / "monitoring" / "prometheus" / "rules" / "alerts.yml"
 
 
 pytestmark = pytest.mark.django_db

@@ -11,14 +11,14 @@ from django.urls import reverse
 from django.utils import timezone
 
 from drift.models import DriftCheck, DriftIncident
-from drift.services import run_drift_check
+from drift.services.checks import run_drift_check
 from inference.models import RollupSpan, TrafficRollup
 from models_registry.models import ModelVersion, Stage
 from models_registry.services.versions import set_stage
-from monitoring.models import PerformanceReport, Period
 from monitoring.pages.version_health import health_context
-from tests.drift.observed import iris_rows, observe, profiled_reference
+from performance.models import PerformanceReport, Period
 from tests.factories import iris_onnx, uploaded_version
+from tests.mlmon.observed import iris_rows, observe, profiled_reference
 
 pytestmark = pytest.mark.django_db
 

@@ -8,7 +8,7 @@ import yaml
 
 from tests.services.debian_programs import output_of
 
-CONFIGURATION = Path(__file__).resolve().parents[3] / "alertmanager" / "alertmanager.yml"
+CONFIGURATION = Path(__file__).resolve().parents[3] / "monitoring" / "alertmanager" / "alertmanager.yml"
 
 
 def configuration() -> dict[str, Any]:

@@ -13,7 +13,7 @@ from tests.services.debian_programs import output_of
 from tests.services.processes import ServiceError
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-RULE_FILES = sorted((REPOSITORY / "prometheus" / "rules").glob("*.yml"))
+RULE_FILES = sorted((REPOSITORY / "monitoring" / "prometheus" / "rules").glob("*.yml"))
 RUNBOOKS = REPOSITORY / "docs" / "runbooks"
 TEST_FILES = sorted(Path(__file__).parent.glob("*.yml"))
 ANNOTATIONS = {"summary", "description", "runbook_url", "dashboard_url"}
@@ -64,7 +64,7 @@ def test_alerts_fire_and_stay_quiet(path: Path) -> None:
 
 
 def test_prometheus_reads_its_configuration_and_finds_nothing_to_mend() -> None:
-    folder = REPOSITORY / "prometheus"
+    folder = REPOSITORY / "monitoring" / "prometheus"
     output_of("promtool", "check", "rules", "--lint=all", "--lint-fatal", *RULE_FILES)
     said = output_of("promtool", "check", "config", "--lint=all", "--lint-fatal", folder / "prometheus.yml")
     assert f"{len(RULE_FILES)} rule files found" in said

@@ -270,7 +270,7 @@ def _snooze() -> None:
     from django.utils import timezone
 
     from drift.models import DriftIncident
-    from drift.services import snooze_incident
+    from drift.services.incidents import snooze_incident
 
     operator = User.objects.get()
     incident = DriftIncident.objects.get(closed_at=None)

@@ -1,0 +1,97 @@
+"""The audit trail in the admin: who changed what, to read."""
+
+from typing import Any
+
+from django.apps import apps
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.urls import NoReverseMatch, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.decorators import display
+
+from accounts.admin.read_only import ReadOnlyAdmin
+from accounts.models import ChangeRecord
+
+LONGEST_TEXT = 200  # characters in the list
+
+
+class RowTypeFilter(admin.SimpleListFilter):
+    title = "what was changed"
+    parameter_name = "row_type"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        types = ChangeRecord.objects.order_by("row_type").values_list("row_type", flat=True).distinct()
+        return sorted(((name, row_type_in_words(name)) for name in types), key=lambda choice: choice[1])
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[ChangeRecord]) -> QuerySet[ChangeRecord]:
+        return queryset.filter(row_type=self.value()) if self.value() else queryset
+
+
+@admin.register(ChangeRecord)
+class ChangeRecordAdmin(ReadOnlyAdmin):
+    empty_text = (
+        "Every change by a person or a command leaves a line here: promotions, thresholds, reference data, tokens, "
+        "accounts."
+    )
+    list_display = ["when", "who", "kind", "name", "what"]
+    list_display_links = ["when"]
+    list_filter = [RowTypeFilter, "model_name", "actor", "happened_at"]
+    search_fields = ["actor", "row_name", "model_name", "message"]
+    show_full_result_count = False
+    fields = [("when", "who"), ("kind", "of_model")]
+    change_form_outer_before_template = "admin/accounts/changerecord/change.html"
+
+    class Media:
+        css = {"all": ["models_registry/figures.css"]}
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        record = self.get_object(request, object_id)
+        context = {} if record is None else {"record": record, "row_url": row_url(record)}
+        return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
+
+    @display(description="When", ordering="happened_at")
+    def when(self, obj: ChangeRecord) -> str:
+        return f"{obj.happened_at:%Y-%m-%d %H:%M:%S}"
+
+    @display(description="Who", ordering="actor")
+    def who(self, obj: ChangeRecord) -> str:
+        return obj.actor
+
+    @display(description="Name", ordering="row_name")
+    def name(self, obj: ChangeRecord) -> str:
+        return obj.row_name
+
+    @display(description="Model", ordering="model_name")
+    def of_model(self, obj: ChangeRecord) -> str:
+        return obj.model_name or "-"
+
+    @display(description="Kind", ordering="row_type")
+    def kind(self, obj: ChangeRecord) -> str:
+        return row_type_in_words(obj.row_type)
+
+    @display(description="What")
+    def what(self, obj: ChangeRecord) -> SafeString:
+        text = obj.text if len(obj.text) <= LONGEST_TEXT else f"{obj.text[:LONGEST_TEXT]}…"
+        return format_html('<span class="wrapped">{}</span>', text)
+
+
+def row_type_in_words(row_type: str) -> str:
+    """Return what a kind of row is called; its text as it is where this release has no such rows any more."""
+    try:
+        return str(apps.get_model(row_type)._meta.verbose_name)
+    except (LookupError, ValueError):
+        return row_type
+
+
+def row_url(record: ChangeRecord) -> str:
+    """Return the address of the row that was changed; "" where it has no page, or is there no more."""
+    try:
+        model = apps.get_model(record.row_type)
+        address = reverse(f"admin:{record.row_type.replace('.', '_')}_change", args=[record.row_id])
+    except (LookupError, ValueError, NoReverseMatch):
+        return ""
+    return address if model._base_manager.filter(pk=record.row_id).exists() else ""

@@ -1,0 +1,110 @@
+"""API tokens in the admin."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils import timezone
+from django.utils.html import format_html
+from unfold.decorators import action, display
+
+from accounts.admin.audited import AuditedAdmin, user_of
+from accounts.admin.confirmation import confirmation_page, is_confirmed
+from accounts.models import ApiToken, TokenScope
+from accounts.roles import Action
+from accounts.services.tokens import create_token, revoke_token
+
+LIMITED_SCOPES = (TokenScope.PREDICT, TokenScope.READ)
+
+
+@admin.register(ApiToken)
+class ApiTokenAdmin(AuditedAdmin):
+    empty_text = (
+        "Programs show a token with each call, where the server asks for one. It is shown once, when it is made."
+    )
+    list_display = ["name", "scope", "hint", "state", "expires_at", "created_by", "created_at"]
+    list_filter = ["scope"]
+    list_select_related = ["created_by"]
+    search_fields = ["name"]
+    actions_detail = ["revoke"]
+
+    @display(description="State", label={"valid": "success", "revoked": "danger", "expired": "warning"})
+    def state(self, obj: ApiToken) -> str:
+        if obj.revoked_at:
+            return "revoked"
+        return "expired" if obj.expires_at and obj.expires_at <= timezone.now() else "valid"
+
+    def get_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> Any:
+        if obj is None:
+            return ["name", "scope", "expires_at"]
+        return [("name", "state"), "scope", ("hint", "expires_at"), ("created_by", "created_at")]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> list[str]:
+        return [] if obj is None else ["state", "hint", "created_by", "created_at"]
+
+    def formfield_for_choice_field(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        field = super().formfield_for_choice_field(db_field, request, **kwargs)
+        if db_field.name == "scope" and isinstance(field, forms.ChoiceField):
+            field.choices = [(scope.value, scope.label) for scope in scopes_for(request)]
+        return field
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Refuse to filter by the digest, which could be told letter by letter."""
+        return not lookup.startswith("digest") and super().lookup_allowed(lookup, value, request)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False  # a token is revoked and made anew
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_revoke_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        if Action.MANAGE_TOKENS.is_allowed(request.user):
+            return True
+        token = self.get_object(request, str(object_id))
+        is_own = token is not None and token.created_by_id is not None and token.created_by_id == request.user.pk
+        return is_own and Action.MAKE_TOKEN.is_allowed(request.user)
+
+    def get_actions_detail(self, request: HttpRequest, object_id: Any = None) -> list[Any]:
+        token = self.get_object(request, str(object_id))
+        is_revoked = token is None or token.revoked_at is not None
+        return [] if is_revoked else list(super().get_actions_detail(request, object_id))
+
+    def save_model(self, request: HttpRequest, obj: ApiToken, form: Any, change: bool) -> None:
+        row, token = create_token(name=obj.name, scope=obj.scope, expires_at=obj.expires_at, user=user_of(request))
+        obj.pk = row.pk
+        self.message_user(
+            request,
+            format_html("The token, shown this once: <code>{}</code>", token),
+            messages.WARNING,
+        )
+
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> None:
+        return None  # the service has written who made it
+
+    @action(description="Revoke", icon="block", permissions=["revoke"])
+    def revoke(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        token = self.row_or_404(request, object_id)
+        if not self.has_revoke_permission(request, object_id):
+            raise PermissionDenied
+        if not is_confirmed(request):
+            return confirmation_page(
+                self,
+                request,
+                row=token,
+                title=f"Revoke {token}",
+                changes=[f"Every call with the token {token.hint}… is refused, within a second."],
+                button="Revoke",
+                is_final=True,
+            )
+        if revoke_token(token=token, user=user_of(request)):
+            self.message_user(request, f"{token} is revoked; servers refuse it from the next second on.")
+        return redirect("admin:accounts_apitoken_changelist")
+
+
+def scopes_for(request: HttpRequest) -> list[TokenScope]:
+    """Return the scopes of the tokens that a person may make."""
+    return [scope for scope in TokenScope if scope in LIMITED_SCOPES or Action.MANAGE_TOKENS.is_allowed(request.user)]

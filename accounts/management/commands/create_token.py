@@ -1,0 +1,68 @@
+"""``manage.py create_token``: an API token from a terminal."""
+
+from argparse import ArgumentTypeError
+from datetime import timedelta
+from typing import Any
+
+from django.core.management.base import CommandParser
+from django.utils import timezone
+
+from accounts.actors import command
+from accounts.management.terminal import TeachingCommand, add_json_option
+from accounts.models import TokenScope
+from accounts.services.tokens import create_token
+
+LONGEST_DAYS = 36_500
+EXAMPLES = """
+examples:
+  For an application that predicts and sends ground truth:
+    manage.py create_token checkout --scope predict
+
+  For a dashboard, which only reads; it expires after a quarter of a year:
+    manage.py create_token dashboard --scope read --days 90
+
+  Into a file of secrets, for a program:
+    manage.py create_token checkout-staging --json | jq -r .token > token
+
+exit status:
+  0  the token is printed, this once: only its digest is kept
+  1  a token of that name already exists, or the name is refused
+  2  an option makes no sense
+  3  the database does not answer
+"""
+
+
+class Command(TeachingCommand):
+    help = (
+        "Make an API token and print it, this once.\n"
+        "A client sends it as `Authorization: Bearer mlmon_...`; who made it stands in the audit trail."
+    )
+    epilog = EXAMPLES
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("name", help="who or what uses it")
+        parser.add_argument(
+            "--scope",
+            choices=TokenScope.values,
+            default=TokenScope.PREDICT.value,
+            help="what it may call (default: %(default)s)",
+        )
+        parser.add_argument("--days", type=_days, help="days until it expires (default: never)")
+        add_json_option(parser)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        days = options["days"]
+        row, token = create_token(
+            name=options["name"],
+            scope=options["scope"],
+            expires_at=timezone.now() + timedelta(days=days) if days else None,
+            user=command("create_token"),
+        )
+        body = {"name": row.name, "scope": row.scope, "expires_at": row.expires_at, "token": token}
+        self.write_result(body, [token], as_json=options["json"])
+
+
+def _days(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= LONGEST_DAYS):
+        raise ArgumentTypeError(f"a whole number from 1 to {LONGEST_DAYS}")
+    return int(text)

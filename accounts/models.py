@@ -1,0 +1,116 @@
+"""API tokens, the audit trail, and the generation number that serving processes follow."""
+
+import hashlib
+import secrets
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+TOKEN_PREFIX = "mlmon_"  # noqa: S105 -- lets secret scanners know a leaked token
+
+
+class TokenScope(models.TextChoices):
+    PREDICT = "predict", "predict: predictions, observations and feedback"
+    READ = "read", "read: drift, performance, registry and metrics"
+    ALL = "all", "all of the API"
+
+
+class ApiToken(models.Model):
+    """A bearer token of the API.
+
+    Only its SHA-256 is kept; the token has 256 random bits, so no slow hash is needed.
+    """
+
+    name = models.CharField(max_length=100, unique=True, help_text="Who or what uses it.")
+    scope = models.CharField(max_length=16, choices=TokenScope, default=TokenScope.PREDICT)
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    hint = models.CharField(max_length=16, editable=False, help_text="The first characters of the token.")
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["name"]
+        verbose_name = "API token"
+        constraints = [
+            models.CheckConstraint(condition=Q(scope__in=TokenScope.values), name="token_scope_is_known"),
+            models.CheckConstraint(condition=~Q(digest=""), name="token_has_a_digest"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def new_token() -> str:
+    """Return a new random token."""
+    return TOKEN_PREFIX + secrets.token_urlsafe(32)
+
+
+def token_digest(token: str) -> str:
+    """Return the SHA-256 of `token` in hexadecimal."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+class ServingGeneration(models.Model):
+    """One row, whose number grows with every change that a serving process has to see."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    number = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(id=1), name="registry_generation_is_one_row")]
+
+    def __str__(self) -> str:
+        return f"generation {self.number}"
+
+
+class ChangeRecord(models.Model):
+    """One line of the audit trail: who changed what, when, from what to what.
+
+    Written by `accounts.services.audit` and never changed. It names the row by text, so that it outlives the
+    row, and the actor too, so that it outlives the account.
+    """
+
+    happened_at = models.DateTimeField(default=timezone.now, db_index=True)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
+    actor = models.CharField(max_length=200, help_text="The person's name, or the program's.")
+    row_type = models.CharField(max_length=100, help_text="app.model of the row that was changed.")
+    row_id = models.CharField(max_length=64)
+    row_name = models.CharField(max_length=200)
+    model_name = models.CharField(max_length=63, blank=True, help_text="The registered model that it belongs to.")
+    message = models.TextField(blank=True)
+    changes = models.JSONField(default=list, help_text="Of each value: its name, what it was, what it is.")
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name = "change"
+        indexes = [
+            models.Index(fields=["row_type", "row_id", "-id"], name="changes_of_a_row"),
+            models.Index(fields=["model_name", "-id"], name="changes_of_a_model"),
+        ]
+        constraints = [
+            models.CheckConstraint(condition=~Q(actor=""), name="change_has_an_actor"),
+            models.CheckConstraint(condition=~Q(message="", changes=[]), name="change_says_something"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.row_name} at {self.happened_at:%Y-%m-%d %H:%M:%S}"
+
+    @property
+    def text(self) -> str:
+        """What was done, in words."""
+        return self.message or " ".join(f"{name}: {before} → {after}." for name, before, after in self.lines)
+
+    @property
+    def lines(self) -> list[tuple[str, str, str]]:
+        """Each value by its name: what it was and what it is."""
+        return [(name, _shown(before), _shown(after)) for name, before, after in self.changes]
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, list):
+        value = ", ".join(map(str, value))
+    return "none" if value in (None, "") else f"{value}"

@@ -1,0 +1,150 @@
+"""Who may do what: the one table of roles and actions.
+
+The groups of the database are made of it (`accounts.services.roles`), the admin asks it, and
+docs/permissions.md shows it. Permissions are named by their text, as Django does: so the table can speak of the apps
+above this one without importing them.
+"""
+
+from collections.abc import Iterable
+from enum import Enum, StrEnum
+from typing import Protocol
+
+
+class Role(StrEnum):
+    """A group of people; each role may do all that those before it may."""
+
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    MODEL_OWNER = "model owner"
+    ADMIN = "admin"
+
+    def includes(self, other: "Role") -> bool:
+        """Return whether who has this role may do what `other` may."""
+        order = list(Role)
+        return order.index(self) >= order.index(other)
+
+
+class HoldsPermissions(Protocol):
+    """A person, as far as this module looks."""
+
+    def has_perms(self, perm_list: Iterable[str], obj: None = None) -> bool: ...
+
+
+def _all(verbs: str, *rows: str) -> tuple[str, ...]:
+    """Return the permissions to do each of `verbs` (with spaces between) to each of `rows` ("app.model")."""
+    parts = [row.partition(".") for row in rows]
+    return tuple(f"{app}.{verb}_{model}" for app, _, model in parts for verb in verbs.split())
+
+
+SCHEDULE_ROWS = tuple(
+    f"django_celery_beat.{name}" for name in ("periodictask", "intervalschedule", "crontabschedule", "clockedschedule")
+)
+ROWS_TO_SEE = (
+    "models_registry.model",
+    "models_registry.modelversion",
+    "models_registry.modelfeature",
+    "models_registry.referencedataset",
+    "accounts.changerecord",
+    "accounts.apitoken",
+    "inference.capturepolicy",
+    "performance.groundtruth",
+    "performance.groundtruthcorrection",
+    "performance.groundtruthupload",
+    "drift.driftpolicy",
+    "drift.featurepolicy",
+    "drift.driftcheck",
+    "drift.driftincident",
+    "monitoring.jobrun",
+    "performance.performancepolicy",
+    "performance.performancereport",
+    *SCHEDULE_ROWS,
+    "auth.user",
+    "auth.group",
+)
+
+
+class Action(Enum):
+    """Something that a person does: in words, the least role that may, and the permissions that it takes."""
+
+    SEE = "See every page; read through the API when logged in", Role.VIEWER, _all("view", *ROWS_TO_SEE)
+    HANDLE_INCIDENTS = (
+        "Acknowledge, snooze and close incidents",
+        Role.OPERATOR,
+        ("drift.change_driftincident",),
+    )
+    RUN_CHECK = "Run a drift check now", Role.OPERATOR, ("drift.add_driftcheck",)
+    REGISTER_MODEL = (
+        "Register and describe models; delete one without versions",
+        Role.MODEL_OWNER,
+        _all("add change delete", "models_registry.model"),
+    )
+    UPLOAD_VERSION = "Upload a version", Role.MODEL_OWNER, ("models_registry.add_modelversion",)
+    EDIT_VERSION = (
+        "Name the features of a version in staging; write its notes",
+        Role.MODEL_OWNER,
+        ("models_registry.change_modelversion",),
+    )
+    CHANGE_STAGE = (
+        "Change a version's stage and traffic: promote, roll back, run as shadow, archive",
+        Role.MODEL_OWNER,
+        ("models_registry.promote_modelversion",),
+    )
+    UPLOAD_REFERENCE = "Upload reference data", Role.MODEL_OWNER, ("models_registry.add_referencedataset",)
+    ACTIVATE_REFERENCE = (
+        "Put earlier reference data in force again",
+        Role.MODEL_OWNER,
+        ("models_registry.change_referencedataset",),
+    )
+    REBASELINE = (
+        "Make the window of a check the new reference",
+        Role.MODEL_OWNER,
+        ("models_registry.add_referencedataset",),
+    )
+    SET_DRIFT_POLICY = (
+        "Set drift policies and thresholds",
+        Role.MODEL_OWNER,
+        _all("add change delete", "drift.driftpolicy", "drift.featurepolicy"),
+    )
+    SET_PERFORMANCE_POLICY = (
+        "Set performance policies",
+        Role.MODEL_OWNER,
+        _all("add change delete", "performance.performancepolicy"),
+    )
+    SET_CAPTURE_POLICY = (
+        "Set what is captured, and for how long",
+        Role.MODEL_OWNER,
+        _all("add change delete", "inference.capturepolicy"),
+    )
+    UPLOAD_GROUND_TRUTH = "Upload ground truth", Role.MODEL_OWNER, ("performance.add_groundtruthupload",)
+    MAKE_TOKEN = (
+        "Make API tokens of the scopes predict and read; revoke one's own",
+        Role.MODEL_OWNER,
+        ("accounts.add_apitoken",),
+    )
+    MANAGE_TOKENS = (
+        "Make API tokens of the scope all; revoke anybody's",
+        Role.ADMIN,
+        _all("add change", "accounts.apitoken"),
+    )
+    MANAGE_PEOPLE = "Manage users and groups", Role.ADMIN, _all("add change delete", "auth.user", "auth.group")
+    MANAGE_SCHEDULES = (
+        "Change schedules; run a scheduled task now",
+        Role.ADMIN,
+        _all("add change delete", *SCHEDULE_ROWS),
+    )
+
+    def __init__(self, summary: str, least_role: Role, permissions: tuple[str, ...]) -> None:
+        self.summary = summary
+        self.least_role = least_role
+        self.permissions = permissions
+
+    def is_allowed(self, person: HoldsPermissions) -> bool:
+        """Return whether a person may do this: by their role, by permissions of their own, or as a superuser."""
+        return person.has_perms(self.permissions)
+
+
+def permissions_of(role: Role) -> frozenset[str]:
+    """Return every permission of a role, as "app.codename"."""
+    return frozenset(
+        permission for action in Action if role.includes(action.least_role) for permission in action.permissions
+    )

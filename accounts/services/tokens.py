@@ -1,0 +1,37 @@
+"""API tokens: made, shown once, revoked."""
+
+from datetime import datetime
+
+from django.db import transaction
+from django.utils import timezone
+
+from accounts.actors import Actor, account_of
+from accounts.models import ApiToken, new_token, token_digest
+from accounts.services.audit import record_change
+from accounts.services.generation import bump_generation
+
+
+@transaction.atomic
+def create_token(
+    *, name: str, scope: str, expires_at: datetime | None = None, user: Actor | None = None
+) -> tuple[ApiToken, str]:
+    """Make an API token; return its row and the token itself, which is shown once and kept nowhere."""
+    token = new_token()
+    row = ApiToken(name=name, scope=scope, expires_at=expires_at, created_by=account_of(user))
+    row.digest, row.hint = token_digest(token), token[:12]
+    row.full_clean()
+    row.save()
+    bump_generation()
+    changes = {"Scope": (None, scope), "Expires at": (None, expires_at)}
+    record_change(user=user, row=row, message=f"Made with the scope {scope}.", changes=changes)
+    return row, token
+
+
+@transaction.atomic
+def revoke_token(*, token: ApiToken, user: Actor | None = None) -> bool:
+    """Let a token be refused from now on; return whether it was valid before."""
+    changed = ApiToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=timezone.now())
+    if changed:
+        bump_generation()
+        record_change(user=user, row=token, message="Revoked.", changes={"State": ("valid", "revoked")})
+    return bool(changed)

@@ -1,0 +1,55 @@
+"""Features: what a column is and how it is compared."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class FeatureKind(StrEnum):
+    """How a feature is compared with its reference: as an ordered number, or as one of a set of levels."""
+
+    NUMERIC = "numeric"
+    CATEGORICAL = "categorical"
+
+
+class TaskType(StrEnum):
+    """What a model answers: one of its classes, or a number."""
+
+    CLASSIFICATION = "classification"
+    REGRESSION = "regression"
+
+
+class TensorType(StrEnum):
+    """Element types of ONNX input tensors that are served."""
+
+    FLOAT32 = "float32"
+    FLOAT64 = "float64"
+    INT32 = "int32"
+    INT64 = "int64"
+    BOOL = "bool"
+    STRING = "string"
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One named value of a row, and the place in the model's input tensors where it goes.
+
+    Attributes
+    ----------
+    name
+        Unique in the model version; the key of named rows and the column of reference files.
+    kind
+        How drift is measured.
+    is_required
+        Whether a row without it (or with null) is refused. Otherwise missing is NaN, or "" in a string tensor.
+    input_name, column
+        The ONNX input tensor (shape rows x width) and the column in it.
+    tensor_type
+        The element type of that tensor.
+    """
+
+    name: str
+    kind: FeatureKind
+    is_required: bool
+    input_name: str
+    column: int
+    tensor_type: TensorType

@@ -1,0 +1,168 @@
+"""Ground truth in the admin: what has come, and files of it to upload."""
+
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.contrib import admin
+from django.core.exceptions import ValidationError
+from django.core.files.uploadedfile import UploadedFile
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from unfold.admin import TabularInline
+from unfold.decorators import display
+from unfold.paginator import InfinitePaginator
+from unfold.widgets import UnfoldAdminFileFieldWidget
+
+from accounts.admin.audited import AuditedAdmin, user_of
+from accounts.admin.read_only import ReadOnlyAdmin
+from performance.models import GroundTruth, GroundTruthCorrection, GroundTruthUpload, UploadStatus
+from performance.services.ground_truth import Outcome
+from performance.services.ground_truth_files import upload_ground_truth
+
+STATUS_LABELS = {
+    UploadStatus.DONE: "success",
+    UploadStatus.FAILED: "danger",
+    UploadStatus.READING: "info",
+    UploadStatus.PENDING: "info",
+}
+OUTCOMES = {
+    Outcome.ACCEPTED: "accepted: the prediction was found",
+    Outcome.DUPLICATE: "duplicate: the same was known",
+    Outcome.CORRECTED: "corrected: something else was known, and is kept as history",
+    Outcome.UNKNOWN: "unknown: kept until the prediction turns up",
+    Outcome.INVALID: "invalid: not kept",
+}
+CHANGE_URL = "admin:performance_groundtruthupload_change"
+
+
+class CorrectionInline(TabularInline):
+    model = GroundTruthCorrection
+    fields = readonly_fields = ["actual_before", "observed_at_before", "corrected_at"]
+    extra = 0
+    can_delete = False
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(GroundTruth)
+class GroundTruthAdmin(ReadOnlyAdmin):
+    empty_text = (
+        "What turned out to be true comes through the API (POST /api/v1/feedback) or by an upload, and is joined "
+        "to its prediction."
+    )
+    list_display = ["prediction_id", "version", "actual", "prediction", "is_right", "predicted_at", "observed_at"]
+    list_filter = ["version__model", ("version", admin.EmptyFieldListFilter), ("refusal", admin.EmptyFieldListFilter)]
+    list_select_related = ["version__model"]
+    search_fields = ["prediction_id__exact"]
+    search_help_text = "A prediction id"
+    ordering = ["-received_at"]  # has an index of its own
+    paginator = InfinitePaginator  # counts no rows: there may be millions
+    show_full_result_count = False
+    inlines = [CorrectionInline]
+    fields = [
+        ("prediction_id", "version"),
+        ("actual", "prediction"),
+        ("observed_at", "predicted_at"),
+        ("received_at", "changed_at"),
+        ("confidence", "refusal"),
+    ]
+
+    def get_inlines(self, request: HttpRequest, obj: GroundTruth | None) -> Any:
+        return self.inlines if obj is not None and obj.corrections.exists() else []
+
+    @display(description="Right", boolean=True)
+    def is_right(self, obj: GroundTruth) -> bool | None:
+        return None if obj.version_id is None or obj.refusal else obj.actual == obj.prediction
+
+
+class GroundTruthUploadForm(forms.ModelForm[GroundTruthUpload]):
+    file = forms.FileField(
+        label="CSV or Parquet file",
+        widget=UnfoldAdminFileFieldWidget,
+        help_text="Columns prediction_id, actual and, where known, observed_at (ISO 8601 with its offset). Other "
+        "columns are ignored. Uploading a file again does no harm.",
+    )
+
+    class Meta:
+        model = GroundTruthUpload
+        fields = ["file"]
+
+    def clean_file(self) -> UploadedFile[bytes]:
+        file: UploadedFile[bytes] = self.cleaned_data["file"]
+        most = settings.MLMON_MAX_REFERENCE_BYTES
+        if (file.size or 0) > most:
+            raise ValidationError(f"The file has {file.size or 0:,} bytes; at most {most // 2**20} MiB are taken.")
+        return file
+
+
+@admin.register(GroundTruthUpload)
+class GroundTruthUploadAdmin(AuditedAdmin):
+    empty_text = (
+        "Upload a CSV or Parquet file with the columns prediction_id and actual. Programs send the same through "
+        "the API."
+    )
+    form = GroundTruthUploadForm
+    list_display = ["original_filename", "status_label", "progress", "rows_done", "summary", "created_by", "created_at"]
+    list_filter = ["status"]
+    list_select_related = ["created_by"]
+    search_fields = ["original_filename"]
+    change_form_outer_before_template = "admin/performance/groundtruthupload/report.html"
+
+    class Media:
+        css = {"all": ["models_registry/figures.css"]}
+
+    def get_fields(self, request: HttpRequest, obj: GroundTruthUpload | None = None) -> Any:
+        return ["file"] if obj is None else [("original_filename", "created_by"), ("created_at", "finished_at")]
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False  # a file is never edited: another one is uploaded
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def save_model(self, request: HttpRequest, obj: GroundTruthUpload, form: Any, change: bool) -> None:
+        file = form.cleaned_data["file"]
+        obj.pk = upload_ground_truth(file=file, filename=file.name, user=user_of(request)).pk
+
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> None:
+        return None  # the service has written who uploaded it
+
+    def response_add(
+        self, request: HttpRequest, obj: GroundTruthUpload, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        return redirect(CHANGE_URL, obj.pk)
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        upload = self.get_object(request, object_id)
+        context = {} if upload is None else upload_context(upload)
+        return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
+
+    @display(description="Status", label=STATUS_LABELS, ordering="status")
+    def status_label(self, obj: GroundTruthUpload) -> str:
+        return obj.status
+
+    @display(description="Progress")
+    def progress(self, obj: GroundTruthUpload) -> str:
+        return f"{obj.progress_percent} %"
+
+    @display(description="Rows")
+    def summary(self, obj: GroundTruthUpload) -> str:
+        return ", ".join(f"{obj.counts[outcome]:,} {outcome}" for outcome in Outcome if obj.counts.get(outcome)) or "-"
+
+
+def upload_context(upload: GroundTruthUpload) -> dict[str, Any]:
+    """Return what the page shows of an upload: how far it is, and what became of its rows."""
+    return {
+        "upload": upload,
+        "is_running": upload.status in (UploadStatus.PENDING, UploadStatus.READING),
+        "rows_done": f"{upload.rows_done:,}",
+        "outcomes": [(text, f"{upload.counts.get(outcome, 0):,}") for outcome, text in OUTCOMES.items()],
+        "more_problems": max(0, upload.counts.get(Outcome.INVALID, 0) - len(upload.problems)),
+    }

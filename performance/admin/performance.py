@@ -1,0 +1,214 @@
+"""How right the models are, in the admin: reports to read, and policies to set."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from unfold.decorators import display
+
+from accounts.admin.audited import AuditedAdmin
+from accounts.admin.read_only import ReadOnlyAdmin
+from mlmon.figures import ago_text, duration_text, number_text
+from mlmon.schema import TaskType
+from models_registry.models import Model
+from performance.measures import headline_of
+from performance.models import SMALLEST_PERFORMANCE_WINDOW, PerformancePolicy, PerformanceReport, Period
+from performance.services.reports import baseline_of
+
+NOTHING = "-"
+FIGURE_NAMES = {
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced accuracy",
+    "f1_score": "F1, mean of the classes",
+    "precision": "Precision, mean of the classes",
+    "recall": "Recall, mean of the classes",
+    "roc_auc": "ROC AUC",
+    "log_loss": "Log loss",
+    "brier_score": "Brier score",
+    "expected_calibration_error": "Expected calibration error",
+    "mean_absolute_error": "Mean absolute error",
+    "root_mean_squared_error": "Root mean squared error",
+    "r2_score": "R squared",
+    "bias": "Bias (predicted minus actual)",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FigureLine:
+    """One figure: by the ground truth, estimated for the same and for all predictions, and on the reference."""
+
+    name: str
+    realised: str
+    estimated_of_labelled: str
+    estimated: str
+    reference: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConfusionLine:
+    """Predictions whose true class is this one, by predicted class, with the share of them that each is (0 to 1)."""
+
+    actual: str
+    counts: list[tuple[str, float]]
+    recall: str
+
+
+class PerformancePolicyForm(forms.ModelForm[PerformancePolicy]):
+    """Says in words what the database's constraints refuse."""
+
+    class Meta:
+        model = PerformancePolicy
+        fields = ["model", "window_rows", "minimum_rows", "largest_drop"]
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or {}
+        window, minimum = cleaned.get("window_rows"), cleaned.get("minimum_rows")
+        if minimum is not None and minimum < SMALLEST_PERFORMANCE_WINDOW:
+            self.add_error("minimum_rows", f"At least {SMALLEST_PERFORMANCE_WINDOW} rows are needed for figures.")
+        elif window is not None and minimum is not None and window < minimum:
+            self.add_error("window_rows", f"The window must hold the minimum of {minimum} rows.")
+        model = cleaned.get("model") or (self.instance.model if self.instance.pk else None)
+        if cleaned.get("largest_drop", 0) > 1 and model is not None and only_classifies(model):
+            self.add_error("largest_drop", "At most 1: accuracy cannot drop by more.")
+        return cleaned
+
+
+def only_classifies(model: Model) -> bool:
+    """Return whether a model has versions, and all of them are classifiers."""
+    kinds = set(model.versions.values_list("task_type", flat=True))
+    return kinds == {TaskType.CLASSIFICATION}
+
+
+@admin.register(PerformancePolicy)
+class PerformancePolicyAdmin(AuditedAdmin):
+    empty_text = (
+        "Models without a policy are measured with the defaults. Add one to change how many predictions count, or "
+        "how large a drop is told."
+    )
+    form = PerformancePolicyForm
+    list_display = ["model", "window_rows", "minimum_rows", "largest_drop", "updated_at"]
+    list_select_related = ["model"]
+    search_fields = ["model__name"]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: PerformancePolicy | None = None) -> list[str]:
+        return [] if obj is None else ["model"]
+
+
+@admin.register(PerformanceReport)
+class PerformanceReportAdmin(ReadOnlyAdmin):
+    empty_text = (
+        "A report is written as soon as predictions have ground truth, or reference data with labels allow an "
+        "estimate without it."
+    )
+    list_display = ["time", "version", "of", "figure", "estimated_figure", "drop_points", "labels"]
+    list_display_links = ["time"]
+    list_filter = ["version__model", "period", "computed_at"]
+    list_select_related = ["version__model"]
+    search_fields = ["version__model__name", "version__version"]
+    show_full_result_count = False
+    change_form_outer_before_template = "admin/performance/performancereport/figures.html"
+
+    class Media:
+        css = {"all": ["models_registry/figures.css", "drift/drift.css", "drift/admin.css"]}
+
+    def get_fields(self, request: HttpRequest, obj: PerformanceReport | None = None) -> list[str | tuple[str, str]]:
+        return [("version", "period"), ("started_at", "ended_at"), ("computed_at", "delay"), ("labels", "drop_points")]
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        report = self.get_object(request, object_id)
+        context = {} if report is None else figures_context(report)
+        return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
+
+    @display(description="Measured at", ordering="id")
+    def time(self, obj: PerformanceReport) -> str:
+        return f"{obj.computed_at:%Y-%m-%d %H:%M:%S}"
+
+    @display(description="Of", ordering="period")
+    def of(self, obj: PerformanceReport) -> str:
+        return "newest" if obj.period == Period.LATEST else obj.subject
+
+    @display(description="Accuracy (or mean error)")
+    def figure(self, obj: PerformanceReport) -> str:
+        return headline(obj.realised)
+
+    @display(description="Estimated")
+    def estimated_figure(self, obj: PerformanceReport) -> str:
+        return headline(obj.estimated)
+
+    @display(description="Against the reference", ordering="drop")
+    def drop_points(self, obj: PerformanceReport) -> str:
+        return drop_text(obj)
+
+    @display(description="With ground truth", ordering="labelled_rows")
+    def labels(self, obj: PerformanceReport) -> str:
+        if obj.label_coverage is None:
+            return "0"
+        return f"{obj.labelled_rows:,} of {obj.predicted_rows:,} ({obj.label_coverage:.0%})"
+
+    @display(description="Ground truth comes after", ordering="label_delay_seconds")
+    def delay(self, obj: PerformanceReport) -> str:
+        return NOTHING if obj.label_delay_seconds is None else duration_text(obj.label_delay_seconds)
+
+
+def drop_text(report: PerformanceReport) -> str:
+    """Return how much worse a report's figure is than the reference's: "6.5 points worse", "25.0 % better"."""
+    if report.drop is None:
+        return NOTHING
+    unit = "points" if "accuracy" in (report.realised or {}) else "%"
+    return f"{100 * abs(report.drop):.1f} {unit} {'worse' if report.drop > 0 else 'better'}"
+
+
+def headline(figures: Mapping[str, Any] | None) -> str:
+    """Return the one figure that stands for the others."""
+    return figure_text(headline_of(figures))
+
+
+def figure_text(value: float | None) -> str:
+    """Return a figure with four digits."""
+    return NOTHING if value is None else number_text(value, 4)
+
+
+def figures_context(report: PerformanceReport) -> dict[str, Any]:
+    """Return what the page shows above a report's fields."""
+    realised: Mapping[str, Any] = report.realised or {}
+    return {
+        "report": report,
+        "figure_lines": list(_figure_lines(report)),
+        "confusion_lines": list(_confusion_lines(realised)),
+        "classes": list(realised.get("classes", {})),
+        "computed_ago": ago_text(report.computed_at, timezone.now()),
+    }
+
+
+def _figure_lines(report: PerformanceReport) -> Iterator[FigureLine]:
+    reference: Mapping[str, Any] = baseline_of(report.version).figures or {}
+    columns: list[Mapping[str, Any]] = [
+        report.realised or {},
+        report.estimated_of_labelled or {},
+        report.estimated or {},
+        reference,
+    ]
+    unavailable = (report.realised or {}).get("unavailable", {})
+    for key, name in FIGURE_NAMES.items():
+        if any(column.get(key) is not None for column in columns) or key in unavailable:
+            realised, of_labelled, estimated, on_reference = (figure_text(column.get(key)) for column in columns)
+            yield FigureLine(name, realised, of_labelled, estimated, on_reference, unavailable.get(key, ""))
+
+
+def _confusion_lines(realised: Mapping[str, Any]) -> Iterator[ConfusionLine]:
+    for (name, figures), counts in zip(
+        realised.get("classes", {}).items(), realised.get("confusion_matrix", []), strict=True
+    ):
+        total = max(1, sum(counts))
+        yield ConfusionLine(
+            actual=name,
+            counts=[(f"{count:,}", count / total) for count in counts],
+            recall=figure_text(figures["recall"]),
+        )

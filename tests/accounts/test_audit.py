@@ -1,0 +1,374 @@
+"""The audit trail: who changed what, from what to what; from pages, commands and jobs alike, and no secret in it."""
+
+import getpass
+import json
+import os
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import Group, User
+from django.core.files.base import ContentFile
+from django.core.management import call_command
+from django.db import transaction
+from django.test import Client
+from django.urls import reverse
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
+from pytest_django.fixtures import Settings
+
+from accounts import actors
+from accounts.actors import PLATFORM, Program, name_of
+from accounts.admin.audited import AuditedAdmin
+from accounts.admin.changes import row_type_in_words, row_url
+from accounts.models import ApiToken, ChangeRecord
+from accounts.selectors import changes_of
+from accounts.services.audit import NOT_SHOWN, record_change
+from accounts.services.tokens import create_token, revoke_token
+from inference.models import CapturePolicy
+from inference.services.capture import remove_capture_policy, save_capture_policy
+from models_registry.models import Model, ModelVersion, ReferenceDataset, Stage
+from models_registry.services.references import activate_reference, profile_reference, upload_reference
+from models_registry.services.versions import promote, register_model, set_stage
+from tests.factories import iris_onnx, uploaded_version
+
+pytestmark = pytest.mark.django_db
+
+CSV = b"sepal_length,sepal_width,petal_length,petal_width\n5.1,3.5,1.4,0.2\n6.0,3.0,4.5,1.5\n"
+
+
+@pytest.fixture
+def anna() -> User:
+    return User.objects.create_user("anna")
+
+
+@pytest.fixture(autouse=True)
+def _media(settings: Settings, tmp_path: Path) -> None:
+    settings.MEDIA_ROOT = tmp_path
+
+
+def newest(row: Any) -> ChangeRecord:
+    record = changes_of(row).first()
+    assert record is not None
+    return record
+
+
+def reference_of(version: ModelVersion, name: str) -> ReferenceDataset:
+    file = ContentFile(CSV, name=name)
+    uploaded = upload_reference(version=version, file=file, filename=name, enqueue=False)
+    return profile_reference(reference_id=uploaded.pk)
+
+
+def test_a_promotion_writes_what_both_versions_were_and_are(anna: User) -> None:
+    first = uploaded_version("classifier")
+    second = uploaded_version("classifier", "1.1.0", onnx=iris_onnx(1), production=False)
+    promote(version=second, user=anna)
+    up, down = newest(second), newest(first)
+    assert (up.user, up.actor, up.model_name, up.row_name) == (anna, "anna", "classifier", "classifier 1.1.0")
+    assert up.changes == [["Stage", "staging", "production"], ["Traffic weight", 0, 100]]
+    assert down.changes == [["Stage", "production", "staging"], ["Traffic weight", 100, 0]]
+    promote(version=first, user=anna)  # the way back
+    assert newest(first).changes == [["Stage", "staging", "production"], ["Traffic weight", 0, 100]]
+
+
+def test_traffic_that_is_shared_out_is_written(anna: User) -> None:
+    version = uploaded_version("classifier")
+    set_stage(version=version, stage=Stage.PRODUCTION, traffic_weight=30, user=anna)
+    assert ["Traffic weight", 100, 30] in newest(version).changes
+
+
+def test_a_reference_that_comes_into_force_names_the_one_before(anna: User) -> None:
+    version = uploaded_version("classifier")
+    first, second = reference_of(version, "first.csv"), reference_of(version, "second.csv")
+    assert newest(second).changes == [["In force", "first.csv", "second.csv"]]
+    activate_reference(reference=first, user=anna)
+    record = newest(first)
+    assert (record.actor, record.changes) == ("anna", [["In force", "second.csv", "first.csv"]])
+
+
+def test_a_capture_rule_is_written_when_set_and_when_removed(anna: User) -> None:
+    policy = CapturePolicy(model=register_model(name="m"), sampling_rate=0.5, never_stored_features=["age"])
+    save_capture_policy(policy=policy, user=anna)
+    assert newest(policy).changes == [["Sampling rate", 1.0, 0.5], ["Never stored features", [], ["age"]]]
+    pk = policy.pk
+    remove_capture_policy(policy=policy, user=anna)
+    gone = ChangeRecord.objects.filter(row_type="inference.capturepolicy", row_id=str(pk)).first()
+    assert gone is not None
+    assert (gone.actor, gone.message) == ("anna", "Deleted: the defaults apply.")
+    assert ["Sampling rate", 0.5, 1.0] in gone.changes
+
+
+def test_a_tokens_life_is_written_and_nothing_of_the_token_itself(anna: User) -> None:
+    row, token = create_token(name="checkout", scope="predict", user=anna)
+    revoke_token(token=row, user=anna)
+    made, revoked = changes_of(row).order_by("pk")
+    assert made.changes == [["Scope", None, "predict"], ["Expires at", None, None]]
+    assert (revoked.message, revoked.actor) == ("Revoked.", "anna")
+    assert not revoke_token(token=row, user=anna)
+    assert changes_of(row).count() == 2  # revoked already: nothing happened
+    kept = json.dumps(list(ChangeRecord.objects.values()), default=str)
+    assert token not in kept
+    assert row.digest not in kept
+
+
+def test_a_secret_that_a_caller_hands_over_is_not_kept(anna: User) -> None:
+    model = register_model(name="m")
+    record_change(user=anna, row=model, message="", changes={"Password": ("old one", "new one"), "Digest": (1, 2)})
+    record = newest(model)
+    assert record.changes == [["Password", NOT_SHOWN, NOT_SHOWN], ["Digest", NOT_SHOWN, NOT_SHOWN]]
+    assert record.text == "Password: not shown → not shown. Digest: not shown → not shown."
+
+
+def test_no_password_reaches_the_trail(admin_client: Client) -> None:
+    sent = {"username": "carl", "password1": "a long first one", "password2": "a long first one"}
+    admin_client.post(reverse("admin:auth_user_add"), {**sent, "usable_password": "true"})
+    account = User.objects.get(username="carl")
+    passwords = {"password1": "a long second one", "password2": "a long second one", "usable_password": "true"}
+    admin_client.post(reverse("admin:auth_user_password_change", args=[account.pk]), passwords)
+    assert changes_of(account).count() == 2
+    account.refresh_from_db()
+    assert account.check_password("a long second one")
+    kept = json.dumps(list(ChangeRecord.objects.values()), default=str)
+    assert "a long" not in kept
+    assert account.password not in kept
+    assert newest(account).changes == [["Password", NOT_SHOWN, NOT_SHOWN]]
+
+
+def test_who_was_given_a_role_is_written(admin_client: Client) -> None:
+    account, viewer = User.objects.create_user("carl", is_staff=True), Group.objects.get(name="viewer")
+    account.groups.add(Group.objects.get(name="admin"))
+    joined = account.date_joined
+    sent = {"username": "carl", "is_active": "on", "is_staff": "on", "groups": [viewer.pk]}
+    sent |= {"date_joined_0": f"{joined:%Y-%m-%d}", "date_joined_1": f"{joined:%H:%M:%S}"}
+    admin_client.post(reverse("admin:auth_user_change", args=[account.pk]), sent)
+    assert ["Groups", ["admin"], ["viewer"]] in newest(account).changes
+
+
+def test_a_page_that_is_saved_as_it_was_is_no_change(admin_client: Client) -> None:
+    model = register_model(name="m", description="as it was")
+    before = ChangeRecord.objects.count()
+    address = reverse("admin:models_registry_model_change", args=[model.pk])
+    assert admin_client.post(address, {"description": "as it was"}).status_code == 302
+    assert ChangeRecord.objects.count() == before
+    assert admin_client.post(address, {"description": "another"}).status_code == 302
+    assert newest(model).text == "Description: as it was → another."
+
+
+def test_single_features_of_a_policy_are_written(admin_client: Client) -> None:
+    version = uploaded_version("classifier")
+    form = {
+        "model": version.model_id,
+        "is_enabled": "on",
+        "mode": "verdict",
+        "false_alarm_budget": 10_000,
+        "window_rows": 1000,
+        "minimum_rows": 100,
+        "extra_window_rows": "",
+        "feature_threshold": 0.15,
+        "prediction_threshold": 0.1,
+        "feature_policies-TOTAL_FORMS": 1,
+        "feature_policies-INITIAL_FORMS": 0,
+        "feature_policies-0-feature_name": "sepal_width",
+        "feature_policies-0-is_watched": "on",
+        "feature_policies-0-threshold": 0.3,
+    }
+    add = reverse("admin:drift_driftpolicy_add")
+    assert admin_client.post(add, form).status_code == 302
+    policy = version.model.drift_policy
+    assert ["sepal_width: Threshold", None, 0.3] in newest(policy).changes
+
+    feature = policy.feature_policies.get()
+    form |= {"feature_policies-INITIAL_FORMS": 1, "feature_policies-0-id": feature.pk}
+    form |= {"feature_policies-0-policy": policy.pk, "feature_policies-0-threshold": 0.4, "feature_threshold": 0.2}
+    change = reverse("admin:drift_driftpolicy_change", args=[policy.pk])
+    assert admin_client.post(change, form).status_code == 302
+    assert newest(policy).changes == [["Feature threshold", 0.15, 0.2], ["sepal_width: Threshold", 0.3, 0.4]]
+
+    assert admin_client.post(change, {**form, "feature_policies-0-DELETE": "on"}).status_code == 302
+    assert newest(policy).changes == [["sepal_width", "there", "removed"]]
+
+
+def test_a_command_is_named_with_who_ran_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(getpass, "getuser", lambda: "deploy")
+    (tmp_path / "model.onnx").write_bytes(iris_onnx())
+    (tmp_path / "rows.csv").write_bytes(CSV)
+    out = StringIO()
+    names = "sepal_length,sepal_width,petal_length,petal_width"
+    path = str(tmp_path / "model.onnx")
+    call_command("upload_version", "classifier", "1.0.0", path, "--features", names, "--promote", stdout=out)
+    call_command("upload_reference", "classifier", "1.0.0", str(tmp_path / "rows.csv"), stdout=out)
+    call_command("create_token", "checkout", stdout=out)
+
+    def actors_of(row: Any) -> set[str]:
+        return set(changes_of(row).values_list("actor", flat=True))
+
+    version = ModelVersion.objects.get()
+    assert actors_of(version) == {"upload_version, run by deploy"}
+    assert actors_of(version.model) == {"upload_version, run by deploy"}
+    # The profiling puts it in force, as the platform's own job would.
+    assert actors_of(version.references.get()) == {"upload_reference, run by deploy", "mlmon"}
+    assert actors_of(ApiToken.objects.get()) == {"create_token, run by deploy"}
+    assert not ChangeRecord.objects.exclude(user=None).exists()
+
+
+def test_a_container_without_a_name_for_its_user_is_named_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found: 10001")
+
+    monkeypatch.setattr(getpass, "getuser", nameless)
+    monkeypatch.setattr(os, "getuid", lambda: 10001)
+    assert actors.command("create_token").name == "create_token, run by user 10001"
+
+
+def test_what_nobody_did_mlmon_did(anna: User) -> None:
+    assert (name_of(None), name_of(Program("a job")), name_of(anna)) == (PLATFORM.name, "a job", "anna")
+
+
+def test_the_name_outlives_the_account_and_the_row(anna: User) -> None:
+    model = register_model(name="m", user=anna)
+    record = newest(model)
+    model.delete()
+    anna.delete()
+    record.refresh_from_db()
+    assert (record.user, record.actor, record.row_name, record.text) == (None, "anna", "m", "Registered.")
+
+
+def test_a_change_that_is_undone_leaves_no_line(anna: User) -> None:
+    before = ChangeRecord.objects.count()
+    with transaction.atomic():
+        register_model(name="m", user=anna)
+        transaction.set_rollback(True)
+    assert (Model.objects.count(), ChangeRecord.objects.count()) == (0, before)
+
+
+def test_every_page_of_the_admin_writes_to_the_trail() -> None:
+    assert all(isinstance(model_admin, AuditedAdmin) for model_admin in admin.site._registry.values())
+
+
+@pytest.fixture
+def trail(anna: User) -> list[ChangeRecord]:
+    """Two people, two models, three kinds of rows."""
+    bert = User.objects.create_user("bert")
+    first, second = register_model(name="first", user=anna), register_model(name="second", user=bert)
+    save_capture_policy(policy=CapturePolicy(model=second, sampling_rate=0.5), user=anna)
+    create_token(name="checkout", scope="read", user=bert)
+    description = "<script>alert(1)</script>"
+    record_change(user=anna, row=first, message="", changes={"Description": ("", description)})
+    return list(ChangeRecord.objects.order_by("pk"))
+
+
+CHANGES = "/admin/accounts/changerecord/"
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({}, {0, 1, 2, 3, 4}),
+        ({"actor": "anna"}, {0, 2, 4}),
+        ({"model_name": "second"}, {1, 2}),
+        ({"row_type": "accounts.apitoken"}, {3}),
+        ({"row_type": "inference.capturepolicy", "actor": "bert"}, set()),
+        ({"happened_at__gte": "2100-01-01 00:00:00+00:00"}, set()),
+        ({"q": "checkout"}, {3}),
+    ],
+)
+def test_the_trail_is_filtered_by_kind_model_person_and_time(
+    admin_client: Client, trail: list[ChangeRecord], query: dict[str, str], expected: set[int]
+) -> None:
+    page = admin_client.get(CHANGES, query)
+    assert page.status_code == 200
+    assert {row.pk for row in page.context["cl"].result_list} == {trail[index].pk for index in expected}
+
+
+def test_a_line_shows_old_and_new_and_leads_to_its_row(admin_client: Client, trail: list[ChangeRecord]) -> None:
+    page = admin_client.get(f"{CHANGES}{trail[4].pk}/change/").content.decode()
+    assert reverse("admin:models_registry_model_change", args=[trail[4].row_id]) in page
+    assert "<del>none</del> → <ins>&lt;script&gt;alert(1)&lt;/script&gt;</ins>" in page
+    assert "<script>alert(1)" not in page
+    listed = admin_client.get(CHANGES).content.decode()
+    assert "Sampling rate: 1.0 → 0.5." in listed
+    assert "API token" in listed
+    assert "<script>alert(1)" not in listed
+
+
+def test_nobody_writes_or_deletes_a_line_here(admin_client: Client, trail: list[ChangeRecord]) -> None:
+    assert admin_client.get(f"{CHANGES}add/").status_code == 403
+    assert admin_client.post(f"{CHANGES}{trail[0].pk}/change/", {"actor": "somebody"}).status_code == 403
+    assert admin_client.post(f"{CHANGES}{trail[0].pk}/delete/", {"post": "yes"}).status_code == 403
+    chosen = {"action": "delete_selected", "_selected_action": [trail[0].pk], "post": "yes"}
+    admin_client.post(CHANGES, chosen)
+    assert list(ChangeRecord.objects.order_by("pk")) == trail
+
+
+def test_the_history_of_a_row_is_its_part_of_the_trail(admin_client: Client, trail: list[ChangeRecord]) -> None:
+    second = Model.objects.get(name="second")
+    page = admin_client.get(reverse("admin:models_registry_model_history", args=[second.pk])).content.decode()
+    assert "Registered." in page
+    assert "bert" in page
+    assert "Sampling rate" not in page  # that is the policy's
+    never = Group.objects.create(name="night shift")
+    empty = admin_client.get(reverse("admin:auth_group_history", args=[never.pk])).content.decode()
+    assert "Nobody has changed it" in empty
+
+
+def test_a_long_history_has_pages(admin_client: Client, anna: User) -> None:
+    model = register_model(name="m", user=anna)
+    for number in range(150):
+        record_change(user=anna, row=model, message=f"Change {number}.")
+    address = reverse("admin:models_registry_model_history", args=[model.pk])
+    first, second = (admin_client.get(address, {"p": page}).content.decode() for page in (1, 2))
+    assert "Change 149." in first
+    assert "Page 1 of 2" in first
+    assert "Registered." in second
+    assert "Change 149." not in second
+
+
+def test_the_list_asks_the_database_a_fixed_number_of_times(
+    admin_client: Client, trail: list[ChangeRecord], django_assert_max_num_queries: Any
+) -> None:
+    model = Model.objects.get(name="first")
+    for number in range(90):
+        record_change(user=None, row=model, message=f"Change {number}.")
+    with django_assert_max_num_queries(10):
+        assert admin_client.get(CHANGES).status_code == 200
+
+
+def test_rows_that_this_release_does_not_know_have_a_text_and_no_link() -> None:
+    record = ChangeRecord(row_type="gone.thing", row_id="1")
+    assert (row_type_in_words("gone.thing"), row_url(record)) == ("gone.thing", "")
+    assert row_url(ChangeRecord(row_type="models_registry.model", row_id="12345")) == ""
+
+
+class TrailIsFullError(Exception):
+    """The line could not be written."""
+
+
+@pytest.fixture
+def _no_line_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(**_: Any) -> None:
+        raise TrailIsFullError
+
+    monkeypatch.setattr("accounts.services.audit.ChangeRecord.objects.create", fail)
+
+
+@pytest.mark.usefixtures("_no_line_is_written")
+def test_what_cannot_be_written_down_is_not_done(admin_client: Client) -> None:
+    account, model = User.objects.create_user("carl", password="before"), Model.objects.create(name="m")
+    interval = IntervalSchedule.objects.create(every=20, period="seconds")
+    task = PeriodicTask.objects.create(name="ticks", task="drift.tasks.check_due_versions", interval=interval)
+    passwords = {"password1": "a long second one", "password2": "a long second one", "usable_password": "true"}
+    delete = {"action": "delete_selected", "_selected_action": [model.pk], "post": "yes"}
+    disable = {"action": "disable_tasks", "_selected_action": [task.pk]}
+    for address, sent in (
+        (reverse("admin:auth_user_password_change", args=[account.pk]), passwords),
+        (reverse("admin:models_registry_model_changelist"), delete),
+        (reverse("admin:models_registry_model_change", args=[model.pk]), {"description": "another"}),
+        (reverse("admin:django_celery_beat_periodictask_changelist"), disable),
+    ):
+        with pytest.raises(TrailIsFullError):
+            admin_client.post(address, sent)
+    for row in (account, model, task):
+        row.refresh_from_db()
+    assert account.check_password("before")
+    assert (model.description, task.enabled) == ("", True)

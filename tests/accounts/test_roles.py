@@ -1,0 +1,99 @@
+"""The groups of the database are what the table of roles says, and stay so."""
+
+from itertools import pairwise
+
+import pytest
+from django.apps import apps
+from django.contrib import admin
+from django.contrib.auth.models import Group, Permission, User
+from django.core.management import call_command
+
+from accounts.roles import Action, Role, permissions_of
+from accounts.services.roles import keep_roles, keep_roles_after_migrate
+
+pytestmark = pytest.mark.django_db
+
+
+def granted(role: Role) -> set[str]:
+    rows = Group.objects.get(name=role.value).permissions.select_related("content_type")
+    return {f"{row.content_type.app_label}.{row.codename}" for row in rows}
+
+
+def member(role: Role) -> User:
+    user = User.objects.create_user(role.value.replace(" ", "-"), is_staff=True)
+    user.groups.add(Group.objects.get(name=role.value))
+    return user
+
+
+@pytest.mark.parametrize("role", Role)
+def test_a_new_database_has_the_group_with_every_permission_of_its_role(role: Role) -> None:
+    assert granted(role) == permissions_of(role)  # as the migrations of the test database left it
+
+
+def test_every_permission_of_the_table_exists() -> None:
+    rows = Permission.objects.select_related("content_type")
+    known = {f"{row.content_type.app_label}.{row.codename}" for row in rows}
+    assert permissions_of(Role.ADMIN) <= known
+
+
+def test_each_role_may_what_those_before_it_may_and_something_more() -> None:
+    sets = [permissions_of(role) for role in Role]
+    assert all(less < more for less, more in pairwise(sets))
+
+
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize("action", Action)
+def test_a_member_is_allowed_what_the_table_says_and_nothing_else(role: Role, action: Action) -> None:
+    # The order of the roles, written out a second time.
+    order = {"viewer": 0, "operator": 1, "model owner": 2, "admin": 3}
+    assert action.is_allowed(member(role)) == (order[role.value] >= order[action.least_role.value])
+
+
+def test_who_has_no_role_may_nothing_and_a_superuser_everything() -> None:
+    nobody, root = User.objects.create_user("nobody", is_staff=True), User.objects.create_superuser("root")
+    assert not any(action.is_allowed(nobody) for action in Action)
+    assert all(action.is_allowed(root) for action in Action)
+
+
+def test_what_was_changed_in_a_role_is_put_right_again_and_its_people_stay() -> None:
+    viewer, user = Group.objects.get(name="viewer"), User.objects.create_user("anna")
+    user.groups.add(viewer)
+    viewer.permissions.set(Permission.objects.filter(codename__in=["promote_modelversion", "view_model"]))
+    Group.objects.filter(name="operator").delete()
+    own = Group.objects.create(name="night shift")
+    own.permissions.set(Permission.objects.filter(codename="change_driftincident"))
+
+    keep_roles()
+
+    assert granted(Role.VIEWER) == permissions_of(Role.VIEWER)
+    assert granted(Role.OPERATOR) == permissions_of(Role.OPERATOR)
+    assert list(user.groups.all()) == [viewer]
+    assert [row.codename for row in own.permissions.all()] == ["change_driftincident"]
+
+
+def test_migrate_puts_the_roles_right(capsys: pytest.CaptureFixture[str]) -> None:
+    Permission.objects.filter(codename__in=["promote_modelversion", "view_driftcheck"]).delete()
+    Group.objects.filter(name="model owner").delete()
+    call_command("migrate", verbosity=0, interactive=False)
+    assert granted(Role.MODEL_OWNER) == permissions_of(Role.MODEL_OWNER)
+    assert "models_registry.promote_modelversion" in granted(Role.MODEL_OWNER)
+
+
+def test_a_database_without_accounts_is_left_alone() -> None:
+    class WithoutAccounts:
+        def get_model(self, *names: str) -> None:
+            raise LookupError(*names)
+
+    Group.objects.all().delete()
+    config = apps.get_app_config("accounts")
+    keep_roles_after_migrate(sender=config, using="default", apps=WithoutAccounts())
+    assert not Group.objects.exists()
+
+
+def test_a_viewer_may_see_every_page_of_the_admin() -> None:
+    pages = {f"{model._meta.app_label}.view_{model._meta.model_name}" for model in admin.site._registry}
+    assert pages <= permissions_of(Role.VIEWER)
+
+
+def test_a_viewer_changes_nothing() -> None:
+    assert all(name.partition(".")[2].startswith("view_") for name in permissions_of(Role.VIEWER))

@@ -1,0 +1,118 @@
+"""Results of comparisons, made by hand: what a test needs of them, and one that has everything."""
+
+from collections.abc import Sequence
+
+from mlmon.results import (
+    Badge,
+    Channel,
+    ComparisonResult,
+    CorrelationChange,
+    Distribution,
+    FeatureResult,
+    HypothesisResult,
+    JointChange,
+    Measure,
+    Method,
+    PredictionResult,
+    QualityEvent,
+    QualityFinding,
+    ResultStatus,
+    Verdict,
+    VerdictStatus,
+)
+from mlmon.schema import FeatureKind
+
+WINDOW_ROWS = 1000
+
+
+def values_of(name: str, p_value: float, effect: float = 0.3, *, is_listed: bool = False) -> HypothesisResult:
+    """Return the hypothesis about a feature's values."""
+    return HypothesisResult(Channel.DISTRIBUTION, name, p_value, effect, True, WINDOW_ROWS, is_listed=is_listed)
+
+
+def judged(
+    status: VerdictStatus,
+    hypotheses: Sequence[HypothesisResult] = (),
+    *,
+    window_rows: tuple[int, ...] = (WINDOW_ROWS,),
+) -> ComparisonResult:
+    """Return a comparison with this verdict, and a feature for each hypothesis about values."""
+    return ComparisonResult(
+        n_reference=10_000,
+        n_current=window_rows[0],
+        features=tuple(FeatureResult(one.name, FeatureKind.NUMERIC, 0.15, verdict=one) for one in hypotheses),
+        prediction=PredictionResult(threshold=0.1),
+        verdict=Verdict(status, window_rows=window_rows, hypotheses=len(hypotheses) * len(window_rows)),
+    )
+
+
+NUMBERS = FeatureResult(
+    name="distance",
+    kind=FeatureKind.NUMERIC,
+    threshold=0.15,
+    method=Method.WASSERSTEIN,
+    score=0.1 + 0.2,  # not 0.3: the last digit counts
+    is_drifted=True,
+    statistic=1 / 3,
+    p_value=5e-324,
+    reference_mean=-1.7976931348623157e308,
+    current_mean=1041.5,
+    n_reference=9_990,
+    n_current=995,
+    n_missing_reference=10,
+    n_missing_current=5,
+    measures={
+        Method.KOLMOGOROV_SMIRNOV: Measure(1 / 3),
+        Method.JENSEN_SHANNON_DISTANCE: Measure(0.1, {"bins": 15, "width": 2.5, "rule": "sturges"}),
+        Method.POPULATION_STABILITY_INDEX: Measure(float("inf"), {"bins": 10}),
+        Method.HELLINGER: Measure(None),
+    },
+    distribution=Distribution(
+        (), (0.0, 0.1, 4983.0), (9000, 990), (900, 95), (0.0, 1 / 3, 2.0, 3.0, 4983.0), (0.1, 0.2, 0.3, 0.4, 0.5)
+    ),
+    verdict=HypothesisResult(
+        Channel.DISTRIBUTION, "distance", 1.6e-19, 0.31, True, 500, 1.25, 358.2, 9, 0.19, is_alarm=True, is_listed=True
+    ),
+    missing_verdict=HypothesisResult(Channel.MISSING_VALUES, "distance", 0.5, -0.004, False, 1000),
+    quality=(QualityFinding(QualityEvent.OUT_OF_RANGE, 3, 0.003, "above 4,963", is_notable=False),),
+)
+LEVELS = FeatureResult(
+    name="dest",
+    kind=FeatureKind.CATEGORICAL,
+    threshold=0.2,
+    method=Method.CHI_SQUARED,
+    score=0.05,
+    distribution=Distribution(("zrh", "Ärger 中", "other"), (), (5, 3, 2), (1, 0, 9)),
+    quality=(
+        QualityFinding(QualityEvent.UNSEEN_LEVELS, 60, 0.06, "ABQ, ACK", is_notable=True),
+        QualityFinding(QualityEvent.MISSING_VALUES, 1, 0.001, "", is_notable=False),
+    ),
+)
+BROKEN = FeatureResult(
+    name="hour", kind=FeatureKind.NUMERIC, threshold=0.15, status=ResultStatus.TYPE_CHANGED, status_detail="text"
+)
+WITH_EVERYTHING = ComparisonResult(
+    n_reference=10_000,
+    n_current=1000,
+    features=(NUMBERS, LEVELS, BROKEN),
+    prediction=PredictionResult(
+        threshold=0.1,
+        js_divergence=0.0125,
+        chi2_statistic=8.5,
+        p_value=0.014,
+        reference_dist={"late": 0.25, "in time": 0.75},  # not in the order of the alphabet
+        current_dist={"late": 0.3, "in time": 0.7},
+        verdict=HypothesisResult(Channel.PREDICTION, "", 0.014, 0.08, False, 1000, 1.0, 8.5, 2, 0.15),
+    ),
+    verdict=Verdict(
+        status=VerdictStatus.ALARM,
+        false_alarm_budget=10_000,
+        level=1e-4 / 7,
+        hypotheses=7,
+        smallest_p_value=1.6e-19,
+        window_rows=(1000, 500),
+        badges=(Badge.BURSTY, Badge.SMALL_REFERENCE),
+    ),
+    correlation_changes=(CorrelationChange("distance", "air_time", 0.99, -0.1, 1e-8),),
+    joint_change=JointChange(0.71, 2e-30, ("distance", "dest")),
+)

@@ -1,0 +1,54 @@
+"""Every measure has a definition, and what it calls the largest value is."""
+
+import math
+
+import numpy as np
+import pytest
+
+from mlmon.results import Method
+from mlmon.statistics.chi_squared import chi_squared
+from mlmon.statistics.definitions import DEFINITIONS
+from mlmon.statistics.hellinger import hellinger_distance
+from mlmon.statistics.jensen_shannon import jensen_shannon_distance, jensen_shannon_divergence
+from mlmon.statistics.l_infinity import l_infinity_distance
+
+DISJOINT = np.array([300, 0]), np.array([0, 100])
+
+
+def test_every_method_has_a_definition_of_its_own() -> None:
+    assert set(DEFINITIONS) == set(Method) - {Method.NONE}
+    for part in ("name", "text"):
+        assert len({getattr(definition, part) for definition in DEFINITIONS.values()}) == len(DEFINITIONS)
+
+
+def test_every_definition_is_a_sentence_and_names_its_oracle() -> None:
+    for method, definition in DEFINITIONS.items():
+        assert definition.text.endswith("."), method
+        assert definition.oracle, method
+
+
+@pytest.mark.parametrize(
+    ("method", "value"),
+    [
+        (Method.JENSEN_SHANNON_DISTANCE, jensen_shannon_distance(*DISJOINT)),
+        (Method.JENSEN_SHANNON_DIVERGENCE, jensen_shannon_divergence(*DISJOINT)),
+        (Method.HELLINGER, hellinger_distance(*DISJOINT)),
+        (Method.L_INFINITY, l_infinity_distance(*DISJOINT)),
+    ],
+)
+def test_the_largest_value_is_that_of_disjoint_samples(method: Method, value: float) -> None:
+    assert float(DEFINITIONS[method].largest.split("= ")[-1]) == pytest.approx(value, abs=5e-4)
+
+
+def test_the_largest_effect_is_that_of_disjoint_samples() -> None:
+    result = chi_squared(*DISJOINT)
+    assert result.cohens_w == pytest.approx(math.sqrt(400 / result.effective_rows), rel=0.01)
+
+
+def test_texts_say_bins_and_logarithm() -> None:
+    for method, definition in DEFINITIONS.items():
+        if method not in (Method.KOLMOGOROV_SMIRNOV, Method.WASSERSTEIN):
+            assert "bins" in definition.text or "deciles" in definition.text, method
+    for method in (Method.JENSEN_SHANNON_DIVERGENCE, Method.JENSEN_SHANNON_DISTANCE):
+        assert "natural logarithm" in DEFINITIONS[method].text
+    assert "ln(p / q)" in DEFINITIONS[Method.POPULATION_STABILITY_INDEX].text

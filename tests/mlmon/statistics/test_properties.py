@@ -1,0 +1,257 @@
+"""What must hold of every measure as a check computes it, from columns to figures, whatever the data are."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
+
+from mlmon.column_windows import LevelWindow, NumberWindow, observed_column
+from mlmon.prepared import prepare_column
+from mlmon.profile import column_profile
+from mlmon.results import Method
+from mlmon.statistics.chi_squared import chi_squared
+from mlmon.statistics.hellinger import hellinger_distance
+from mlmon.statistics.jensen_shannon import jensen_shannon_distance
+from mlmon.statistics.l_infinity import l_infinity_distance
+from tests.mlmon.statistics.samples import LARGEST, counts, extreme_samples, finite_samples, tied_samples
+
+# scipy says so where the exact law of two small samples is beyond its reach, and takes the limit law.
+pytestmark = pytest.mark.filterwarnings("ignore:ks_2samp. Exact calculation unsuccessful:RuntimeWarning")
+
+ROUNDING = 1e-9
+BOUNDS: Mapping[Method, float] = {
+    Method.KOLMOGOROV_SMIRNOV: 1.0,
+    Method.CHI_SQUARED: math.inf,
+    Method.WASSERSTEIN: math.inf,
+    Method.POPULATION_STABILITY_INDEX: math.inf,
+    Method.JENSEN_SHANNON_DISTANCE: math.sqrt(math.log(2.0)),
+    Method.JENSEN_SHANNON_DIVERGENCE: math.log(2.0),
+    Method.HELLINGER: 1.0,
+    Method.L_INFINITY: 1.0,
+}
+OF_ORDER_ONLY = (Method.KOLMOGOROV_SMIRNOV, Method.CHI_SQUARED, Method.POPULATION_STABILITY_INDEX)
+
+awkward_numbers = st.sampled_from([math.inf, -math.inf, LARGEST, -LARGEST, 1e308, 5e-324, -0.0, 0.0, 1.0])
+awkward_samples = st.one_of(
+    extreme_samples,
+    arrays(np.float64, st.integers(1, 60), elements=awkward_numbers),
+    arrays(np.float64, 1, elements=awkward_numbers),
+)
+# More than 20 distinct values, far enough from each other that no map below joins two of them.
+spread_samples = arrays(np.float64, st.integers(30, 120), elements=st.integers(-500, 500).map(float), unique=True)
+levels = st.lists(st.sampled_from(["a", "b", "c", "d", "e"]), min_size=1, max_size=80)
+
+
+# A busy machine takes its time for the first example, and scipy for the exact law of small samples.
+quickly = settings(deadline=None, max_examples=40)
+
+
+def _number_window(reference: NDArray[np.float64], current: NDArray[np.float64]) -> NumberWindow:
+    column: Any = pa.chunked_array([pa.array(current)])
+    with np.errstate(over="ignore"):  # numpy warns that what is below the smallest float64 is -inf
+        prepared = prepare_column(column_profile(pa.array(reference)))
+    window = observed_column(prepared, column).window(current.size)
+    assert isinstance(window, NumberWindow)
+    return window
+
+
+def _level_window(reference: list[str], current: list[str]) -> LevelWindow:
+    column: Any = pa.chunked_array([pa.array(current, pa.string())])
+    prepared = prepare_column(column_profile(pa.array(reference, pa.string())))
+    window = observed_column(prepared, column).window(len(current))
+    assert isinstance(window, LevelWindow)
+    return window
+
+
+def _values(window: NumberWindow | LevelWindow) -> dict[Method, float | None]:
+    return {method: window.measure(method).value for method in window.methods}
+
+
+def _assert_equal(found: dict[Method, float | None], expected: dict[Method, float | None], *, rel: float = 0.0) -> None:
+    for method, value in expected.items():
+        assert found[method] == (None if value is None else pytest.approx(value, rel=rel, abs=rel)), method
+
+
+@quickly
+@given(reference=awkward_samples, current=awkward_samples)
+def test_no_numbers_make_a_measure_raise_or_leave_its_bounds(
+    reference: NDArray[np.float64], current: NDArray[np.float64]
+) -> None:
+    for method, value in _values(_number_window(reference, current)).items():
+        assert value is None or 0.0 <= value <= BOUNDS[method], method
+        assert value is None or math.isfinite(value), method
+
+
+@quickly
+@given(reference=awkward_samples, current=awkward_samples)
+def test_what_needs_finite_numbers_is_none_without_any_and_never_0(
+    reference: NDArray[np.float64], current: NDArray[np.float64]
+) -> None:
+    has_both = bool(np.isfinite(reference).any() and np.isfinite(current).any())
+    values = _values(_number_window(reference, current))
+    for method in (Method.HELLINGER, Method.L_INFINITY):
+        assert (values[method] is not None) == has_both, method
+    if not has_both:
+        assert values[Method.WASSERSTEIN] is None
+    for method in (Method.KOLMOGOROV_SMIRNOV, Method.CHI_SQUARED, Method.POPULATION_STABILITY_INDEX):
+        assert values[method] is not None, method
+
+
+@quickly
+@given(reference=levels, current=levels)
+def test_no_levels_make_a_measure_raise_or_leave_its_bounds(reference: list[str], current: list[str]) -> None:
+    for method, value in _values(_level_window(reference, current)).items():
+        assert value is not None, method
+        assert 0.0 <= value <= BOUNDS[method], method
+
+
+@quickly
+@given(sample=awkward_samples)
+def test_a_sample_does_not_differ_from_itself(sample: NDArray[np.float64]) -> None:
+    assert {value for value in _values(_number_window(sample, sample)).values() if value is not None} == {0.0}
+
+
+@quickly
+@given(sample=levels)
+def test_levels_do_not_differ_from_themselves(sample: list[str]) -> None:
+    assert set(_values(_level_window(sample, sample)).values()) == {0.0}
+
+
+@quickly
+@given(reference=finite_samples, current=finite_samples, random=st.randoms(use_true_random=False))
+def test_the_order_of_the_rows_does_not_matter(
+    reference: NDArray[np.float64], current: NDArray[np.float64], random: Any
+) -> None:
+    shuffled = [np.array(random.sample(sample.tolist(), sample.size)) for sample in (reference, current)]
+    found, expected = _values(_number_window(*shuffled)), _values(_number_window(reference, current))
+    _assert_equal(found, expected, rel=ROUNDING)
+
+
+@quickly
+@given(reference=levels, current=levels, names=st.permutations(["v", "w", "x", "y", "z"]))
+def test_the_names_of_the_levels_do_not_matter(reference: list[str], current: list[str], names: list[str]) -> None:
+    renamed = dict(zip("abcde", names, strict=True))
+    found = _level_window([renamed[level] for level in reference], [renamed[level] for level in current])
+    expected = _values(_level_window(reference, current))
+    del expected[Method.CHI_SQUARED]  # of two equally rare levels the one with the earlier name is pooled first
+    _assert_equal(_values(found), expected, rel=ROUNDING)
+
+
+MAPS: Mapping[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
+    "cube": lambda values: values**3,
+    "exponential": lambda values: np.exp(values / 10.0),
+    "huge": lambda values: values * 1e305,
+    "tiny": lambda values: values * 1e-300,
+}
+
+
+@pytest.mark.parametrize("name", MAPS)
+@quickly
+@given(reference=spread_samples, current=spread_samples)
+def test_rank_measures_keep_under_rising_maps(
+    name: str, reference: NDArray[np.float64], current: NDArray[np.float64]
+) -> None:
+    mapped = _values(_number_window(MAPS[name](reference), MAPS[name](current)))
+    plain = _values(_number_window(reference, current))
+    _assert_equal(mapped, {method: plain[method] for method in OF_ORDER_ONLY})
+
+
+@quickly
+@given(reference=spread_samples, current=spread_samples)
+def test_the_ks_distance_keeps_under_falling_maps_too(
+    reference: NDArray[np.float64], current: NDArray[np.float64]
+) -> None:
+    distance = _number_window(-reference, -current).distance
+    assert distance == pytest.approx(_number_window(reference, current).distance, abs=ROUNDING)
+
+
+@quickly
+@given(
+    reference=spread_samples,
+    current=spread_samples,
+    factor=st.sampled_from([2.0**-5, 8.0, 2.0**40]),
+    shift=st.integers(-1000, 1000),
+)
+def test_no_measure_depends_on_the_unit_or_the_origin(
+    reference: NDArray[np.float64], current: NDArray[np.float64], factor: float, shift: int
+) -> None:
+    # Powers of two and whole numbers are exact; edges are computed, and a value on one may change its bin.
+    moved = _values(_number_window((reference + shift) * factor, (current + shift) * factor))
+    plain = _values(_number_window(reference, current))
+    of_edges = {Method.JENSEN_SHANNON_DISTANCE, Method.JENSEN_SHANNON_DIVERGENCE, Method.HELLINGER, Method.L_INFINITY}
+    _assert_equal(moved, {method: plain[method] for method in plain.keys() - of_edges}, rel=ROUNDING)
+    scaled = _values(_number_window(reference * factor, current * factor))
+    _assert_equal(scaled, plain, rel=ROUNDING)
+
+
+@quickly
+@given(reference=tied_samples, current=tied_samples)
+def test_numbers_of_few_values_are_measured_as_levels(
+    reference: NDArray[np.float64], current: NDArray[np.float64]
+) -> None:
+    numbers = _number_window(reference, current)
+    named = _level_window(*([f"{value:g}" for value in sample.tolist()] for sample in (reference, current)))
+    for method in (Method.POPULATION_STABILITY_INDEX, Method.JENSEN_SHANNON_DISTANCE):
+        assert numbers.measure(method).value == pytest.approx(named.measure(method).value, abs=ROUNDING), method
+
+
+@quickly
+@given(reference=finite_samples, current=finite_samples)
+def test_both_samples_change_places(reference: NDArray[np.float64], current: NDArray[np.float64]) -> None:
+    # Not PSI, w, Hellinger, L-infinity and the normalised Wasserstein distance: bins or unit are the reference's own.
+    there, back = _number_window(reference, current), _number_window(current, reference)
+    assert there.distance == pytest.approx(back.distance, abs=ROUNDING)
+    if there.level_counts is None and back.level_counts is None:
+        found, expected = (one.measure(Method.JENSEN_SHANNON_DISTANCE).value for one in (there, back))
+        assert found == pytest.approx(expected, abs=ROUNDING)
+
+
+@pytest.mark.parametrize("distance", [jensen_shannon_distance, hellinger_distance, l_infinity_distance])
+@quickly
+@given(reference=counts, current=counts)
+def test_joining_levels_makes_no_distance_larger_but_l_infinity_twice_at_most(
+    distance: Callable[[NDArray[np.int64], NDArray[np.int64]], float],
+    reference: NDArray[np.int64],
+    current: NDArray[np.int64],
+) -> None:
+    # L-infinity alone can grow: two levels that change alike change together by the sum.
+    bound = distance(reference, current) * (2.0 if distance is l_infinity_distance else 1.0)
+    joined = [np.add.reduceat(sample, [0, 2, 4]) for sample in (reference, current)]
+    assert distance(joined[0], joined[1]) <= bound + 1e-7  # roots of rounding errors
+
+
+@quickly
+@given(reference=counts, current=counts, times=st.integers(2, 50))
+def test_chi_squared_grows_with_the_rows_and_the_raw_effect_does_not(
+    reference: NDArray[np.int64], current: NDArray[np.int64], times: int
+) -> None:
+    once, often = chi_squared(reference, current), chi_squared(times * reference, times * current)
+    assert often.statistic == pytest.approx(times * once.statistic, rel=ROUNDING, abs=ROUNDING)
+    assert often.cohens_w >= once.cohens_w - ROUNDING  # less is taken off for chance
+
+
+@quickly
+@given(reference=counts, current=counts, dispersion=st.floats(1.0, 100.0))
+def test_dependence_in_time_makes_no_p_value_smaller(
+    reference: NDArray[np.int64], current: NDArray[np.int64], dispersion: float
+) -> None:
+    result = chi_squared(reference, current)
+    assert result.p_value <= result.p_value_at(dispersion) <= 1.0
+
+
+@quickly
+@given(reference=finite_samples, current=finite_samples, unrelated=st.floats(-1e6, 1e6))
+def test_moving_one_value_moves_the_ks_distance_by_at_most_its_share(
+    reference: NDArray[np.float64], current: NDArray[np.float64], unrelated: float
+) -> None:
+    changed = current.copy()
+    changed[0] = unrelated
+    difference = _number_window(reference, changed).distance - _number_window(reference, current).distance
+    assert abs(difference) <= 1.0 / current.size + ROUNDING

@@ -1,0 +1,212 @@
+"""How the columns of files are read and compared, whatever a file looks like."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+import pytest
+
+from mlmon.file_columns import ColumnKind, ComparedFileError, read_columns
+from mlmon.file_comparison import ColumnChoices, FileComparison, compare_files
+from mlmon.results import Channel, Criteria, FeatureResult, ResultStatus, Thresholds, VerdictStatus
+from mlmon.schema import FeatureKind
+from mlmon.tables import TableLimits
+
+LIMITS = TableLimits(file_bytes=10_000_000, rows=100_000)
+CRITERIA = Criteria(thresholds=Thresholds(feature=0.15, prediction=0.1))
+ROWS = 2000
+TEN, HALF_PAST_ELEVEN = datetime.fromisoformat("2026-01-01 10:00"), datetime.fromisoformat("2026-01-02 11:30")
+
+
+def _parquet(folder: Path, name: str, **columns: Any) -> Path:
+    path = folder / f"{name}.parquet"
+    pa.parquet.write_table(pa.table(columns), path)
+    return path
+
+
+def _csv(folder: Path, name: str, text: str) -> Path:
+    path = folder / f"{name}.csv"
+    path.write_text(text)
+    return path
+
+
+def _compared(reference: Path, current: Path, **choices: Any) -> FileComparison:
+    return compare_files(reference, current, ColumnChoices(**choices), CRITERIA, LIMITS)
+
+
+def _feature(comparison: FileComparison, name: str) -> FeatureResult:
+    return next(feature for feature in comparison.result.features if feature.name == name)
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind", "values"),
+    [
+        (["1", "2.5", "-3e2"], ColumnKind.NUMBER, [1.0, 2.5, -300.0]),
+        (["1", "", "NaN"], ColumnKind.NUMBER, [1.0, None, None]),
+        (["true", "False", "TRUE"], ColumnKind.BOOLEAN, ["true", "false", "true"]),
+        (["a", "NA", "b"], ColumnKind.TEXT, ["a", None, "b"]),
+        (["02134", "10001", "60601"], ColumnKind.TEXT, ["02134", "10001", "60601"]),
+        (["2026-01-01 10:00:00", "", "2026-01-02 11:30:00"], ColumnKind.TIME, [TEN, None, HALF_PAST_ELEVEN]),
+        (["", "null", "None"], ColumnKind.EMPTY, [None, None, None]),
+    ],
+)
+def test_what_the_columns_of_csv_hold(tmp_path: Path, cells: list[str], kind: ColumnKind, values: list[Any]) -> None:
+    table = read_columns(_csv(tmp_path, "file", "\n".join(["x,row", *(f"{cell},1" for cell in cells)])), LIMITS)
+
+    assert table.columns["x"].kind is kind
+    assert table.columns["x"].values.to_pylist() == values
+
+
+def test_one_stray_text_among_numbers_is_told(tmp_path: Path) -> None:
+    numbers = "\n".join(["x", *(str(number) for number in range(50)), "about 3", *("7" for _ in range(20))])
+    column = read_columns(_csv(tmp_path, "file", numbers), LIMITS).columns["x"]
+
+    assert column.kind is ColumnKind.TEXT
+    assert "1 of its 71 values are no numbers, the first one in row 51: 'about 3'" in column.note
+
+
+def test_types_of_parquet_that_are_no_columns_of_a_table_are_left_out_by_name(tmp_path: Path) -> None:
+    path = _parquet(tmp_path, "nested", x=[1.0, 2.0], places=[[1], [2]])
+    table = read_columns(path, LIMITS)
+
+    assert list(table.columns) == ["x"]
+    assert table.unread == {"places": "is of type list<element: int64>"}
+
+
+def test_a_csv_and_a_parquet_of_the_same_rows_are_equal(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    table = pa.table(
+        {
+            "amount": pa.array(rng.normal(size=ROWS).astype(np.float32)),
+            "store": pa.array(rng.integers(0, 30, ROWS)),
+            "member": pa.array(rng.random(ROWS) < 0.5),
+            "place": pa.array(rng.choice(["a", "b"], ROWS)).dictionary_encode(),
+        }
+    )
+    parquet, csv = tmp_path / "rows.parquet", tmp_path / "rows.csv"
+    pa.parquet.write_table(table, parquet)
+    pa.csv.write_csv(table.set_column(3, "place", table["place"].cast(pa.string())), csv)
+
+    comparison = _compared(parquet, csv)
+    assert [feature.name for feature in comparison.result.features] == ["amount", "store", "member", "place"]
+    assert all(feature.score == 0 for feature in comparison.result.features)
+    assert comparison.notes == ()
+
+
+def test_of_a_time_the_hour_and_the_weekday_are_compared(tmp_path: Path) -> None:
+    start = datetime.fromisoformat("2026-01-05")  # a Monday
+    hours = [start + timedelta(hours=index) for index in range(ROWS)]
+    at_night = [start + timedelta(days=index, hours=3) for index in range(700)]
+    comparison = _compared(_parquet(tmp_path, "before", at=hours), _parquet(tmp_path, "now", at=at_night))
+
+    assert [feature.name for feature in comparison.result.features] == ["at (hour)", "at (weekday)"]
+    assert [feature.is_confirmed for feature in comparison.result.features] == [True, False]
+    hour = _feature(comparison, "at (hour)").distribution
+    assert hour is not None
+    assert dict(zip(hour.labels, hour.current, strict=True))["03"] == 700
+
+
+def test_hours_are_those_of_the_zone_that_is_asked_for(tmp_path: Path) -> None:
+    noon = [datetime(2026, 7, 1, 12, tzinfo=UTC)] * 2
+    path = _parquet(tmp_path, "times", at=noon)
+
+    assert read_columns(path, LIMITS).columns["at"].values[0].as_py().hour == 12
+    assert read_columns(path, LIMITS, zone="Europe/Berlin").columns["at"].values[0].as_py().hour == 14  # UTC + 2
+    with pytest.raises(ComparedFileError, match="no time zone 'Atlantis/Capital'"):
+        read_columns(path, LIMITS, zone="Atlantis/Capital")
+
+
+def test_numbers_that_count_the_rows_are_left_out_unless_they_are_named_levels(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    before = _parquet(tmp_path, "before", row=np.arange(ROWS), x=rng.normal(size=ROWS))
+    now = _parquet(tmp_path, "now", row=np.arange(ROWS, 2 * ROWS), x=rng.normal(size=ROWS))
+
+    comparison = _compared(before, now)
+    assert [feature.name for feature in comparison.result.features] == ["x"]
+    assert comparison.notes == ("row: its numbers count the rows; not compared.",)
+    assert comparison.result.verdict.status is VerdictStatus.QUIET
+    named = _compared(before, now, categorical=frozenset({"row"}))
+    assert _feature(named, "row").status is ResultStatus.IDENTIFIER
+
+
+def test_a_column_that_is_missing_or_of_another_type_has_a_status(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    numbers = rng.normal(size=ROWS)
+    before = _parquet(tmp_path, "before", x=numbers, gone=numbers, changed=numbers)
+    now = _parquet(tmp_path, "now", x=numbers, changed=["text"] * ROWS, new=numbers)
+
+    comparison = _compared(before, now)
+    assert _feature(comparison, "x").status is ResultStatus.OK
+    assert _feature(comparison, "gone").status is ResultStatus.MISSING
+    assert _feature(comparison, "changed").status is ResultStatus.TYPE_CHANGED
+    assert _feature(comparison, "changed").kind is FeatureKind.NUMERIC
+
+
+@pytest.mark.parametrize("kind", ["classes", "whole numbers", "numbers"])
+def test_predictions_are_classes_or_numbers(tmp_path: Path, kind: str) -> None:
+    rng = np.random.default_rng(3)
+    before, now = {
+        "classes": (rng.choice(["yes", "no"], ROWS), rng.choice(["yes", "no"], ROWS, p=[0.9, 0.1])),
+        "whole numbers": (rng.integers(0, 2, ROWS), (rng.random(ROWS) < 0.9).astype(int)),
+        "numbers": (rng.normal(size=ROWS), rng.normal(1, 1, size=ROWS)),
+    }[kind]
+    x = rng.normal(size=ROWS)
+    paths = _parquet(tmp_path, "before", x=x, answer=before), _parquet(tmp_path, "now", x=x, answer=now)
+    comparison = _compared(*paths, prediction="answer")
+
+    assert [feature.name for feature in comparison.result.features] == ["x"]
+    assert comparison.has_predictions
+    assert [found.channel for found in comparison.result.listed_hypotheses] == [Channel.PREDICTION]
+    assert len(comparison.result.prediction.reference_dist) == (10 if kind == "numbers" else 2)
+
+
+def test_rows_are_put_in_the_order_of_a_column(tmp_path: Path) -> None:
+    """A level that goes with time: in order its bursts are seen, and dispersion makes up for them."""
+    rng = np.random.default_rng(4)
+    time = np.arange(12_000)
+    level = np.where((time // 600) % 2 == 0, "a", "b")
+    shuffled = rng.permutation(time.size)
+    before = _parquet(tmp_path, "before", t=time[shuffled], x=level[shuffled])
+    now = _parquet(tmp_path, "now", t=np.arange(600), x=["a"] * 600)
+
+    in_file_order = _feature(_compared(before, now, ignored=frozenset({"t"})), "x").verdict
+    in_order = _feature(_compared(before, now, time="t"), "x").verdict
+    assert in_file_order is not None
+    assert in_order is not None
+    assert in_file_order.dispersion < 2
+    assert in_order.dispersion > 100  # each window of 600 rows has one level only
+    assert in_file_order.is_alarm
+    assert not in_order.is_alarm
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"PAR1 broken", "before.file: "),
+        (b"", "before.file: "),
+        (b"x,x\n1,2\n", "Column 'x' is in the file 2 times."),
+        (b"x,y\n1\n", "before.file: "),
+        (b"x\n\xff\xfe\n", "before.file: "),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes, reason: str) -> None:
+    path = tmp_path / "before.file"
+    path.write_bytes(content)
+    with pytest.raises(ComparedFileError, match=reason.replace(".", r"\.")):
+        _compared(path, path)
+
+
+def test_a_file_beyond_the_limits_is_refused(tmp_path: Path) -> None:
+    path = _parquet(tmp_path, "rows", x=np.arange(200.0))
+    with pytest.raises(ComparedFileError, match="rows"):
+        compare_files(path, path, ColumnChoices(), CRITERIA, TableLimits(file_bytes=10_000_000, rows=100))
+
+
+def test_files_without_a_column_to_compare_are_refused(tmp_path: Path) -> None:
+    path = _parquet(tmp_path, "rows", only=np.arange(200))
+    with pytest.raises(ComparedFileError, match="there is no column to compare"):
+        _compared(path, path)

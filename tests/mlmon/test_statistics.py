@@ -1,0 +1,199 @@
+"""The statistics against scipy, and their edge cases."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
+from scipy.stats import chi2_contingency, ks_2samp, kstwobign
+
+from mlmon.column_windows import LIMIT_LAW_EXCESS
+from mlmon.statistics.chi_squared import chi_squared
+from mlmon.statistics.deciles import DecileReference, prepare_deciles
+from mlmon.statistics.jensen_shannon import jensen_shannon_divergence
+from mlmon.statistics.kolmogorov_smirnov import (
+    OrderedReference,
+    finite_sample_p_value,
+    ks_distance,
+    ks_p_value,
+    limit_p_value,
+)
+
+TOLERANCE = 1e-12
+
+# Few distinct values, so that ties within and between the samples are common.
+tied_samples = arrays(np.float64, st.integers(1, 60), elements=st.integers(-5, 5).map(float))
+samples = arrays(np.float64, st.integers(1, 60), elements=st.floats(allow_nan=False, allow_infinity=True, width=32))
+counts = arrays(np.int64, 6, elements=st.integers(0, 500)).filter(lambda row: bool(row.any()))
+
+
+def _samples(seed: int, m: int, n: int, digits: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    rng = np.random.default_rng(seed)
+    return np.sort(rng.normal(size=m).round(digits)), np.sort(rng.normal(0.2, 1.3, size=n).round(digits))
+
+
+def _distance(reference: NDArray[np.float64], current: NDArray[np.float64]) -> float:
+    return ks_distance(OrderedReference(reference), current)
+
+
+def _binned(
+    deciles: NDArray[np.float64], reference: NDArray[np.float64], current: NDArray[np.float64]
+) -> tuple[DecileReference, NDArray[np.int64]]:
+    prepared = prepare_deciles(deciles, reference)
+    return prepared, prepared.count(current)
+
+
+@pytest.mark.parametrize(("m", "n"), [(1, 2), (1, 50), (50, 1), (1000, 100), (37, 1000), (10_000, 1000)])
+@pytest.mark.parametrize("digits", [0, 1, 12])
+def test_ks_is_scipys(m: int, n: int, digits: int) -> None:
+    reference, current = _samples(m + n, m, n, digits)
+    expected = ks_2samp(reference, current, method="asymp")
+    distance = ks_distance(OrderedReference(reference), current)
+    assert distance == pytest.approx(expected.statistic, abs=TOLERANCE)
+    assert finite_sample_p_value(distance, m * n / (m + n)) == pytest.approx(expected.pvalue, abs=TOLERANCE)
+
+
+@pytest.mark.parametrize("effective_rows", [150.0, 909.1, 5_000.0])
+@pytest.mark.parametrize("scaled_distance", [0.5, 1.0, 1.7, 2.8, 3.2])
+def test_the_limit_law_is_scipys_and_conservative_by_a_known_factor(
+    effective_rows: float, scaled_distance: float
+) -> None:
+    distance = scaled_distance / math.sqrt(effective_rows)
+    p_value, exact = limit_p_value(distance, effective_rows), finite_sample_p_value(distance, effective_rows)
+    assert p_value == pytest.approx(float(kstwobign.sf(scaled_distance)), rel=1e-9)
+    assert exact <= p_value <= exact * (1 + LIMIT_LAW_EXCESS / math.sqrt(effective_rows))
+
+
+def test_small_windows_have_the_exact_law_and_then_the_finite_sample_law() -> None:
+    for m, n in ((1000, 40), (300, 120)):
+        reference, current = _samples(n, m, n, 12)
+        prepared = OrderedReference(reference)
+        expected = ks_2samp(reference, current, method="exact" if n == 40 else "asymp")
+        p_value = ks_p_value(prepared, current, ks_distance(prepared, current))
+        assert p_value == pytest.approx(expected.pvalue, rel=1e-9)
+
+
+def test_one_value_against_one_says_nothing() -> None:
+    assert finite_sample_p_value(1.0, 0.5) == 1.0
+
+
+def test_ks_counts_infinities_as_values_beyond_all_others() -> None:
+    reference = np.array([-math.inf, 0.0, 1.0, 2.0])
+    assert _distance(reference, np.array([math.inf] * 5)) == 1.0
+    assert _distance(reference, reference) == 0.0
+    assert _distance(reference, np.array([-math.inf, -math.inf])) == 0.75  # 1 of 4 against 2 of 2, by hand
+
+
+@given(reference=st.one_of(tied_samples, samples), current=st.one_of(tied_samples, samples))
+def test_ks_distance_is_the_supremum_over_all_values(
+    reference: NDArray[np.float64], current: NDArray[np.float64]
+) -> None:
+    values = np.concatenate([reference, current])
+    by_definition = max(abs(float(np.mean(reference <= v)) - float(np.mean(current <= v))) for v in values)
+    assert _distance(np.sort(reference), np.sort(current)) == pytest.approx(by_definition, abs=TOLERANCE)
+
+
+@given(reference=tied_samples, current=tied_samples)
+def test_ks_distance_is_symmetric_and_keeps_under_monotone_maps(
+    reference: NDArray[np.float64], current: NDArray[np.float64]
+) -> None:
+    reference, current = np.sort(reference), np.sort(current)
+    distance = _distance(reference, current)
+    assert distance == pytest.approx(_distance(current, reference), abs=TOLERANCE)
+    assert distance == pytest.approx(_distance(reference**3, current**3), abs=TOLERANCE)
+    assert distance == pytest.approx(_distance(np.sort(-reference), np.sort(-current)), abs=TOLERANCE)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_chi_squared_is_scipys(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    reference, current = rng.multinomial(10_000, [0.4, 0.3, 0.2, 0.1]), rng.multinomial(700, [0.35, 0.3, 0.2, 0.15])
+    expected = chi2_contingency(np.stack([reference, current]), correction=False)
+    result = chi_squared(reference, current)
+    assert result.statistic == pytest.approx(expected.statistic, rel=TOLERANCE)
+    assert result.p_value == pytest.approx(expected.pvalue, rel=TOLERANCE)
+    assert result.degrees_of_freedom == expected.dof
+
+
+def test_two_by_two_tables_have_no_continuity_correction() -> None:
+    # 100 rows of 50:50 against 100 of 40:60. By hand: X2 = 200 (50*60 - 50*40)^2 / (100*100*90*110).
+    result = chi_squared(np.array([50, 50]), np.array([40, 60]))
+    assert result.statistic == pytest.approx(200 * 1000**2 / (100 * 100 * 90 * 110), rel=TOLERANCE)
+    assert result.cohens_w == pytest.approx(math.sqrt((result.statistic - 1) / 50), rel=TOLERANCE)
+
+
+def test_columns_that_are_empty_in_both_are_left_out() -> None:
+    with_empty = chi_squared(np.array([50, 0, 50, 0]), np.array([40, 0, 60, 0]))
+    assert with_empty == chi_squared(np.array([50, 50]), np.array([40, 60]))
+
+
+def test_one_common_level_is_no_difference() -> None:
+    result = chi_squared(np.array([80, 0]), np.array([40, 0]))
+    assert (result.p_value, result.cohens_w, result.degrees_of_freedom) == (1.0, 0.0, 0)
+
+
+def test_chi_squared_needs_rows_in_both_and_one_shape() -> None:
+    with pytest.raises(ValueError, match="at least one row"):
+        chi_squared(np.array([3, 4]), np.array([0, 0]))
+    with pytest.raises(ValueError, match="for each level"):
+        chi_squared(np.array([3, 4]), np.array([1, 0, 0]))
+
+
+def test_debiased_w_is_near_zero_without_drift_whatever_the_number_of_levels() -> None:
+    rng = np.random.default_rng(7)
+    for levels in (3, 50):
+        shares = np.full(levels, 1 / levels)
+        ws = [chi_squared(rng.multinomial(10_000, shares), rng.multinomial(1000, shares)).cohens_w for _ in range(200)]
+        assert np.median(ws) < 0.06
+
+
+@given(reference=counts, current=counts)
+def test_chi_squared_keeps_under_permutation(reference: NDArray[np.int64], current: NDArray[np.int64]) -> None:
+    order = np.array([5, 3, 1, 0, 2, 4])
+    permuted = chi_squared(reference[order], current[order])
+    assert permuted.statistic == pytest.approx(chi_squared(reference, current).statistic, rel=1e-9, abs=1e-9)
+
+
+def test_decile_bins_are_right_closed_and_hold_a_tenth_each() -> None:
+    reference = np.arange(1.0, 101.0)
+    deciles = np.quantile(reference, np.arange(1, 10) / 10, method="inverted_cdf")
+    bins, current = _binned(deciles, reference, np.array([10.0, 10.5, 1000.0]))
+    assert bins.counts.tolist() == [10] * 10
+    assert current.tolist() == [1, 1, 0, 0, 0, 0, 0, 0, 0, 1]
+    assert bins.labels[0] == "<= 10"
+    assert bins.labels[1] == "(10, 20]"
+    assert bins.labels[-1] == "> 90"
+
+
+@pytest.mark.parametrize("changed", [4.0, 6.0])
+def test_a_constant_that_changes_changes_its_bin(changed: float) -> None:
+    reference = np.full(50, 5.0)
+    bins, current = _binned(np.full(9, 5.0), reference, np.full(40, changed))
+    assert bins.labels == ("< 5", "= 5", "> 5")
+    assert jensen_shannon_divergence(bins.counts, current) == pytest.approx(math.log(2), abs=TOLERANCE)
+
+
+def test_near_cut_points_have_names_that_tell_them_apart() -> None:
+    bins, _ = _binned(np.array([1.00001, 1.00002]), np.array([1.0, 1.1]), np.array([1.0]))
+    assert bins.labels == ("<= 1.00001", "(1.00001, 1.00002]", "> 1.00002")
+
+
+def test_infinite_values_fall_into_the_outer_bins() -> None:
+    reference = np.sort(np.r_[[-math.inf] * 20, np.arange(80.0), [math.inf] * 20])
+    with np.errstate(invalid="ignore"):
+        deciles = np.quantile(reference, np.arange(1, 10) / 10)
+    bins, current = _binned(deciles, reference, np.array([-math.inf, math.inf]))
+    assert bins.counts.sum() == 120
+    assert current[0] == current[-1] == 1
+
+
+@given(reference=tied_samples, window=samples)
+def test_every_value_is_counted_once(reference: NDArray[np.float64], window: NDArray[np.float64]) -> None:
+    reference, window = np.sort(reference), np.sort(window)
+    bins, current = _binned(np.quantile(reference, np.arange(1, 10) / 10), reference, window)
+    assert bins.counts.sum() == reference.size
+    assert current.sum() == window.size
+    assert len(bins.labels) == bins.counts.size == current.size

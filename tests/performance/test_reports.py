@@ -1,0 +1,343 @@
+"""Performance through the services and the API: real models, predictions, ground truth; the oracle is scikit-learn."""
+
+import io
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import redis
+from django.core.files.base import ContentFile
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from numpy.typing import NDArray
+from sklearn import metrics
+
+from inference.services.archiving import archive_observations
+from inference.serving import serving
+from models_registry.models import ModelVersion
+from models_registry.services.references import profile_reference, upload_reference
+from monitoring.state_text import StateText
+from performance.models import GroundTruth, PerformancePolicy, PerformanceReport, Period
+from performance.services.ground_truth import record_ground_truth
+from performance.services.reports import measure_due_versions, performance_between, performance_drop
+from tests.factories import IRIS_FEATURES, diabetes_onnx, uploaded_version
+
+pytestmark = pytest.mark.django_db
+
+EXACT = 1e-12
+PERFORMANCE = "/api/v1/models/classifier/performance"
+
+
+def flowers(rows: int, seed: int) -> tuple[NDArray[np.float64], list[str]]:
+    """Return noisy iris rows, so that the model errs now and then, and their true classes."""
+    from sklearn.datasets import load_iris
+
+    data = load_iris()
+    rng = np.random.default_rng(seed)
+    places = rng.integers(0, 150, rows)
+    return np.round(data.data[places] + rng.normal(0, 0.4, (rows, 4)), 2), data.target_names[
+        data.target[places]
+    ].tolist()
+
+
+def put_reference_in_force(version: ModelVersion, rows: int = 600) -> None:
+    values, species = flowers(rows, seed=99)
+    sink = io.BytesIO()
+    columns = {name: values[:, index] for index, name in enumerate(IRIS_FEATURES)}
+    pq.write_table(pa.table(columns | {"species": species}), sink)
+    file = ContentFile(sink.getvalue())
+    reference = upload_reference(version=version, file=file, filename="reference.parquet", enqueue=False)
+    assert profile_reference(reference_id=reference.pk).is_active
+
+
+@pytest.fixture
+def version(redis_client: redis.Redis) -> ModelVersion:
+    return uploaded_version("classifier")
+
+
+def predict(client: Client, rows: NDArray[np.float64], model: str = "classifier") -> list[dict[str, Any]]:
+    path = f"/api/v1/models/{model}/predict"
+    response = client.post(path, data={"rows": rows.tolist()}, content_type="application/json")
+    serving().recorder.flush()
+    answered: list[dict[str, Any]] = response.json()["predictions"]
+    return answered
+
+
+def label(answered: list[dict[str, Any]], actual: list[Any], **fields: Any) -> None:
+    items = [
+        {"prediction_id": one["prediction_id"], "actual": value, **fields}
+        for one, value in zip(answered, actual, strict=True)
+    ]
+    assert {result.outcome.value for result in record_ground_truth(items=items)} <= {"accepted", "corrected"}
+
+
+def realised_of(report: PerformanceReport) -> dict[str, Any]:
+    figures: dict[str, Any] | None = report.realised
+    assert figures is not None
+    return figures
+
+
+def latest(version: ModelVersion) -> PerformanceReport:
+    return PerformanceReport.objects.filter(version=version, period=Period.LATEST).latest("pk")
+
+
+def test_the_latest_figures_equal_scikit_learns(client: Client, version: ModelVersion) -> None:
+    put_reference_in_force(version)
+    rows, species = flowers(1500, seed=1)
+    answered = predict(client, rows)
+    label(answered, species)
+    assert measure_due_versions() == [version.pk]
+    report = latest(version)
+    # The policy's default window: the newest 1,000.
+    actual, predicted = species[500:], [one["prediction"] for one in answered[500:]]
+    assert report.labelled_rows == 1000
+    assert realised_of(report)["accuracy"] == pytest.approx(metrics.accuracy_score(actual, predicted), abs=EXACT)
+    oracle = metrics.f1_score(actual, predicted, average="macro")
+    assert realised_of(report)["f1_score"] == pytest.approx(oracle, abs=EXACT)
+    scores = serving_scores(version, rows[500:])
+    oracle = metrics.roc_auc_score(actual, scores, multi_class="ovr")
+    assert realised_of(report)["roc_auc"] == pytest.approx(oracle, abs=1e-6)  # scores are kept as float32
+    assert realised_of(report)["unavailable"] == {}
+
+
+def serving_scores(version: ModelVersion, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    from pathlib import Path
+
+    from models_registry.engine import Engine
+
+    columns = {name: rows[:, index].copy() for index, name in enumerate(IRIS_FEATURES)}
+    scores = Engine(Path(version.artefact.path), version.schema(), timeout_seconds=30).predict(columns).scores
+    assert scores is not None
+    return np.asarray(scores / scores.sum(axis=1, keepdims=True))
+
+
+def test_without_ground_truth_the_performance_is_estimated(client: Client, version: ModelVersion) -> None:
+    put_reference_in_force(version)
+    rows, species = flowers(2000, seed=2)
+    answered = predict(client, rows)
+    assert measure_due_versions() == [version.pk]
+    report = latest(version)
+    assert (report.labelled_rows, report.realised, report.drop) == (0, None, None)
+    assert report.estimated is not None
+    realised = metrics.accuracy_score(species[1000:], [one["prediction"] for one in answered[1000:]])
+    estimated = report.estimated["accuracy"]
+    assert abs(estimated - realised) < 5 * report.estimated["accuracy_standard_error"]
+    label(answered, species)
+    measure_due_versions()
+    report = latest(version)
+    assert report.estimated_of_labelled is not None
+    assert realised_of(report)["accuracy"] == pytest.approx(realised, abs=EXACT)
+    assert report.estimated_of_labelled["accuracy"] == pytest.approx(estimated, abs=EXACT)
+
+
+def test_a_model_that_gets_worse_shows_its_drop(client: Client, version: ModelVersion) -> None:
+    put_reference_in_force(version)
+    rows, species = flowers(1000, seed=3)
+    wrong = [*species[:300], *["setosa"] * 700]
+    label(predict(client, rows), wrong)
+    measure_due_versions()
+    report = latest(version)
+    body = client.get(PERFORMANCE).json()
+    assert report.drop == pytest.approx(body["reference"]["accuracy"] - realised_of(report)["accuracy"], abs=EXACT)
+    assert report.drop is not None
+    assert report.drop > 0.3
+    scraped = client.get("/metrics").content.decode()
+    labels = '{model_name="classifier",model_version="1.0.0"}'
+    assert f"ml_model_performance_drop{labels} {report.drop}" in scraped
+    assert f"ml_model_performance_drop_threshold{labels} 0.05" in scraped
+
+
+def test_without_a_labelled_reference_there_is_no_estimate_and_the_reason(
+    client: Client, version: ModelVersion
+) -> None:
+    rows, species = flowers(200, seed=4)
+    label(predict(client, rows), species)
+    measure_due_versions()
+    report = latest(version)
+    assert report.estimated is None
+    assert report.estimate_note == "there is no reference in force"
+    assert report.realised is not None
+
+
+def test_a_version_is_measured_again_only_where_something_has_changed(client: Client, version: ModelVersion) -> None:
+    assert measure_due_versions() == []
+    rows, species = flowers(300, seed=5)
+    answered = predict(client, rows)
+    assert measure_due_versions() == [version.pk]
+    assert measure_due_versions() == []
+    label(answered[:150], species[:150])
+    assert measure_due_versions() == [version.pk]
+    long_ago = timezone.now() - timedelta(hours=1)
+    GroundTruth.objects.update(changed_at=long_ago)
+    PerformanceReport.objects.update(labels_changed_at=long_ago)
+    assert measure_due_versions() == []
+    predict(client, flowers(50, seed=6)[0])
+    assert measure_due_versions() == []  # less than a tenth of the window
+    predict(client, flowers(50, seed=7)[0])
+    assert measure_due_versions() == [version.pk]
+
+
+def test_a_few_labels_give_no_figures_yet(client: Client, version: ModelVersion) -> None:
+    PerformancePolicy.objects.create(model=version.model, minimum_rows=60, window_rows=100)
+    rows, species = flowers(100, seed=8)
+    answered = predict(client, rows)
+    label(answered[:59], species[:59])
+    measure_due_versions()
+    assert (latest(version).realised, latest(version).labelled_rows) == (None, 59)
+    label(answered[59:60], species[59:60])
+    measure_due_versions()
+    assert realised_of(latest(version))["rows"] == 60
+
+
+def test_coverage_and_delay_tell_how_labels_come(client: Client, version: ModelVersion) -> None:
+    rows, species = flowers(400, seed=9)
+    answered = predict(client, rows[:200]) + predict(client, rows[200:])
+    observed_at = timezone.now()
+    label(answered[::4], species[::4], observed_at=observed_at.isoformat())
+    GroundTruth.objects.update(predicted_at=observed_at - timedelta(minutes=30))
+    archive_observations(seconds=10)
+    report = performance_between(
+        version, since=observed_at - timedelta(hours=1), until=observed_at + timedelta(hours=1)
+    )
+    assert (report.predicted_rows, report.labelled_rows, report.label_coverage) == (400, 100, 0.25)
+    assert report.label_delay_seconds == 1800
+
+
+def test_reports_of_days_follow_their_labels(client: Client, version: ModelVersion) -> None:
+    rows, species = flowers(300, seed=10)
+    answered = predict(client, rows)
+    label(answered, species)
+    days = [datetime(2026, 3, day, 12, tzinfo=UTC) for day in (1, 2, 3)]
+    for number, day in enumerate(days):
+        ids = [one["prediction_id"] for one in answered[number::3]]
+        GroundTruth.objects.filter(pk__in=ids).update(predicted_at=day)
+    measure_due_versions()
+    reports = list(PerformanceReport.objects.filter(period=Period.DAY).order_by("started_at"))
+    assert [report.started_at.day for report in reports] == [1, 2, 3]
+    for number, report in enumerate(reports):
+        predicted = [one["prediction"] for one in answered[number::3]]
+        oracle = metrics.accuracy_score(species[number::3], predicted)
+        assert realised_of(report)["accuracy"] == pytest.approx(oracle, abs=EXACT)
+        assert report.ended_at - report.started_at == timedelta(days=1)
+    # A correction changes its day alone.
+    before = {report.pk: report.computed_at for report in reports}
+    PerformanceReport.objects.update(labels_changed_at=timezone.now())
+    GroundTruth.objects.update(changed_at=timezone.now() - timedelta(hours=1))
+    label(answered[1:2], ["virginica" if species[1] != "virginica" else "setosa"])
+    measure_due_versions()
+    again = PerformanceReport.objects.filter(period=Period.DAY)
+    changed = {report.started_at.day for report in again if report.computed_at != before.get(report.pk)}
+    assert changed == {2}
+    assert again.count() == 3
+
+
+def test_a_regression_is_measured_too(client: Client, redis_client: redis.Redis) -> None:
+    names = [f"x{index}" for index in range(10)]
+    version = uploaded_version("progression", onnx=diabetes_onnx(), features=names)
+    rng = np.random.default_rng(11)
+    answered = predict(client, rng.normal(0, 0.05, (200, 10)), "progression")
+    predicted = np.array([one["prediction"] for one in answered])
+    actual = predicted + rng.normal(3, 10, 200)
+    label(answered, actual.tolist())
+    measure_due_versions()
+    report = latest(version)
+    oracle = metrics.mean_absolute_error(actual, predicted)
+    assert realised_of(report)["mean_absolute_error"] == pytest.approx(oracle, abs=EXACT)
+    assert realised_of(report)["r2_score"] == pytest.approx(metrics.r2_score(actual, predicted), abs=EXACT)
+    scraped = client.get("/metrics").content.decode()
+    assert f'ml_model_mean_absolute_error{{model_name="progression",model_version="1.0.0"}} {oracle}' in scraped
+    assert "ml_model_accuracy{" not in scraped
+
+
+def test_the_call_answers_latest_days_and_spans(client: Client, version: ModelVersion) -> None:
+    put_reference_in_force(version)
+    rows, species = flowers(600, seed=12)
+    answered = predict(client, rows)
+    label(answered, species)
+    measure_due_versions()
+    body = client.get(PERFORMANCE).json()
+    assert (body["model_name"], body["model_version"], body["detail"]) == ("classifier", "1.0.0", "")
+    assert body["latest"]["realised"] == latest(version).realised
+    assert [day["labelled_rows"] for day in body["days"]] == [600]
+    error = body["estimate_error"]
+    day = body["days"][0]
+    assert error["days"] == 1
+    difference = day["realised"]["accuracy"] - day["estimated_of_labelled"]["accuracy"]
+    assert error["estimated_accuracy"] == pytest.approx(abs(difference), abs=EXACT)
+    difference = day["realised"]["accuracy"] - body["reference"]["accuracy"]
+    assert error["no_change"] == pytest.approx(abs(difference), abs=EXACT)
+    now = timezone.now()
+    span = {"since": (now - timedelta(hours=1)).isoformat(), "until": now.isoformat()}
+    body = client.get(PERFORMANCE, span).json()
+    assert body["span"]["realised"]["rows"] == 600
+    assert body["span"]["realised"]["accuracy"] == day["realised"]["accuracy"]
+    empty = {"since": (now - timedelta(hours=2)).isoformat(), "until": (now - timedelta(hours=1)).isoformat()}
+    body = client.get(PERFORMANCE, empty).json()
+    assert (body["span"]["predicted_rows"], body["span"]["realised"]) == (0, None)
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "reason"),
+    [
+        ("since=2026-03-01T00:00:00Z", 400, "'until': Give since and until together."),
+        ("since=2026-03-01T00:00:00Z&until=2026-03-01T00:00:00Z", 400, "It must be later than since."),
+        ("since=x&until=y", 400, "'since'"),
+        ("days=401", 400, "'days'"),
+        ("days=-1", 400, "'days'"),
+        ("version=9", 404, "no version '9'"),
+    ],
+)
+def test_a_bad_query_is_a_problem(client: Client, version: ModelVersion, query: str, status: int, reason: str) -> None:
+    response = client.get(f"{PERFORMANCE}?{query}")
+    assert response.status_code == status
+    assert reason in response.json()["detail"]
+
+
+def test_a_model_without_figures_says_what_to_do(client: Client, version: ModelVersion) -> None:
+    body = client.get(PERFORMANCE).json()
+    assert "Send ground truth to /api/v1/feedback" in body["detail"]
+    assert (body["latest"], body["days"], body["reference"]) == (None, [], None)
+    assert client.get("/api/v1/models/nobody/performance").status_code == 404
+    ModelVersion.objects.update(stage="staging", traffic_weight=0)
+    assert "No version of this model is in production" in client.get(PERFORMANCE).json()["detail"]
+
+
+def test_a_scrape_asks_as_many_questions_for_many_models_as_for_one(client: Client, version: ModelVersion) -> None:
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            StateText().render()
+        return len(captured)
+
+    def report(other: ModelVersion) -> None:
+        now = timezone.now()
+        PerformanceReport.objects.create(
+            version=other,
+            period=Period.LATEST,
+            started_at=now,
+            ended_at=now,
+            computed_at=now,
+            predicted_rows=1000,
+            labelled_rows=1000,
+            realised={"accuracy": 0.75},
+            drop=0.01,
+        )
+
+    report(version)
+    one = queries()
+    for number in range(3):
+        report(uploaded_version(f"other{number}"))
+    assert queries() == one
+    scraped = client.get("/metrics").content.decode()
+    assert 'ml_model_accuracy{model_name="other1",model_version="1.0.0"} 0.75' in scraped
+
+
+def test_the_drop_of_a_regression_is_a_share() -> None:
+    before = {"rows": 1000, "mean_absolute_error": 10.0}
+    assert performance_drop(before, {"rows": 500, "mean_absolute_error": 12.0}) == pytest.approx(0.2)
+    assert performance_drop(before, {"rows": 499, "mean_absolute_error": 12.0}) is None
+    assert performance_drop(None, before) is None
