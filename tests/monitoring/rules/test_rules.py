@@ -106,7 +106,7 @@ def test_each_alert_has_a_runbook_page(name: str) -> None:
     assert re.findall(r"^## (.+)$", page, re.MULTILINE) == [
         "What it means",
         "Who is affected",
-        "What to look at",
+        "What to check",
         "What to do",
         "How to silence it",
     ]
