@@ -1,4 +1,4 @@
-# One image for the web server, the worker, beat and the migrations: the command says which.
+# One image for the web server, the worker, beat and the migrations; the command selects one.
 ARG PYTHON_IMAGE=python:3.13-slim-trixie
 
 # --- the packages, in a virtual environment without pip ---------------------------------------------------------------
@@ -23,13 +23,13 @@ COPY monitoring monitoring
 COPY mlmon_site mlmon_site
 COPY demo demo
 COPY docs docs
-# With no variable of production set it needs no secret, no database and no Redis.
+# Without the variables of production, collectstatic needs no secret, no database and no Redis.
 RUN MLMON_VAR_DIR=/build/var MLMON_STATIC_ROOT=/srv/mlmon/static \
     /opt/mlmon/bin/python manage.py collectstatic --noinput --verbosity 0 \
     && /opt/mlmon/bin/python -m compileall -q mlmon rest accounts models_registry inference performance drift monitoring mlmon_site \
     && chmod -R a+rX /srv/mlmon
 
-# --- what runs --------------------------------------------------------------------------------------------------------
+# --- the runtime --------------------------------------------------------------------------------------------------------
 FROM ${PYTHON_IMAGE} AS runtime
 RUN groupadd --gid 10001 mlmon \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/tmp --shell /usr/sbin/nologin mlmon \
@@ -38,7 +38,7 @@ RUN groupadd --gid 10001 mlmon \
 COPY --from=packages /opt/mlmon /opt/mlmon
 COPY --from=application /srv/mlmon /srv/mlmon
 WORKDIR /srv/mlmon
-# Uploads wait in TMPDIR, on the disk: a reference file may be larger than a tmpfs should be.
+# TMPDIR is on disk, because uploaded reference files can be too large for a tmpfs.
 ENV PATH=/opt/mlmon/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
@@ -49,10 +49,10 @@ ENV PATH=/opt/mlmon/bin:$PATH \
     MLMON_MEDIA_ROOT=/var/lib/mlmon/media \
     MLMON_STATIC_ROOT=/srv/mlmon/static \
     MLMON_METRICS_DIR=/run/mlmon/metrics
-# By number, so that Kubernetes can see that it is not root.
+# A numeric user, so that Kubernetes can verify that it is not root.
 USER 10001:10001
 EXPOSE 8000 9101
-# Of the web server; whoever runs another command brings another check.
+# This is the check of the web server. Other commands need a check of their own.
 HEALTHCHECK --interval=15s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://localhost:8000/healthz', timeout=4)"]
 CMD ["python", "-m", "mlmon_site.server", "--host", "0.0.0.0", "--port", "8000"]

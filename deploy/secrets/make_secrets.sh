@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the secrets of docker-compose.yml, at random, beside this script (or in the folder given). What exists is kept.
+# Create random secrets for docker-compose.yml next to this script, or in the folder given. Existing files are kept.
 set -eu
 umask 077
 
@@ -11,13 +11,13 @@ random() {
     od -An -N32 -tx1 /dev/urandom | tr -d ' \n'
 }
 
-# Readable within the containers, whose users have other numbers; the folder keeps everybody else on this machine out.
+# The files are readable in the containers, whose users have other ids. The folder keeps other users of this machine out.
 keep() {
     if [ ! -e "$folder/$1" ]; then
         printf '%s' "$2" >"$folder/$1.new"
         chmod 444 "$folder/$1.new"
         mv "$folder/$1.new" "$folder/$1"
-        echo "made $1"
+        echo "created $1"
     fi
 }
 
@@ -26,12 +26,12 @@ keep grafana_admin_password "$(random)"
 keep postgres_password "$(random)"
 keep redis_password "$(random)"
 
-# The same passwords again, as the programs that use them read them.
+# The same passwords in the formats that the programs read.
 keep database_url "postgres://mlmon:$(cat "$folder/postgres_password")@postgres:5432/mlmon"
 keep redis_url "redis://:$(cat "$folder/redis_password")@redis:6379/0"
 keep redis_conf "requirepass $(cat "$folder/redis_password")
 "
 
-# Yours to fill in (deploy/secrets/README.md): nobody else knows them.
+# Only you know these; fill them in (deploy/secrets/README.md).
 keep slack_api_url ""
 keep smtp_password ""

@@ -49,5 +49,5 @@ def test_the_targets_ports_are_those_on_which_the_services_listen() -> None:
 
 def test_compose_lays_its_targets_over_those_of_one_machine() -> None:
     mounts = services()["prometheus"]["volumes"]
-    assert "./prometheus:/etc/prometheus:ro" in mounts
+    assert "./monitoring/prometheus:/etc/prometheus:ro" in mounts
     assert "./deploy/compose/targets:/etc/prometheus/targets:ro" in mounts
