@@ -23,7 +23,7 @@ unexport DJANGO_SETTINGS_MODULE
 help:
 	@echo "make run         start mlmon on this machine, at http://localhost:$(PORT) (another port: make run PORT=8001)"
 	@echo "make test        what CI runs: the checks, then the tests, on PostgreSQL and Redis of their own"
-	@echo "make check       the checks alone: format, lint, types, layers, migrations, settings"
+	@echo "make check       the checks alone: format, lint, types, layers, dashboards, migrations, settings"
 	@echo "make pytest      the tests alone (some of them: make pytest PYTEST_ARGS=tests/drift)"
 	@echo "make secrets     make the secrets that \`docker compose up\` needs, in deploy/secrets"
 	@echo "make lock        write requirements*.txt anew from pyproject.toml"
@@ -43,6 +43,7 @@ check: .venv/installed-dev
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy .
 	.venv/bin/lint-imports
+	$(PYTHON) -m monitoring.dashboards --check
 	@PYTHON=$(PYTHON) sh .ci/check-django
 
 secrets:

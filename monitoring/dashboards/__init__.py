@@ -1,1 +1,1 @@
-"""Grafana dashboards as code: ``python -m monitoring.dashboards`` writes monitoring/grafana/dashboards."""
+"""The source of the Grafana dashboards. ``python -m monitoring.dashboards`` writes their JSON files."""

@@ -1,436 +1,228 @@
-"""The parts of a Grafana dashboard in its classic JSON, with our defaults; types: npm's @grafana/schema."""
+"""Builders of panels and dashboards with the defaults that all dashboards share."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+import string
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
-DATA_SOURCE = {"type": "prometheus", "uid": "${datasource}"}
-GRID_COLUMNS = 24
+from grafana_foundation_sdk.builders import common as common_builders
+from grafana_foundation_sdk.builders import dashboard as builders
+from grafana_foundation_sdk.builders import heatmap, prometheus, stat, statushistory, timeseries
+from grafana_foundation_sdk.builders import table as table_builders
+from grafana_foundation_sdk.models import common, units
+from grafana_foundation_sdk.models import dashboard as models
+from grafana_foundation_sdk.models.heatmap import HeatmapColorMode, HeatmapColorScale
+from grafana_foundation_sdk.models.prometheus import Dataquery, PromQueryFormat, QueryEditorMode
 
-Json = dict[str, Any]
+from monitoring.dashboards.queries import gauge
+
+Panel = timeseries.Panel | stat.Panel | heatmap.Panel | statushistory.Panel | table_builders.Panel
+PanelT = TypeVar("PanelT", timeseries.Panel, stat.Panel, heatmap.Panel, statushistory.Panel, table_builders.Panel)
+
+TAG = "mlmon"
+DATA_SOURCE_UID = "prometheus"
+MLMON_URL = "http://localhost:8000"
+# Without a placement Grafana shows links and annotations above the panels. The default of the SDK hides them in a menu.
+ABOVE_PANELS: Any = None
+DATA_SOURCE = common.DataSourceRef(type_val="prometheus", uid="${datasource}")
+
+BY_MODEL = "{{model_name}}"
+BY_VERSION = "{{model_name}} {{model_version}}"
+BY_FEATURE = "{{model_name}} {{feature_name}}"
+BY_CLASS = "{{model_name}} {{predicted_class}}"
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
-    """One PromQL expression of a panel.
+def link(title: str, path: str) -> builders.DashboardLink:
+    """Return a link to a page of mlmon."""
+    return builders.DashboardLink(title).url("${mlmon_url}" + path).placement(ABOVE_PANELS)
 
-    Attributes
-    ----------
-    legend
-        How a series is called; labels in double braces.
-    is_threshold
-        Drawn as a dashed red line.
-    is_table
-        Only the newest values, a row each.
-    is_heatmap
-        Cumulative buckets of a histogram, by ``le``.
-    """
 
+_MODEL_PATH = "/go/models/${__field.labels.model_name}"
+MODEL_PAGE = link("Open in mlmon", _MODEL_PATH)
+VERSION_PAGE = link("Open in mlmon", _MODEL_PATH + "/versions/${__field.labels.model_version}")
+DRIFT_PAGE = link("What changed", _MODEL_PATH + "/drift")
+FEATURE_PAGE = link("What changed", _MODEL_PATH + "/drift?feature=${__field.labels.feature_name:percentencode}")
+
+
+def steps(first: str, *others: tuple[float, str]) -> builders.ThresholdsConfig:
+    """Return the colour below all thresholds, then the colour from each threshold on."""
+    thresholds = [models.Threshold(None, first), *(models.Threshold(value, color) for value, color in others)]
+    return builders.ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE).steps(thresholds)
+
+
+def yes_no(yes: str, no: str, *, yes_color: str = "red", no_color: str = "green") -> models.ValueMap:
+    """Return the texts and colours that stand for 1 and 0."""
+    return models.ValueMap(
+        {
+            "1": models.ValueMappingResult(text=yes, color=yes_color, index=0),
+            "0": models.ValueMappingResult(text=no, color=no_color, index=1),
+        }
+    )
+
+
+# Properties that draw a threshold's series as dashed red lines.
+DASHED = [
+    models.DynamicConfigValue("color", models.FieldColor(models.FieldColorModeId.FIXED, "red")),
+    models.DynamicConfigValue("custom.lineStyle", common.LineStyle("dash", [6, 6])),
+    models.DynamicConfigValue("custom.fillOpacity", 0),
+]
+
+
+def query(expression: str, legend: str = "__auto") -> prometheus.Dataquery:
+    """Return a query; `legend` names its series, with labels in double braces."""
+    target = prometheus.Dataquery().datasource(DATA_SOURCE).editor_mode(QueryEditorMode.CODE).range()
+    return target.expr(expression).legend_format(legend).format(PromQueryFormat.TIME_SERIES)
+
+
+def lines(title: str, unit: str, *, alert_at: float | None = None) -> timeseries.Panel:
+    """Return a panel of lines over time, with a dashed line at the value at which an alert fires."""
+    panel = _with_defaults(timeseries.Panel(), title, unit, "palette-classic-by-name")
+    panel.legend(_legend(common.LegendDisplayMode.TABLE, "lastNotNull", "max"))
+    panel.tooltip(_tooltip(common.TooltipDisplayMode.MULTI).sort(common.SortOrder.DESCENDING))
+    panel.line_width(1).fill_opacity(8).show_points(common.VisibilityMode.NEVER)
+    if alert_at is not None:
+        style = common_builders.GraphThresholdsStyleConfig().mode(common.GraphThresholdsStyleMode.DASHED)
+        panel.thresholds(steps("transparent", (alert_at, "red"))).thresholds_style(style)
+    return panel
+
+
+def figure(title: str, unit: str) -> stat.Panel:
+    """Return a panel with one large number and a line of its history behind it."""
+    reduce = common_builders.ReduceDataOptions().calcs(["lastNotNull"]).fields("").values(False)
+    panel = _with_defaults(stat.Panel(), title, unit).color_mode(common.BigValueColorMode.VALUE)
+    return panel.graph_mode(common.BigValueGraphMode.AREA).reduce_options(reduce).height(4)
+
+
+def heat(title: str, unit: str, buckets: str) -> heatmap.Panel:
+    """Return a panel that shows the buckets of a histogram over time."""
+    color = heatmap.HeatmapColorOptions().mode(HeatmapColorMode.SCHEME).scheme("Blues").fill("blue").steps(32)
+    return (
+        _with_defaults(heatmap.Panel(), title, unit)
+        .with_target(query(buckets, "{{le}}").format(PromQueryFormat.HEATMAP))
+        .color(color.scale(HeatmapColorScale.EXPONENTIAL).exponent(0.5))
+        .y_axis(heatmap.YAxisConfig().axis_placement(common.AxisPlacement.LEFT).unit(unit))
+        .tooltip(heatmap.HeatmapTooltip().mode(common.TooltipDisplayMode.SINGLE).y_histogram(True))
+        .rows_frame(heatmap.RowsHeatmapOptions().layout(common.HeatmapCellLayout.AUTO))
+        .show_value(common.VisibilityMode.NEVER)
+        .show_legend()
+    )
+
+
+def states(title: str, unit: str) -> statushistory.Panel:
+    """Return a panel with a row for each series and a cell for each point in time, coloured by its value."""
+    panel = _with_defaults(statushistory.Panel(), title, unit).show_value(common.VisibilityMode.NEVER)
+    panel.legend(_legend(common.LegendDisplayMode.LIST)).tooltip(_tooltip(common.TooltipDisplayMode.SINGLE))
+    return panel.col_width(1).fill_opacity(90).line_width(0)
+
+
+def _with_defaults(panel: PanelT, title: str, unit: str, color: str = "thresholds") -> PanelT:
+    """Set what all kinds of panels have. A panel is half as wide as the dashboard."""
+    panel.title(title).datasource(DATA_SOURCE).span(12).height(8)
+    scheme = builders.FieldColor().mode(models.FieldColorModeId(color))
+    return panel.unit(unit).no_value("-").color_scheme(scheme).thresholds(steps("green"))
+
+
+def _legend(mode: common.LegendDisplayMode, *calculations: str) -> common_builders.VizLegendOptions:
+    legend = common_builders.VizLegendOptions().display_mode(mode).show_legend(True)
+    return legend.placement(common.LegendPlacement.BOTTOM).calcs(list(calculations))
+
+
+def _tooltip(mode: common.TooltipDisplayMode) -> common_builders.VizTooltipOptions:
+    return common_builders.VizTooltipOptions().mode(mode).sort(common.SortOrder.NONE)
+
+
+class Column(NamedTuple):
+    """A column of a table: the latest value of an expression, with properties such as a unit."""
+
+    title: str
     expression: str
-    legend: str = ""
-    is_threshold: bool = False
-    is_table: bool = False
-    is_heatmap: bool = False
-
-    def json(self, ref: str) -> Json:
-        return {
-            "refId": ref,
-            "datasource": DATA_SOURCE,
-            "editorMode": "code",
-            "expr": self.expression,
-            "legendFormat": self.legend or "__auto",
-            "range": not self.is_table,
-            "instant": self.is_table,
-            "format": "table" if self.is_table else "heatmap" if self.is_heatmap else "time_series",
-        }
+    properties: Mapping[str, object] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
-    """Where a click on a value leads."""
-
-    title: str
-    url: str
-
-    def json(self) -> Json:
-        return {"title": self.title, "url": self.url, "targetBlank": False}
-
-
-@dataclass(frozen=True, slots=True)
-class Panel:
-    """One panel; the functions below make each kind with its options.
-
-    Attributes
-    ----------
-    unit
-        Grafana's name of a unit.
-    limits
-        Steps (from a value on, a colour); None begins without a bound.
-    width, height
-        In cells of the grid, which is 24 wide.
-    """
-
-    kind: str
-    title: str
-    description: str
-    queries: tuple[Query, ...]
-    unit: str
-    options: Json
-    custom: Json = field(default_factory=dict)
-    limits: tuple[tuple[float | None, str], ...] = ((None, "green"),)
-    links: tuple[Link, ...] = ()
-    minimum: float | None = None
-    maximum: float | None = None
-    decimals: int | None = None
-    color_mode: str = "palette-classic-by-name"
-    mappings: tuple[Json, ...] = ()
-    overrides: tuple[Json, ...] = ()
-    transformations: tuple[Json, ...] = ()
-    width: int = 12
-    height: int = 8
-
-    def json(self, number: int, x: int, y: int) -> Json:
-        return {
-            "id": number,
-            "type": self.kind,
-            "title": self.title,
-            "description": self.description,
-            "datasource": DATA_SOURCE,
-            "gridPos": {"x": x, "y": y, "w": self.width, "h": self.height},
-            "targets": [query.json(ref) for ref, query in zip("ABCDEFGHIJ", self.queries, strict=False)],
-            "fieldConfig": {"defaults": self._defaults(), "overrides": [*self._threshold_lines(), *self.overrides]},
-            "options": self.options,
-            "transformations": list(self.transformations),
-        }
-
-    def _defaults(self) -> Json:
-        defaults: Json = {
-            "unit": self.unit,
-            "color": {"mode": self.color_mode},
-            "custom": self.custom,
-            "links": [link.json() for link in self.links],
-            "mappings": list(self.mappings),
-            "noValue": "-",
-            "thresholds": {
-                "mode": "absolute",
-                "steps": [{"value": value, "color": color} for value, color in self.limits],
-            },
-        }
-        bounds = {"min": self.minimum, "max": self.maximum, "decimals": self.decimals}
-        return defaults | {name: value for name, value in bounds.items() if value is not None}
-
-    def _threshold_lines(self) -> list[Json]:
-        return [
-            _override(
-                {"id": "byFrameRefID", "options": ref},
-                {
-                    "color": {"mode": "fixed", "fixedColor": "red"},
-                    "custom.lineStyle": {"fill": "dash", "dash": [6, 6]},
-                    "custom.fillOpacity": 0,
-                },
-            )
-            for ref, query in zip("ABCDEFGHIJ", self.queries, strict=False)
-            if query.is_threshold
-        ]
+def table(title: str, keys: Sequence[str], columns: Sequence[Column]) -> table_builders.Panel:
+    """Return a table with a row for each combination of the labels `keys`, which are its first columns."""
+    panel = _with_defaults(table_builders.Panel(), title, units.Short).span(24)
+    panel.cell_height(common.TableCellHeight.SM).show_header(True)
+    titles = {}
+    for ref_id, column in zip(string.ascii_uppercase, columns, strict=False):
+        titles[f"Value #{ref_id}"] = column.title
+        panel.with_target(query(column.expression).instant().format(PromQueryFormat.TABLE))
+        if column.properties:
+            properties = [models.DynamicConfigValue(name, value) for name, value in column.properties.items()]
+            panel.override_by_name(column.title, properties)
+    organize = {
+        "excludeByName": {"Time": True},
+        "indexByName": {name: index for index, name in enumerate([*keys, *titles])},
+        "renameByName": titles,
+    }
+    panel.with_transformation(models.DataTransformerConfig("merge", options={}))
+    return panel.with_transformation(models.DataTransformerConfig("organize", options=organize))
 
 
-def lines(
+def _label_values(name: str, title: str, expression: str) -> builders.QueryVariable:
+    """Return a variable whose choices are the values of the label `name`."""
+    return (
+        builders.QueryVariable(name)
+        .label(title)
+        .datasource(DATA_SOURCE)
+        .query({"query": f"label_values({expression}, {name})", "refId": f"variable-{name}"})
+        .refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
+        .sort(models.VariableSort.ALPHABETICAL_ASC)
+        .multi(True)
+        .include_all(True)
+        .all_value(".*")
+        .current(models.VariableOption(selected=True, text=["All"], value=["$__all"]))
+    )
+
+
+_JOB = _label_values("job", "Job", "ml_collector_success")
+_MODEL_NAME = _label_values("model_name", "Model", 'ml_model_info{job=~"$job"}')
+_MODEL_VERSION = _label_values("model_version", "Version", 'ml_model_info{job=~"$job", model_name=~"$model_name"}')
+CHOOSE_MODEL = (_JOB, _MODEL_NAME)
+CHOOSE_VERSION = (_JOB, _MODEL_NAME, _MODEL_VERSION)
+CHOOSE_INSTANCE = (_JOB, _label_values("instance", "Instance", 'ml_collector_success{job=~"$job"}'))
+
+
+def dashboard(
+    uid: str,
     title: str,
     description: str,
-    *queries: Query,
-    unit: str,
-    limit: float | None = None,
-    stacked: bool = False,
-    **more: Any,
-) -> Panel:
-    """Return lines over time, with a fixed `limit` as a dashed line."""
-    return Panel(
-        "timeseries",
-        title,
-        description,
-        queries,
-        unit,
-        options={
-            "legend": {
-                "displayMode": "table",
-                "placement": "bottom",
-                "showLegend": True,
-                "calcs": ["lastNotNull", "max"],
-            },
-            "tooltip": {"mode": "multi", "sort": "desc"},
-        },
-        custom={
-            "drawStyle": "line",
-            "lineWidth": 1,
-            "fillOpacity": 30 if stacked else 8,
-            "showPoints": "never",
-            "spanNulls": False,
-            "stacking": {"mode": "percent" if stacked else "none", "group": "A"},
-            "thresholdsStyle": {"mode": "off" if limit is None else "dashed"},
-        },
-        limits=((None, "green"),) if limit is None else ((None, "transparent"), (limit, "red")),
-        **more,
-    )
-
-
-def figure(title: str, description: str, query: Query, *, unit: str, **more: Any) -> Panel:
-    """Return one large number with its course behind it."""
-    return Panel(
-        "stat",
-        title,
-        description,
-        (query,),
-        unit,
-        options={
-            "colorMode": "value",
-            "graphMode": "area",
-            "justifyMode": "auto",
-            "orientation": "auto",
-            "percentChangeColorMode": "standard",
-            "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
-            "showPercentChange": False,
-            "textMode": "auto",
-            "wideLayout": True,
-        },
-        **{"color_mode": "thresholds", "width": 4, "height": 4, **more},
-    )
-
-
-def heat(title: str, description: str, query: Query, *, unit: str, **more: Any) -> Panel:
-    """Return how a histogram's buckets fill over time."""
-    return Panel(
-        "heatmap",
-        title,
-        description,
-        (replace(query, legend="{{le}}", is_heatmap=True),),
-        unit,
-        options={
-            "calculate": False,
-            "cellGap": 1,
-            "color": {
-                "mode": "scheme",
-                "scheme": "Blues",
-                "fill": "blue",
-                "scale": "exponential",
-                "exponent": 0.5,
-                "steps": 32,
-                "reverse": False,
-            },
-            "exemplars": {"color": "rgba(255,0,255,0.7)"},
-            "filterValues": {"le": 1e-9},
-            "legend": {"show": True},
-            "rowsFrame": {"layout": "auto"},
-            "showValue": "never",
-            "tooltip": {"mode": "single", "yHistogram": True},
-            "yAxis": {"axisPlacement": "left", "unit": unit},
-        },
-        custom={"scaleDistribution": {"type": "linear"}},
-        **more,
-    )
-
-
-def states(title: str, description: str, query: Query, *, unit: str, **more: Any) -> Panel:
-    """Return a cell for each series and moment, coloured by its value."""
-    return Panel(
-        "status-history",
-        title,
-        description,
-        (query,),
-        unit,
-        options={
-            "colWidth": 1,
-            "rowHeight": 0.9,
-            "showValue": "never",
-            "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": []},
-            "tooltip": {"mode": "single", "sort": "none"},
-        },
-        custom={"fillOpacity": 90, "lineWidth": 0},
-        **{"color_mode": "thresholds", **more},
-    )
-
-
-def table(
-    title: str, description: str, columns: Sequence[tuple[str, Query, Json]], *, keys: Sequence[str], **more: Any
-) -> Panel:
-    """Return the newest values side by side, a row for each combination of the labels `keys`.
+    choices: Iterable[builders.QueryVariable],
+    panels: Iterable[Panel],
+    *,
+    time_from: str = "now-6h",
+    refresh: str = "30s",
+    shows_incidents: bool = True,
+) -> models.Dashboard:
+    """Return a dashboard; the SDK places its panels from left to right, row by row.
 
     Parameters
     ----------
-    columns
-        Name, query and what is special about it: properties of its fields, such as ``{"unit": "s"}``.
+    shows_incidents
+        Whether the panels mark when a drift incident was open.
     """
-    refs = dict(zip("ABCDEFGHIJ", columns, strict=False))
-    overrides = tuple(
-        _override({"id": "byName", "options": name}, properties) for name, _, properties in columns if properties
+    data_source = builders.DatasourceVariable("datasource").label("Data source").type("prometheus")
+    data_source.current(models.VariableOption(selected=True, text="Prometheus", value=DATA_SOURCE_UID))
+    siblings = builders.DashboardLink("").type(models.DashboardLinkType.DASHBOARDS).tags([TAG]).icon("dashboard")
+    incident = builders.AnnotationQuery().name("Open drift incident").datasource(DATA_SOURCE).icon_color("red")
+    incident.target(query(f"{gauge('ml_drift_incident_open')} == 1", BY_MODEL).ref_id("annotation"))
+    board = (
+        builders.Dashboard(title)
+        .uid(uid)
+        .description(description)
+        .tags([TAG])
+        .readonly()
+        .tooltip(models.DashboardCursorSync.CROSSHAIR)
+        .refresh(refresh)
+        .time(time_from, "now")
+        .timezone(common.TimeZoneBrowser)
+        .variables([data_source, *choices, builders.ConstantVariable("mlmon_url").value(MLMON_URL)])
+        .annotations([incident.enable(True).placement(ABOVE_PANELS)] if shows_incidents else [])
+        .link(siblings.include_vars(True).keep_time(True).placement(ABOVE_PANELS))
+        .link(link("mlmon", "/admin/").icon("external link"))
     )
-    return Panel(
-        "table",
-        title,
-        description,
-        tuple(replace(query, is_table=True) for _, query, _ in columns),
-        "short",
-        options={"cellHeight": "sm", "frameIndex": 0, "showHeader": True},
-        custom={"align": "auto", "cellOptions": {"type": "auto"}, "inspect": False},
-        overrides=overrides,
-        color_mode="thresholds",
-        transformations=(
-            {"id": "merge", "options": {}},
-            {
-                "id": "organize",
-                "options": {
-                    "excludeByName": {"Time": True},
-                    "indexByName": {
-                        name: place for place, name in enumerate([*keys, *(f"Value #{ref}" for ref in refs)])
-                    },
-                    "renameByName": {f"Value #{ref}": name for ref, (name, _, _) in refs.items()},
-                },
-            },
-        ),
-        **{"width": GRID_COLUMNS, **more},
-    )
-
-
-def yes_or_no(yes: str, no: str, *, bad: bool = True) -> Json:
-    """Return how 1 and 0 are written; 1 is red where it is bad."""
-    return {
-        "type": "value",
-        "options": {
-            "1": {"text": yes, "color": "red" if bad else "green", "index": 0},
-            "0": {"text": no, "color": "green" if bad else "red", "index": 1},
-        },
-    }
-
-
-def _override(matcher: Json, properties: Json) -> Json:
-    return {"matcher": matcher, "properties": [{"id": name, "value": value} for name, value in properties.items()]}
-
-
-@dataclass(frozen=True, slots=True)
-class Variable:
-    """A choice at the top of a dashboard, from the values of a label."""
-
-    name: str
-    label: str
-    query: str
-    hidden: bool = False
-
-    def json(self) -> Json:
-        return {
-            "type": "query",
-            "name": self.name,
-            "label": self.label,
-            "datasource": DATA_SOURCE,
-            "query": {"query": self.query, "refId": f"variable-{self.name}"},
-            "refresh": 2,
-            "sort": 1,
-            "multi": True,
-            "includeAll": True,
-            "allValue": ".*",
-            "current": {"selected": True, "text": ["All"], "value": ["$__all"]},
-            "hide": 2 if self.hidden else 0,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Dashboard:
-    """A dashboard: its panels fill the grid from left to right, row by row.
-
-    Attributes
-    ----------
-    annotations
-        Name and expression of marks over all panels, where the expression has a value.
-    """
-
-    uid: str
-    title: str
-    description: str
-    panels: tuple[Panel, ...]
-    variables: tuple[Variable, ...]
-    annotations: tuple[tuple[str, str], ...] = ()
-    time_from: str = "now-6h"
-    refresh: Literal["30s", "1m"] = "30s"
-
-    def json(self, *, data_source_uid: str, mlmon_url: str, tag: str) -> Json:
-        """Return what Grafana reads."""
-        return {
-            "uid": self.uid,
-            "title": self.title,
-            "description": self.description,
-            "tags": [tag],
-            "schemaVersion": 39,
-            "editable": False,
-            "graphTooltip": 1,
-            "refresh": self.refresh,
-            "time": {"from": self.time_from, "to": "now"},
-            "timezone": "browser",
-            "links": _dashboard_links(tag),
-            "templating": {
-                "list": [
-                    _data_source_variable(data_source_uid),
-                    *(variable.json() for variable in self.variables),
-                    _constant("mlmon_url", mlmon_url),
-                ]
-            },
-            "annotations": {"list": [_annotation(name, expression) for name, expression in self.annotations]},
-            "panels": _placed(self.panels),
-        }
-
-
-def _placed(panels: Sequence[Panel]) -> list[Json]:
-    placed: list[Json] = []
-    x = y = row_height = 0
     for number, panel in enumerate(panels, start=1):
-        if x + panel.width > GRID_COLUMNS:
-            x, y, row_height = 0, y + row_height, 0
-        placed.append(panel.json(number, x, y))
-        x, row_height = x + panel.width, max(row_height, panel.height)
-    return placed
-
-
-def _data_source_variable(uid: str) -> Json:
-    return {
-        "type": "datasource",
-        "name": "datasource",
-        "label": "Data source",
-        "query": "prometheus",
-        "current": {"selected": True, "text": "Prometheus", "value": uid},
-        "refresh": 1,
-        "hide": 0,
-    }
-
-
-def _constant(name: str, value: str) -> Json:
-    return {
-        "type": "constant",
-        "name": name,
-        "query": value,
-        "current": {"selected": True, "text": value, "value": value},
-        "hide": 2,
-    }
-
-
-def _annotation(name: str, expression: str) -> Json:
-    return {
-        "name": name,
-        "datasource": DATA_SOURCE,
-        "enable": True,
-        "iconColor": "red",
-        "target": {"refId": "annotation", "expr": expression, "legendFormat": "{{model_name}}", "range": True},
-    }
-
-
-def _dashboard_links(tag: str) -> list[Json]:
-    common = {"asDropdown": False, "tooltip": "", "targetBlank": False, "keepTime": True}
-    return [
-        common | {"type": "dashboards", "title": "", "tags": [tag], "icon": "dashboard", "includeVars": True},
-        common
-        | {
-            "type": "link",
-            "title": "mlmon",
-            "tags": [],
-            "icon": "external link",
-            "includeVars": False,
-            "keepTime": False,
-            "url": "${mlmon_url}/admin/",
-        },
-    ]
+        for ref_id, target in zip(string.ascii_uppercase, panel.build().targets or [], strict=False):
+            if isinstance(target, Dataquery):
+                target.ref_id = ref_id
+        board.with_panel(panel.id(number))
+    return board.build()

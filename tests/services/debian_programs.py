@@ -11,7 +11,6 @@ PACKAGES = {
     "prometheus": "prometheus",
     "amtool": "prometheus-alertmanager",
     "prometheus-alertmanager": "prometheus-alertmanager",
-    "node": "nodejs",
     "npm": "npm",
 }
 

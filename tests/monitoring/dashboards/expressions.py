@@ -1,4 +1,4 @@
-"""Every PromQL expression of the dashboards, with Grafana's variables filled in."""
+"""The PromQL expressions of the dashboards, with values for Grafana's variables."""
 
 import json
 import re
@@ -12,14 +12,14 @@ ALL = ".*"
 
 
 class Expression(NamedTuple):
-    """An expression and where it stands."""
+    """An expression and its place: the title of a panel, or the name of an annotation or a variable."""
 
     dashboard: str
-    place: str  # a panel's title; of a mark or a choice its name
+    place: str
     text: str
 
 
-# By dashboard and panel what has nothing to show on the day that tests/monitoring/story tells, and why.
+# Panels, by dashboard and title, that may be empty at the end of the story in tests/monitoring/story, with the reason.
 MAY_BE_EMPTY = {
     ("Resources and GPU", "GPU: share of the time in which it works"): "there is no GPU",
     ("Resources and GPU", "GPU: used memory"): "there is no GPU",
@@ -34,31 +34,31 @@ def boards() -> list[Any]:
 
 
 def expressions(*, rate_interval: str, values: dict[str, str] | None = None) -> Iterator[Expression]:
-    """Yield every expression of every panel and mark.
+    """Yield the expressions of all panels and annotations.
 
     Parameters
     ----------
     rate_interval
-        What ``$__rate_interval`` stands for.
+        Value of ``$__rate_interval``.
     values
-        What the variables stand for; all of them everything where nothing is said.
+        Values of the variables. A variable without a value selects everything.
     """
-    filled = {"__rate_interval": rate_interval} | (values or {})
+    given = {"__rate_interval": rate_interval} | (values or {})
     for board in boards():
         for panel in board["panels"]:
             for target in panel["targets"]:
-                yield Expression(board["title"], panel["title"], with_values(target["expr"], filled))
-        for mark in board["annotations"]["list"]:
-            yield Expression(board["title"], mark["name"], with_values(mark["target"]["expr"], filled))
+                yield Expression(board["title"], panel["title"], with_values(target["expr"], given))
+        for annotation in board["annotations"]["list"]:
+            yield Expression(board["title"], annotation["name"], with_values(annotation["target"]["expr"], given))
 
 
 def with_values(expression: str, values: dict[str, str]) -> str:
-    """Return an expression with its variables filled in; a choice that is not given stands for everything."""
-    return VARIABLE.sub(lambda found: values.get(found[1], ALL), expression)
+    """Return an expression with its variables replaced by their values, or by "everything" without a value."""
+    return VARIABLE.sub(lambda match: values.get(match[1], ALL), expression)
 
 
 def choices() -> Iterator[tuple[str, str]]:
-    """Yield name and query of every variable that is filled from a label."""
+    """Yield the name and the query of each variable whose values come from a label."""
     for board in boards():
         for variable in board["templating"]["list"]:
             if variable["type"] == "query":

@@ -1,6 +1,6 @@
-"""The generated dashboards: committed as generated, and by the rules of Grafana's dashboard-linter.
+"""The dashboards are up to date and follow the rules of Grafana's dashboard-linter.
 
-The rules are those of https://github.com/grafana/dashboard-linter, by its names; what is left out of them says why.
+https://github.com/grafana/dashboard-linter names the rules. Exceptions state their reason.
 """
 
 import itertools
@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from monitoring.dashboards import __main__ as generator
-from monitoring.dashboards.boards import common as source
+from monitoring.dashboards import panels as builders
+from monitoring.dashboards import queries
 from tests.monitoring.dashboards.expressions import MAY_BE_EMPTY, boards, choices, expressions, with_values
 from tests.monitoring.rules.test_rules import ADDED_LABELS, ALERTS, family_of
 from tests.monitoring.test_metric_declarations import declarations
@@ -21,10 +22,10 @@ from tests.services.debian_programs import output_of
 
 BOARDS = boards()
 TITLES = [board["title"] for board in BOARDS]
-# template-instance-rule, target-instance-rule: a model's figures are of all instances together, so only the dashboards
-# of machines have a choice of instances.
+# template-instance-rule, target-instance-rule: only dashboards of machines have a choice of instances. The metrics of a
+# model are sums over all instances.
 OF_MACHINES = {"Resources and GPU", "mlmon itself"}
-# target-job-rule: the series that Prometheus makes of alerts have no job.
+# target-job-rule: Prometheus's own series of alerts have no job.
 WITHOUT_JOB = {"ALERTS"}
 PROMETHEUS_OWN = {"up", "ALERTS", "scrape_duration_seconds", "scrape_samples_post_metric_relabeling"}
 OWN_LABELS = {"alertname", "alertstate", "service", "severity", "model_name", "feature_name"}
@@ -40,22 +41,30 @@ def panels() -> Iterator[tuple[Any, Any]]:
 PANELS = [pytest.param(board, panel, id=f"{board['uid']}-{panel['title']}") for board, panel in panels()]
 
 
-def test_what_is_committed_is_what_is_generated(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_committed_files_are_up_to_date(capsys: pytest.CaptureFixture[str]) -> None:
     assert generator.main(["--check"]) == 0
     assert capsys.readouterr().err == ""
 
 
-def test_a_changed_a_missing_and_a_foreign_file_are_found(tmp_path: Path) -> None:
-    for name, text in generator.rendered().items():
-        (tmp_path / name).write_text(text)
-    assert generator.stale(tmp_path) == []
+def test_the_check_names_changed_missing_and_unknown_files_and_a_run_repairs_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert generator.main([], tmp_path) == 0
+    assert generator.main(["--check"], tmp_path) == 0
     (tmp_path / "mlmon-drift.json").unlink()
     (tmp_path / "mlmon-itself.json").write_text("{}")
     (tmp_path / "mine.json").write_text("{}")
-    assert generator.stale(tmp_path) == ["mine.json", "mlmon-drift.json", "mlmon-itself.json"]
+
+    assert generator.main(["--check"], tmp_path) == 1
+    messages = capsys.readouterr().err.splitlines()
+    assert [message.split()[0] for message in messages] == ["mine.json", "mlmon-drift.json", "mlmon-itself.json"]
+
+    assert generator.main([], tmp_path) == 0
+    assert generator.main(["--check"], tmp_path) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(path.name for path in generator.FOLDER.iterdir())
 
 
-def test_the_dashboards_that_are_promised_are_there() -> None:
+def test_the_documented_dashboards_exist() -> None:
     assert sorted(TITLES) == [
         "Confidence",
         "Drift",
@@ -69,7 +78,7 @@ def test_the_dashboards_that_are_promised_are_there() -> None:
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=TITLES)
-def test_uneditable_and_the_data_source_is_a_choice(board: Any) -> None:
+def test_dashboards_are_not_editable_and_have_a_choice_of_data_source(board: Any) -> None:
     """uneditable-dashboard, template-datasource-rule."""
     assert board["editable"] is False
     first = board["templating"]["list"][0]
@@ -77,19 +86,26 @@ def test_uneditable_and_the_data_source_is_a_choice(board: Any) -> None:
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=TITLES)
-def test_job_and_instance_are_choices_that_follow_the_time(board: Any) -> None:
+def test_choices_of_job_and_instance_follow_the_time_range(board: Any) -> None:
     """template-job-rule, template-instance-rule, template-on-time-change-reload-rule."""
     variables = {variable["name"]: variable for variable in board["templating"]["list"] if variable["type"] == "query"}
-    wanted = {"job", "instance"} if board["title"] in OF_MACHINES else {"job", "model_name"}
-    assert wanted <= variables.keys()
+    expected = {"job", "instance"} if board["title"] in OF_MACHINES else {"job", "model_name"}
+    assert expected <= variables.keys()
     for variable in variables.values():
         assert variable["datasource"]["uid"] == "${datasource}"
         assert (variable["multi"], variable["includeAll"], variable["allValue"]) == (True, True, ".*")
         assert variable["refresh"] == 2
 
 
+@pytest.mark.parametrize("board", BOARDS, ids=TITLES)
+def test_links_and_annotations_are_shown_above_the_panels(board: Any) -> None:
+    assert [link["type"] for link in board["links"]] == ["dashboards", "link"]
+    for shown in [*board["links"], *board["annotations"]["list"]]:
+        assert "placement" not in shown
+
+
 @pytest.mark.parametrize(("board", "panel"), PANELS)
-def test_each_panel_says_what_it_shows(board: Any, panel: Any) -> None:
+def test_panels_have_a_title_a_description_a_unit_and_queries(board: Any, panel: Any) -> None:
     """panel-title-description-rule, panel-units-rule, panel-datasource-rule, panel-no-targets-rule."""
     assert panel["title"]
     assert len(panel["description"]) > 6
@@ -97,13 +113,14 @@ def test_each_panel_says_what_it_shows(board: Any, panel: Any) -> None:
     assert panel["fieldConfig"]["defaults"]["unit"]
     assert panel["datasource"]["uid"] == "${datasource}"
     assert panel["targets"]
+    assert [target["refId"] for target in panel["targets"]] == list("ABCDEFGHIJ"[: len(panel["targets"])])
+    assert all(target["datasource"]["uid"] == "${datasource}" for target in panel["targets"])
     if panel["type"] in {"timeseries", "status-history"}:
-        several = [target for target in panel["targets"] if target["legendFormat"] == "__auto"]
-        assert not several, "its series are called by their labels"
+        assert all(target["legendFormat"] != "__auto" for target in panel["targets"])
 
 
 @pytest.mark.parametrize(("board", "panel"), PANELS)
-def test_each_expression_is_of_the_chosen_job_and_instance(board: Any, panel: Any) -> None:
+def test_expressions_select_the_chosen_job_and_instance(board: Any, panel: Any) -> None:
     """target-job-rule, target-instance-rule."""
     for target in panel["targets"]:
         found = SELECTOR.findall(target["expr"])
@@ -111,12 +128,12 @@ def test_each_expression_is_of_the_chosen_job_and_instance(board: Any, panel: An
         for name, matchers in found:
             if name not in WITHOUT_JOB:
                 assert 'job=~"$job"' in matchers, target["expr"]
-        if board["title"] in OF_MACHINES and any(variable in target["expr"] for variable in ("slot", "gpu_id")):
+        if board["title"] in OF_MACHINES and any(label in target["expr"] for label in ("slot", "gpu_id")):
             assert 'instance=~"$instance"' in target["expr"]
 
 
 @pytest.mark.parametrize(("board", "panel"), PANELS)
-def test_counters_are_only_looked_at_as_rates(board: Any, panel: Any) -> None:
+def test_counters_appear_only_as_rates(board: Any, panel: Any) -> None:
     """target-counter-agg-rule, target-rate-interval-rule."""
     for target in panel["targets"]:
         bare = re.sub(r"\b(?:rate|increase)\([^()]*\)", "", target["expr"])
@@ -140,7 +157,7 @@ def test_metrics_and_their_labels_are_declared(board: Any, panel: Any) -> None:
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=TITLES)
-def test_panels_fill_the_grid_without_covering_each_other(board: Any) -> None:
+def test_panels_fill_the_grid_without_overlap(board: Any) -> None:
     assert [panel["id"] for panel in board["panels"]] == list(range(1, len(board["panels"]) + 1))
     for one, other in itertools.combinations([panel["gridPos"] for panel in board["panels"]], 2):
         beside = one["x"] + one["w"] <= other["x"] or other["x"] + other["w"] <= one["x"]
@@ -149,37 +166,54 @@ def test_panels_fill_the_grid_without_covering_each_other(board: Any) -> None:
     assert all(panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24 for panel in board["panels"])
 
 
+def test_dashed_lines_are_thresholds() -> None:
+    """An override by reference refers to the query of a threshold, and no other query is drawn dashed."""
+    dashed = []
+    for _, panel in panels():
+        legends = {target["refId"]: target["legendFormat"] for target in panel["targets"]}
+        for override in panel["fieldConfig"]["overrides"]:
+            if override["matcher"]["id"] == "byFrameRefID":
+                assert {"id": "custom.lineStyle", "value": {"fill": "dash", "dash": [6, 6]}} in override["properties"]
+                dashed.append(legends[override["matcher"]["options"]])
+    assert sorted(dashed) == [
+        "limit",
+        "threshold of {{model_name}}",
+        "threshold of {{model_name}} {{feature_name}}",
+        "{{model_name}} {{model_version}} threshold",
+    ]
+
+
 def test_every_expression_and_choice_is_promql(tmp_path: Path) -> None:
-    """target-promql-rule, template-label-promql-rule: by the real promtool."""
-    queries = {expression.text for expression in expressions(rate_interval="1m")}
-    queries |= {re.sub(r"label_values\((.*), \w+\)", r"\1", with_values(query, {})) for _, query in choices()}
-    rules = [{"record": f"tested{number}", "expr": query} for number, query in enumerate(sorted(queries))]
+    """target-promql-rule, template-label-promql-rule: checked by promtool."""
+    parsed = {expression.text for expression in expressions(rate_interval="1m")}
+    parsed |= {re.sub(r"label_values\((.*), \w+\)", r"\1", with_values(query, {})) for _, query in choices()}
+    rules = [{"record": f"tested{number}", "expr": query} for number, query in enumerate(sorted(parsed))]
     assert len(rules) > 60
     path = tmp_path / "rules.yml"
     path.write_text(yaml.safe_dump({"groups": [{"name": "tested", "rules": rules}]}))
     assert f"{len(rules)} rules found" in output_of("promtool", "check", "rules", path)
 
 
-def test_the_limits_are_those_of_the_alerts() -> None:
-    assert f"> {source.SLOW_SECONDS:g}" in ALERTS["HighPredictionLatency"]["expr"]
-    assert f"> {source.MOST_ERRORS:g}" in ALERTS["HighErrorRate"]["expr"]
-    assert f"< {source.LEAST_CONFIDENCE:g}" in ALERTS["LowConfidencePredictions"]["expr"]
+def test_the_drawn_thresholds_are_those_of_the_alerts() -> None:
+    assert f"> {queries.LATENCY_ALERT_SECONDS:g}" in ALERTS["HighPredictionLatency"]["expr"]
+    assert f"> {queries.ERROR_ALERT_RATIO:g}" in ALERTS["HighErrorRate"]["expr"]
+    assert f"< {queries.CONFIDENCE_ALERT:g}" in ALERTS["LowConfidencePredictions"]["expr"]
     for name in ("DriftJobStale", "ArchiveJobStale"):
-        assert f"> {source.STALE_SECONDS:g}" in ALERTS[name]["expr"]
+        assert f"> {queries.JOB_AGE_ALERT_SECONDS:g}" in ALERTS[name]["expr"]
 
 
-def test_the_provisioned_data_source_and_folder_are_the_dashboards() -> None:
+def test_the_provisioned_data_source_and_folder_are_those_of_the_dashboards() -> None:
     folder = generator.FOLDER.parent / "provisioning"
     (found,) = yaml.safe_load((folder / "datasources" / "prometheus.yml").read_text())["datasources"]
-    assert (found["uid"], found["type"]) == (source.DATA_SOURCE_UID, "prometheus")
+    assert (found["uid"], found["type"]) == (builders.DATA_SOURCE_UID, "prometheus")
     (provider,) = yaml.safe_load((folder / "dashboards" / "mlmon.yml").read_text())["providers"]
     assert provider["options"]["path"] == "/etc/grafana/dashboards"
 
 
 def test_the_mlmon_address_is_that_of_the_alerts() -> None:
     configuration = yaml.safe_load((generator.FOLDER.parents[1] / "prometheus" / "prometheus.yml").read_text())
-    assert configuration["global"]["external_labels"]["mlmon_url"] == source.MLMON_URL
+    assert configuration["global"]["external_labels"]["mlmon_url"] == builders.MLMON_URL
 
 
-def test_what_may_be_empty_is_a_panel_that_there_is() -> None:
+def test_panels_that_may_be_empty_exist() -> None:
     assert MAY_BE_EMPTY.keys() <= {(board["title"], panel["title"]) for board, panel in panels()}
