@@ -42,7 +42,7 @@ class WatchedPeriod:
     def add(self, report: Mapping[str, Any]) -> None:
         """Take in a report that has a comparison."""
         self.windows += 1
-        for name, feature in report["features"].items():
+        for name, feature in report["feature_drift"].items():
             self.thresholds[name] = feature["threshold"]
             if feature["score"] is not None:
                 self.highest_scores[name] = max(feature["score"], self.highest_scores.get(name, 0.0))

@@ -107,12 +107,12 @@ class DriftPolicy(models.Model):
         validators=UNIT_INTERVAL,
         help_text="Predictions have drifted when their Jensen-Shannon divergence (natural log) is above this.",
     )
-    watches_correlation = models.BooleanField(
+    monitors_correlation = models.BooleanField(
         default=False,
         help_text="Compare the rank correlation of each pair of numeric features too: hundredths of a second a check. "
         "For information; it opens no incident.",
     )
-    watches_joint_distribution = models.BooleanField(
+    monitors_joint_distribution = models.BooleanField(
         default=False,
         help_text="Train a classifier to tell the window from the reference: about a second a check. For information; "
         "it opens no incident.",
@@ -173,7 +173,7 @@ class FeaturePolicy(models.Model):
 
     policy = models.ForeignKey(DriftPolicy, on_delete=models.CASCADE, related_name="feature_policies")
     feature_name = models.CharField(max_length=128)
-    is_watched = models.BooleanField(default=True, help_text="Others are left out of scores and verdict.")
+    is_monitored = models.BooleanField(default=True, help_text="Others are left out of scores and verdict.")
     method = models.CharField(
         max_length=64,
         choices=FeatureMethod,

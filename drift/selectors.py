@@ -44,12 +44,12 @@ def criteria_of(policy: DriftPolicy) -> Criteria:
             by_feature={row.feature_name: row.threshold for row in own if row.threshold is not None},
         ),
         methods={row.feature_name: Method(row.method) for row in own if row.method},
-        unwatched=frozenset(never_stored).union(row.feature_name for row in own if not row.is_watched),
+        unmonitored=frozenset(never_stored).union(row.feature_name for row in own if not row.is_monitored),
         gives_verdict=policy.mode == PolicyMode.VERDICT,
         false_alarm_budget=policy.false_alarm_budget,
         extra_window_rows=tuple(policy.extra_window_rows),
-        watches_correlation=policy.watches_correlation,
-        watches_joint_distribution=policy.watches_joint_distribution,
+        monitors_correlation=policy.monitors_correlation,
+        monitors_joint_distribution=policy.monitors_joint_distribution,
     )
 
 

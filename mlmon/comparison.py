@@ -80,7 +80,7 @@ def compare(
     rows = features.num_rows if features.num_columns or predictions is None else len(predictions)
     main_rows = rows if window_rows is None else min(rows, window_rows)
     names = [*reference.features, *(name for name in features.column_names if name not in reference.features)]
-    watched = [name for name in names if name not in criteria.unwatched]
+    watched = [name for name in names if name not in criteria.unmonitored]
     plan = plan_of(criteria, features=len(watched), rows=rows, window_rows=main_rows, reference_rows=reference.n_rows)
     scope = _Scope(plan, gives_verdict=criteria.gives_verdict, with_details=with_details)
     compared = [
@@ -118,8 +118,8 @@ def compare(
         ),
         prediction=replace(prediction, verdict=hypotheses.get((Channel.PREDICTION, ""))),
         verdict=judgement.verdict,
-        correlation_changes=_correlation_changes(reference, newest) if criteria.watches_correlation else None,
-        joint_change=_joint_change(reference, newest) if criteria.watches_joint_distribution else None,
+        correlation_changes=_correlation_changes(reference, newest) if criteria.monitors_correlation else None,
+        joint_change=_joint_change(reference, newest) if criteria.monitors_joint_distribution else None,
     )
 
 

@@ -65,7 +65,7 @@ def unseen_finding(counts: LevelCounts, *, stands_alone: bool) -> QualityFinding
     shown = ", ".join(repr(level) for level in counts.unseen_levels[:LEVELS_SHOWN])
     more = len(counts.unseen_levels) - LEVELS_SHOWN
     return QualityFinding(
-        event=QualityEvent.UNSEEN_LEVELS,
+        event=QualityEvent.UNSEEN_CATEGORIES,
         count=counts.unseen,
         share=counts.unseen / int(counts.current.sum()),
         detail=f"{shown}{f' and {more} more' if more > 0 else ''}.",

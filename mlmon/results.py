@@ -63,7 +63,7 @@ class QualityEvent(StrEnum):
 
     MISSING_VALUES = "missing_values"  # the share of missing values rose
     OUT_OF_RANGE = "out_of_range"  # values beyond the reference's smallest and largest
-    UNSEEN_LEVELS = "unseen_levels"
+    UNSEEN_CATEGORIES = "unseen_categories"
     TYPE_CHANGED = "type_changed"
     BECAME_CONSTANT = "became_constant"
     COLUMN_MISSING = "column_missing"
@@ -102,7 +102,7 @@ class Criteria:
         For the scores.
     methods
         By feature name, what its score is; others: KS of numbers, Cohen's w of levels.
-    unwatched
+    unmonitored
         Features that are left out.
     gives_verdict
         Whether there is a verdict, or scores and thresholds only.
@@ -110,18 +110,18 @@ class Criteria:
         A: the verdict raises at most one false alarm in so many checks.
     extra_window_rows
         Lengths of further windows with the same end that the verdict looks at, beside the whole one.
-    watches_correlation, watches_joint_distribution
+    monitors_correlation, monitors_joint_distribution
         Whether pairs of features, and all features together (by a classifier), are compared too; information only.
     """
 
     thresholds: Thresholds
     methods: Mapping[str, Method] = field(default_factory=dict)
-    unwatched: frozenset[str] = frozenset()
+    unmonitored: frozenset[str] = frozenset()
     gives_verdict: bool = True
     false_alarm_budget: int = 10_000
     extra_window_rows: tuple[int, ...] = ()
-    watches_correlation: bool = False
-    watches_joint_distribution: bool = False
+    monitors_correlation: bool = False
+    monitors_joint_distribution: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,13 +354,13 @@ class JointChange:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The answer under a false-alarm budget: at most one false alarm in A checks, whatever is watched.
+    """The answer under a false-alarm budget: at most one false alarm in A checks, however many features are monitored.
 
     Attributes
     ----------
     detail
         Why there is none, in words; else "".
-    level
+    alpha
         The p-value from which on a hypothesis is an alarm: 1 / (A * hypotheses).
     hypotheses
         How many there are, over all windows.
@@ -373,7 +373,7 @@ class Verdict:
     status: VerdictStatus
     detail: str = ""
     false_alarm_budget: int = 0
-    level: float = 0.0
+    alpha: float = 0.0
     hypotheses: int = 0
     smallest_p_value: float | None = None
     window_rows: tuple[int, ...] = ()
@@ -385,7 +385,7 @@ NO_VERDICT = Verdict(status=VerdictStatus.NOT_ASKED)
 
 @dataclass(frozen=True, slots=True)
 class ComparisonResult:
-    """One window against its reference, with a result for every watched feature in the reference's order.
+    """One window against its reference, with a result for every monitored feature in the reference's order.
 
     Attributes
     ----------

@@ -68,7 +68,7 @@ STATUS_TEXTS = {
 QUALITY_TEXTS = {
     QualityEvent.MISSING_VALUES: "without a value",
     QualityEvent.OUT_OF_RANGE: "beyond the reference's range",
-    QualityEvent.UNSEEN_LEVELS: "of a level that the reference does not have",
+    QualityEvent.UNSEEN_CATEGORIES: "of a level that the reference does not have",
     QualityEvent.TYPE_CHANGED: "of another type",
     QualityEvent.BECAME_CONSTANT: "all of the same value",
     QualityEvent.COLUMN_MISSING: "without the column",
@@ -223,7 +223,7 @@ def _values_sentence(found: FeatureResult) -> str:
 
 def _with_unseen(distribution: Distribution, quality: Sequence[QualityFinding]) -> list[str]:
     """Return the levels as they stand in a sentence; the pooled ones by name where the reference has none of them."""
-    unseen = next((finding.detail for finding in quality if finding.event is QualityEvent.UNSEEN_LEVELS), "")
+    unseen = next((finding.detail for finding in quality if finding.event is QualityEvent.UNSEEN_CATEGORIES), "")
     return [
         f"unseen levels ({unseen.removesuffix('.')})" if unseen and label == OTHER and not count else level_text(label)
         for label, count in zip(distribution.labels, distribution.reference, strict=True)
@@ -326,13 +326,13 @@ def _smallest_p_sentence(verdict: Verdict) -> str:
         return ""
     return (
         f"Smallest {p_value_text(verdict.smallest_p_value)} of {_count(verdict.hypotheses, 'question')}; "
-        f"an alarm needs {verdict.level:.0e}. "
+        f"an alarm needs {verdict.alpha:.0e}. "
     )
 
 
 def _too_small_sentence(result: ComparisonResult) -> str:
     """Return what changed beyond chance and raised no alarm, as it is too little to matter; "" where nothing did."""
-    small = [found for found in result.hypotheses if found.p_value <= result.verdict.level and not found.passes_gate]
+    small = [found for found in result.hypotheses if found.p_value <= result.verdict.alpha and not found.passes_gate]
     if not small:
         return ""
     strongest = min(small, key=lambda found: found.p_value)

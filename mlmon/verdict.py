@@ -135,7 +135,7 @@ def judge(evidence: Iterable[Evidence], plan: VerdictPlan) -> Judgement:
             status=_status(plan, is_alarm=is_alarm),
             detail=_detail(plan, telling.values()),
             false_alarm_budget=plan.budget,
-            level=plan.level,
+            alpha=plan.level,
             hypotheses=plan.hypotheses * windows,
             smallest_p_value=min((found.p_value for found in telling.values()), default=None),
             window_rows=plan.window_rows,

@@ -72,8 +72,8 @@ class DriftPolicyForm(forms.ModelForm[DriftPolicy]):
             "longest_pause_seconds",
             "feature_threshold",
             "prediction_threshold",
-            "watches_correlation",
-            "watches_joint_distribution",
+            "monitors_correlation",
+            "monitors_joint_distribution",
         ]
 
     def clean(self) -> dict[str, Any]:
@@ -147,7 +147,7 @@ class FeaturePolicyFormSet(BaseInlineFormSet[FeaturePolicy, DriftPolicy, forms.M
 class FeaturePolicyInline(TabularInline):
     model = FeaturePolicy
     formset = FeaturePolicyFormSet
-    fields = ["feature_name", "is_watched", "method", "threshold"]
+    fields = ["feature_name", "is_monitored", "method", "threshold"]
     extra = 0
     max_num = MOST_FEATURE_POLICIES
     verbose_name = "policy of one feature"
@@ -216,7 +216,7 @@ class DriftPolicyAdmin(AuditedAdmin):
                     "description": "They mark scores on pages and in metrics. The verdict does not depend on them.",
                 },
             ),
-            ("Between features", {"fields": ["watches_correlation", "watches_joint_distribution"]}),
+            ("Between features", {"fields": ["monitors_correlation", "monitors_joint_distribution"]}),
         ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[DriftPolicy]:

@@ -39,7 +39,7 @@ REPORT = {
         "sentence": "petal_length changed: mean went from 3.76 to 4.41",
         "detail": "",
         "false_alarm_budget": 10000,
-        "level": 1.1e-05,
+        "alpha": 1.1e-05,
         "hypotheses": 9,
         "smallest_p_value": 4.0e-77,
         "window_rows": [1000],
@@ -47,7 +47,7 @@ REPORT = {
         "listed": [HYPOTHESIS],
     },
     "drifted_features": ["petal_length"],
-    "features": {
+    "feature_drift": {
         "petal_length": {
             "score": 0.31,
             "is_drifted": True,
@@ -110,7 +110,7 @@ TOO_FEW_ROWS = OpenApiExample(
         "is_drifted": False,
         "verdict": None,
         "drifted_features": [],
-        "features": {},
+        "feature_drift": {},
         "prediction_drift": None,
     },
     response_only=True,

@@ -11,13 +11,13 @@ from mlmon.sentences import subject_of
 
 
 def report_body(report: DriftReport, *, feature: str | None = None) -> dict[str, Any]:
-    """Return a report as JSON-ready values; without a comparison, ``features`` is empty.
+    """Return a report as JSON-ready values; without a comparison, ``feature_drift`` is empty.
 
     With `feature` it has that one only; what is said of the whole model stays.
     """
     members = result_members(report.result)
     if feature is not None:
-        members["features"] = {name: body for name, body in members["features"].items() if name == feature}
+        members["feature_drift"] = {name: body for name, body in members["feature_drift"].items() if name == feature}
     return {
         "model_name": report.model_name,
         "model_version": report.model_version,

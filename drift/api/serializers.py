@@ -84,7 +84,7 @@ class VerdictSerializer(serializers.Serializer[object]):
     sentence = serializers.CharField()
     detail = serializers.CharField(allow_blank=True)
     false_alarm_budget = serializers.IntegerField(help_text="A: at most one false alarm in so many checks.")
-    level = serializers.FloatField(help_text="A p-value up to this is an alarm: 1 / (A * hypotheses).")
+    alpha = serializers.FloatField(help_text="A p-value up to this is an alarm: 1 / (A * hypotheses).")
     hypotheses = serializers.IntegerField()
     smallest_p_value = serializers.FloatField(allow_null=True)
     window_rows = serializers.ListField(child=serializers.IntegerField())
@@ -216,7 +216,7 @@ class DriftReportSerializer(serializers.Serializer[object]):
     is_drifted = serializers.BooleanField()
     verdict = VerdictSerializer(allow_null=True)
     drifted_features = serializers.ListField(child=serializers.CharField(), help_text="Strongest first.")
-    features = serializers.DictField(child=FeatureDriftSerializer(), help_text="By feature name.")
+    feature_drift = serializers.DictField(child=FeatureDriftSerializer(), help_text="By feature name.")
     prediction_drift = PredictionDriftSerializer(allow_null=True)
     correlation_changes = CorrelationChangeSerializer(
         many=True, allow_null=True, help_text="Pairs of numeric features; null where the policy does not ask for them."

@@ -170,7 +170,7 @@ def test_single_features_of_a_policy_are_written(admin_client: Client) -> None:
         "feature_policies-TOTAL_FORMS": 1,
         "feature_policies-INITIAL_FORMS": 0,
         "feature_policies-0-feature_name": "sepal_width",
-        "feature_policies-0-is_watched": "on",
+        "feature_policies-0-is_monitored": "on",
         "feature_policies-0-threshold": 0.3,
     }
     add = reverse("admin:drift_driftpolicy_add")

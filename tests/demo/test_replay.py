@@ -108,7 +108,7 @@ def report(started_at: datetime, ended_at: datetime, *, score: float = 0.2, end_
         "status": "ok",
         "window": {"end_id": end_id, "started_at": started_at.isoformat(), "ended_at": ended_at.isoformat()},
         "drifted_features": ["dest"] if score > 0.15 else [],
-        "features": {
+        "feature_drift": {
             "dest": {"score": score, "threshold": 0.15, "is_drifted": score > 0.15},
             "seats": {"score": None, "threshold": 0.15, "is_drifted": False},
         },

@@ -71,7 +71,7 @@ def _form(version: ModelVersion, thresholds: list[dict[str, Any]] | None = None,
 def test_a_policy_with_a_threshold_of_one_feature(admin_client: Client, version: ModelVersion) -> None:
     page = admin_client.get(reverse(f"{POLICIES}_add"))
     assert page.status_code == 200
-    form = _form(version, [{"feature_name": "sepal_width", "is_watched": "on", "threshold": 0.3}])
+    form = _form(version, [{"feature_name": "sepal_width", "is_monitored": "on", "threshold": 0.3}])
     assert admin_client.post(reverse(f"{POLICIES}_add"), form).status_code == 302
     policy = DriftPolicy.objects.get()
     assert (policy.window_rows, policy.feature_threshold) == (500, 0.2)
@@ -120,7 +120,7 @@ def test_a_policy_that_makes_no_sense_is_explained(
 def test_more_policies_of_features_than_a_page_can_send_are_refused_at_once(
     admin_client: Client, version: ModelVersion, forms: int
 ) -> None:
-    row = {"feature_name": "sepal_width", "is_watched": "on", "threshold": 0.3}
+    row = {"feature_name": "sepal_width", "is_monitored": "on", "threshold": 0.3}
     sent = _form(version, [row]) | {"feature_policies-TOTAL_FORMS": forms}
     response = admin_client.post(reverse(f"{POLICIES}_add"), sent)
     assert response.status_code == 200
@@ -139,7 +139,7 @@ def test_as_many_policies_of_features_as_are_taken_can_be_sent_and_changed(
     for feature in features:
         feature.kind, feature.input_name, feature.tensor_type = "numeric", "rows", "float32"
     ModelFeature.objects.bulk_create(features)
-    rows = [{"feature_name": f"f{place}", "is_watched": "on", "method": "", "threshold": 0.3} for place in range(150)]
+    rows = [{"feature_name": f"f{place}", "is_monitored": "on", "method": "", "threshold": 0.3} for place in range(150)]
     sent = _form(version, [{**row, "id": "", "policy": ""} for row in rows])
     assert admin_client.post(reverse(f"{POLICIES}_add"), sent).status_code == 302
     policy = DriftPolicy.objects.get()
@@ -198,7 +198,7 @@ def test_further_windows_are_kept_as_a_list_and_shown_with_commas(admin_client: 
 
 def test_levels_have_no_ordered_measure(admin_client: Client, version: ModelVersion) -> None:
     version.features.filter(name="sepal_width").update(kind="categorical")
-    row = {"feature_name": "sepal_width", "is_watched": "on", "method": "wasserstein"}
+    row = {"feature_name": "sepal_width", "is_monitored": "on", "method": "wasserstein"}
     response = admin_client.post(reverse(f"{POLICIES}_add"), _form(version, [row]))
     assert response.status_code == 200
     assert "its levels have no order" in response.content.decode()

@@ -67,10 +67,10 @@ def test_just_after_a_hundred_predictions_there_are_scores(client: Client, check
     assert body["window"]["rows"] == 100
     assert body["window"]["reference_rows"] == 2000
     assert datetime.fromisoformat(body["checked_at"]).tzinfo is not None
-    assert set(body["features"]) == set(IRIS_FEATURES)
+    assert set(body["feature_drift"]) == set(IRIS_FEATURES)
     reference = iris_rows(2000, seed=1)
     for index, name in enumerate(IRIS_FEATURES):
-        feature = body["features"][name]
+        feature = body["feature_drift"][name]
         assert feature["score"] == pytest.approx(
             ks_2samp(reference[:, index], [ROW[index]] * 100, method="asymp").statistic, abs=1e-12
         )
@@ -83,7 +83,7 @@ def test_just_after_a_hundred_predictions_there_are_scores(client: Client, check
     assert drift["js_divergence"] == pytest.approx(float(divergence) ** 2, abs=1e-12)
     assert drift["is_drifted"]
     assert body["is_drifted"]
-    strengths = [body["features"][name]["score"] for name in body["drifted_features"]]
+    strengths = [body["feature_drift"][name]["score"] for name in body["drifted_features"]]
     assert len(strengths) == 4
     assert strengths == sorted(strengths, reverse=True)
     assert not DriftCheck.objects.exists()
@@ -134,7 +134,7 @@ def test_a_stored_check_is_the_answer_until_the_next_is_due(client: Client, chec
     assert check is not None
     stored = _get(client)
     assert (stored["source"], stored["check_id"]) == ("stored", check.pk)
-    for member in ("features", "prediction_drift", "is_drifted", "drifted_features", "window"):
+    for member in ("feature_drift", "prediction_drift", "is_drifted", "drifted_features", "window"):
         assert stored[member] == live[member]
     observe(checked, iris_rows(99))
     assert _get(client)["check_id"] == check.pk
@@ -147,7 +147,7 @@ def test_the_bodies_have_the_described_shapes(client: Client, checked: ModelVers
     body = _get(client)
     assert set(body) == set(DriftReportSerializer().fields)
     assert set(body["window"]) == set(WindowSerializer().fields)
-    assert set(body["features"]["sepal_width"]) == set(FeatureDriftSerializer().fields)
+    assert set(body["feature_drift"]["sepal_width"]) == set(FeatureDriftSerializer().fields)
     assert set(body["prediction_drift"]) == set(PredictionDriftSerializer().fields)
     assert set(_get(client, history=1)) == set(DriftHistorySerializer().fields)
 
@@ -155,20 +155,20 @@ def test_the_bodies_have_the_described_shapes(client: Client, checked: ModelVers
 def test_without_reference_the_answer_says_what_to_do(client: Client, version: ModelVersion) -> None:
     observe(version, iris_rows(200))
     body = _get(client)
-    assert (body["status"], body["features"], body["prediction_drift"]) == ("no_reference", {}, None)
+    assert (body["status"], body["feature_drift"], body["prediction_drift"]) == ("no_reference", {}, None)
     assert "Upload" in body["detail"]
 
 
 def test_without_observations_the_answer_says_what_to_do(client: Client, checked: ModelVersion) -> None:
     body = _get(client)
-    assert (body["status"], body["features"], body["is_drifted"]) == ("no_observations", {}, False)
+    assert (body["status"], body["feature_drift"], body["is_drifted"]) == ("no_observations", {}, False)
     assert "predictions" in body["detail"]
 
 
 def test_too_few_observations(client: Client, checked: ModelVersion) -> None:
     observe(checked, iris_rows(99))
     body = _get(client)
-    assert (body["status"], body["features"]) == ("insufficient_data", {})
+    assert (body["status"], body["feature_drift"]) == ("insufficient_data", {})
     assert body["detail"].startswith("99 of the 100 rows")
     assert body["window"]["rows"] == 99
 
@@ -204,7 +204,7 @@ def test_a_failed_check_stands_beside_the_one_before(client: Client, checked: Mo
     assert body["last_failure"]["reason"] == "ValueError: no"
     succeeded.delete()
     alone = _get(client)
-    assert (alone["status"], alone["detail"], alone["features"]) == ("failed", "ValueError: no", {})
+    assert (alone["status"], alone["detail"], alone["feature_drift"]) == ("failed", "ValueError: no", {})
 
 
 def test_a_comparison_that_fails_is_no_server_error(
@@ -216,7 +216,7 @@ def test_a_comparison_that_fails_is_no_server_error(
     PREPARED_REFERENCES.clear()
     observe(checked, iris_rows(200))
     body = _get(client)
-    assert (body["status"], body["features"]) == ("failed", {})
+    assert (body["status"], body["feature_drift"]) == ("failed", {})
     assert "/" not in body["detail"]
 
 
@@ -278,7 +278,7 @@ def test_history_pages_back(client: Client, checked: ModelVersion) -> None:
     ids.reverse()
     first = _get(client, history=2)
     assert [one["check_id"] for one in first["checks"]] == ids[:2]
-    assert first["checks"][0]["features"]["sepal_width"]["score"] is not None
+    assert first["checks"][0]["feature_drift"]["sepal_width"]["score"] is not None
     second = _get(client, history=2, before=first["next_before"])
     assert [one["check_id"] for one in second["checks"]] == ids[2:4]
     last = _get(client, history=2, before=second["next_before"])

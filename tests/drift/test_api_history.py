@@ -158,7 +158,7 @@ def test_history_of_what_drifted_and_of_alarms(client: Client, reference: Refere
 def test_history_of_one_feature_shows_that_one(client: Client, reference: ReferenceDataset) -> None:
     _stored(reference, WITH_EVERYTHING, 1)
     (check,) = _get(client, history=1, feature="dest")["checks"]
-    assert set(check["features"]) == {"dest"}
+    assert set(check["feature_drift"]) == {"dest"}
     assert check["drifted_features"] == ["distance"]  # what is said of the model stays
 
 
@@ -174,7 +174,7 @@ def test_history_costs_the_same_queries_whatever_its_length(
 def test_a_check_with_everything_has_the_described_shape(client: Client, reference: ReferenceDataset) -> None:
     _stored(reference, WITH_EVERYTHING, 1)
     (body,) = _get(client, history=1)["checks"]
-    feature, verdict = body["features"]["distance"], body["verdict"]
+    feature, verdict = body["feature_drift"]["distance"], body["verdict"]
     for part, serializer in [
         (body, DriftReportSerializer),
         (feature, FeatureDriftSerializer),
@@ -194,7 +194,7 @@ def test_a_check_with_everything_has_the_described_shape(client: Client, referen
 def test_the_definition_stands_beside_each_number(client: Client, reference: ReferenceDataset) -> None:
     _stored(reference, WITH_EVERYTHING, 1)
     (body,) = _get(client, history=1)["checks"]
-    measures = body["features"]["distance"]["measures"]
+    measures = body["feature_drift"]["distance"]["measures"]
     assert {name: one["definition"] for name, one in measures.items()} == {
         method.value: DEFINITIONS[method].text for method in WITH_EVERYTHING.features[0].measures
     }

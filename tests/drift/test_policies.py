@@ -75,26 +75,26 @@ def test_everything_a_policy_says_is_asked_for(version: ModelVersion) -> None:
         extra_window_rows=[500, 2000],
         feature_threshold=0.3,
         prediction_threshold=0.2,
-        watches_correlation=True,
-        watches_joint_distribution=True,
+        monitors_correlation=True,
+        monitors_joint_distribution=True,
     )
-    FeaturePolicy.objects.create(policy=policy, feature_name="petal_length", is_watched=False)
+    FeaturePolicy.objects.create(policy=policy, feature_name="petal_length", is_monitored=False)
     FeaturePolicy.objects.create(policy=policy, feature_name="petal_width", method=Method.WASSERSTEIN, threshold=2.5)
     assert criteria_of(policy) == Criteria(
         Thresholds(feature=0.3, prediction=0.2, by_feature={"petal_width": 2.5}),
         methods={"petal_width": Method.WASSERSTEIN},
-        unwatched=frozenset({"petal_length"}),
+        unmonitored=frozenset({"petal_length"}),
         gives_verdict=False,
         false_alarm_budget=50,
         extra_window_rows=(500, 2000),
-        watches_correlation=True,
-        watches_joint_distribution=True,
+        monitors_correlation=True,
+        monitors_joint_distribution=True,
     )
 
 
 def test_features_are_left_out_and_scored_by_their_method(version: ModelVersion) -> None:
     policy = DriftPolicy.objects.create(model=version.model)
-    FeaturePolicy.objects.create(policy=policy, feature_name="petal_length", is_watched=False)
+    FeaturePolicy.objects.create(policy=policy, feature_name="petal_length", is_monitored=False)
     FeaturePolicy.objects.create(policy=policy, feature_name="petal_width", method=Method.WASSERSTEIN, threshold=0.5)
     current = iris_rows(1000, seed=2) + 0.5
     observe(version, current)

@@ -84,7 +84,7 @@ LEVELS = FeatureResult(
     score=0.05,
     distribution=Distribution(("zrh", "Ärger 中", "other"), (), (5, 3, 2), (1, 0, 9)),
     quality=(
-        QualityFinding(QualityEvent.UNSEEN_LEVELS, 60, 0.06, "ABQ, ACK", is_notable=True),
+        QualityFinding(QualityEvent.UNSEEN_CATEGORIES, 60, 0.06, "ABQ, ACK", is_notable=True),
         QualityFinding(QualityEvent.MISSING_VALUES, 1, 0.001, "", is_notable=False),
     ),
 )
@@ -107,7 +107,7 @@ WITH_EVERYTHING = ComparisonResult(
     verdict=Verdict(
         status=VerdictStatus.ALARM,
         false_alarm_budget=10_000,
-        level=1e-4 / 7,
+        alpha=1e-4 / 7,
         hypotheses=7,
         smallest_p_value=1.6e-19,
         window_rows=(1000, 500),

@@ -175,7 +175,7 @@ def test_unseen_levels_are_named() -> None:
     result = _compared_levels(["a", "b"] * 500, ["a", "b"] * 50 + ["x"] * 30 + ["y"] * 20 + ["v", "w"])
     assert result.is_drifted
     (finding,) = result.quality
-    assert finding.event is QualityEvent.UNSEEN_LEVELS
+    assert finding.event is QualityEvent.UNSEEN_CATEGORIES
     assert (finding.count, finding.is_notable) == (52, True)
     assert finding.share == pytest.approx(52 / 152)
     assert finding.detail == "'x', 'y', 'v' and 1 more."
@@ -355,7 +355,7 @@ def _tied(rho: float, rows: int) -> pa.Table:
 def test_features_that_do_not_go_together_any_more_are_told_and_open_no_incident() -> None:
     answers = pa.array(["no", "yes"] * 2500)
     profile = profile_of(_tied(0.8, 5000), answers, ("no", "yes"), TaskType.CLASSIFICATION)
-    criteria = Criteria(SCORES.thresholds, watches_correlation=True, watches_joint_distribution=True)
+    criteria = Criteria(SCORES.thresholds, monitors_correlation=True, monitors_joint_distribution=True)
     result = compare(prepare(profile), _tied(-0.3, 1000), _levels(["no", "yes"] * 500), criteria)
     assert result.correlation_changes is not None
     assert result.joint_change is not None
@@ -377,7 +377,7 @@ def test_features_together_are_compared_only_where_it_is_asked_for() -> None:
 def test_a_reference_that_kept_no_rows_says_nothing_about_features_together() -> None:
     reference = replace(prepare(_profile()), sample=pa.table({}))
     window = pa.table({"age": rng.normal(40, 10, size=1000), "city": ["oslo", "rome"] * 500})
-    criteria = Criteria(SCORES.thresholds, watches_correlation=True, watches_joint_distribution=True)
+    criteria = Criteria(SCORES.thresholds, monitors_correlation=True, monitors_joint_distribution=True)
     result = compare(reference, window, _levels(["no", "yes"] * 500), criteria)
     assert (result.correlation_changes, result.joint_change) == (None, None)
 

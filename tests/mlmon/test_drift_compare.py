@@ -93,10 +93,10 @@ def test_the_figures_of_a_program_are_those_of_scipy(reference: Path, drifted: P
 
     before, now = pa.parquet.read_table(reference), pa.parquet.read_table(drifted)
     expected = stats.ks_2samp(before["distance"].to_numpy(), now["distance"].to_numpy())
-    assert body["features"]["distance"]["score"] == pytest.approx(expected.statistic, abs=1e-12)
+    assert body["feature_drift"]["distance"]["score"] == pytest.approx(expected.statistic, abs=1e-12)
     counts = [[table["dest"].to_pylist().count(name) for name in DESTINATIONS] for table in (before, now)]
     contingency = stats.chi2_contingency(counts, correction=False)
-    assert body["features"]["dest"]["statistic"] == pytest.approx(contingency.statistic, abs=1e-9)
+    assert body["feature_drift"]["dest"]["statistic"] == pytest.approx(contingency.statistic, abs=1e-9)
     assert body["verdict"]["status"] == "alarm"
     assert body["drifted_features"] == ["distance"]
     assert body["current"] == {"file": "drifted.parquet", "rows": 600}

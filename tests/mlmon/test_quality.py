@@ -67,13 +67,13 @@ def test_a_few_extremes_of_a_small_window_are_chance() -> None:
 def test_levels_that_the_reference_does_not_have(rows: int, is_notable: bool) -> None:
     current = pa.array(["a", "b"] * ((1000 - rows) // 2) + ["new"] * rows)
     events = _events(_feature(pa.array(["a", "b"] * 5000), current))
-    assert events[QualityEvent.UNSEEN_LEVELS] == (rows, is_notable)
+    assert events[QualityEvent.UNSEEN_CATEGORIES] == (rows, is_notable)
 
 
 def test_an_unseen_code_among_numbers_with_few_values() -> None:
     reference, current = pa.array([0.0, 1.0, 2.0] * 3000), pa.array([0.0, 1.0, 2.0] * 300 + [-1.0] * 100)
     feature = _feature(reference, current)
-    assert _events(feature)[QualityEvent.UNSEEN_LEVELS] == (100, True)
+    assert _events(feature)[QualityEvent.UNSEEN_CATEGORIES] == (100, True)
     assert _events(feature)[QualityEvent.OUT_OF_RANGE] == (100, True)
     assert feature.verdict is not None
     assert feature.verdict.is_alarm

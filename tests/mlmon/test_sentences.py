@@ -285,7 +285,7 @@ def test_what_is_wrong_with_the_data_in_words() -> None:
 
 
 def test_pooled_levels_that_the_reference_does_not_have_are_named() -> None:
-    unseen = QualityFinding(QualityEvent.UNSEEN_LEVELS, 30, 0.06, "'ABQ', 'ACK'.", True)
+    unseen = QualityFinding(QualityEvent.UNSEEN_CATEGORIES, 30, 0.06, "'ABQ', 'ACK'.", True)
     found = replace(_levels({"JFK": 1000, "other": 0}, {"JFK": 470, "other": 30}), quality=(unseen,))
 
     assert sentence_of(VALUES, found) == "6.0 % of values are unseen levels ('ABQ', 'ACK'), 0 % in the reference"

@@ -253,10 +253,10 @@ def test_a_window_beside_the_main_one_sees_what_it_does_not() -> None:
     assert result.n_current == 2000
 
 
-def test_unwatched_features_are_left_out_and_do_not_count() -> None:
+def test_unmonitored_features_are_left_out_and_do_not_count() -> None:
     rng = np.random.default_rng(12)
     columns = {name: rng.normal(size=2000) for name in ("x", "y")}
-    criteria = Criteria(CRITERIA.thresholds, unwatched=frozenset({"y"}))
+    criteria = Criteria(CRITERIA.thresholds, unmonitored=frozenset({"y"}))
     result = _compared(columns, columns, criteria)
     assert [feature.name for feature in result.features] == ["x"]
     assert result.verdict.hypotheses == 3

@@ -94,7 +94,7 @@ def test_the_documented_lines_run_in_their_order(documented_server: WebServer) -
     assert set(answers[0]) == set(json.loads(re.findall(r'^\{"prediction":.*\}$', readme, re.MULTILINE)[0]))
     assert answers[0]["prediction"] == "setosa"
     (report,) = _documents(drift)
-    assert (report["is_drifted"], report["features"]["sepal_length"]["score"]) == (True, 1.0)
+    assert (report["is_drifted"], report["feature_drift"]["sepal_length"]["score"]) == (True, 1.0)
     assert "ml_prediction_requests_total{" in metrics
     predictions, own_drift = _documents(own)
     assert [row["prediction"] for row in predictions["predictions"]] == ["granted", "declined"]

@@ -137,8 +137,8 @@ class Command(TeachingCommand):
             ),
             false_alarm_budget=options["budget"],
             extra_window_rows=tuple(options["window"]),
-            watches_correlation=True,
-            watches_joint_distribution=options["joint"],
+            monitors_correlation=True,
+            monitors_joint_distribution=options["joint"],
         )
         limits = TableLimits(file_bytes=settings.MLMON_MAX_REFERENCE_BYTES, rows=settings.MLMON_MAX_REFERENCE_ROWS)
         try:

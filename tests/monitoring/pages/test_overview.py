@@ -138,7 +138,7 @@ def test_its_figures_are_those_of_metrics_and_of_the_api(served: Served, redis_c
     assert line["realised"] == pytest.approx(performance["latest"]["realised"]["accuracy"], abs=1e-12)
     assert line["estimated"] == pytest.approx(performance["latest"]["estimated"]["accuracy"], abs=1e-12)
     drift = served.get("/api/v1/models/classifier/drift").json()
-    drifted = {name for name, one in drift["features"].items() if one["is_drifted"]}
+    drifted = {name for name, one in drift["feature_drift"].items() if one["is_drifted"]}
     in_metrics = {
         dict(names)["feature_name"]
         for (name, names), value in after.items()
