@@ -8,6 +8,7 @@ import argparse
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
 from granian.server import Server
 
+from mlmon_site.database import OutdatedDatabaseError, refuse_outdated_database
 from mlmon_site.ports import port_number
 from mlmon_site.processes import die_with_parent, kill_when_orphaned, wake_for_signals
 from mlmon_site.scrape_process import ScrapeProcess
@@ -51,6 +53,10 @@ def serve(*, host: str, port: int, workers: int, access_log: bool, scrape_port: 
 
     With a `scrape_port` a process of its own answers scrapes there, also while all workers are busy.
     """
+    try:
+        refuse_outdated_database()
+    except OutdatedDatabaseError as error:
+        sys.exit(f"The web server does not start. {error}")
     reset_metrics(settings.MLMON_METRICS_DIR)
     server = Server(
         "mlmon_site.wsgi:application",

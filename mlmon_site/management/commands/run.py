@@ -17,6 +17,7 @@ from django.db import connections
 
 from accounts.management.terminal import TeachingCommand
 from mlmon_site import valkey
+from mlmon_site.database import OutdatedDatabaseError, refuse_outdated_database
 from mlmon_site.first_login import Login, ensure_login
 from mlmon_site.ports import port_is_free, port_number
 from mlmon_site.run_lock import AlreadyRunningError, run_lock
@@ -101,6 +102,10 @@ class Command(TeachingCommand):
 
     def _run(self, *, port: int, workers: int) -> None:
         started_at = time.monotonic()
+        try:
+            refuse_outdated_database()
+        except OutdatedDatabaseError as error:
+            raise CommandError(str(error)) from error
         _demand_port(port)
         logs = settings.VAR_DIR / "log"
         logs.mkdir(exist_ok=True)
