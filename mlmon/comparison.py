@@ -38,6 +38,9 @@ logger = logging.getLogger(__name__)
 # Fields of a FeatureResult that are known so far: making a new result for each of them costs more than the statistics.
 _Found: TypeAlias = dict[str, Any]
 
+# What the values of a column can raise. A time limit or a lost connection is none of them and ends the comparison.
+COLUMN_ERRORS = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError, pa.ArrowException)
+
 SMALLEST_SAMPLE = 30
 LARGEST_LEVELS_SHARE = 0.5  # levels for each reference row; with more, a column names rows rather than groups
 
@@ -142,7 +145,7 @@ def _correlation_changes(reference: PreparedReference, newest: pa.Table) -> tupl
         return None
     try:
         return correlation_changes(rank_correlations(reference.sample), rank_correlations(newest))
-    except Exception:
+    except COLUMN_ERRORS:
         logger.exception("The correlations could not be compared.")
         return None
 
@@ -151,7 +154,7 @@ def _joint_change(reference: PreparedReference, newest: pa.Table) -> JointChange
     """Return how well a classifier tells the rows apart; None where there are too few, or it failed."""
     try:
         return joint_change(reference.sample, newest)
-    except Exception:
+    except COLUMN_ERRORS:
         logger.exception("The joint distributions could not be compared.")
         return None
 
@@ -168,7 +171,7 @@ def _compared_feature(
         return {**asked, "status": ResultStatus.TYPE_CHANGED, "status_detail": detail, "quality": (finding,)}, []
     try:
         return _two_sided(asked, reference, column, scope)
-    except Exception as error:
+    except COLUMN_ERRORS as error:
         logger.exception("Feature %r could not be compared.", asked["name"])
         detail = f"The comparison failed: {type(error).__name__}: {error}"
         return {**asked, "status": ResultStatus.ERROR, "status_detail": detail}, []
@@ -319,7 +322,7 @@ def _compared_prediction(
         return replace(blank, status=ResultStatus.TYPE_CHANGED), []
     try:
         return _two_sided_prediction(blank, reference, column, scope)
-    except Exception:
+    except COLUMN_ERRORS:
         logger.exception("The predictions could not be compared.")
         return replace(blank, status=ResultStatus.ERROR), []
 

@@ -20,6 +20,7 @@ from drift.services.window_comparison import compare_window
 from drift.stored_results import fill_check
 from inference.redis_client import redis_client
 from inference.stream import Window, read_window, read_window_since
+from mlmon.comparison import COLUMN_ERRORS
 from mlmon.results import ComparisonResult
 from models_registry.models import ModelVersion, ReferenceDataset
 from models_registry.selectors import active_reference
@@ -28,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 CHECK_SECONDS = 120  # a check that takes longer is given up
 TOO_LONG = f"The check took longer than {CHECK_SECONDS} seconds. Shorten the windows of the drift policy."
+CHECK_ERRORS = (*COLUMN_ERRORS, OSError)  # the profile's file may be missing
 LOCK_SECONDS = CHECK_SECONDS + 30  # falls by itself where a worker was killed
 
 
@@ -143,7 +145,7 @@ def _compared(
         features = fill_check(check, result)
     except SoftTimeLimitExceeded:
         check.status, check.error_message = CheckStatus.FAILED, TOO_LONG
-    except Exception as error:
+    except CHECK_ERRORS as error:
         logger.exception("The drift check of %s failed.", version)
         check.status, check.error_message = CheckStatus.FAILED, failure_reason(error)
     check.duration_seconds = time.perf_counter() - started

@@ -26,7 +26,7 @@ from drift.selectors import (
     policy_for,
     report_of_check,
 )
-from drift.services.checks import failure_reason, read_policy_window, window_times
+from drift.services.checks import CHECK_ERRORS, failure_reason, read_policy_window, window_times
 from drift.services.window_comparison import compare_window
 from inference.redis_client import redis_client
 from inference.selectors import capture_policy_of
@@ -126,7 +126,7 @@ def _compared(subject: _Subject, window: Window, summary: WindowSummary) -> Drif
     try:
         criteria, rows = criteria_of(subject.policy), subject.policy.window_rows
         result = compare_window(window, subject.reference, criteria, window_rows=rows)
-    except Exception as error:
+    except CHECK_ERRORS as error:
         logger.exception("The drift of %s could not be computed.", version)
         return replace(_report(version, ReportStatus.FAILED, failure_reason(error)), window=summary)
     started_at, ended_at = window_times(window, result.n_current)

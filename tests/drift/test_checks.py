@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import redis
+from celery.exceptions import SoftTimeLimitExceeded
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from pytest_django.fixtures import Settings
@@ -19,6 +20,7 @@ from drift.services.checks import run_drift_check
 from drift.services.window_comparison import PREPARED_REFERENCES, compare_window, prepared_reference
 from drift.stored_results import result_of_check
 from inference.stream import delete_window, read_window
+from mlmon.column_windows import NumberWindow
 from models_registry.models import ModelVersion, Stage
 from models_registry.services.versions import set_stage
 from tests.factories import IRIS_FEATURES, diabetes_onnx, uploaded_version
@@ -164,6 +166,21 @@ def test_a_failed_check_leaves_the_reason_and_no_path(checked: ModelVersion, cap
     assert "Traceback" in caplog.text
     assert run_drift_check(version_id=checked.pk) is None  # that window has its row
     assert not due_versions()
+
+
+@pytest.mark.parametrize("fails_in", ["distribution", "measure", "evidence"])
+def test_a_time_limit_inside_the_comparison_of_a_feature_fails_the_check(
+    checked: ModelVersion, monkeypatch: pytest.MonkeyPatch, fails_in: str
+) -> None:
+    def reach_the_limit(*arguments: object, **options: object) -> None:
+        raise SoftTimeLimitExceeded
+
+    monkeypatch.setattr(NumberWindow, fails_in, reach_the_limit)
+    observe(checked, iris_rows(200))
+    check = run_drift_check(version_id=checked.pk)
+    assert check is not None
+    assert (check.status, check.n_features) == ("failed", 0)
+    assert check.error_message.startswith("The check took longer than")
 
 
 def _forget_profiles() -> None:
