@@ -50,8 +50,9 @@ secrets:
 	@sh deploy/secrets/make_secrets.sh
 
 lock: .venv/installed-dev
-	$(COMPILE) $(LOCK_ARGS) pyproject.toml -o requirements.txt
-	$(COMPILE) $(LOCK_ARGS) pyproject.toml --group dev --group train -c requirements.txt -o requirements-dev.txt
+	$(COMPILE) $(LOCK_ARGS) pyproject.toml --extra joint --group app -o requirements.txt
+	$(COMPILE) $(LOCK_ARGS) pyproject.toml --extra joint --group app --group dev --group train \
+		-c requirements.txt -o requirements-dev.txt
 
 .venv/installed: requirements.txt | .venv/created
 	@echo "Installing what mlmon needs (a minute or so, once) …"

@@ -15,9 +15,10 @@ PIN = re.compile(r"^(?P<name>[A-Za-z0-9_.-]+)==(?P<version>\S+)", flags=re.MULTI
 
 
 def _declared(*, with_tools: bool) -> list[Requirement]:
-    lines = list(DECLARED["project"]["dependencies"])
+    project, groups = DECLARED["project"], DECLARED["dependency-groups"]
+    lines = [*project["dependencies"], *project["optional-dependencies"]["joint"], *groups["app"]]
     if with_tools:
-        lines = [line for group in DECLARED["dependency-groups"].values() for line in group] + lines
+        lines += [*groups["dev"], *groups["train"]]
     return [Requirement(line) for line in lines]
 
 
