@@ -44,7 +44,7 @@ DRIFT = dashboard(
         .data_links([FEATURE_PAGE])
         .span(24)
         .height(10),
-        lines("Score of each feature", units.NoUnit)
+        lines("Score by feature", units.NoUnit)
         .description(
             "KS statistic, or debiased Cohen's w for a categorical feature. The dashed lines are the thresholds."
         )
@@ -55,7 +55,7 @@ DRIFT = dashboard(
         .data_links([FEATURE_PAGE])
         .height(10),
         table(
-            "Features, newest check",
+            "Features, latest check",
             OF_FEATURE,
             (
                 Column("Score", SCORE, {"decimals": 3}),
@@ -70,7 +70,7 @@ DRIFT = dashboard(
         .data_links([link("What changed", ROW_PATH)])
         .span(12)
         .height(10),
-        lines("Drift of the predictions", units.NoUnit)
+        lines("Prediction drift", units.NoUnit)
         .description(
             "Jensen-Shannon divergence (natural logarithm) from the predictions in the reference. "
             "The dashed lines are the thresholds."
@@ -87,7 +87,7 @@ DRIFT = dashboard(
         .fill_opacity(30)
         .data_links([DRIFT_PAGE]),
         states("Open incidents", units.NoUnit)
-        .description("Red while a drift incident is open and nobody has snoozed it.")
+        .description("Red while a drift incident is open and not snoozed.")
         .with_target(query(gauge("ml_drift_incident_open"), BY_MODEL))
         .thresholds(steps("green", (1, "red")))
         .mappings([yes_no("open", "none")])

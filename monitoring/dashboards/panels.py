@@ -44,13 +44,13 @@ FEATURE_PAGE = link("What changed", _MODEL_PATH + "/drift?feature=${__field.labe
 
 
 def steps(first: str, *others: tuple[float, str]) -> builders.ThresholdsConfig:
-    """Return the colour below all thresholds, then the colour from each threshold on."""
+    """Return the color below all thresholds, then the color from each threshold on."""
     thresholds = [models.Threshold(None, first), *(models.Threshold(value, color) for value, color in others)]
     return builders.ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE).steps(thresholds)
 
 
 def yes_no(yes: str, no: str, *, yes_color: str = "red", no_color: str = "green") -> models.ValueMap:
-    """Return the texts and colours that stand for 1 and 0."""
+    """Return the texts and colors that stand for 1 and 0."""
     return models.ValueMap(
         {
             "1": models.ValueMappingResult(text=yes, color=yes_color, index=0),
@@ -108,7 +108,7 @@ def heat(title: str, unit: str, buckets: str) -> heatmap.Panel:
 
 
 def states(title: str, unit: str) -> statushistory.Panel:
-    """Return a panel with a row for each series and a cell for each point in time, coloured by its value."""
+    """Return a panel with a row for each series and a cell for each point in time, colored by its value."""
     panel = _with_defaults(statushistory.Panel(), title, unit).show_value(common.VisibilityMode.NEVER)
     panel.legend(_legend(common.LegendDisplayMode.LIST)).tooltip(_tooltip(common.TooltipDisplayMode.SINGLE))
     return panel.col_width(1).fill_opacity(90).line_width(0)

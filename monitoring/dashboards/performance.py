@@ -46,13 +46,13 @@ PERFORMANCE = dashboard(
         _realised_and_estimated("F1", "ml_model_f1_score", "ml_model_estimated_f1_score"),
         _realised_and_estimated("Area under the ROC curve", "ml_model_roc_auc", "ml_model_estimated_roc_auc"),
         _gauges(
-            "Fall against the labelled reference",
+            "Drop from the labelled reference",
             units.PercentUnit,
-            {"fall": "ml_model_performance_drop", "threshold": "ml_model_performance_drop_threshold"},
+            {"drop": "ml_model_performance_drop", "threshold": "ml_model_performance_drop_threshold"},
         )
         .description(
             "How much lower accuracy is than on the labelled reference; for a regression, how much higher the mean "
-            "absolute error is, as a share. Above the dashed threshold mlmon reports the fall."
+            "absolute error is, as a share. Above the dashed threshold, mlmon reports the drop."
         )
         .override_by_query("B", DASHED),
         _gauges(
@@ -65,7 +65,7 @@ PERFORMANCE = dashboard(
             },
         ).description("Unweighted means over the classes."),
         _gauges(
-            "How good the probabilities are",
+            "Quality of the probabilities",
             units.NoUnit,
             {
                 "log loss": "ml_model_log_loss",
@@ -82,16 +82,16 @@ PERFORMANCE = dashboard(
                 "bias": "ml_model_bias",
             },
         ).description("In the unit of the prediction."),
-        _gauges("Explained by regressions", units.NoUnit, {"R²": "ml_model_r2_score"}).description(
+        _gauges("R² of regressions", units.NoUnit, {"R²": "ml_model_r2_score"}).description(
             "Coefficient of determination: 1 is perfect, 0 is no better than the mean."
         ),
-        _gauges("Labels that have come", units.PercentUnit, {"coverage": "ml_model_label_coverage_ratio"})
+        _gauges("Label coverage", units.PercentUnit, {"coverage": "ml_model_label_coverage_ratio"})
         .description("Share of the period's predictions that have ground truth.")
         .span(8),
         _gauges("Labelled predictions", units.NoUnit, {"labelled": "ml_model_labelled_predictions"})
         .description("Number of predictions that the measured values above are based on.")
         .span(8),
-        _gauges("How late labels come", units.Seconds, {"delay": "ml_model_label_delay_seconds"})
+        _gauges("Label delay", units.Seconds, {"delay": "ml_model_label_delay_seconds"})
         .description("Median time from a prediction to its ground truth.")
         .span(8),
     ),
@@ -119,17 +119,17 @@ CONFIDENCE = dashboard(
         _confidence("Median confidence", alert_at=CONFIDENCE_ALERT)
         .description("Confidence in the predicted class. An alert fires below the dashed line.")
         .with_target(query(quantile(0.5, "ml_model_confidence"), BY_MODEL)),
-        _confidence("The least sure tenth")
+        _confidence("10th percentile of confidence")
         .description("10th percentile of the confidence.")
         .with_target(query(quantile(0.1, "ml_model_confidence"), BY_MODEL)),
-        heat("How confidence is spread", units.PercentUnit, rate("ml_model_confidence_bucket", "le")).description(
+        heat("Distribution of confidence", units.PercentUnit, rate("ml_model_confidence_bucket", "le")).description(
             "Predictions per second in each bucket of the histogram."
         ),
-        _confidence("Unsure predictions")
+        _confidence("Low-confidence predictions")
         .description(f"Share of predictions with a confidence of at most {CONFIDENCE_ALERT:g}.")
         .with_target(query(ratio(UNSURE, rate("ml_model_confidence_count")), BY_MODEL)),
         _confidence("Mean confidence by class")
-        .description("Which predicted classes the model is less confident in.")
+        .description("The predicted classes in which the model is less confident.")
         .with_target(query(MEAN_BY_CLASS, BY_CLASS))
         .span(24),
     ),

@@ -28,8 +28,8 @@ RESOURCES = dashboard(
     "Resources that the web processes and the GPUs of each machine use.",
     CHOOSE_INSTANCE,
     (
-        lines("Processor time of the web processes", units.NoUnit)
-        .description("In processors: 1 is one processor that is always busy.")
+        lines("CPU time of the web processes", units.NoUnit)
+        .description("In cores: 1 is one core that is always busy.")
         .with_target(query(rate("process_cpu_seconds_total", "instance", "slot", matchers=(INSTANCE,)), BY_PROCESS))
         .min(0),
         lines("Memory of the web processes", units.BytesIEC)
@@ -47,17 +47,17 @@ RESOURCES = dashboard(
         .with_target(query(f"min({series('process_max_fds', INSTANCE)})", "limit"))
         .override_by_query("B", DASHED)
         .min(0),
-        lines("GPU: share of the time in which it works", units.Percent)
+        lines("GPU utilization", units.Percent)
         .description(NO_GPU)
         .with_target(query(series("ml_gpu_utilization_percent", INSTANCE), BY_GPU))
         .min(0)
         .max(100),
-        lines("GPU: used memory", units.BytesIEC)
+        lines("GPU memory used", units.BytesIEC)
         .description(NO_GPU)
         .with_target(query(series("ml_gpu_memory_used_bytes", INSTANCE), BY_GPU))
         .min(0),
-        lines("How long the web processes have run", units.Seconds)
-        .description("A line that falls is a process that restarted.")
+        lines("Uptime of the web processes", units.Seconds)
+        .description("A line falls when its process restarts.")
         .with_target(query(f"time() - {series('process_start_time_seconds', INSTANCE)}", BY_PROCESS))
         .min(0)
         .span(24),
@@ -71,7 +71,7 @@ MLMON_ITSELF = dashboard(
     "Whether mlmon works: scrapes, jobs, capture of predictions and waiting tasks.",
     CHOOSE_INSTANCE,
     (
-        figure("Instances that answer", units.NoUnit)
+        figure("Instances up", units.NoUnit)
         .description("Targets that Prometheus can scrape.")
         .with_target(query(f"sum({series('up')})"))
         .thresholds(steps("red", (1, "green")))
@@ -80,9 +80,9 @@ MLMON_ITSELF = dashboard(
         .description("Without the database, the metrics of drift, performance and jobs are missing.")
         .with_target(query(f"min({series('ml_collector_success', INSTANCE)})"))
         .thresholds(steps("red", (1, "green")))
-        .mappings([yes_no("answers", "does not answer", yes_color="green", no_color="red")])
+        .mappings([yes_no("up", "down", yes_color="green", no_color="red")])
         .span(6),
-        figure("Tasks that wait", units.NoUnit)
+        figure("Waiting tasks", units.NoUnit)
         .description("Tasks in Celery's queue. If it stays long, start another worker.")
         .with_target(query(f"max({series('ml_task_queue_length', INSTANCE)})"))
         .thresholds(steps("green", (100, "orange"), (1000, "red")))
@@ -92,36 +92,38 @@ MLMON_ITSELF = dashboard(
         .with_target(query(f"sum(increase({series('ml_capture_dropped_total', INSTANCE)}[1h]))"))
         .thresholds(steps("green", (1, "red")))
         .span(6),
-        lines("Time since each job succeeded", units.Seconds, alert_at=JOB_AGE_ALERT_SECONDS)
+        lines("Time since each job last succeeded", units.Seconds, alert_at=JOB_AGE_ALERT_SECONDS)
         .description("The dashed line is the threshold of the alerts for drift checks and the archive.")
         .with_target(query(f"time() - {LAST_SUCCESS}", "{{job_name}}"))
         .min(0),
-        lines("How long the jobs take", units.Seconds)
+        lines("Job duration", units.Seconds)
         .description("Duration of the latest run of each job.")
         .with_target(query(gauge("ml_job_duration_seconds", "job_name", matchers=()), "{{job_name}}"))
         .min(0),
-        lines("Runs that failed", units.NoUnit)
+        lines("Failed job runs", units.NoUnit)
         .description("Failed runs of each job per hour.")
         .with_target(query(f"max by (job_name) (increase({series('ml_job_failures_total')}[1h]))", "{{job_name}}"))
         .min(0),
-        lines("Tasks that wait for a worker", units.NoUnit)
+        lines("Waiting tasks by queue", units.NoUnit)
         .description("Length of Celery's queue.")
         .with_target(query(gauge("ml_task_queue_length", "queue_name", matchers=(INSTANCE,)), "{{queue_name}}"))
         .min(0),
-        lines("Observations that wait to be written", units.NoUnit)
+        lines("Observations waiting to be written", units.NoUnit)
         .description("Observations of each model that are not yet in the live window in Redis.")
         .with_target(query(f"sum by (model_name) ({series('ml_capture_pending', INSTANCE)})", BY_MODEL))
         .min(0),
-        lines("Predictions that are not remembered", units.ReadsPerSecond)
-        .description("Dropped because the queue was full, or left out because the capture policy stores only a share.")
+        lines("Predictions not captured", units.ReadsPerSecond)
+        .description(
+            "Dropped because the queue was full, or sampled out because the capture policy stores only a share."
+        )
         .with_target(query(rate("ml_capture_dropped_total", matchers=(INSTANCE,)), f"{BY_MODEL} dropped"))
-        .with_target(query(rate("ml_capture_sampled_out_total", matchers=(INSTANCE,)), f"{BY_MODEL} left out"))
+        .with_target(query(rate("ml_capture_sampled_out_total", matchers=(INSTANCE,)), f"{BY_MODEL} sampled out"))
         .min(0),
-        lines("How long a scrape takes", units.Seconds)
+        lines("Scrape duration", units.Seconds)
         .description("As measured by Prometheus.")
         .with_target(query(series("scrape_duration_seconds", INSTANCE), "{{instance}}"))
         .min(0),
-        lines("Series of a scrape", units.NoUnit)
+        lines("Samples per scrape", units.NoUnit)
         .description("Number of samples that Prometheus stores.")
         .with_target(query(series("scrape_samples_post_metric_relabeling", INSTANCE), "{{instance}}"))
         .min(0),

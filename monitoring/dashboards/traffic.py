@@ -63,12 +63,12 @@ OVERVIEW = dashboard(
         .with_target(query(f"sum({rate(REQUESTS)})"))
         .span(4),
         figure("Failed requests", units.PercentUnit)
-        .description("Share of requests that failed with a server error. Errors of clients do not count.")
+        .description("Share of requests that failed with a server error. Client errors do not count.")
         .with_target(query(ratio(f"sum({FAILED_REQUESTS})", f"sum({VALID_REQUESTS})")))
         .thresholds(steps("green", (0.005, "orange"), (ERROR_ALERT_RATIO, "red")))
         .span(4),
         figure("Open drift incidents", units.NoUnit)
-        .description("Models with confirmed drift that nobody has snoozed.")
+        .description("Models with an open drift incident that is not snoozed.")
         .with_target(query(f"sum({gauge('ml_drift_incident_open')})"))
         .thresholds(steps("green", (1, "red")))
         .span(4),
@@ -77,7 +77,7 @@ OVERVIEW = dashboard(
         .with_target(query(f"sum({FEATURES_OVER_THRESHOLD})"))
         .thresholds(steps("green", (1, "orange")))
         .span(4),
-        figure("Alerts that fire", units.NoUnit)
+        figure("Firing alerts", units.NoUnit)
         .description("Alerts of mlmon, without the heartbeat that always fires.")
         .with_target(query(f"count({ALERTS}) or vector(0)"))
         .thresholds(steps("green", (1, "red")))
@@ -107,7 +107,7 @@ OVERVIEW = dashboard(
         .with_target(query(rate(REQUESTS), BY_MODEL))
         .data_links([MODEL_PAGE])
         .span(8),
-        lines("Slowest 5 % by model", units.Seconds, alert_at=LATENCY_ALERT_SECONDS)
+        lines("Latency by model, 95th percentile", units.Seconds, alert_at=LATENCY_ALERT_SECONDS)
         .description(
             "95th percentile of the time from the decoded request to the prediction. "
             "The dashed line is the alert's threshold."
@@ -121,11 +121,11 @@ OVERVIEW = dashboard(
         .data_links([MODEL_PAGE])
         .span(8),
         table(
-            "Alerts that fire now",
+            "Alerts firing now",
             ("severity", "alertname", "model_name", "feature_name"),
-            (Column("Fires", FIRING, {"mappings": [yes_no("yes", "no")]}),),
+            (Column("Firing", FIRING, {"mappings": [yes_no("yes", "no")]}),),
         )
-        .description("Alerts that fire in Prometheus. Alertmanager may have silenced some of them.")
+        .description("Alerts firing in Prometheus. Alertmanager may have silenced some of them.")
         .height(7),
     ),
 )
@@ -144,7 +144,7 @@ LATENCY_AND_TRAFFIC = dashboard(
     CHOOSE_VERSION,
     (
         lines("Requests by outcome", units.RequestsPerSecond)
-        .description("success; error: a server error; rejected: an error of the client.")
+        .description("error: a server error; rejected: a client error.")
         .with_target(query(rate(REQUESTS, "status", matchers=(VERSION,)), "{{status}}")),
         lines("Requests by version", units.RequestsPerSecond)
         .description("Predict requests per second.")
@@ -163,17 +163,17 @@ LATENCY_AND_TRAFFIC = dashboard(
         .with_target(query(P95, f"{BY_VERSION} p95"))
         .with_target(query(P99, f"{BY_VERSION} p99"))
         .data_links([VERSION_PAGE]),
-        heat("How latency is spread", units.Seconds, rate(f"{LATENCY}_bucket", "le", matchers=(VERSION,))).description(
-            "Requests per second in each bucket of the histogram."
-        ),
-        heat("How batch size is spread", units.NoUnit, rate("ml_batch_size_bucket", "le")).description(
+        heat(
+            "Distribution of latency", units.Seconds, rate(f"{LATENCY}_bucket", "le", matchers=(VERSION,))
+        ).description("Requests per second in each bucket of the histogram."),
+        heat("Distribution of batch size", units.NoUnit, rate("ml_batch_size_bucket", "le")).description(
             "Requests per second by number of rows."
         ),
-        lines("Rows a second", units.ReadsPerSecond)
+        lines("Rows per second", units.ReadsPerSecond)
         .description("Predicted rows per second.")
         .with_target(query(rate("ml_batch_size_sum"), BY_MODEL))
         .data_links([MODEL_PAGE]),
-        lines("Mean rows of a request", units.NoUnit)
+        lines("Mean rows per request", units.NoUnit)
         .description("Mean batch size of the requests.")
         .with_target(query(ratio(rate("ml_batch_size_sum"), rate("ml_batch_size_count")), BY_MODEL))
         .data_links([MODEL_PAGE]),

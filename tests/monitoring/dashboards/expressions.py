@@ -21,10 +21,10 @@ class Expression(NamedTuple):
 
 # Panels, by dashboard and title, that may be empty at the end of the story in tests/monitoring/story, with the reason.
 MAY_BE_EMPTY = {
-    ("Resources and GPU", "GPU: share of the time in which it works"): "there is no GPU",
-    ("Resources and GPU", "GPU: used memory"): "there is no GPU",
+    ("Resources and GPU", "GPU utilization"): "there is no GPU",
+    ("Resources and GPU", "GPU memory used"): "there is no GPU",
     ("Performance", "Errors of regressions"): "no regression with ground truth is served",
-    ("Performance", "Explained by regressions"): "no regression with ground truth is served",
+    ("Performance", "R² of regressions"): "no regression with ground truth is served",
 }
 
 
