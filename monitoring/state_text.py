@@ -17,7 +17,7 @@ from monitoring.models import JobRun
 from monitoring.selectors import NewestCheck
 from monitoring.state_metrics import StateMetric
 from performance.models import PerformanceReport
-from performance.selectors import NewestReport, newest_reports_of_served_versions, reports_by_id
+from performance.selectors import LatestReport, latest_reports_of_served_versions, reports_by_id
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class StateText:
 
     def __init__(self) -> None:
         self._of_checks: dict[NewestCheck, Lines] = {}
-        self._of_reports: dict[NewestReport, Lines] = {}
+        self._of_reports: dict[LatestReport, Lines] = {}
 
     def render(self, *, openmetrics: bool = False) -> bytes:
         """Return the text, without OpenMetrics' last line."""
@@ -57,7 +57,7 @@ class StateText:
         return [*self._of_checks.values(), _incidents(newest)]
 
     def _performance(self) -> list[Lines]:
-        newest = newest_reports_of_served_versions()
+        newest = latest_reports_of_served_versions()
         kept = {report: self._of_reports[report] for report in newest if report in self._of_reports}
         self._of_reports = kept | _lines_of_reports([report for report in newest if report not in kept])
         return list(self._of_reports.values())
@@ -117,14 +117,14 @@ def samples_of_feature(model_name: str, row: FeatureDrift) -> Iterator[Sample]:
         yield state_metrics.FEATURE_DRIFT_DETECTED, labels, row.is_drifted
 
 
-def _lines_of_reports(wanted: list[NewestReport]) -> dict[NewestReport, Lines]:
+def _lines_of_reports(wanted: list[LatestReport]) -> dict[LatestReport, Lines]:
     if not wanted:
         return {}
     rows = reports_by_id([report.pk for report in wanted])
     return {report: _lines(_samples_of_report(report, rows[report.pk])) for report in wanted if report.pk in rows}
 
 
-def _samples_of_report(newest: NewestReport, report: PerformanceReport) -> Iterator[Sample]:
+def _samples_of_report(newest: LatestReport, report: PerformanceReport) -> Iterator[Sample]:
     labels = (newest.model_name, newest.model_version)
     for name, metric in state_metrics.PERFORMANCE.items():
         yield metric, labels, (report.realised or {}).get(name)

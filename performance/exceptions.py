@@ -1,11 +1,11 @@
-"""Errors of ground truth, in words for the client."""
+"""Errors of ground truth, with messages for the client."""
 
 from inference.exceptions import InferenceError, ItemError
 
 
 class GroundTruthFileError(InferenceError):
-    """A file of ground truth that is not taken."""
+    """A file of ground truth is refused."""
 
 
 class GroundTruthError(ItemError):
-    """An item of ground truth that cannot be taken."""
+    """An item of ground truth is invalid."""

@@ -1,4 +1,4 @@
-"""Ground truth, and how right the models are."""
+"""Ground truth and the performance of models."""
 
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -9,32 +9,30 @@ from models_registry.models import Model, ModelVersion
 
 
 class GroundTruth(models.Model):
-    """What turned out to be true of one prediction, with the answer that was given.
+    """The true class or number of one prediction, joined with that prediction.
 
-    The answer is copied when the two meet, so performance needs no archive, whose retention may be shorter. Until then
-    the label waits: it may come before its prediction is archived, or be for a prediction that nobody has sent yet.
+    The prediction is copied when the two are joined, so that performance does not depend on the archive, whose
+    retention may be shorter. Until then the label waits: it may arrive before its prediction is archived.
     """
 
     prediction_id = models.UUIDField(primary_key=True)
-    actual = models.TextField(help_text="The class, or the number as text.")
-    observed_at = models.DateTimeField(help_text="When it became known, as the client says, or when it came here.")
+    actual = models.TextField(help_text="The class, or the number as a string.")
+    observed_at = models.DateTimeField(help_text="When it became known; by default, when it was received.")
     received_at = models.DateTimeField()
-    changed_at = models.DateTimeField(help_text="When it came, met its prediction or was corrected, the latest.")
+    changed_at = models.DateTimeField(help_text="When it was last received, joined or corrected.")
     version = models.ForeignKey(
         ModelVersion,
         on_delete=models.CASCADE,
         null=True,
         related_name="ground_truths",
-        help_text="Whose prediction it is; empty while that is not known.",
+        help_text="The version that made the prediction; empty until the prediction is found.",
     )
     predicted_at = models.DateTimeField(null=True)
-    prediction = models.TextField(null=True, help_text="As `actual`.")  # noqa: DJ001 -- none is not an empty one
+    prediction = models.TextField(null=True, help_text="As `actual`.")  # noqa: DJ001 -- None is not an empty class
     confidence = models.FloatField(null=True)
-    scores = models.BinaryField(null=True, help_text="Probability of each class, float32, where they were recorded.")
-    refusal = models.CharField(
-        max_length=1000, blank=True, help_text="Why the label cannot be that of the prediction which it met."
-    )
-    next_lookup_at = models.DateTimeField(null=True, help_text="When its prediction is looked for again.")
+    scores = models.BinaryField(null=True, help_text="Probability of each class, float32, if captured.")
+    refusal = models.CharField(max_length=1000, blank=True, help_text="Why the label does not fit its prediction.")
+    next_lookup_at = models.DateTimeField(null=True, help_text="When its prediction is next looked up.")
 
     class Meta:
         ordering = ["-changed_at"]
@@ -43,7 +41,7 @@ class GroundTruth(models.Model):
             models.Index(fields=["version", "predicted_at"], name="ground_truth_by_prediction"),
             models.Index(fields=["version", "changed_at"], name="ground_truth_by_change"),
             models.Index(
-                fields=["next_lookup_at"], condition=Q(next_lookup_at__isnull=False), name="ground_truth_that_waits"
+                fields=["next_lookup_at"], condition=Q(next_lookup_at__isnull=False), name="waiting_ground_truth"
             ),
             models.Index(fields=["received_at"], name="ground_truth_by_age"),
         ]
@@ -51,7 +49,7 @@ class GroundTruth(models.Model):
             models.CheckConstraint(
                 condition=Q(version=None, predicted_at=None, prediction=None, refusal="")
                 | Q(version__isnull=False, predicted_at__isnull=False, prediction__isnull=False, next_lookup_at=None),
-                name="ground_truth_waits_or_has_met_its_prediction",
+                name="ground_truth_waits_or_is_joined",
             ),
             models.CheckConstraint(condition=~Q(actual=""), name="ground_truth_is_not_empty"),
         ]
@@ -68,10 +66,10 @@ class UploadStatus(models.TextChoices):
 
 
 class GroundTruthUpload(models.Model):
-    """A file of ground truth, and what became of its rows.
+    """A file of ground truth, and the outcomes of its rows.
 
-    Rows are taken in batches, each in one transaction with the count of rows that are done: so a worker that takes the
-    file over from a dead one goes on where that was.
+    Rows are stored in batches, each in one transaction with the number of rows done, so that a worker can continue a
+    file where a dead one stopped.
     """
 
     file = models.FileField(upload_to="ground_truth/", max_length=255)
@@ -79,8 +77,8 @@ class GroundTruthUpload(models.Model):
     status = models.CharField(max_length=16, choices=UploadStatus, default=UploadStatus.PENDING)
     progress_percent = models.PositiveSmallIntegerField(default=0)
     rows_done = models.PositiveBigIntegerField(default=0)
-    counts = models.JSONField(default=dict, help_text="Rows by what became of them.")
-    problems = models.JSONField(default=list, help_text="The first rows that were not kept: row, field, reason.")
+    counts = models.JSONField(default=dict, help_text="Number of rows by outcome.")
+    problems = models.JSONField(default=list, help_text="The first invalid rows: row, field, reason.")
     error_message = models.TextField(blank=True)
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -105,7 +103,7 @@ class GroundTruthUpload(models.Model):
 
 
 class GroundTruthCorrection(models.Model):
-    """What a ground truth was before it was corrected."""
+    """The earlier label of a ground truth that was corrected."""
 
     ground_truth = models.ForeignKey(GroundTruth, on_delete=models.CASCADE, related_name="corrections")
     actual_before = models.TextField()
@@ -120,36 +118,32 @@ class GroundTruthCorrection(models.Model):
 
 
 SMALLEST_PERFORMANCE_WINDOW = 30  # rows
-
-
 LARGEST_PERFORMANCE_WINDOW = 100_000
-
-
-LARGEST_DROP = 100.0  # of a regression; of a classifier 1
+LARGEST_DROP = 100.0  # for a regression; for a classifier it is 1
 
 
 class PerformancePolicy(models.Model):
-    """How a model's performance is measured; a model without a row gets these defaults."""
+    """Settings for measuring the performance of a model; a model without a policy has the defaults."""
 
     model = models.OneToOneField(Model, on_delete=models.CASCADE, related_name="performance_policy")
     window_rows = models.PositiveIntegerField(
         default=1000,
         validators=[MinValueValidator(SMALLEST_PERFORMANCE_WINDOW), MaxValueValidator(LARGEST_PERFORMANCE_WINDOW)],
-        help_text="The newest predictions with ground truth that the current figures speak of.",
+        help_text="Number of latest predictions with ground truth that the figures include.",
     )
     minimum_rows = models.PositiveIntegerField(
         default=100,
         validators=[MaxValueValidator(LARGEST_PERFORMANCE_WINDOW)],
-        help_text="With fewer labelled predictions there are no figures: they would say little.",
+        help_text="Figures are computed from this number of labelled predictions on.",
     )
     largest_drop = models.FloatField(
         default=0.05,
         validators=[
             MinValueValidator(0.0),
-            MaxValueValidator(LARGEST_DROP, f"At most {LARGEST_DROP:g}: that many times the error of the reference."),
+            MaxValueValidator(LARGEST_DROP, f"The limit is {LARGEST_DROP:g} times the error on the reference."),
         ],
-        help_text="How far accuracy (of a regression: the mean absolute error, as a share) may be worse than on the "
-        "labelled reference before someone is told.",
+        help_text="How much worse than on the labelled reference the accuracy may be before an alert fires; for a "
+        "regression, the mean absolute error, relative to the reference.",
     )
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -176,36 +170,36 @@ class Period(models.TextChoices):
 
 
 class PerformanceReport(models.Model):
-    """How right a version was: by the ground truth that has come, and as estimated without it.
+    """The performance of a version: realised, from ground truth, and estimated without it.
 
-    Reports of the latest predictions follow each other; that of a day is made anew while labels come.
+    Each report of the latest predictions is a new row; the report of a day is updated while labels arrive.
     """
 
     version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="performance_reports")
     period = models.CharField(max_length=8, choices=Period)
-    started_at = models.DateTimeField(help_text="When the first prediction of the period was made.")
+    started_at = models.DateTimeField(help_text="Time of the first prediction of the period.")
     ended_at = models.DateTimeField(help_text="The end of the period.")
     computed_at = models.DateTimeField()
-    labels_changed_at = models.DateTimeField(null=True, help_text="The newest change of ground truth that was seen.")
-    rows_seen = models.PositiveBigIntegerField(default=0, help_text="Predictions of the version by then, ever.")
+    labels_changed_at = models.DateTimeField(null=True, help_text="The latest change of ground truth included.")
+    rows_seen = models.PositiveBigIntegerField(default=0, help_text="Predictions of the version in total.")
     predicted_rows = models.PositiveIntegerField(help_text="Predictions of the period.")
-    labelled_rows = models.PositiveIntegerField(help_text="Those of them with ground truth.")
-    label_delay_seconds = models.FloatField(null=True, help_text="Median, from the prediction to the ground truth.")
+    labelled_rows = models.PositiveIntegerField(help_text="Predictions of the period with ground truth.")
+    label_delay_seconds = models.FloatField(null=True, help_text="Median time from a prediction to its ground truth.")
     realised = models.JSONField(null=True, help_text="Figures of the predictions with ground truth.")
     estimated = models.JSONField(null=True, help_text="Estimate for all predictions of the period.")
     estimated_of_labelled = models.JSONField(
-        null=True, help_text="Estimate for those with ground truth, which the realised figures can be compared with."
+        null=True, help_text="Estimate for the predictions with ground truth, to compare with the realised figures."
     )
     estimate_note = models.TextField(blank=True, help_text="Why there is no estimate.")
     drop = models.FloatField(
         null=True,
-        help_text="How much worse accuracy is than on the labelled reference; of a regression the mean absolute error, "
-        "as a share. Only of 500 labelled predictions or more.",
+        help_text="How much worse the accuracy is than on the labelled reference; for a regression, the mean absolute "
+        "error, relative to the reference. Computed from 500 labelled predictions on.",
     )
 
     class Meta:
         ordering = ["-computed_at"]
-        indexes = [models.Index(fields=["version", "period", "-id"], name="newest_performance_report")]
+        indexes = [models.Index(fields=["version", "period", "-id"], name="latest_performance_report")]
         constraints = [
             models.UniqueConstraint(
                 fields=["version", "started_at"],
@@ -224,12 +218,12 @@ class PerformanceReport(models.Model):
 
     @property
     def subject(self) -> str:
-        """What the report speaks of, in words."""
+        """The predictions that the report is about."""
         if self.period == Period.DAY:
             return f"{self.started_at:%Y-%m-%d}"
-        return f"newest predictions at {self.computed_at:%Y-%m-%d %H:%M}"
+        return f"latest predictions at {self.computed_at:%Y-%m-%d %H:%M}"
 
     @property
     def label_coverage(self) -> float | None:
-        """Share of the period's predictions that have ground truth; None where there are none."""
+        """Share of the period's predictions that have ground truth; None without predictions."""
         return self.labelled_rows / self.predicted_rows if self.predicted_rows else None

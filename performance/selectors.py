@@ -1,20 +1,30 @@
-"""Queries of ground truth, policies and reports."""
+"""Queries of ground truth, policies and reports, and predictions as arrays."""
 
 import uuid
 from collections.abc import Sequence, Set
 from datetime import UTC, date, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
+import pyarrow as pa
 from django.db.models import Max, OuterRef, QuerySet, Subquery
 from django.db.models.functions import TruncDate
+from numpy.typing import NDArray
 
+from inference.archive import read_observations
+from inference.prediction_lookup import SCORE_TYPE
+from mlmon.schema import TaskType
+from models_registry.class_scores import scores_matrix
 from models_registry.models import Model, ModelVersion
 from models_registry.selectors import served_versions
+from performance.measures.predictions import LabelledPredictions, Predictions, scores_from_confidence
 from performance.models import GroundTruth, PerformancePolicy, PerformanceReport, Period
+
+LABELLED_FIELDS = ("actual", "prediction", "confidence", "scores", "predicted_at", "observed_at")
 
 
 def joined_ground_truth_ids(prediction_ids: Set[uuid.UUID]) -> set[uuid.UUID]:
-    """Return those of the prediction ids whose ground truth has met its prediction."""
+    """Return those prediction ids whose ground truth is joined with its prediction."""
     joined = GroundTruth.objects.filter(prediction_id__in=prediction_ids, version__isnull=False)
     return set(joined.values_list("prediction_id", flat=True))
 
@@ -26,12 +36,89 @@ def waiting_ground_truth_ids(smallest: uuid.UUID, largest: uuid.UUID) -> list[uu
 
 
 def ground_truths_to_look_up(now: datetime) -> QuerySet[GroundTruth]:
-    """Return the ground truths whose predictions are due to be looked for, longest due first."""
+    """Return the ground truths that are due for a lookup of their predictions, longest due first."""
     return GroundTruth.objects.filter(next_lookup_at__lte=now).order_by("next_lookup_at")
 
 
-class NewestReport(NamedTuple):
-    """The newest report of the latest predictions of a version, and what its model's policy allows."""
+def labelled_predictions(
+    version: ModelVersion, *, rows: int, since: datetime | None = None, until: datetime | None = None
+) -> LabelledPredictions | None:
+    """Return the latest `rows` predictions of a version that have ground truth, or None if it has none.
+
+    Parameters
+    ----------
+    since, until
+        Bounds of the time of prediction; `until` is exclusive.
+    """
+    wanted = GroundTruth.objects.filter(version=version, refusal="").order_by("-predicted_at", "-prediction_id")
+    if since is not None:
+        wanted = wanted.filter(predicted_at__gte=since)
+    if until is not None:
+        wanted = wanted.filter(predicted_at__lt=until)
+    found = list(wanted.values_list(*LABELLED_FIELDS)[:rows])[::-1]
+    if not found:
+        return None
+    actual, prediction, confidence, packed, predicted_at, observed_at = zip(*found, strict=True)
+    scores = None
+    if any(one is not None for one in packed):
+        unknown = np.full(len(version.classes), np.nan)
+        rows_of_scores = [unknown if one is None else np.frombuffer(one, dtype=SCORE_TYPE) for one in packed]
+        scores = np.array(rows_of_scores, dtype=float)
+    return LabelledPredictions(
+        predictions=_predictions(version, prediction, confidence, scores),
+        actual=labels_array(version, actual),
+        predicted_at=_times(predicted_at),
+        observed_at=_times(observed_at),
+    )
+
+
+def captured_predictions(
+    version: ModelVersion, *, since: datetime | None = None, until: datetime | None = None, rows: int | None = None
+) -> Predictions | None:
+    """Return the captured predictions of a version, with the bounds of `inference.archive.read_observations`."""
+    columns = ("prediction", "confidence", "scores")
+    return predictions_of_table(
+        version, read_observations(version.pk, since=since, until=until, rows=rows, columns=columns)
+    )
+
+
+def predictions_of_table(version: ModelVersion, table: pa.Table) -> Predictions | None:
+    """Return the predictions in captured observations or in a labelled reference, or None if there are no rows."""
+    if table.num_rows == 0:
+        return None
+    confidence: Sequence[float | None] = [None] * table.num_rows
+    if "confidence" in table.column_names:
+        confidence = table.column("confidence").to_pylist()
+    scores = None
+    if "scores" in table.column_names:
+        column: Any = table.column("scores").combine_chunks()
+        scores = scores_matrix(column)
+    return _predictions(version, table.column("prediction").to_pylist(), confidence, scores)
+
+
+def labels_array(version: ModelVersion, values: Sequence[Any]) -> NDArray[Any]:
+    """Return class labels (object), or numbers of a regression (float64)."""
+    return np.array(values, dtype=np.float64 if version.task_type == TaskType.REGRESSION else object)
+
+
+def _predictions(
+    version: ModelVersion,
+    predicted: Sequence[Any],
+    confidence: Sequence[float | None],
+    scores: NDArray[np.float64] | None,
+) -> Predictions:
+    if scores is None and version.task_type != TaskType.REGRESSION:
+        known = np.array([np.nan if value is None else value for value in confidence], dtype=np.float64)
+        scores = scores_from_confidence(np.array(predicted, dtype=object), known, version.classes)
+    return Predictions(predicted=labels_array(version, predicted), scores=scores)
+
+
+def _times(values: Sequence[datetime]) -> NDArray[np.datetime64]:
+    return np.array([value.replace(tzinfo=None) for value in values], dtype="datetime64[us]")
+
+
+class LatestReport(NamedTuple):
+    """The latest report of a version, and the drop that its model's policy allows."""
 
     pk: int
     model_name: str
@@ -39,56 +126,56 @@ class NewestReport(NamedTuple):
     largest_drop: float
 
 
-def newest_reports_of_served_versions() -> list[NewestReport]:
-    """Return one for each version that is not archived and has any."""
-    newest = PerformanceReport.objects.filter(version=OuterRef("pk"), period=Period.LATEST).order_by("-id")
-    found = served_versions().annotate(newest=Subquery(newest.values("pk")[:1])).exclude(newest=None)
-    columns = ("newest", "model__name", "version", "model__performance_policy__largest_drop")
+def latest_reports_of_served_versions() -> list[LatestReport]:
+    """Return the latest report of each version that is not archived and has one."""
+    latest = PerformanceReport.objects.filter(version=OuterRef("pk"), period=Period.LATEST).order_by("-id")
+    found = served_versions().annotate(latest=Subquery(latest.values("pk")[:1])).exclude(latest=None)
+    columns = ("latest", "model__name", "version", "model__performance_policy__largest_drop")
     default = PerformancePolicy().largest_drop
     return [
-        NewestReport(pk, model, version, default if drop is None else drop)
+        LatestReport(pk, model, version, default if drop is None else drop)
         for pk, model, version, drop in found.order_by("model__name", "version").values_list(*columns)
     ]
 
 
 def reports_by_id(ids: Sequence[int]) -> dict[int, PerformanceReport]:
-    """Return those of the reports that are still there, by their ids."""
+    """Return the reports that still exist, by their ids."""
     return PerformanceReport.objects.in_bulk(ids)
 
 
 def performance_policy_of(model: Model) -> PerformancePolicy:
-    """Return the model's performance policy; the defaults, unsaved, where it has none."""
+    """Return the model's performance policy, or an unsaved one with the defaults."""
     try:
         return model.performance_policy
     except PerformancePolicy.DoesNotExist:
         return PerformancePolicy(model_id=model.pk)
 
 
-def newest_report(version: ModelVersion, period: Period) -> PerformanceReport | None:
-    """Return the version's report of that kind that was made last."""
-    return PerformanceReport.objects.filter(version=version, period=period).order_by("-id").first()
+def latest_report(version: ModelVersion) -> PerformanceReport | None:
+    """Return the version's latest report of its latest predictions."""
+    return PerformanceReport.objects.filter(version=version, period=Period.LATEST).order_by("-id").first()
 
 
-def newest_days(version: ModelVersion, days: int) -> list[PerformanceReport]:
-    """Return the version's reports of that many days, newest first."""
+def daily_reports(version: ModelVersion, days: int) -> list[PerformanceReport]:
+    """Return the version's reports of the latest `days` days, latest first."""
     return list(PerformanceReport.objects.filter(version=version, period=Period.DAY).order_by("-started_at")[:days])
 
 
 def days_measured_up_to(version: ModelVersion) -> datetime | None:
-    """Return the newest change of ground truth that the version's reports of days have seen."""
+    """Return the latest change of ground truth that the version's daily reports include."""
     days = PerformanceReport.objects.filter(version=version, period=Period.DAY)
-    newest: datetime | None = days.aggregate(at=Max("labels_changed_at"))["at"]
-    return newest
+    latest: datetime | None = days.aggregate(at=Max("labels_changed_at"))["at"]
+    return latest
 
 
-def newest_label_change(version: ModelVersion) -> datetime | None:
-    """Return when the ground truth of a version changed last."""
-    newest: datetime | None = GroundTruth.objects.filter(version=version).aggregate(at=Max("changed_at"))["at"]
-    return newest
+def latest_label_change(version: ModelVersion) -> datetime | None:
+    """Return when the ground truth of a version last changed."""
+    latest: datetime | None = GroundTruth.objects.filter(version=version).aggregate(at=Max("changed_at"))["at"]
+    return latest
 
 
 def days_with_label_changes(version: ModelVersion, *, since: datetime | None) -> list[date]:
-    """Return the days (UTC) with predictions whose ground truth has changed since then, oldest first."""
+    """Return the days (UTC) of the predictions whose ground truth has changed after `since`, oldest first."""
     changed = GroundTruth.objects.filter(version=version)
     if since is not None:
         changed = changed.filter(changed_at__gt=since)

@@ -1,53 +1,52 @@
-"""The jobs of ground truth and performance, which beat starts."""
+"""Tasks of ground truth and performance; beat starts all but those with an argument."""
 
 from celery import shared_task
+from django.conf import settings
 
+from performance.services.ground_truth import delete_old_ground_truth as delete_old
 from performance.services.ground_truth import look_up_waiting
-from performance.services.ground_truth_files import enqueue_waiting_uploads
-from performance.services.ground_truth_files import read_ground_truth_upload as read_upload
-from performance.services.reports import measure_due_versions
-from performance.services.retention import delete_old_ground_truth as delete_old
+from performance.services.reports import MEASURING_SECONDS, due_version_ids
+from performance.services.reports import measure_version as measure
+from performance.services.uploads import enqueue_waiting_uploads
+from performance.services.uploads import read_ground_truth_upload as read_upload
 
-MEASURING_SECONDS = 240
-HANGING_SECONDS = 120
-KEEPING_SECONDS = 30
+HANGING_SECONDS = 120  # the time limits stop a task that hangs
+DELETING_SECONDS = 30
 
 
-@shared_task(
-    name="performance.tasks.measure_performance",
-    ignore_result=True,
-    soft_time_limit=MEASURING_SECONDS,
-    time_limit=MEASURING_SECONDS + 15,
-)
+@shared_task(ignore_result=True, soft_time_limit=HANGING_SECONDS, time_limit=HANGING_SECONDS + 15)
 def measure_performance() -> None:
-    """Measure the performance of the versions that have new ground truth or new predictions."""
-    measure_due_versions()
+    """Enqueue a measurement of each version with new ground truth or new predictions."""
+    tick_seconds = settings.MLMON_PERFORMANCE_TICK_SECONDS
+    for version_id in due_version_ids():
+        # A task that has not started by the next tick expires: the next tick enqueues the version again.
+        measure_version.apply_async((version_id,), expires=tick_seconds)
 
 
-@shared_task(name="performance.tasks.read_ground_truth_upload", ignore_result=True, time_limit=900, soft_time_limit=840)
+@shared_task(ignore_result=True, soft_time_limit=MEASURING_SECONDS, time_limit=MEASURING_SECONDS + 15)
+def measure_version(version_id: int) -> None:
+    """Write the due performance reports of one version."""
+    measure(version_id=version_id)
+
+
+@shared_task(ignore_result=True, soft_time_limit=840, time_limit=900)
 def read_ground_truth_upload(upload_id: int) -> None:
-    """Take the rows of an uploaded file; harmless when it is delivered twice."""
+    """Store the rows of an uploaded file."""
     read_upload(upload_id=upload_id)
 
 
-@shared_task(
-    name="performance.tasks.join_ground_truth",
-    ignore_result=True,
-    soft_time_limit=HANGING_SECONDS,
-    time_limit=HANGING_SECONDS + 15,
-)
+@shared_task(ignore_result=True, soft_time_limit=HANGING_SECONDS, time_limit=HANGING_SECONDS + 15)
 def join_ground_truth() -> None:
-    """Look for the predictions of labels that wait for them, and for files that nobody reads."""
+    """Look up the predictions of waiting ground truth, and enqueue uploads that no worker reads."""
     look_up_waiting()
     enqueue_waiting_uploads()
 
 
 @shared_task(
-    name="performance.tasks.delete_old_ground_truth",
     ignore_result=True,
-    soft_time_limit=KEEPING_SECONDS + HANGING_SECONDS,
-    time_limit=KEEPING_SECONDS + HANGING_SECONDS + 15,
+    soft_time_limit=DELETING_SECONDS + HANGING_SECONDS,
+    time_limit=DELETING_SECONDS + HANGING_SECONDS + 15,
 )
 def delete_old_ground_truth() -> None:
-    """Delete ground truth that is older than it is kept."""
-    delete_old(seconds=KEEPING_SECONDS)
+    """Delete ground truth that is older than its retention."""
+    delete_old(seconds=DELETING_SECONDS)

@@ -1,7 +1,7 @@
 from django.urls import path
 
 from performance.api.feedback import FeedbackView
-from performance.api.views import PerformanceView
+from performance.api.performance import PerformanceView
 
 urlpatterns = [
     path("api/v1/feedback", FeedbackView.as_view(), name="feedback"),

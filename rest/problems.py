@@ -57,10 +57,10 @@ DETAILS: dict[int, list[tuple[str, dict[str, Any]]]] = {
             {"errors": [{"row": 0, "feature": "sepal_width", "reason": "must be a number, not text"}]},
         ),
         (
-            "prediction_id must be a UUID, as the predict call answers it",
+            "prediction_id must be a UUID, as in the response of the predict call",
             {
                 "errors": [
-                    {"field": "prediction_id", "reason": "must be a UUID, as the predict call answers it"},
+                    {"field": "prediction_id", "reason": "must be a UUID, as in the response of the predict call"},
                 ]
             },
         ),

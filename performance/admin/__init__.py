@@ -1,4 +1,4 @@
 """Ground truth and performance in the admin."""
 
 from performance.admin import ground_truth as ground_truth
-from performance.admin import performance as performance
+from performance.admin import reports as reports

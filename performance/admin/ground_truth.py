@@ -1,4 +1,4 @@
-"""Ground truth in the admin: what has come, and files of it to upload."""
+"""Ground truth and its uploads in the admin."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ from accounts.admin.audited import AuditedAdmin, user_of
 from accounts.admin.read_only import ReadOnlyAdmin
 from performance.models import GroundTruth, GroundTruthCorrection, GroundTruthUpload, UploadStatus
 from performance.services.ground_truth import Outcome
-from performance.services.ground_truth_files import upload_ground_truth
+from performance.services.uploads import upload_ground_truth
 
 STATUS_LABELS = {
     UploadStatus.DONE: "success",
@@ -28,10 +28,10 @@ STATUS_LABELS = {
 }
 OUTCOMES = {
     Outcome.ACCEPTED: "accepted: the prediction was found",
-    Outcome.DUPLICATE: "duplicate: the same was known",
-    Outcome.CORRECTED: "corrected: something else was known, and is kept as history",
-    Outcome.UNKNOWN: "unknown: kept until the prediction turns up",
-    Outcome.INVALID: "invalid: not kept",
+    Outcome.DUPLICATE: "duplicate: the same label was stored before",
+    Outcome.CORRECTED: "corrected: another label was stored before, and is kept as history",
+    Outcome.UNKNOWN: "unknown: stored until the prediction arrives",
+    Outcome.INVALID: "invalid: not stored",
 }
 CHANGE_URL = "admin:performance_groundtruthupload_change"
 
@@ -52,16 +52,16 @@ class CorrectionInline(TabularInline):
 @admin.register(GroundTruth)
 class GroundTruthAdmin(ReadOnlyAdmin):
     empty_text = (
-        "What turned out to be true comes through the API (POST /api/v1/feedback) or by an upload, and is joined "
-        "to its prediction."
+        "Ground truth arrives through the API (POST /api/v1/feedback) or in an uploaded file, and is joined with "
+        "its predictions."
     )
     list_display = ["prediction_id", "version", "actual", "prediction", "is_right", "predicted_at", "observed_at"]
     list_filter = ["version__model", ("version", admin.EmptyFieldListFilter), ("refusal", admin.EmptyFieldListFilter)]
     list_select_related = ["version__model"]
     search_fields = ["prediction_id__exact"]
     search_help_text = "A prediction id"
-    ordering = ["-received_at"]  # has an index of its own
-    paginator = InfinitePaginator  # counts no rows: there may be millions
+    ordering = ["-received_at"]  # has an index
+    paginator = InfinitePaginator  # does not count the rows: there may be millions
     show_full_result_count = False
     inlines = [CorrectionInline]
     fields = [
@@ -84,8 +84,8 @@ class GroundTruthUploadForm(forms.ModelForm[GroundTruthUpload]):
     file = forms.FileField(
         label="CSV or Parquet file",
         widget=UnfoldAdminFileFieldWidget,
-        help_text="Columns prediction_id, actual and, where known, observed_at (ISO 8601 with its offset). Other "
-        "columns are ignored. Uploading a file again does no harm.",
+        help_text="The columns are prediction_id, actual and, optionally, observed_at (ISO 8601 with an offset). Other "
+        "columns are ignored. You can upload a file again: its rows are counted as duplicates.",
     )
 
     class Meta:
@@ -94,16 +94,16 @@ class GroundTruthUploadForm(forms.ModelForm[GroundTruthUpload]):
 
     def clean_file(self) -> UploadedFile[bytes]:
         file: UploadedFile[bytes] = self.cleaned_data["file"]
-        most = settings.MLMON_MAX_REFERENCE_BYTES
-        if (file.size or 0) > most:
-            raise ValidationError(f"The file has {file.size or 0:,} bytes; at most {most // 2**20} MiB are taken.")
+        limit = settings.MLMON_MAX_REFERENCE_BYTES
+        if (file.size or 0) > limit:
+            raise ValidationError(f"The file has {file.size or 0:,} bytes; the limit is {limit // 2**20} MiB.")
         return file
 
 
 @admin.register(GroundTruthUpload)
 class GroundTruthUploadAdmin(AuditedAdmin):
     empty_text = (
-        "Upload a CSV or Parquet file with the columns prediction_id and actual. Programs send the same through "
+        "Upload a CSV or Parquet file with the columns prediction_id and actual. Programs send ground truth through "
         "the API."
     )
     form = GroundTruthUploadForm
@@ -120,7 +120,7 @@ class GroundTruthUploadAdmin(AuditedAdmin):
         return ["file"] if obj is None else [("original_filename", "created_by"), ("created_at", "finished_at")]
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False  # a file is never edited: another one is uploaded
+        return False  # an upload is not edited; upload another file instead
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -130,7 +130,7 @@ class GroundTruthUploadAdmin(AuditedAdmin):
         obj.pk = upload_ground_truth(file=file, filename=file.name, user=user_of(request)).pk
 
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> None:
-        return None  # the service has written who uploaded it
+        return None  # the service records the upload
 
     def response_add(
         self, request: HttpRequest, obj: GroundTruthUpload, post_url_continue: str | None = None
@@ -158,7 +158,7 @@ class GroundTruthUploadAdmin(AuditedAdmin):
 
 
 def upload_context(upload: GroundTruthUpload) -> dict[str, Any]:
-    """Return what the page shows of an upload: how far it is, and what became of its rows."""
+    """Return the context of an upload's page: its progress and the outcomes of its rows."""
     return {
         "upload": upload,
         "is_running": upload.status in (UploadStatus.PENDING, UploadStatus.READING),

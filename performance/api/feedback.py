@@ -1,18 +1,18 @@
-"""The call that takes the ground truth."""
+"""The endpoint for ground truth."""
 
 from collections import Counter
-from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
 from drf_spectacular.utils import OpenApiExample, PolymorphicProxySerializer, extend_schema
+from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.models import TokenScope
+from inference.api.serializers import ClassOrNumberField
 from inference.exceptions import PayloadError
-from performance.api.serializers import FeedbackAnswerSerializer, FeedbackItemSerializer, FeedbackListAnswerSerializer
 from performance.exceptions import GroundTruthError
 from performance.services.ground_truth import ItemOutcome, Outcome, record_ground_truth
 from rest.errors import shortened
@@ -24,17 +24,38 @@ RESULT = {"prediction_id": PREDICTION_ID, "status": "accepted"}
 COUNTS = {"accepted": 1, "duplicate": 0, "corrected": 0, "unknown": 0, "invalid": 0}
 
 
+class FeedbackItemSerializer(serializers.Serializer[object]):
+    prediction_id = serializers.UUIDField(help_text="From the response of the predict call.")
+    actual = ClassOrNumberField(help_text="The true class, or the true number for a regression.")
+    observed_at = serializers.DateTimeField(
+        required=False, help_text="When it became known; by default, when it is received."
+    )
+
+
+class FeedbackItemResultSerializer(serializers.Serializer[object]):
+    prediction_id = serializers.CharField(allow_null=True)
+    status = serializers.ChoiceField(choices=[outcome.value for outcome in Outcome])
+    field = serializers.CharField(required=False, allow_null=True, help_text="The invalid field, if invalid.")
+    reason = serializers.CharField(required=False, help_text="The reason, if invalid.")
+
+
+class FeedbackListResultSerializer(serializers.Serializer[object]):
+    counts = serializers.DictField(child=serializers.IntegerField(), help_text="Number of items by status.")
+    results = FeedbackItemResultSerializer(many=True, help_text="In the order of the items.")
+
+
 class FeedbackView(APIView):
-    """Takes what turned out to be true of predictions."""
+    """Stores the ground truth of predictions."""
 
     required_scope = TokenScope.PREDICT
 
     @extend_schema(
         tags=["Observe"],
         summary="Send ground truth",
-        description="One item, or a list of up to 10,000. Each item of a list is answered by itself: accepted, "
-        "duplicate (the same was sent before), corrected (another was sent before; its history is kept), unknown (kept "
-        "until its prediction turns up) or invalid (not kept, with the reason). Sending a list again does no harm.",
+        description="Send one item, or a list of up to 10,000. Each item of a list has its own status: accepted, "
+        "duplicate (the same label was sent before), corrected (another label was sent before; it is kept as history), "
+        "unknown (stored until its prediction arrives) or invalid (not stored, with the reason). You can send a list "
+        "again without harm.",
         request=PolymorphicProxySerializer(
             component_name="Feedback",
             serializers=[FeedbackItemSerializer, FeedbackItemSerializer(many=True)],
@@ -44,7 +65,7 @@ class FeedbackView(APIView):
         responses={
             200: PolymorphicProxySerializer(
                 component_name="FeedbackResult",
-                serializers=[FeedbackAnswerSerializer, FeedbackListAnswerSerializer],
+                serializers=[FeedbackItemResultSerializer, FeedbackListResultSerializer],
                 resource_type_field_name=None,
             ),
             **problem_responses(400, 401, 403, 406, 413, 415, 422, 503),
@@ -52,39 +73,34 @@ class FeedbackView(APIView):
         examples=[
             OpenApiExample("One", ITEM, request_only=True),
             OpenApiExample("A list", [ITEM], request_only=True),
-            OpenApiExample("One is kept", RESULT, response_only=True),
-            OpenApiExample("A list item by item", {"counts": COUNTS, "results": [RESULT]}, response_only=True),
+            OpenApiExample("Result of one item", RESULT, response_only=True),
+            OpenApiExample("Results of a list", {"counts": COUNTS, "results": [RESULT]}, response_only=True),
         ],
     )
     def post(self, request: Request) -> Response:
         payload = request.data
         if not isinstance(payload, list):
-            return Response(_single(payload))
-        if not 0 < len(payload) <= settings.MLMON_MAX_ROWS_PER_REQUEST:
-            most = settings.MLMON_MAX_ROWS_PER_REQUEST
-            raise PayloadError(f"The list has {len(payload)} items; 1 to {most:,} are taken in one request.")
-        return Response(_answer_of_list(record_ground_truth(items=payload)))
+            (result,) = record_ground_truth(items=[payload])
+            if result.outcome is Outcome.INVALID:
+                raise GroundTruthError(result.field, result.reason)
+            return Response(_result_body(result))
+        limit = settings.MLMON_MAX_ROWS_PER_REQUEST
+        if not 0 < len(payload) <= limit:
+            raise PayloadError(f"The list has {len(payload)} items; send 1 to {limit:,} in one request.")
+        results = record_ground_truth(items=payload)
+        counts = Counter(result.outcome for result in results)
+        return Response(
+            {
+                "counts": {outcome.value: counts[outcome] for outcome in Outcome},
+                "results": [_result_body(result) for result in results],
+            }
+        )
 
 
-def _single(payload: object) -> dict[str, Any]:
-    (result,) = record_ground_truth(items=[payload])
-    if result.outcome is Outcome.INVALID:
-        raise GroundTruthError(result.field, result.reason)
-    return _body(result)
-
-
-def _answer_of_list(results: Sequence[ItemOutcome]) -> dict[str, Any]:
-    counts = Counter(result.outcome.value for result in results)
-    return {
-        "counts": {outcome.value: counts[outcome.value] for outcome in Outcome},
-        "results": [_body(result) for result in results],
-    }
-
-
-def _body(result: ItemOutcome) -> dict[str, Any]:
-    given = result.prediction_id
+def _result_body(result: ItemOutcome) -> dict[str, Any]:
+    given_id = result.prediction_id
     body: dict[str, Any] = {
-        "prediction_id": shortened(given) if isinstance(given, str) else None,
+        "prediction_id": shortened(given_id) if isinstance(given_id, str) else None,
         "status": result.outcome.value,
     }
     if result.outcome is Outcome.INVALID:

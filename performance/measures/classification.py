@@ -1,4 +1,4 @@
-"""How right a classifier is, by its ground truth."""
+"""Performance of a classifier from its ground truth."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,15 +6,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from performance.measures.calibration_error import expected_calibration_error
-
 ONE_CLASS = "only one class occurs in the ground truth"
-NO_SCORES = "the class probabilities of these predictions were not recorded"
+NO_SCORES = "the class probabilities of these predictions were not captured"
+BINS = 10
 
 
 @dataclass(frozen=True, slots=True)
 class ClassPerformance:
-    """Precision, recall and F1 of one class, and how often it is the true one; 0 where a ratio is 0/0."""
+    """Precision, recall, F1 and support of one class; a ratio of 0/0 is 0."""
 
     precision: float
     recall: float
@@ -24,32 +23,32 @@ class ClassPerformance:
 
 @dataclass(frozen=True, slots=True)
 class ClassificationPerformance:
-    """Figures of a classifier's predictions with ground truth; scikit-learn computes them.
+    """Figures of a classifier's labelled predictions, computed by scikit-learn.
 
     Attributes
     ----------
     rows
-        How many predictions.
+        Number of predictions.
     accuracy, balanced_accuracy
-        Share of right predictions; mean recall of the classes that occur in the ground truth.
+        Share of correct predictions; mean recall of the classes in the ground truth.
     precision, recall, f1_score
-        Unweighted ("macro") means over the classes that occur in the ground truth or are predicted.
+        Unweighted ("macro") means over the classes that occur in the ground truth or in the predictions.
     roc_auc
-        Of the probability of the second class where there are two; otherwise the mean over the classes, each one
-        against the rest.
+        For two classes, of the probability of the second one; for more, the mean over the classes, each against the
+        rest.
     log_loss
         Mean of -ln(probability of the true class).
     brier_score
-        Mean squared error of the probability of the second class where there are two (0 to 1); otherwise the sum over
+        For two classes, the mean squared error of the probability of the second one (0 to 1); for more, the sum over
         the classes (0 to 2), as Brier defined it.
     expected_calibration_error
-        See `performance.measures.calibration_error`.
+        See `expected_calibration_error`.
     classes
-        By class, in the order of the model's classes.
+        Figures by class, in the order of the model's classes.
     confusion_matrix
-        Rows: the true class, columns: the predicted one, in the order of the model's classes.
+        Rows are true classes, columns are predicted classes, both in the order of the model's classes.
     unavailable
-        Why a figure is None, by its name.
+        The reason why a figure is None, by its name.
     """
 
     rows: int
@@ -82,23 +81,26 @@ def classification_performance(
     classes
         All classes of the model, in the order of its scores.
     scores
-        Probabilities, shape (n, classes); a row of NaN or 0 where they are not known, None where none are.
+        Probabilities, shape (n, classes); a row of NaN or 0 if they are unknown, None if all are.
 
     Raises
     ------
     ValueError
-        No rows, or a label that is not one of the classes.
+        There are no rows, or a label is not one of the classes.
     """
-    from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support  # 85 MB: not at start
+    # Imported here because scikit-learn takes 85 MB of memory.
+    from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
 
-    true, answered = class_codes(actual, classes), class_codes(predicted, classes)
+    true, predicted_codes = class_codes(actual, classes), class_codes(predicted, classes)
     codes = np.arange(len(classes))
-    precision, recall, f1, support = precision_recall_fscore_support(true, answered, labels=codes, zero_division=0)
-    occurs = (support > 0) | (np.bincount(answered, minlength=len(classes)) > 0)
-    by_scores, unavailable = _of_scores(true, answered, scores, len(classes))
+    precision, recall, f1, support = precision_recall_fscore_support(
+        true, predicted_codes, labels=codes, zero_division=0
+    )
+    occurs = (support > 0) | (np.bincount(predicted_codes, minlength=len(classes)) > 0)
+    by_scores, unavailable = _of_scores(true, predicted_codes, scores, len(classes))
     return ClassificationPerformance(
         rows=len(true),
-        accuracy=float(accuracy_score(true, answered)),
+        accuracy=float(accuracy_score(true, predicted_codes)),
         balanced_accuracy=float(recall[support > 0].mean()),
         precision=float(precision[occurs].mean()),
         recall=float(recall[occurs].mean()),
@@ -111,13 +113,13 @@ def classification_performance(
             name: ClassPerformance(float(precision[code]), float(recall[code]), float(f1[code]), int(support[code]))
             for code, name in enumerate(classes)
         },
-        confusion_matrix=confusion_matrix(true, answered, labels=codes).tolist(),
+        confusion_matrix=confusion_matrix(true, predicted_codes, labels=codes).tolist(),
         unavailable=unavailable,
     )
 
 
 def class_codes(labels: NDArray[np.object_], classes: Sequence[str]) -> NDArray[np.int64]:
-    """Return the places of labels in `classes`; ValueError where there are none, or one is none of the classes."""
+    """Return the index of each label in `classes`; raise ValueError for no labels or an unknown one."""
     code_of = {name: code for code, name in enumerate(classes)}
     if len(labels) == 0:
         raise ValueError("There are no rows.")
@@ -127,42 +129,49 @@ def class_codes(labels: NDArray[np.object_], classes: Sequence[str]) -> NDArray[
         raise ValueError(f"{error.args[0]!r} is not one of the classes.") from None
 
 
+def expected_calibration_error(confidence: NDArray[np.float64], is_right: NDArray[np.bool_]) -> float:
+    """Return the mean distance between confidence and accuracy over ten bins of equal width, weighted by their rows.
+
+    The definition is equation 3 of Guo, Pleiss, Sun and Weinberger, "On Calibration of Modern Neural Networks" (2017):
+    bin m holds the predictions with a confidence in ((m-1)/10, m/10].
+
+    Parameters
+    ----------
+    confidence
+        Probability of the predicted class, shape (n,), in [0, 1]; n > 0.
+    is_right
+        Whether the predicted class is the true one, shape (n,).
+    """
+    bins = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
+    distance = np.bincount(bins, weights=confidence - is_right, minlength=BINS)  # rows times (confidence - accuracy)
+    return float(np.abs(distance).sum() / len(confidence))
+
+
 def _of_scores(
-    true: NDArray[np.int64], answered: NDArray[np.int64], scores: NDArray[np.float64] | None, n_classes: int
+    true: NDArray[np.int64], predicted: NDArray[np.int64], scores: NDArray[np.float64] | None, n_classes: int
 ) -> tuple[dict[str, float], dict[str, str]]:
-    """Return the figures that need probabilities, of the rows that have them, and why others are missing."""
-    from sklearn.metrics import brier_score_loss, log_loss
+    """Return the figures of the rows with probabilities, and the reasons for missing figures."""
+    from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
     known = np.zeros(len(true), dtype=bool) if scores is None else np.isfinite(scores).all(axis=1) & scores.any(axis=1)
     names = ("roc_auc", "log_loss", "brier_score", "expected_calibration_error")
     if scores is None or not known.any():
         return {}, dict.fromkeys(names, NO_SCORES)
-    true, answered, scores = true[known], answered[known], scores[known]
-    scores = scores / scores.sum(axis=1, keepdims=True)  # float32 probabilities miss 1 by some 1e-7
+    true, predicted, scores = true[known], predicted[known], scores[known]
+    scores = scores / scores.sum(axis=1, keepdims=True)  # float32 probabilities add up to 1 only within 1e-7
     codes = np.arange(n_classes)
-    target = scores[:, 1] if n_classes == 2 else scores
+    confidence = scores[np.arange(len(true)), predicted]
+    if n_classes == 2:
+        brier_score = brier_score_loss(true, scores[:, 1], pos_label=1)
+    else:
+        brier_score = brier_score_loss(true, scores, labels=codes, scale_by_half=False)
     figures = {
         "log_loss": float(log_loss(true, scores, labels=codes)),
-        "brier_score": float(
-            brier_score_loss(true, target, pos_label=1)
-            if n_classes == 2
-            else brier_score_loss(true, target, labels=codes, scale_by_half=False)
-        ),
-        "expected_calibration_error": expected_calibration_error(
-            scores[np.arange(len(true)), answered], answered == true
-        ),
+        "brier_score": float(brier_score),
+        "expected_calibration_error": expected_calibration_error(confidence, predicted == true),
     }
-    if len(np.unique(true)) == 1:
+    occurring = np.unique(true)
+    if len(occurring) == 1:
         return figures, {"roc_auc": ONE_CLASS}
-    figures["roc_auc"] = _roc_auc(true, scores)
-    return figures, {}
-
-
-def _roc_auc(true: NDArray[np.int64], scores: NDArray[np.float64]) -> float:
-    """Return the area under the ROC curve; of several classes the mean over those that occur."""
-    from sklearn.metrics import roc_auc_score
-
-    if scores.shape[1] == 2:
-        return float(roc_auc_score(true == 1, scores[:, 1]))
-    areas = [roc_auc_score(true == code, scores[:, code]) for code in np.unique(true)]
-    return float(np.mean(areas))
+    areas = [roc_auc_score(true == code, scores[:, code]) for code in (occurring if n_classes > 2 else [1])]
+    return figures | {"roc_auc": float(np.mean(areas))}, {}

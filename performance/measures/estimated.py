@@ -1,9 +1,9 @@
-"""How right a classifier is likely to be, before any ground truth has come: confidence-based performance estimation.
+"""Estimated performance of a classifier without ground truth: confidence-based performance estimation (CBPE).
 
-The method is NannyML's CBPE (nannyml.readthedocs.io, "Confidence-based Performance Estimation"): scores are calibrated
-on a labelled reference, so that each is the probability of its class; expected counts are then sums of probabilities.
-It holds while the scores' calibration does: it sees drift of the features, but not a changed relation between features
-and target.
+The method is NannyML's (nannyml.readthedocs.io, "Confidence-based Performance Estimation"): scores are calibrated on a
+labelled reference, so that each one is the probability of its class. Expected counts are then sums of probabilities.
+The estimate is valid as long as the calibration is: it detects drift of the features, but not a change in the relation
+between features and target.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from performance.measures.classification import class_codes
 
 FEWEST_LABELLED_ROWS = 300
-HALF_A_ROW = 0.5  # a class that is expected less often is taken not to occur
+HALF_A_ROW = 0.5  # a class with a smaller expected count does not occur
 
 
 class NotCalibratableError(Exception):
-    """Scores from which no probabilities can be had; the message says why."""
+    """The scores cannot be calibrated; the message says why."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,29 +31,29 @@ class ClassCalibration:
     scores
         Ascending, shape (k,).
     probabilities
-        At these scores, not falling, shape (k,).
+        Of these scores, not decreasing, shape (k,).
     """
 
     scores: NDArray[np.float64]
     probabilities: NDArray[np.float64]
 
     def __call__(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the probabilities of scores of any shape; beyond the known scores those of the nearest one."""
+        """Return the probabilities of scores of any shape; outside the known range, the nearest probability."""
         return np.asarray(np.interp(scores, self.scores, self.probabilities))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Calibration:
-    """What a labelled reference tells about the scores of a model's classes.
+    """Maps from the scores of a model's classes to probabilities, fitted on a labelled reference.
 
     Attributes
     ----------
     classes
         In the order of the scores.
     of_class
-        One for each class; of two classes the second alone.
+        One for each class; for two classes, only the second one.
     rows
-        Labelled rows of the reference.
+        Number of labelled rows of the reference.
     """
 
     classes: tuple[str, ...]
@@ -61,13 +61,13 @@ class Calibration:
     rows: int
 
     def probabilities(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the probability of each class, shape (n, classes), each row of sum 1."""
+        """Return the probability of each class, shape (n, classes); each row adds up to 1."""
         if len(self.classes) == 2:
             second = self.of_class[0](scores[:, 1])
             return np.column_stack([1 - second, second])
         raw = np.column_stack([calibrate(scores[:, code]) for code, calibrate in enumerate(self.of_class)])
         total = raw.sum(axis=1, keepdims=True)
-        even = np.full_like(raw, 1 / len(self.classes))  # where no class is possible by its own score
+        even = np.full_like(raw, 1 / len(self.classes))  # for rows in which every class has probability 0
         return np.asarray(np.divide(raw, total, out=even, where=total > 0))
 
 
@@ -78,19 +78,19 @@ class EstimatedPerformance:
     Attributes
     ----------
     rows
-        How many predictions.
+        Number of predictions.
     accuracy
         Mean probability of the predicted class.
     accuracy_standard_error
-        How far the realised accuracy of these rows may be from it by chance alone: sqrt(sum p (1 - p)) / n.
+        Standard error of the realised accuracy of these rows: sqrt(sum p (1 - p)) / n.
     f1_score
         Unweighted mean over the classes that are predicted or expected, from the expected counts.
     class_f1_scores
         By class.
     roc_auc
-        Expected area under the ROC curve, of several classes the mean; None where only one class is expected.
+        Expected area under the ROC curve, for more than two classes the mean; None if only one class is expected.
     confusion_matrix
-        Expected counts; rows: the true class, columns: the predicted one.
+        Expected counts; rows are true classes, columns are predicted classes.
     """
 
     rows: int
@@ -115,7 +115,7 @@ def fit_calibration(actual: NDArray[np.object_], scores: NDArray[np.float64], cl
     Raises
     ------
     NotCalibratableError
-        Too few rows, only one class, or scores that do not vary.
+        There are too few rows, only one class, or scores that do not vary.
     """
     if len(actual) < FEWEST_LABELLED_ROWS:
         raise NotCalibratableError(
@@ -149,16 +149,18 @@ def estimate_performance(
     Raises
     ------
     ValueError
-        No rows, or a label that is not one of the classes.
+        There are no rows, or a label is not one of the classes.
     """
-    answered = class_codes(predicted, calibration.classes)
+    codes = class_codes(predicted, calibration.classes)
     probabilities = calibration.probabilities(scores)
-    right = probabilities[np.arange(len(answered)), answered]
-    matrix = _expected_counts(answered, probabilities)
-    f1_scores = _f1_scores(matrix)
+    right = probabilities[np.arange(len(codes)), codes]
+    matrix = np.zeros((len(calibration.classes), len(calibration.classes)))
+    np.add.at(matrix.T, codes, probabilities)  # by true class (rows) and predicted class (columns)
+    both = matrix.sum(axis=0) + matrix.sum(axis=1)
+    f1_scores = np.divide(2 * np.diagonal(matrix), both, out=np.zeros(len(matrix)), where=both > 0)
     occurs = (matrix.sum(axis=1) >= HALF_A_ROW) | (matrix.sum(axis=0) > 0)
     return EstimatedPerformance(
-        rows=len(answered),
+        rows=len(codes),
         accuracy=float(right.mean()),
         accuracy_standard_error=float(np.sqrt((right * (1 - right)).sum()) / len(right)),
         f1_score=float(f1_scores[occurs].mean()),
@@ -172,7 +174,7 @@ def expected_roc_auc(scores: NDArray[np.float64], probabilities: NDArray[np.floa
     """Return the area under the expected ROC curve.
 
     With p_i the probability that row i is of the class, the expected rates at a threshold t are
-    sum(p_i [s_i >= t]) / sum(p_i) and sum((1 - p_i) [s_i >= t]) / sum(1 - p_i); equal scores share a straight line.
+    sum(p_i [s_i >= t]) / sum(p_i) and sum((1 - p_i) [s_i >= t]) / sum(1 - p_i). Equal scores share a straight line.
 
     Parameters
     ----------
@@ -182,7 +184,7 @@ def expected_roc_auc(scores: NDArray[np.float64], probabilities: NDArray[np.floa
     Returns
     -------
     float or None
-        None where one of the two kinds of rows is not expected at all.
+        None if no row is expected to be of the class, or none to be of another one.
     """
     _, places = np.unique(-scores, return_inverse=True)  # the largest score first
     positives = np.bincount(places, weights=probabilities)
@@ -195,26 +197,13 @@ def expected_roc_auc(scores: NDArray[np.float64], probabilities: NDArray[np.floa
 
 
 def _fitted(scores: NDArray[np.float64], is_class: NDArray[np.bool_]) -> ClassCalibration:
-    from sklearn.isotonic import IsotonicRegression  # 85 MB: not at the start
+    from sklearn.isotonic import IsotonicRegression  # imported here because scikit-learn takes 85 MB of memory
 
     fitted = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(scores, is_class.astype(np.float64))
     return ClassCalibration(
         scores=np.asarray(fitted.X_thresholds_, dtype=np.float64),
         probabilities=np.asarray(fitted.y_thresholds_, dtype=np.float64),
     )
-
-
-def _expected_counts(answered: NDArray[np.int64], probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the expected confusion matrix: sums of probabilities by true class (rows) and predicted one (columns)."""
-    matrix = np.zeros((probabilities.shape[1], probabilities.shape[1]))
-    np.add.at(matrix.T, answered, probabilities)
-    return matrix
-
-
-def _f1_scores(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return 2 TP / (2 TP + FP + FN) of each class; 0 where it is 0/0."""
-    both = matrix.sum(axis=0) + matrix.sum(axis=1)
-    return np.asarray(np.divide(2 * np.diagonal(matrix), both, out=np.zeros(len(matrix)), where=both > 0))
 
 
 def _roc_auc(scores: NDArray[np.float64], probabilities: NDArray[np.float64]) -> float | None:

@@ -1,4 +1,4 @@
-"""How right a regression is, by its ground truth."""
+"""Performance of a regression from its ground truth."""
 
 import math
 from collections.abc import Mapping
@@ -8,25 +8,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 CONSTANT = "the ground truth does not vary"
-TOO_LARGE = "the numbers are too large for it"
+TOO_LARGE = "the numbers are too large"
 
 
 @dataclass(frozen=True, slots=True)
 class RegressionPerformance:
-    """Figures of a regression's predictions with ground truth; scikit-learn computes them.
+    """Figures of a regression's labelled predictions, computed by scikit-learn.
 
     Attributes
     ----------
     rows
-        How many predictions.
+        Number of predictions.
     mean_absolute_error, root_mean_squared_error
         In the unit of the target.
     r2_score
-        Coefficient of determination: 1 is perfect, 0 as good as the mean of the ground truth.
+        Coefficient of determination: 1 is perfect, 0 is as good as the mean of the ground truth.
     bias
         Mean of predicted minus actual, in the unit of the target.
     unavailable
-        Why a figure is None, by its name.
+        The reason why a figure is None, by its name.
     """
 
     rows: int
@@ -48,9 +48,10 @@ def regression_performance(actual: NDArray[np.float64], predicted: NDArray[np.fl
     Raises
     ------
     ValueError
-        No rows.
+        There are no rows.
     """
-    from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error  # 85 MB: not at the start
+    # Imported here because scikit-learn takes 85 MB of memory.
+    from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
     if len(actual) == 0:
         raise ValueError("There are no rows.")

@@ -1,141 +1,37 @@
-"""Taking the ground truth of predictions: each item once, whenever it comes, with the history of its corrections."""
+"""Store ground truth and join it with its predictions: each item once, with the history of its corrections."""
 
+import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from inference.archive_format import ChunkDraft
+from inference.given_values import given_time, given_uuid
 from inference.prediction_lookup import FoundPrediction, find_predictions, matches
+from inference.services.retention import delete_in_batches
 from mlmon.columns import level_name
 from mlmon.exceptions import LabelError
-from mlmon.labels import class_of, number_of
+from mlmon.labels import class_of, label_text, number_of
 from mlmon.schema import TaskType
 from models_registry.models import ModelVersion
 from performance import selectors
 from performance.exceptions import GroundTruthError
-from performance.ground_truth import GroundTruthItem, parse_item
 from performance.models import GroundTruth, GroundTruthCorrection
 
-MOST_ATTEMPTS = 5  # of a transaction that met another one with the same new id
-FIRST_LOOKUP = timedelta(seconds=30)  # by then the prediction is in the stream
-LAST_LOOKUP = timedelta(days=7)  # later a prediction that comes is met when it is archived
+FIELDS = frozenset({"prediction_id", "actual", "observed_at"})
+MOST_ATTEMPTS = 5  # of a transaction that competes with another one for the same new id
+FIRST_LOOKUP = timedelta(seconds=30)  # the prediction is in the stream by then
+LAST_LOOKUP = timedelta(days=7)  # a prediction that arrives later is joined when it is archived
 LOOKUP_ROWS = 10_000
 LONGEST_REFUSAL = 1000
-
-
-class Outcome(StrEnum):
-    """What became of an item."""
-
-    ACCEPTED = "accepted"
-    DUPLICATE = "duplicate"
-    CORRECTED = "corrected"
-    UNKNOWN = "unknown"
-    INVALID = "invalid"
-
-
-@dataclass(frozen=True, slots=True)
-class ItemOutcome:
-    """What became of one item: `prediction_id` as the client gave it; `field` and `reason` of an invalid one."""
-
-    prediction_id: object
-    outcome: Outcome
-    field: str = ""
-    reason: str = ""
-
-
-def record_ground_truth(*, items: Sequence[object]) -> list[ItemOutcome]:
-    """Keep the ground truth of predictions, all valid items in one transaction.
-
-    An item for an id that has one already is a duplicate where it says the same, and corrects it otherwise; what it was
-    is kept. An item whose prediction is not known (yet) is kept too, and meets it when it turns up.
-
-    Parameters
-    ----------
-    items
-        As decoded from JSON: see `performance.ground_truth.parse_item`.
-
-    Returns
-    -------
-    list of ItemOutcome
-        For each item, in their order.
-
-    Raises
-    ------
-    redis.RedisError, django.db.DatabaseError
-        Nothing was kept.
-    """
-    now = timezone.now()
-    outcomes: dict[int, ItemOutcome] = {}
-    parsed: dict[int, GroundTruthItem] = {}
-    for place, item in enumerate(items):
-        try:
-            parsed[place] = parse_item(item, now=now)
-        except GroundTruthError as error:
-            outcomes[place] = _refused(item, error)
-    outcomes |= _kept(parsed, now)
-    return [outcomes[place] for place in range(len(items))]
-
-
-def join_archived(*, version_id: int, drafts: Iterable[ChunkDraft], **_: object) -> int:
-    """Let labels that wait meet the predictions that were archived just now; return how many did."""
-    joined = 0
-    for draft in drafts:
-        waiting = selectors.waiting_ground_truth_ids(*draft.prediction_ids)
-        if waiting:
-            joined += _join(matches(draft.table, version_id, {one.bytes for one in waiting}))
-    return joined
-
-
-def look_up_waiting() -> int:
-    """Look for the predictions of labels that are due to be looked for; return how many were found.
-
-    Most labels meet their predictions when they come, or when the predictions are archived; this finds those for which
-    both happened at the same time.
-    """
-    now = timezone.now()
-    waiting = selectors.ground_truths_to_look_up(now)[:LOOKUP_ROWS]
-    found = find_predictions({row.prediction_id.bytes for row in waiting})
-    missing = [row for row in waiting if row.prediction_id.bytes not in found]
-    for row in missing:
-        row.next_lookup_at = _next_lookup(row.received_at, now)
-    GroundTruth.objects.filter(version=None).bulk_update(missing, ["next_lookup_at"], batch_size=1000)
-    return _join(found)
-
-
-def _kept(parsed: Mapping[int, GroundTruthItem], now: datetime) -> dict[int, ItemOutcome]:
-    if not parsed:
-        return {}
-    ids = {item.prediction_id for item in parsed.values()}
-    new_ids = ids - selectors.joined_ground_truth_ids(ids)
-    found = find_predictions({one.bytes for one in new_ids})
-    for _ in range(MOST_ATTEMPTS - 1):
-        # Another request may write one of the new ids meanwhile: then it is not new any more.
-        with suppress(IntegrityError), transaction.atomic():
-            return _Keeping(found, now).keep(parsed)
-    with transaction.atomic():
-        return _Keeping(found, now).keep(parsed)
-
-
-def _join(found: Mapping[bytes, FoundPrediction]) -> int:
-    versions = _versions(one.version_id for one in found.values())
-    ids = [uuid.UUID(bytes=one) for one in found]
-    now = timezone.now()
-    with transaction.atomic():
-        rows = list(GroundTruth.objects.select_for_update().filter(pk__in=ids, version=None).order_by("pk"))
-        for row in rows:
-            prediction = found[row.prediction_id.bytes]
-            _meet(row, prediction, versions[prediction.version_id], now)
-        GroundTruth.objects.bulk_update(rows, CHANGED_FIELDS, batch_size=1000)
-    return len(rows)
-
-
-CHANGED_FIELDS = (
+JOINED_FIELDS = (
     "actual",
     "observed_at",
     "changed_at",
@@ -149,97 +45,247 @@ CHANGED_FIELDS = (
 )
 
 
-class _Keeping:
-    """One transaction that keeps items, in their order."""
+class Outcome(StrEnum):
+    """The outcome of an item."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    CORRECTED = "corrected"
+    UNKNOWN = "unknown"
+    INVALID = "invalid"
+
+
+@dataclass(frozen=True, slots=True)
+class ItemOutcome:
+    """The outcome of one item: `prediction_id` as the client sent it; `field` and `reason` only of an invalid one."""
+
+    prediction_id: object
+    outcome: Outcome
+    field: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GroundTruthItem:
+    """The ground truth of one prediction.
+
+    Attributes
+    ----------
+    actual
+        The class, or the number as a string (`mlmon.labels.label_text`).
+    observed_at
+        When it became known; None if the client does not say.
+    """
+
+    prediction_id: uuid.UUID
+    actual: str
+    observed_at: datetime | None
+
+
+def parse_item(item: object, *, now: datetime) -> GroundTruthItem:
+    """Return the ground truth in an object decoded from JSON, or in a row of a file.
+
+    Raises
+    ------
+    GroundTruthError
+        A field is missing, unknown or invalid.
+    """
+    if not isinstance(item, Mapping):
+        raise GroundTruthError("", "must be an object with prediction_id and actual")
+    if unknown := item.keys() - FIELDS:
+        name = str(min(unknown, key=str))[:100]
+        raise GroundTruthError(name, f"is not a known field; the fields are {', '.join(sorted(FIELDS))}")
+    given_id, label, observed_at = (item.get(name) for name in ("prediction_id", "actual", "observed_at"))
+    if given_id is None:
+        raise GroundTruthError("prediction_id", "is required: the prediction_id in the response of the predict call")
+    prediction_id = given_uuid(given_id)
+    if prediction_id is None:
+        raise GroundTruthError("prediction_id", "must be a UUID, as in the response of the predict call")
+    if label is None:
+        raise GroundTruthError("actual", "is required: the true class or number")
+    try:
+        actual = label_text(label)
+    except LabelError as error:
+        raise GroundTruthError("actual", str(error)) from None
+    try:
+        observed = None if observed_at is None else given_time(observed_at, now=now)
+    except ValueError as error:
+        raise GroundTruthError("observed_at", str(error)) from None
+    return GroundTruthItem(prediction_id=prediction_id, actual=actual, observed_at=observed)
+
+
+def record_ground_truth(*, items: Sequence[object]) -> list[ItemOutcome]:
+    """Store the ground truth of predictions, all valid items in one transaction.
+
+    An item whose id already has ground truth is a duplicate if it says the same; otherwise it is a correction, and the
+    earlier label is kept as history. An item whose prediction is unknown is stored and joined when the prediction
+    arrives.
+
+    Parameters
+    ----------
+    items
+        Objects decoded from JSON: see `parse_item`.
+
+    Returns
+    -------
+    list of ItemOutcome
+        One for each item, in the same order.
+
+    Raises
+    ------
+    redis.RedisError, django.db.DatabaseError
+        Nothing was stored.
+    """
+    now = timezone.now()
+    outcomes: dict[int, ItemOutcome] = {}
+    parsed: dict[int, GroundTruthItem] = {}
+    for place, item in enumerate(items):
+        try:
+            parsed[place] = parse_item(item, now=now)
+        except GroundTruthError as error:
+            given_id = item.get("prediction_id") if isinstance(item, dict) else None
+            outcomes[place] = ItemOutcome(given_id, Outcome.INVALID, error.field, error.reason)
+    if parsed:
+        ids = {item.prediction_id for item in parsed.values()}
+        new_ids = ids - selectors.joined_ground_truth_ids(ids)
+        found = find_predictions({one.bytes for one in new_ids})
+        outcomes |= _store(parsed, found, now)
+    return [outcomes[place] for place in range(len(items))]
+
+
+def join_archived(*, version_id: int, drafts: Iterable[ChunkDraft], **_: object) -> int:
+    """Join waiting ground truth with predictions that were just archived; return the number of joined rows."""
+    joined = 0
+    for draft in drafts:
+        waiting = selectors.waiting_ground_truth_ids(*draft.prediction_ids)
+        if waiting:
+            joined += _join_waiting(matches(draft.table, version_id, {one.bytes for one in waiting}))
+    return joined
+
+
+def look_up_waiting() -> int:
+    """Look up the predictions of ground truth that is due for a lookup; return the number of joined rows.
+
+    Most ground truth is joined when it arrives, or when its prediction is archived. The lookup finds the predictions
+    for which both happened at the same time.
+    """
+    now = timezone.now()
+    waiting = selectors.ground_truths_to_look_up(now)[:LOOKUP_ROWS]
+    found = find_predictions({row.prediction_id.bytes for row in waiting})
+    missing = [row for row in waiting if row.prediction_id.bytes not in found]
+    for row in missing:
+        # Wait as long again as the label has waited so far, until the last lookup.
+        waited = now - row.received_at
+        row.next_lookup_at = None if waited > LAST_LOOKUP else now + max(FIRST_LOOKUP, waited)
+    GroundTruth.objects.filter(version=None).bulk_update(missing, ["next_lookup_at"], batch_size=1000)
+    return _join_waiting(found)
+
+
+def delete_old_ground_truth(*, seconds: float) -> int:
+    """Delete ground truth older than its retention, for about `seconds`; return the number of deleted rows."""
+    before = timezone.now() - timedelta(days=settings.MLMON_GROUND_TRUTH_RETENTION_DAYS)
+    old = GroundTruth.objects.filter(received_at__lt=before).order_by("received_at")
+    return delete_in_batches(old, until=time.monotonic() + seconds)
+
+
+def _store(
+    parsed: Mapping[int, GroundTruthItem], found: Mapping[bytes, FoundPrediction], now: datetime
+) -> dict[int, ItemOutcome]:
+    """Store items in one transaction, and again if another request has written one of the new ids meanwhile."""
+    for _ in range(MOST_ATTEMPTS - 1):
+        try:
+            with transaction.atomic():
+                return _Batch(found, now).store(parsed)
+        except IntegrityError:
+            continue
+    with transaction.atomic():
+        return _Batch(found, now).store(parsed)
+
+
+class _Batch:
+    """Items that are stored in one transaction, in their order."""
 
     def __init__(self, found: Mapping[bytes, FoundPrediction], now: datetime) -> None:
         self._found = found
         self._now = now
         self._versions: Mapping[int, ModelVersion] = {}
         self._rows: dict[uuid.UUID, GroundTruth] = {}
-        self._new: dict[uuid.UUID, GroundTruth] = {}
-        self._changed: dict[uuid.UUID, GroundTruth] = {}
+        self._changed: set[uuid.UUID] = set()
         self._corrections: list[GroundTruthCorrection] = []
 
-    def keep(self, parsed: Mapping[int, GroundTruthItem]) -> dict[int, ItemOutcome]:
+    def store(self, parsed: Mapping[int, GroundTruthItem]) -> dict[int, ItemOutcome]:
         ids = {item.prediction_id for item in parsed.values()}
         locked = GroundTruth.objects.select_for_update().filter(pk__in=ids).order_by("pk")
         self._rows = {row.prediction_id: row for row in locked}
-        owners = [one.version_id for one in self._found.values()]
-        self._versions = _versions(owners + [row.version_id for row in self._rows.values() if row.version_id])
-        outcomes = {place: self._outcome(item) for place, item in parsed.items()}
-        # In the order of their ids, so that two requests with the same ones do not wait for each other.
-        GroundTruth.objects.bulk_create(sorted(self._new.values(), key=lambda row: row.pk), batch_size=1000)
-        GroundTruth.objects.bulk_update(self._changed.values(), CHANGED_FIELDS, batch_size=1000)
+        stored_ids = set(self._rows)
+        owners = {one.version_id for one in self._found.values()}
+        owners |= {row.version_id for row in self._rows.values() if row.version_id}
+        self._versions = ModelVersion.objects.in_bulk(owners)
+        outcomes = {}
+        for place, item in parsed.items():
+            prediction_id = str(item.prediction_id)
+            try:
+                outcomes[place] = ItemOutcome(prediction_id, self._take(item))
+            except GroundTruthError as error:
+                outcomes[place] = ItemOutcome(prediction_id, Outcome.INVALID, error.field, error.reason)
+        # In the order of their ids, so that two requests with the same ids cannot deadlock.
+        new = [row for prediction_id, row in sorted(self._rows.items()) if prediction_id not in stored_ids]
+        changed = [self._rows[prediction_id] for prediction_id in self._changed & stored_ids]
+        GroundTruth.objects.bulk_create(new, batch_size=1000)
+        GroundTruth.objects.bulk_update(changed, JOINED_FIELDS, batch_size=1000)
         GroundTruthCorrection.objects.bulk_create(self._corrections, batch_size=1000)
         return outcomes
 
-    def _outcome(self, item: GroundTruthItem) -> ItemOutcome:
-        prediction_id = str(item.prediction_id)
-        try:
-            outcome = self._keep_item(item)
-        except GroundTruthError as error:
-            return ItemOutcome(prediction_id, Outcome.INVALID, error.field, error.reason)
-        return ItemOutcome(prediction_id, outcome)
-
-    def _keep_item(self, item: GroundTruthItem) -> Outcome:
+    def _take(self, item: GroundTruthItem) -> Outcome:
+        """Create, join or correct the row of an item; raise GroundTruthError if the label is invalid."""
         row = self._rows.get(item.prediction_id)
         prediction = self._found.get(item.prediction_id.bytes)
         version_id = prediction.version_id if prediction else row.version_id if row else None
         actual = item.actual if version_id is None else _label(item.actual, self._versions[version_id])
         if row is None:
-            self._create(item, actual, prediction)
-            return Outcome.UNKNOWN if prediction is None else Outcome.ACCEPTED
+            row = GroundTruth(
+                prediction_id=item.prediction_id,
+                actual=actual,
+                observed_at=item.observed_at or self._now,
+                received_at=self._now,
+                changed_at=self._now,
+                next_lookup_at=self._now + FIRST_LOOKUP,
+            )
+            self._rows[row.prediction_id] = row
+            if prediction is None:
+                return Outcome.UNKNOWN
+            _join(row, prediction, self._versions[prediction.version_id], self._now)
+            return Outcome.ACCEPTED
         if row.version_id is None and prediction is not None:
-            self._meet(row, prediction)
+            _join(row, prediction, self._versions[prediction.version_id], self._now)
+            self._changed.add(row.prediction_id)
         if row.actual == actual and not row.refusal:
             return Outcome.DUPLICATE
-        self._correct(row, item, actual)
-        return Outcome.CORRECTED
-
-    def _create(self, item: GroundTruthItem, actual: str, prediction: FoundPrediction | None) -> None:
-        row = GroundTruth(
-            prediction_id=item.prediction_id,
-            actual=actual,
-            observed_at=item.observed_at or self._now,
-            received_at=self._now,
-            changed_at=self._now,
-            next_lookup_at=self._now + FIRST_LOOKUP,
-        )
-        self._rows[row.prediction_id] = self._new[row.prediction_id] = row
-        if prediction is not None:
-            self._meet(row, prediction)
-
-    def _meet(self, row: GroundTruth, prediction: FoundPrediction) -> None:
-        _meet(row, prediction, self._versions[prediction.version_id], self._now)
-        self._note_change(row)
-
-    def _correct(self, row: GroundTruth, item: GroundTruthItem, actual: str) -> None:
-        self._corrections.append(
-            GroundTruthCorrection(
-                ground_truth=row,
-                actual_before=row.actual,
-                observed_at_before=row.observed_at,
-                corrected_at=self._now,
-            )
-        )
-        row.actual = actual
-        row.refusal = ""
+        correction: dict[str, Any] = {"actual_before": row.actual, "observed_at_before": row.observed_at}
+        self._corrections.append(GroundTruthCorrection(ground_truth=row, corrected_at=self._now, **correction))
+        row.actual, row.refusal = actual, ""
         row.observed_at = item.observed_at or self._now
         row.changed_at = self._now
-        self._note_change(row)
-
-    def _note_change(self, row: GroundTruth) -> None:
-        if row.prediction_id not in self._new:
-            self._changed[row.prediction_id] = row
+        self._changed.add(row.prediction_id)
+        return Outcome.CORRECTED
 
 
-def _versions(version_ids: Iterable[int]) -> Mapping[int, ModelVersion]:
-    return ModelVersion.objects.in_bulk(set(version_ids))
+def _join_waiting(found: Mapping[bytes, FoundPrediction]) -> int:
+    """Join waiting ground truth with the predictions that were found; return the number of joined rows."""
+    versions = ModelVersion.objects.in_bulk({one.version_id for one in found.values()})
+    ids = [uuid.UUID(bytes=one) for one in found]
+    now = timezone.now()
+    with transaction.atomic():
+        rows = list(GroundTruth.objects.select_for_update().filter(pk__in=ids, version=None).order_by("pk"))
+        for row in rows:
+            prediction = found[row.prediction_id.bytes]
+            _join(row, prediction, versions[prediction.version_id], now)
+        GroundTruth.objects.bulk_update(rows, JOINED_FIELDS, batch_size=1000)
+    return len(rows)
 
 
-def _meet(row: GroundTruth, prediction: FoundPrediction, version: ModelVersion, now: datetime) -> None:
-    """Join a label with its prediction; what cannot be a label of it stays, with the reason, and counts nowhere."""
+def _join(row: GroundTruth, prediction: FoundPrediction, version: ModelVersion, now: datetime) -> None:
+    """Copy the prediction into the row of its ground truth; a label that does not fit is kept, but refused."""
     row.version_id = prediction.version_id
     row.predicted_at = prediction.predicted_at
     row.prediction = prediction.prediction
@@ -254,21 +300,10 @@ def _meet(row: GroundTruth, prediction: FoundPrediction, version: ModelVersion, 
 
 
 def _label(actual: str, version: ModelVersion) -> str:
-    """Return what `actual` means for the version; GroundTruthError where it cannot be a label of its predictions."""
+    """Return the class or number that a label means for a version; raise GroundTruthError if it is neither."""
     try:
         if version.task_type == TaskType.REGRESSION:
             return level_name(number_of(actual))
         return class_of(actual, version.classes)
     except LabelError as error:
         raise GroundTruthError("actual", str(error)) from None
-
-
-def _refused(item: object, error: GroundTruthError) -> ItemOutcome:
-    given = item.get("prediction_id") if isinstance(item, dict) else None
-    return ItemOutcome(given, Outcome.INVALID, error.field, error.reason)
-
-
-def _next_lookup(received_at: datetime, now: datetime) -> datetime | None:
-    """Return when to look again: after as long as the label has waited, until that is too long."""
-    waited = now - received_at
-    return None if waited > LAST_LOOKUP else now + max(FIRST_LOOKUP, waited)

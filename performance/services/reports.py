@@ -1,20 +1,17 @@
-"""Measuring how right the versions are: of the newest labelled predictions, and day by day."""
+"""Measure the performance of versions: of the latest labelled predictions, and by day."""
 
-import logging
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from operator import attrgetter
 from typing import Any
 
 import numpy as np
 from cachetools import LRUCache, cached
-from celery.exceptions import SoftTimeLimitExceeded
-from django.db import DatabaseError
 from django.utils import timezone
-from redis.exceptions import LockError, RedisError
+from redis.exceptions import LockError
 
 from inference.archive import read_observations
 from inference.redis_client import redis_client
@@ -23,41 +20,38 @@ from mlmon.schema import TaskType
 from models_registry.models import ModelVersion, ReferenceDataset
 from models_registry.selectors import active_reference, labelled_reference, served_versions
 from performance import selectors
-from performance.answers import answers_of_table, captured_answers, labelled_answers
-from performance.measures.answers import Answers, LabelledAnswers
-from performance.measures.classification import classification_performance
+from performance.measures.classification import NO_SCORES, classification_performance
 from performance.measures.estimated import Calibration, NotCalibratableError, estimate_performance, fit_calibration
+from performance.measures.predictions import LabelledPredictions, Predictions
 from performance.measures.regression import regression_performance
-from performance.models import PerformancePolicy, PerformanceReport, Period
+from performance.models import PerformanceReport, Period
+from performance.selectors import labels_array
 
-logger = logging.getLogger(__name__)
-
-MOST_LABELLED_ROWS = 500_000  # of a day, or of a span that a caller asks for; the newest
+MEASURING_SECONDS = 240
+MOST_LABELLED_ROWS = 500_000  # the latest of a day, or of a span that a caller asks for
 MOST_PREDICTED_ROWS = 2_000_000
-LATE_COMMIT = timedelta(minutes=1)  # a change is committed later than it is dated
+LATE_COMMIT = timedelta(minutes=1)  # a change may be committed this long after its timestamp
 DAY = timedelta(days=1)
 KEPT_LATEST_REPORTS = timedelta(days=7)
-LOCK_SECONDS = 270  # falls by itself where a worker was killed
-FEWEST_ROWS_OF_A_DROP = 500  # the accuracy of so many has a standard error of two points
-INSTANT = timedelta(microseconds=1)  # ends of spans are not included
+FEWEST_ROWS_OF_A_DROP = 500  # the accuracy of 500 rows has a standard error of two points
+INSTANT = timedelta(microseconds=1)  # the end of a span is exclusive
 NOT_A_CLASSIFIER = "only the performance of classifiers is estimated"
-NO_REFERENCE = "there is no reference in force"
-NO_LABELS = "the reference in force has no labels"
-NO_SCORES = "the class probabilities of these predictions were not recorded"
+NO_REFERENCE = "there is no active reference"
+NO_LABELS = "the active reference has no labels"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Baseline:
-    """What the labelled reference tells: the model's figures on it, and how its scores are calibrated.
+    """Performance on the labelled reference, and the calibration of the scores fitted on it.
 
     Attributes
     ----------
     figures
-        As `PerformanceReport.realised`; None where there are no labels.
+        As `PerformanceReport.realised`; None if the reference has no labels.
     calibration
-        None where no estimate can be made.
+        None if the performance cannot be estimated.
     note
-        Why not.
+        The reason why it cannot.
     """
 
     figures: Mapping[str, Any] | None
@@ -65,110 +59,72 @@ class Baseline:
     note: str
 
 
-def measure_due_versions() -> list[int]:
-    """Make new reports of every served version for which something has changed; return these versions.
+@dataclass(frozen=True, slots=True)
+class _DueReports:
+    """The reports of a version that are due: of its latest predictions, and of days."""
 
-    None where another worker is at it.
+    latest: bool
+    days: list[date]
+    labels_changed_at: datetime | None
+    days_measured_up_to: datetime | None
+
+
+def due_version_ids() -> list[int]:
+    """Return the served versions with enough new ground truth or new predictions for a report."""
+    versions = list(served_versions().select_related("model__performance_policy"))
+    seen = rows_seen(redis_client(), [version.pk for version in versions])
+    return [version.pk for version in versions if _due_reports(version, seen[version.pk])]
+
+
+def measure_version(*, version_id: int) -> bool:
+    """Write the reports of a version that are due; return whether there were any.
+
+    Do nothing if another worker measures the version at the moment.
     """
     client = redis_client()
-    lock = client.lock("mlmon:performance", timeout=LOCK_SECONDS)
+    lock = client.lock(f"mlmon:performance:{version_id}", timeout=MEASURING_SECONDS + 30)
     if not lock.acquire(blocking=False):
-        return []
+        return False
     try:
-        versions = list(served_versions().select_related("model__performance_policy"))
-        seen = rows_seen(client, [version.pk for version in versions])
-        return [version.pk for version in versions if _measured(version, rows_seen=seen[version.pk])]
+        version = served_versions().select_related("model__performance_policy").filter(pk=version_id).first()
+        seen = rows_seen(client, [version_id])[version_id]
+        due = None if version is None else _due_reports(version, seen)
+        if version is None or due is None:
+            return False
+        if due.latest:
+            report = _report_of_latest(version)
+            report.rows_seen = seen
+            report.labels_changed_at = due.labels_changed_at
+            report.save()
+            latest = PerformanceReport.objects.filter(version=version, period=Period.LATEST)
+            latest.filter(computed_at__lt=report.computed_at - KEPT_LATEST_REPORTS).delete()
+        for day in due.days:
+            since = datetime(day.year, day.month, day.day, tzinfo=UTC)
+            report = performance_between(version, since=since, until=since + DAY)
+            # Only the last day records the change: if the worker is killed before, the next one starts over.
+            report.labels_changed_at = due.labels_changed_at if day == due.days[-1] else due.days_measured_up_to
+            earlier = PerformanceReport.objects.filter(version=version, period=Period.DAY, started_at=since)
+            report.pk = earlier.values_list("pk", flat=True).first()
+            report.save()
+        return True
     finally:
-        with suppress(LockError):  # expired: another worker may hold it by now
+        with suppress(LockError):  # it has expired, and another worker may hold it
             lock.release()
 
 
-def measure_version(version: ModelVersion, *, rows_seen: int) -> bool:
-    """Make the reports of one version that are due; return whether there was one.
-
-    Parameters
-    ----------
-    rows_seen
-        Predictions that were captured of the version, ever.
-    """
-    policy = selectors.performance_policy_of(version.model)
-    last = selectors.newest_report(version, Period.LATEST)
-    changed_at = selectors.newest_label_change(version)
-    is_due = _is_due(last, policy, changed_at=changed_at, rows_seen=rows_seen)
-    if is_due:
-        report = _latest_report(version, policy)
-        report.rows_seen = rows_seen
-        report.labels_changed_at = changed_at
-        report.save()
-        _forget_old_reports(version, report)
-    return _measure_changed_days(version, changed_at) or is_due
-
-
 def performance_between(version: ModelVersion, *, since: datetime, until: datetime) -> PerformanceReport:
-    """Return the report, not saved, of the predictions from `since` to before `until`."""
-    labelled = labelled_answers(version, rows=MOST_LABELLED_ROWS, since=since, until=until)
-    captured = captured_answers(version, since=since, until=until, rows=MOST_PREDICTED_ROWS)
+    """Return an unsaved report of the predictions from `since` to before `until`."""
+    labelled = selectors.labelled_predictions(version, rows=MOST_LABELLED_ROWS, since=since, until=until)
+    captured = selectors.captured_predictions(version, since=since, until=until, rows=MOST_PREDICTED_ROWS)
     report = PerformanceReport(version=version, period=Period.DAY, started_at=since, ended_at=until)
     return _filled(report, labelled, captured, predicted_rows=captured.rows if captured else 0)
 
 
-def _measured(version: ModelVersion, *, rows_seen: int) -> bool:
-    try:
-        return measure_version(version, rows_seen=rows_seen)
-    except (DatabaseError, RedisError, SoftTimeLimitExceeded):
-        raise
-    except Exception:
-        # One version that cannot be measured keeps no other from it.
-        logger.exception("The performance of %s could not be measured.", version)
-        return False
-
-
-def _is_due(
-    last: PerformanceReport | None, policy: PerformancePolicy, *, changed_at: datetime | None, rows_seen: int
-) -> bool:
-    """Return whether ground truth has come, or a tenth of the window has been predicted anew."""
-    if last is None:
-        return changed_at is not None or rows_seen >= policy.minimum_rows
-    has_new_rows = rows_seen < last.rows_seen or rows_seen - last.rows_seen >= max(100, policy.window_rows // 10)
-    return changed_at != last.labels_changed_at or has_new_rows
-
-
-def _latest_report(version: ModelVersion, policy: PerformancePolicy) -> PerformanceReport:
-    """Return the report of the newest predictions with ground truth, and of the newest ones of all."""
-    labelled = labelled_answers(version, rows=policy.window_rows)
-    live = answers_of_table(version, read_window(redis_client(), version.pk, policy.window_rows).table)
-    now = timezone.now()
-    started_at, ended_at = _span(labelled) if labelled else (now, now)
-    predicted_rows = _rows_between(version, started_at, ended_at) if labelled else 0
-    report = PerformanceReport(version=version, period=Period.LATEST, started_at=started_at, ended_at=ended_at)
-    enough = labelled if labelled and labelled.rows >= policy.minimum_rows else None
-    report = _filled(report, enough, live, predicted_rows=predicted_rows)
-    report.labelled_rows = labelled.rows if labelled else 0
-    report.predicted_rows = max(report.labelled_rows, predicted_rows)
-    return report
-
-
-def _filled(
-    report: PerformanceReport, labelled: LabelledAnswers | None, captured: Answers | None, *, predicted_rows: int
-) -> PerformanceReport:
-    version = report.version
-    baseline = baseline_of(version)
-    report.computed_at = timezone.now()
-    report.labelled_rows = labelled.rows if labelled else 0
-    report.predicted_rows = max(report.labelled_rows, predicted_rows)  # the archive may be kept for a shorter time
-    report.label_delay_seconds = labelled.median_delay_seconds() if labelled else None
-    report.realised = realised(version, labelled) if labelled else None
-    report.estimated, report.estimate_note = _estimate(baseline, captured)
-    report.estimated_of_labelled, _ = _estimate(baseline, labelled.answers if labelled else None)
-    report.drop = performance_drop(baseline.figures, report.realised)
-    return report
-
-
 def performance_drop(baseline: Mapping[str, Any] | None, current: Mapping[str, Any] | None) -> float | None:
-    """Return how much worse a model is than on its labelled reference.
+    """Return how much worse the performance is than on the labelled reference.
 
-    Of a classifier the difference of the accuracies; of a regression the growth of the mean absolute error, as a share
-    of the reference's. None where there is nothing to compare, or too few rows to tell chance from change.
+    For a classifier this is the difference of the accuracies; for a regression the growth of the mean absolute error,
+    relative to the reference. It is None without a baseline or with fewer than `FEWEST_ROWS_OF_A_DROP` rows.
     """
     if baseline is None or current is None or current["rows"] < FEWEST_ROWS_OF_A_DROP:
         return None
@@ -178,28 +134,8 @@ def performance_drop(baseline: Mapping[str, Any] | None, current: Mapping[str, A
     return float(now / before - 1) if before and now is not None else None
 
 
-def realised(version: ModelVersion, labelled: LabelledAnswers) -> dict[str, Any]:
-    """Return the figures of labelled predictions, by name."""
-    if version.task_type == TaskType.REGRESSION:
-        return asdict(regression_performance(labelled.actual, labelled.answers.predicted))
-    return asdict(
-        classification_performance(
-            labelled.actual, labelled.answers.predicted, version.classes, labelled.answers.scores
-        )
-    )
-
-
-def _estimate(baseline: Baseline, answers: Answers | None) -> tuple[dict[str, Any] | None, str]:
-    if baseline.calibration is None or answers is None:
-        return None, baseline.note
-    known = answers.with_scores()
-    if answers.scores is None or not known.any():
-        return None, NO_SCORES
-    return asdict(estimate_performance(baseline.calibration, answers.predicted[known], answers.scores[known])), ""
-
-
 def baseline_of(version: ModelVersion) -> Baseline:
-    """Return what the version's reference in force tells."""
+    """Return the baseline of the version's active reference."""
     reference = active_reference(version.pk)
     if reference is None:
         return Baseline(figures=None, calibration=None, note=NO_REFERENCE)
@@ -208,73 +144,103 @@ def baseline_of(version: ModelVersion) -> Baseline:
 
 @cached(LRUCache[Any, Baseline](100), key=attrgetter("pk"), lock=threading.Lock())
 def _baseline(reference: ReferenceDataset) -> Baseline:
-    """Return the baseline of a ready reference, which never changes."""
+    """Return the baseline of a ready reference; it is cached because such a reference never changes."""
     version = ModelVersion.objects.get(pk=reference.version_id)
     table = labelled_reference(reference)
-    answers = None if table is None else answers_of_table(version, table)
-    if table is None or answers is None:
+    predictions = None if table is None else selectors.predictions_of_table(version, table)
+    if table is None or predictions is None:
         return Baseline(figures=None, calibration=None, note=reference.labels_note or NO_LABELS)
-    never = np.zeros(answers.rows, dtype="datetime64[us]")
-    kind = np.float64 if version.task_type == TaskType.REGRESSION else object
-    actual = np.array(table.column("actual").to_pylist(), dtype=kind)
-    labelled = LabelledAnswers(answers=answers, actual=actual, predicted_at=never, observed_at=never)
-    calibration, note = _calibration(version, labelled)
-    return Baseline(figures=realised(version, labelled), calibration=calibration, note=note)
-
-
-def _calibration(version: ModelVersion, labelled: LabelledAnswers) -> tuple[Calibration | None, str]:
+    actual = labels_array(version, table.column("actual").to_pylist())
+    no_times = np.zeros(predictions.rows, dtype="datetime64[us]")
+    figures = _realised(version, LabelledPredictions(predictions, actual, predicted_at=no_times, observed_at=no_times))
+    calibration, note = None, ""
+    known = predictions.with_scores()
     if version.task_type == TaskType.REGRESSION:
-        return None, NOT_A_CLASSIFIER
-    known = labelled.answers.with_scores()
-    if labelled.answers.scores is None or not known.any():
-        return None, NO_SCORES
-    try:
-        return fit_calibration(labelled.actual[known], labelled.answers.scores[known], version.classes), ""
-    except NotCalibratableError as error:
-        return None, str(error)
+        note = NOT_A_CLASSIFIER
+    elif predictions.scores is None or not known.any():
+        note = NO_SCORES
+    else:
+        try:
+            calibration = fit_calibration(actual[known], predictions.scores[known], version.classes)
+        except NotCalibratableError as error:
+            note = str(error)
+    return Baseline(figures=figures, calibration=calibration, note=note)
 
 
-def _span(labelled: LabelledAnswers) -> tuple[datetime, datetime]:
-    first, last = labelled.predicted_at[0].astype(object), labelled.predicted_at[-1].astype(object)
-    return first.replace(tzinfo=UTC), last.replace(tzinfo=UTC) + INSTANT
+def _due_reports(version: ModelVersion, seen: int) -> _DueReports | None:
+    """Return the due reports, or None: ground truth has changed, or a tenth of the window is new predictions."""
+    policy = selectors.performance_policy_of(version.model)
+    changed_at = selectors.latest_label_change(version)
+    last = selectors.latest_report(version)
+    if last is None:
+        latest = changed_at is not None or seen >= policy.minimum_rows
+    else:
+        has_new_rows = seen < last.rows_seen or seen - last.rows_seen >= max(100, policy.window_rows // 10)
+        latest = has_new_rows or changed_at != last.labels_changed_at
+    measured_up_to = selectors.days_measured_up_to(version)
+    days: list[date] = []
+    if changed_at is not None and (changed_at != measured_up_to or timezone.now() - changed_at <= 2 * LATE_COMMIT):
+        since = measured_up_to and measured_up_to - LATE_COMMIT
+        days = selectors.days_with_label_changes(version, since=since)
+    return _DueReports(latest, days, changed_at, measured_up_to) if latest or days else None
 
 
-def _rows_between(version: ModelVersion, since: datetime, until: datetime) -> int:
-    table = read_observations(version.pk, since=since, until=until, rows=MOST_PREDICTED_ROWS, columns=["observed_at"])
-    return table.num_rows
+def _report_of_latest(version: ModelVersion) -> PerformanceReport:
+    """Return an unsaved report: realised for the latest labelled predictions, estimated for the latest of all."""
+    policy = selectors.performance_policy_of(version.model)
+    labelled = selectors.labelled_predictions(version, rows=policy.window_rows)
+    window = read_window(redis_client(), version.pk, policy.window_rows).table
+    started_at = ended_at = timezone.now()
+    predicted_rows = 0
+    if labelled is not None:
+        first, last = labelled.predicted_at[0].astype(object), labelled.predicted_at[-1].astype(object)
+        started_at, ended_at = first.replace(tzinfo=UTC), last.replace(tzinfo=UTC) + INSTANT
+        predicted_rows = read_observations(
+            version.pk, since=started_at, until=ended_at, rows=MOST_PREDICTED_ROWS, columns=["observed_at"]
+        ).num_rows
+    report = PerformanceReport(version=version, period=Period.LATEST, started_at=started_at, ended_at=ended_at)
+    captured = selectors.predictions_of_table(version, window)
+    return _filled(report, labelled, captured, predicted_rows=predicted_rows, minimum_rows=policy.minimum_rows)
 
 
-def _measure_changed_days(version: ModelVersion, changed_at: datetime | None) -> bool:
-    """Make new reports of the days whose ground truth has changed since their last ones; return whether one has.
+def _filled(
+    report: PerformanceReport,
+    labelled: LabelledPredictions | None,
+    captured: Predictions | None,
+    *,
+    predicted_rows: int,
+    minimum_rows: int = 1,
+) -> PerformanceReport:
+    """Return the report with its figures; without realised figures if there are too few labelled predictions."""
+    baseline = baseline_of(report.version)
+    report.computed_at = timezone.now()
+    report.labelled_rows = labelled.rows if labelled else 0
+    report.predicted_rows = max(report.labelled_rows, predicted_rows)  # the archive's retention may be shorter
+    report.estimated, report.estimate_note = _estimate(baseline, captured)
+    if labelled is not None and labelled.rows >= minimum_rows:
+        report.label_delay_seconds = labelled.median_delay_seconds()
+        report.realised = _realised(report.version, labelled)
+        report.estimated_of_labelled, _ = _estimate(baseline, labelled.predictions)
+        report.drop = performance_drop(baseline.figures, report.realised)
+    return report
 
-    Only the last of them says up to which change they have come: a worker that is killed before it begins anew.
-    """
-    seen = selectors.days_measured_up_to(version)
-    if changed_at is None or (changed_at == seen and timezone.now() - changed_at > 2 * LATE_COMMIT):
-        return False
-    days = selectors.days_with_label_changes(version, since=seen and seen - LATE_COMMIT)
-    for day in days:
-        since = datetime(day.year, day.month, day.day, tzinfo=UTC)
-        report = performance_between(version, since=since, until=since + DAY)
-        report.labels_changed_at = changed_at if day == days[-1] else seen
-        _save_day(report)
-    return bool(days)
 
-
-def _forget_old_reports(version: ModelVersion, newest: PerformanceReport) -> None:
-    """Delete reports of the latest predictions that are old; those of days stay."""
-    old = PerformanceReport.objects.filter(
-        version=version, period=Period.LATEST, computed_at__lt=newest.computed_at - KEPT_LATEST_REPORTS
+def _realised(version: ModelVersion, labelled: LabelledPredictions) -> dict[str, Any]:
+    """Return the figures of labelled predictions, by name."""
+    predictions = labelled.predictions
+    if version.task_type == TaskType.REGRESSION:
+        return asdict(regression_performance(labelled.actual, predictions.predicted))
+    return asdict(
+        classification_performance(labelled.actual, predictions.predicted, version.classes, predictions.scores)
     )
-    old.delete()
 
 
-def _save_day(report: PerformanceReport) -> None:
-    """Put the report in the place of the day's earlier one."""
-    fields = {
-        field.attname: getattr(report, field.attname)
-        for field in PerformanceReport._meta.concrete_fields
-        if not field.primary_key
-    }
-    key = {name: fields.pop(name) for name in ("version_id", "period", "started_at")}
-    PerformanceReport.objects.update_or_create(**key, defaults=fields)
+def _estimate(baseline: Baseline, predictions: Predictions | None) -> tuple[dict[str, Any] | None, str]:
+    """Return the estimated figures by name, or None and the reason."""
+    if baseline.calibration is None or predictions is None:
+        return None, baseline.note
+    known = predictions.with_scores()
+    if predictions.scores is None or not known.any():
+        return None, NO_SCORES
+    estimated = estimate_performance(baseline.calibration, predictions.predicted[known], predictions.scores[known])
+    return asdict(estimated), ""

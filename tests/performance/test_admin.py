@@ -1,16 +1,17 @@
-"""Performance in the admin: reports that are read, policies that are set."""
+"""Performance reports and policies in the admin."""
+
+import re
 
 import pytest
 import redis
 from django.test import Client
+from django.utils import timezone
 
 from accounts.models import ChangeRecord
 from models_registry.models import Model
-from performance.admin.performance import drop_text
-from performance.models import PerformancePolicy, PerformanceReport
-from performance.services.reports import measure_due_versions
+from performance.models import PerformancePolicy, PerformanceReport, Period
 from tests.factories import uploaded_version
-from tests.performance.test_reports import flowers, label, predict, put_reference_in_force
+from tests.performance.test_reports import activate_reference, flowers, label, measure_due_versions, predict
 
 pytestmark = pytest.mark.django_db
 
@@ -21,7 +22,7 @@ POLICIES = "/admin/performance/performancepolicy/"
 def test_a_report_shows_realised_and_estimated_figures(
     client: Client, admin_client: Client, redis_client: redis.Redis
 ) -> None:
-    put_reference_in_force(uploaded_version("classifier"))
+    activate_reference(uploaded_version("classifier"))
     rows, species = flowers(300, seed=1)
     label(predict(client, rows), species)
     measure_due_versions()
@@ -37,7 +38,7 @@ def test_a_report_shows_realised_and_estimated_figures(
     assert "300 of 300 (100%)" in listed
 
 
-def test_a_report_without_ground_truth_says_what_to_do(
+def test_a_report_without_ground_truth_explains_what_to_do(
     client: Client, admin_client: Client, redis_client: redis.Redis
 ) -> None:
     uploaded_version("classifier")
@@ -45,11 +46,11 @@ def test_a_report_without_ground_truth_says_what_to_do(
     measure_due_versions()
     report = PerformanceReport.objects.get()
     page = admin_client.get(f"{REPORTS}{report.pk}/change/").content.decode()
-    assert "There are no figures by ground truth" in page
-    assert "There is no estimate: there is no reference in force." in page
+    assert "There are no realised figures" in page
+    assert "There is no estimate: there is no active reference." in page
 
 
-def test_a_policy_is_set_and_the_change_is_logged(admin_client: Client) -> None:
+def test_a_change_of_a_policy_is_in_the_audit_trail(admin_client: Client) -> None:
     model = Model.objects.create(name="classifier")
     sent = {"model": model.pk, "window_rows": 500, "minimum_rows": 50, "largest_drop": 0.02}
     assert admin_client.post(f"{POLICIES}add/", sent).status_code == 302
@@ -63,16 +64,16 @@ def test_a_policy_is_set_and_the_change_is_logged(admin_client: Client) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "reason"),
     [
-        ("minimum_rows", 29, "At least 30 rows are needed for figures."),
-        ("window_rows", 40, "The window must hold the minimum of 50 rows."),
+        ("minimum_rows", 29, "Give at least 30 rows."),
+        ("window_rows", 40, "Give at least the minimum of 50 rows."),
         ("largest_drop", -0.1, "greater than or equal to 0"),
-        ("largest_drop", 100.1, "At most 100: that many times the error of the reference."),
-        ("largest_drop", 1e308, "At most 100"),
+        ("largest_drop", 100.1, "The limit is 100 times the error on the reference."),
+        ("largest_drop", 1e308, "The limit is 100 times"),
         ("window_rows", 100_001, "less than or equal to 100000"),
         ("minimum_rows", 9223372036854775807, "less than or equal to 100000"),
     ],
 )
-def test_a_policy_that_makes_no_sense_is_refused(admin_client: Client, field: str, value: float, reason: str) -> None:
+def test_an_invalid_policy_is_refused(admin_client: Client, field: str, value: float, reason: str) -> None:
     model = Model.objects.create(name="classifier")
     sent = {"model": model.pk, "window_rows": 500, "minimum_rows": 50, "largest_drop": 0.02, field: value}
     response = admin_client.post(f"{POLICIES}add/", sent)
@@ -82,7 +83,7 @@ def test_a_policy_that_makes_no_sense_is_refused(admin_client: Client, field: st
 
 
 @pytest.mark.parametrize(
-    ("kinds", "largest_drop", "is_taken"),
+    ("kinds", "largest_drop", "is_accepted"),
     [
         (["classification"], 1, True),
         (["classification"], 1.1, False),
@@ -92,19 +93,19 @@ def test_a_policy_that_makes_no_sense_is_refused(admin_client: Client, field: st
     ],
 )
 def test_accuracy_cannot_drop_by_more_than_1(
-    admin_client: Client, kinds: list[str], largest_drop: float, is_taken: bool
+    admin_client: Client, kinds: list[str], largest_drop: float, is_accepted: bool
 ) -> None:
     model = Model.objects.create(name="classifier")
     for kind in kinds:
         model.versions.create(version=kind, artefact="m.onnx", artefact_bytes=1, task_type=kind)
     sent = {"model": model.pk, "window_rows": 500, "minimum_rows": 50, "largest_drop": largest_drop}
     response = admin_client.post(f"{POLICIES}add/", sent)
-    assert PerformancePolicy.objects.exists() == is_taken
+    assert PerformancePolicy.objects.exists() == is_accepted
     policy = PerformancePolicy.objects.first() or PerformancePolicy.objects.create(model=model)
     changed = admin_client.post(f"{POLICIES}{policy.pk}/change/", sent)
-    assert [response.status_code, changed.status_code] == ([302, 302] if is_taken else [200, 200])
-    for answer in [] if is_taken else [response, changed]:
-        assert "At most 1: accuracy cannot drop by more." in answer.content.decode()
+    assert [response.status_code, changed.status_code] == ([302, 302] if is_accepted else [200, 200])
+    for page in [] if is_accepted else [response, changed]:
+        assert "Give at most 1: an accuracy cannot drop by more." in page.content.decode()
 
 
 @pytest.mark.parametrize(
@@ -116,5 +117,20 @@ def test_accuracy_cannot_drop_by_more_than_1(
         (0.25, {"mean_absolute_error": 4.0}, "25.0 % worse"),
     ],
 )
-def test_a_drop_says_which_way_it_goes(drop: float | None, realised: dict[str, float], text: str) -> None:
-    assert drop_text(PerformanceReport(drop=drop, realised=realised)) == text
+def test_a_drop_has_a_direction(
+    admin_client: Client, drop: float | None, realised: dict[str, float], text: str
+) -> None:
+    now = timezone.now()
+    PerformanceReport.objects.create(
+        version=uploaded_version("classifier"),
+        period=Period.LATEST,
+        started_at=now,
+        ended_at=now,
+        computed_at=now,
+        predicted_rows=1000,
+        labelled_rows=1000,
+        realised=realised,
+        drop=drop,
+    )
+    page = admin_client.get(REPORTS).content.decode()
+    assert re.search(rf"<td[^>]*field-drop_points[^>]*>\s*{re.escape(text)}\s*</td>", page)

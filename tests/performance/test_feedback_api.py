@@ -1,4 +1,4 @@
-"""``POST /api/v1/feedback`` through Django, on predictions of a real model."""
+"""``POST /api/v1/feedback`` through Django, for predictions of a real model."""
 
 import json
 import uuid
@@ -31,9 +31,9 @@ def post(client: Client, path: str, body: Any, **headers: str) -> Any:
 def ids(client: Client, redis_client: redis.Redis) -> list[str]:
     """Ids of three predictions of the classifier, in the stream."""
     uploaded_version("classifier")
-    answered = post(client, "/api/v1/models/classifier/predict", {"rows": [FLOWER] * 3}).json()["predictions"]
+    predictions = post(client, "/api/v1/models/classifier/predict", {"rows": [FLOWER] * 3}).json()["predictions"]
     serving().recorder.flush()
-    return [one["prediction_id"] for one in answered]
+    return [one["prediction_id"] for one in predictions]
 
 
 def problem_of(response: Any, status: int) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def problem_of(response: Any, status: int) -> dict[str, Any]:
     return problem
 
 
-def test_one_item_is_answered_as_one(client: Client, ids: list[str]) -> None:
+def test_one_item_has_one_result(client: Client, ids: list[str]) -> None:
     item = {"prediction_id": ids[0], "actual": "versicolor", "observed_at": "2026-03-01T12:00:00Z"}
     assert post(client, FEEDBACK, item).json() == {"prediction_id": ids[0], "status": "accepted"}
     assert post(client, FEEDBACK, item).json()["status"] == "duplicate"
@@ -52,7 +52,7 @@ def test_one_item_is_answered_as_one(client: Client, ids: list[str]) -> None:
     assert (row.prediction, row.actual, str(row.observed_at)) == ("setosa", "setosa", "2026-03-01 12:00:00+00:00")
 
 
-def test_a_list_is_answered_item_by_item(client: Client, ids: list[str]) -> None:
+def test_each_item_of_a_list_has_a_result(client: Client, ids: list[str]) -> None:
     unknown = str(uuid.uuid4())
     sent = [(ids[0], "setosa"), (unknown, "setosa"), (ids[0], "setosa"), (ids[0], "virginica"), (ids[1], "rose")]
     body = post(client, FEEDBACK, [{"prediction_id": one, "actual": actual} for one, actual in sent]).json()
@@ -63,7 +63,7 @@ def test_a_list_is_answered_item_by_item(client: Client, ids: list[str]) -> None
 
 
 @pytest.mark.parametrize(("bad", "field", "reason"), BAD_ITEMS)
-def test_a_bad_item_is_refused_and_its_neighbours_are_kept(
+def test_an_invalid_item_is_refused_and_the_others_are_stored(
     client: Client, ids: list[str], bad: Any, field: str, reason: str
 ) -> None:
     good = [{"prediction_id": one, "actual": "setosa"} for one in ids[:2]]
@@ -76,7 +76,7 @@ def test_a_bad_item_is_refused_and_its_neighbours_are_kept(
 
 
 @pytest.mark.parametrize(("bad", "field", "reason"), [one for one in BAD_ITEMS if isinstance(one[0], dict)])
-def test_a_bad_item_alone_is_a_problem(client: Client, bad: Any, field: str, reason: str) -> None:
+def test_a_single_invalid_item_is_a_problem(client: Client, bad: Any, field: str, reason: str) -> None:
     problem = problem_of(post(client, FEEDBACK, bad), 422)
     assert (problem["errors"][0]["field"] or "") == field
     assert reason in problem["detail"]
@@ -91,7 +91,7 @@ def test_a_bad_item_alone_is_a_problem(client: Client, bad: Any, field: str, rea
         ("null", 422, "must be an object"),
         ('"text"', 422, "must be an object"),
         ("7", 422, "must be an object"),
-        ("[]", 422, "The list has 0 items; 1 to 10,000 are taken in one request."),
+        ("[]", 422, "The list has 0 items; send 1 to 10,000 in one request."),
         ("[" + ",".join(["{}"] * 10_001) + "]", 422, "10001 items"),
         ("[[[[]]]]", 200, ""),
     ],
@@ -120,7 +120,7 @@ def test_feedback_needs_the_scope_predict(client: Client, ids: list[str], settin
     assert post(client, FEEDBACK, item, authorization=f"Bearer {application}").status_code == 200
 
 
-def test_nothing_is_kept_where_the_database_fails_half_way(
+def test_nothing_is_stored_if_the_database_fails_half_way(
     client: Client, ids: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any, **__: Any) -> None:
@@ -132,15 +132,15 @@ def test_nothing_is_kept_where_the_database_fails_half_way(
     assert not GroundTruth.objects.exists()
 
 
-def test_a_regression_takes_numbers(client: Client, redis_client: redis.Redis) -> None:
+def test_a_regression_accepts_numbers(client: Client, redis_client: redis.Redis) -> None:
     features = [f"x{index}" for index in range(10)]
     uploaded_version("progression", onnx=diabetes_onnx(), features=features)
-    answer = post(client, "/api/v1/models/progression/predict", {"features": [0.01] * 10}).json()
+    prediction = post(client, "/api/v1/models/progression/predict", {"features": [0.01] * 10}).json()
     serving().recorder.flush()
-    item = {"prediction_id": answer["prediction_id"], "actual": 151.5}
+    item = {"prediction_id": prediction["prediction_id"], "actual": 151.5}
     assert post(client, FEEDBACK, item).json()["status"] == "accepted"
     row = GroundTruth.objects.get()
     assert row.prediction is not None
-    assert float(row.prediction) == answer["prediction"]
+    assert float(row.prediction) == prediction["prediction"]
     assert (row.actual, row.confidence, row.scores) == ("151.5", None, None)
     assert "finite number" in problem_of(post(client, FEEDBACK, item | {"actual": "much"}), 422)["detail"]

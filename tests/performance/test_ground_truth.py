@@ -1,4 +1,4 @@
-"""Ground truth meets predictions: real Redis, real PostgreSQL, through the services."""
+"""Ground truth is joined with predictions: real Redis and PostgreSQL, through the services."""
 
 import uuid
 from collections.abc import Sequence
@@ -19,8 +19,12 @@ from inference.services.archiving import archive_observations
 from inference.services.compaction import compact_archive
 from models_registry.models import ModelVersion
 from performance.models import GroundTruth, GroundTruthCorrection
-from performance.services.ground_truth import Outcome, look_up_waiting, record_ground_truth
-from performance.services.retention import delete_old_ground_truth
+from performance.services.ground_truth import (
+    Outcome,
+    delete_old_ground_truth,
+    look_up_waiting,
+    record_ground_truth,
+)
 from tests.inference.observed import observations, registered_version
 
 pytestmark = pytest.mark.django_db
@@ -36,13 +40,13 @@ def version(redis_client: redis.Redis) -> ModelVersion:
 
 
 def predicted(client: redis.Redis, version: ModelVersion, rows: int = ROWS) -> list[str]:
-    """Append rows that were all predicted to be "a"; return their ids."""
+    """Append rows whose prediction is "a"; return their ids."""
     table = observations([1.0] * rows, version_id=version.pk)
     stream.append(client, version.pk, table, max_entries=100_000)
-    return texts(table)
+    return ids_of(table)
 
 
-def texts(table: Any) -> list[str]:
+def ids_of(table: Any) -> list[str]:
     return [str(uuid.UUID(bytes=one)) for one in table.column("prediction_id").to_pylist()]
 
 
@@ -51,7 +55,9 @@ def outcomes(ids: Sequence[str], actual: Any = "b", **fields: Any) -> list[str]:
     return [result.outcome.value for result in record_ground_truth(items=items)]
 
 
-def test_labels_meet_predictions_that_are_not_archived_yet(version: ModelVersion, redis_client: redis.Redis) -> None:
+def test_labels_are_joined_with_predictions_that_are_not_archived_yet(
+    version: ModelVersion, redis_client: redis.Redis
+) -> None:
     ids = predicted(redis_client, version)
     assert outcomes(ids) == ["accepted"] * ROWS
     row = GroundTruth.objects.get(pk=ids[0])
@@ -61,7 +67,7 @@ def test_labels_meet_predictions_that_are_not_archived_yet(version: ModelVersion
     assert row.next_lookup_at is None
 
 
-def test_labels_meet_archived_predictions_also_when_the_stream_is_gone(
+def test_labels_are_joined_with_archived_predictions_after_the_stream_is_deleted(
     version: ModelVersion, redis_client: redis.Redis
 ) -> None:
     ids = [one for _ in range(10) for one in predicted(redis_client, version)]
@@ -74,7 +80,7 @@ def test_labels_meet_archived_predictions_also_when_the_stream_is_gone(
     assert outcomes(ids) == ["duplicate"] * 7 + ["accepted"] * 43
 
 
-def test_the_answers_of_a_chunk_are_read_once(
+def test_the_predictions_of_a_chunk_are_read_once(
     version: ModelVersion, redis_client: redis.Redis, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
     ids = predicted(redis_client, version, 20)
@@ -85,11 +91,11 @@ def test_the_answers_of_a_chunk_are_read_once(
     assert not any("payload" in query["sql"] for query in captured.captured_queries)
 
 
-def test_an_early_label_meets_its_prediction_when_that_is_archived(
+def test_an_early_label_is_joined_when_its_prediction_is_archived(
     version: ModelVersion, redis_client: redis.Redis
 ) -> None:
     table = observations([1.0, 2.0], version_id=version.pk)
-    ids = texts(table)
+    ids = ids_of(table)
     assert outcomes(ids) == ["unknown", "unknown"]
     assert outcomes(ids) == ["duplicate", "duplicate"]
     stream.append(redis_client, version.pk, table, max_entries=100)
@@ -101,7 +107,7 @@ def test_a_label_that_missed_its_prediction_is_looked_up_again(
     version: ModelVersion, redis_client: redis.Redis
 ) -> None:
     table = observations([1.0], version_id=version.pk)
-    (prediction_id,) = texts(table)
+    (prediction_id,) = ids_of(table)
     assert outcomes([prediction_id]) == ["unknown"]
     stream.append(redis_client, version.pk, table, max_entries=100)
     assert look_up_waiting() == 0  # not due yet
@@ -111,7 +117,7 @@ def test_a_label_that_missed_its_prediction_is_looked_up_again(
     assert GroundTruth.objects.get().version_id == version.pk
 
 
-def test_a_label_that_is_not_found_is_looked_for_ever_more_rarely_and_then_only_met(version: ModelVersion) -> None:
+def test_lookups_of_a_missing_prediction_become_rarer_and_end(version: ModelVersion) -> None:
     unknown = str(uuid.uuid4())
     assert outcomes([unknown]) == ["unknown"]
     waits = []
@@ -124,7 +130,7 @@ def test_a_label_that_is_not_found_is_looked_for_ever_more_rarely_and_then_only_
     assert waits == [1.0, 1.0, None]
 
 
-def test_a_correction_keeps_what_was_before(version: ModelVersion, redis_client: redis.Redis) -> None:
+def test_a_correction_keeps_the_earlier_label(version: ModelVersion, redis_client: redis.Redis) -> None:
     ids = predicted(redis_client, version)
     first, second = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 2, tzinfo=UTC)
     assert outcomes(ids[:1], "b", observed_at=first.isoformat()) == ["accepted"]
@@ -136,7 +142,7 @@ def test_a_correction_keeps_what_was_before(version: ModelVersion, redis_client:
     assert (correction.actual_before, correction.observed_at_before) == ("b", first)
 
 
-def test_the_items_of_one_call_are_taken_in_their_order(version: ModelVersion, redis_client: redis.Redis) -> None:
+def test_the_items_of_one_call_are_stored_in_their_order(version: ModelVersion, redis_client: redis.Redis) -> None:
     (prediction_id, other, *_) = predicted(redis_client, version)
     sent = [(prediction_id, "a"), (prediction_id, "a"), (other, "b"), (prediction_id, "b"), (prediction_id, "a")]
     results = record_ground_truth(items=[{"prediction_id": one, "actual": actual} for one, actual in sent])
@@ -151,7 +157,7 @@ def test_the_items_of_one_call_are_taken_in_their_order(version: ModelVersion, r
     assert list(GroundTruthCorrection.objects.order_by("pk").values_list("actual_before", flat=True)) == ["a", "b"]
 
 
-def test_a_label_of_no_class_is_refused_and_the_others_are_kept(
+def test_a_label_that_is_no_class_is_invalid_and_the_others_are_stored(
     version: ModelVersion, redis_client: redis.Redis
 ) -> None:
     ids = predicted(redis_client, version)
@@ -170,11 +176,11 @@ def test_a_label_of_no_class_is_refused_and_the_others_are_kept(
     assert GroundTruth.objects.count() == 2
 
 
-def test_an_early_label_of_no_class_is_kept_aside_until_it_is_corrected(
+def test_an_early_label_that_is_no_class_is_refused_until_it_is_corrected(
     version: ModelVersion, redis_client: redis.Redis
 ) -> None:
     table = observations([1.0], version_id=version.pk)
-    (prediction_id,) = texts(table)
+    (prediction_id,) = ids_of(table)
     assert outcomes([prediction_id], "c") == ["unknown"]
     stream.append(redis_client, version.pk, table, max_entries=100)
     archive_observations(seconds=10)
@@ -195,7 +201,7 @@ def test_labels_of_a_regression_are_numbers(version: ModelVersion, redis_client:
     assert outcomes(ids[1:2], "late") == ["invalid"]
 
 
-def test_ids_that_clients_gave_are_found_too(version: ModelVersion, redis_client: redis.Redis) -> None:
+def test_ids_chosen_by_clients_are_found_too(version: ModelVersion, redis_client: redis.Redis) -> None:
     table = observations([1.0, 2.0], version_id=version.pk)
     given = [uuid.uuid4(), uuid.uuid4()]
     column = table.schema.get_field_index("prediction_id")
@@ -207,7 +213,9 @@ def test_ids_that_clients_gave_are_found_too(version: ModelVersion, redis_client
 
 
 @pytest.mark.django_db(transaction=True)
-def test_many_calls_with_the_same_ids_at_once_keep_each_once(version: ModelVersion, redis_client: redis.Redis) -> None:
+def test_concurrent_calls_with_the_same_ids_store_each_label_once(
+    version: ModelVersion, redis_client: redis.Redis
+) -> None:
     ids = predicted(redis_client, version, 200)
 
     def send(number: int) -> list[str]:
@@ -226,7 +234,7 @@ def test_many_calls_with_the_same_ids_at_once_keep_each_once(version: ModelVersi
     assert not GroundTruthCorrection.objects.exists()
 
 
-def test_old_ground_truth_goes(version: ModelVersion, redis_client: redis.Redis) -> None:
+def test_old_ground_truth_is_deleted(version: ModelVersion, redis_client: redis.Redis) -> None:
     ids = predicted(redis_client, version)
     outcomes(ids)
     GroundTruth.objects.filter(pk__in=ids[:2]).update(received_at=timezone.now() - timedelta(days=366))

@@ -1,4 +1,4 @@
-"""Reading an item of ground truth: what is taken, and what is refused with which words."""
+"""Parsing an item of ground truth: valid items, and the errors of invalid ones."""
 
 import uuid
 from contextlib import suppress
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from performance.exceptions import GroundTruthError
-from performance.ground_truth import parse_item
+from performance.services.ground_truth import parse_item
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PREDICTION_ID = "0199f0c2-7a40-7c1e-9d3b-5f0a4f2b0001"
@@ -33,7 +33,7 @@ def test_an_item_has_an_id_a_label_and_a_time() -> None:
     ("actual", "text"),
     [("a b", "a b"), (1, "1"), (1.0, "1"), (-0.0, "0"), (1.5, "1.5"), (True, "true"), (1e300, "1e+300")],
 )
-def test_a_label_is_kept_as_text(actual: Any, text: str) -> None:
+def test_a_label_is_stored_as_a_string(actual: Any, text: str) -> None:
     assert parse_item(item(actual=actual), now=NOW).actual == text
 
 
@@ -63,7 +63,7 @@ BAD_ITEMS: list[tuple[Any, str, str]] = [
     (item(observed_at="2999-03-01T12:06:00Z"), "observed_at", "is in the future"),
     (item(observed_at="9999-12-31T23:59:59-23:59"), "observed_at", "is in the future"),
     (item(observed_at="0001-01-01T00:00:00+23:59"), "observed_at", "is before 1970"),
-    (item(label="setosa"), "label", "is not known"),
+    (item(label="setosa"), "label", "is not a known field"),
 ]
 
 
@@ -76,17 +76,17 @@ UNLIKE_JSON: list[tuple[Any, str, str]] = [
 
 
 @pytest.mark.parametrize(("bad", "field", "reason"), BAD_ITEMS + UNLIKE_JSON)
-def test_a_refusal_names_the_field_and_the_reason(bad: Any, field: str, reason: str) -> None:
+def test_an_error_names_the_field_and_the_reason(bad: Any, field: str, reason: str) -> None:
     with pytest.raises(GroundTruthError, match=reason) as refused:
         parse_item(bad, now=NOW)
     assert refused.value.field == field
 
 
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.integers(-(2**63), 2**64 - 1) | st.text(), st.lists))
-def test_whatever_json_gives_is_taken_or_refused(value: Any) -> None:
-    taken = []
+def test_every_json_value_is_parsed_or_refused(value: Any) -> None:
+    parsed = []
     for name in ("prediction_id", "actual", "observed_at"):
         with suppress(GroundTruthError):
             parse_item(orjson.loads(orjson.dumps(item(**{name: value}))), now=NOW)
-            taken.append(name)
-    assert "prediction_id" not in taken  # no such text is an id
+            parsed.append(name)
+    assert "prediction_id" not in parsed  # none of these strings is an id

@@ -1,6 +1,7 @@
-"""Performance through the services and the API: real models, predictions, ground truth; the oracle is scikit-learn."""
+"""Performance through the services and the API, with real models and predictions; the oracle is scikit-learn."""
 
 import io
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,12 +20,15 @@ from sklearn import metrics
 
 from inference.services.archiving import archive_observations
 from inference.serving import serving
-from models_registry.models import ModelVersion
+from models_registry.models import ModelVersion, Stage
 from models_registry.services.references import profile_reference, upload_reference
+from models_registry.services.versions import set_stage
 from monitoring.state_text import StateText
 from performance.models import GroundTruth, PerformancePolicy, PerformanceReport, Period
 from performance.services.ground_truth import record_ground_truth
-from performance.services.reports import measure_due_versions, performance_between, performance_drop
+from performance.services.reports import due_version_ids, measure_version, performance_between, performance_drop
+from performance.tasks import measure_performance
+from performance.tasks import measure_version as measure_performance_of
 from tests.factories import IRIS_FEATURES, diabetes_onnx, uploaded_version
 
 pytestmark = pytest.mark.django_db
@@ -34,7 +38,7 @@ PERFORMANCE = "/api/v1/models/classifier/performance"
 
 
 def flowers(rows: int, seed: int) -> tuple[NDArray[np.float64], list[str]]:
-    """Return noisy iris rows, so that the model errs now and then, and their true classes."""
+    """Return noisy iris rows, for which the model is sometimes wrong, and their true classes."""
     from sklearn.datasets import load_iris
 
     data = load_iris()
@@ -45,7 +49,7 @@ def flowers(rows: int, seed: int) -> tuple[NDArray[np.float64], list[str]]:
     ].tolist()
 
 
-def put_reference_in_force(version: ModelVersion, rows: int = 600) -> None:
+def activate_reference(version: ModelVersion, rows: int = 600) -> None:
     values, species = flowers(rows, seed=99)
     sink = io.BytesIO()
     columns = {name: values[:, index] for index, name in enumerate(IRIS_FEATURES)}
@@ -64,16 +68,21 @@ def predict(client: Client, rows: NDArray[np.float64], model: str = "classifier"
     path = f"/api/v1/models/{model}/predict"
     response = client.post(path, data={"rows": rows.tolist()}, content_type="application/json")
     serving().recorder.flush()
-    answered: list[dict[str, Any]] = response.json()["predictions"]
-    return answered
+    predictions: list[dict[str, Any]] = response.json()["predictions"]
+    return predictions
 
 
-def label(answered: list[dict[str, Any]], actual: list[Any], **fields: Any) -> None:
+def label(predictions: list[dict[str, Any]], actual: list[Any], **fields: Any) -> None:
     items = [
         {"prediction_id": one["prediction_id"], "actual": value, **fields}
-        for one, value in zip(answered, actual, strict=True)
+        for one, value in zip(predictions, actual, strict=True)
     ]
     assert {result.outcome.value for result in record_ground_truth(items=items)} <= {"accepted", "corrected"}
+
+
+def measure_due_versions() -> list[int]:
+    """Measure the versions that are due, as the tasks do; return those with new reports."""
+    return [version_id for version_id in due_version_ids() if measure_version(version_id=version_id)]
 
 
 def realised_of(report: PerformanceReport) -> dict[str, Any]:
@@ -87,21 +96,21 @@ def latest(version: ModelVersion) -> PerformanceReport:
 
 
 def test_the_latest_figures_equal_scikit_learns(client: Client, version: ModelVersion) -> None:
-    put_reference_in_force(version)
+    activate_reference(version)
     rows, species = flowers(1500, seed=1)
-    answered = predict(client, rows)
-    label(answered, species)
+    predictions = predict(client, rows)
+    label(predictions, species)
     assert measure_due_versions() == [version.pk]
     report = latest(version)
-    # The policy's default window: the newest 1,000.
-    actual, predicted = species[500:], [one["prediction"] for one in answered[500:]]
+    # The default window of the policy is the latest 1,000 rows.
+    actual, predicted = species[500:], [one["prediction"] for one in predictions[500:]]
     assert report.labelled_rows == 1000
     assert realised_of(report)["accuracy"] == pytest.approx(metrics.accuracy_score(actual, predicted), abs=EXACT)
     oracle = metrics.f1_score(actual, predicted, average="macro")
     assert realised_of(report)["f1_score"] == pytest.approx(oracle, abs=EXACT)
     scores = serving_scores(version, rows[500:])
     oracle = metrics.roc_auc_score(actual, scores, multi_class="ovr")
-    assert realised_of(report)["roc_auc"] == pytest.approx(oracle, abs=1e-6)  # scores are kept as float32
+    assert realised_of(report)["roc_auc"] == pytest.approx(oracle, abs=1e-6)  # scores are stored as float32
     assert realised_of(report)["unavailable"] == {}
 
 
@@ -117,17 +126,17 @@ def serving_scores(version: ModelVersion, rows: NDArray[np.float64]) -> NDArray[
 
 
 def test_without_ground_truth_the_performance_is_estimated(client: Client, version: ModelVersion) -> None:
-    put_reference_in_force(version)
+    activate_reference(version)
     rows, species = flowers(2000, seed=2)
-    answered = predict(client, rows)
+    predictions = predict(client, rows)
     assert measure_due_versions() == [version.pk]
     report = latest(version)
     assert (report.labelled_rows, report.realised, report.drop) == (0, None, None)
     assert report.estimated is not None
-    realised = metrics.accuracy_score(species[1000:], [one["prediction"] for one in answered[1000:]])
+    realised = metrics.accuracy_score(species[1000:], [one["prediction"] for one in predictions[1000:]])
     estimated = report.estimated["accuracy"]
     assert abs(estimated - realised) < 5 * report.estimated["accuracy_standard_error"]
-    label(answered, species)
+    label(predictions, species)
     measure_due_versions()
     report = latest(version)
     assert report.estimated_of_labelled is not None
@@ -136,7 +145,7 @@ def test_without_ground_truth_the_performance_is_estimated(client: Client, versi
 
 
 def test_a_model_that_gets_worse_shows_its_drop(client: Client, version: ModelVersion) -> None:
-    put_reference_in_force(version)
+    activate_reference(version)
     rows, species = flowers(1000, seed=3)
     wrong = [*species[:300], *["setosa"] * 700]
     label(predict(client, rows), wrong)
@@ -152,7 +161,7 @@ def test_a_model_that_gets_worse_shows_its_drop(client: Client, version: ModelVe
     assert f"ml_model_performance_drop_threshold{labels} 0.05" in scraped
 
 
-def test_without_a_labelled_reference_there_is_no_estimate_and_the_reason(
+def test_without_a_labelled_reference_the_report_explains_the_missing_estimate(
     client: Client, version: ModelVersion
 ) -> None:
     rows, species = flowers(200, seed=4)
@@ -160,17 +169,17 @@ def test_without_a_labelled_reference_there_is_no_estimate_and_the_reason(
     measure_due_versions()
     report = latest(version)
     assert report.estimated is None
-    assert report.estimate_note == "there is no reference in force"
+    assert report.estimate_note == "there is no active reference"
     assert report.realised is not None
 
 
-def test_a_version_is_measured_again_only_where_something_has_changed(client: Client, version: ModelVersion) -> None:
+def test_a_version_is_measured_again_only_if_something_has_changed(client: Client, version: ModelVersion) -> None:
     assert measure_due_versions() == []
     rows, species = flowers(300, seed=5)
-    answered = predict(client, rows)
+    predictions = predict(client, rows)
     assert measure_due_versions() == [version.pk]
     assert measure_due_versions() == []
-    label(answered[:150], species[:150])
+    label(predictions[:150], species[:150])
     assert measure_due_versions() == [version.pk]
     long_ago = timezone.now() - timedelta(hours=1)
     GroundTruth.objects.update(changed_at=long_ago)
@@ -182,23 +191,45 @@ def test_a_version_is_measured_again_only_where_something_has_changed(client: Cl
     assert measure_due_versions() == [version.pk]
 
 
+def test_a_tick_enqueues_the_versions_that_are_due(
+    client: Client, version: ModelVersion, redis_client: redis.Redis
+) -> None:
+    uploaded_version("idle")
+    predict(client, flowers(300, seed=5)[0])
+    measure_performance()
+    (message,) = (json.loads(one) for one in redis_client.lrange("celery", 0, -1))
+    assert message["headers"]["task"] == "performance.tasks.measure_version"
+    assert message["headers"]["argsrepr"] == f"({version.pk},)"
+    measure_performance_of(version.pk)
+    redis_client.delete("celery")
+    measure_performance()
+    assert redis_client.llen("celery") == 0
+
+
+def test_a_version_that_was_archived_meanwhile_is_not_measured(client: Client, version: ModelVersion) -> None:
+    predict(client, flowers(300, seed=5)[0])
+    set_stage(version=version, stage=Stage.ARCHIVED)
+    measure_performance_of(version.pk)
+    assert not PerformanceReport.objects.exists()
+
+
 def test_a_few_labels_give_no_figures_yet(client: Client, version: ModelVersion) -> None:
     PerformancePolicy.objects.create(model=version.model, minimum_rows=60, window_rows=100)
     rows, species = flowers(100, seed=8)
-    answered = predict(client, rows)
-    label(answered[:59], species[:59])
+    predictions = predict(client, rows)
+    label(predictions[:59], species[:59])
     measure_due_versions()
     assert (latest(version).realised, latest(version).labelled_rows) == (None, 59)
-    label(answered[59:60], species[59:60])
+    label(predictions[59:60], species[59:60])
     measure_due_versions()
     assert realised_of(latest(version))["rows"] == 60
 
 
-def test_coverage_and_delay_tell_how_labels_come(client: Client, version: ModelVersion) -> None:
+def test_coverage_and_delay_describe_the_arrival_of_labels(client: Client, version: ModelVersion) -> None:
     rows, species = flowers(400, seed=9)
-    answered = predict(client, rows[:200]) + predict(client, rows[200:])
+    predictions = predict(client, rows[:200]) + predict(client, rows[200:])
     observed_at = timezone.now()
-    label(answered[::4], species[::4], observed_at=observed_at.isoformat())
+    label(predictions[::4], species[::4], observed_at=observed_at.isoformat())
     GroundTruth.objects.update(predicted_at=observed_at - timedelta(minutes=30))
     archive_observations(seconds=10)
     report = performance_between(
@@ -208,27 +239,27 @@ def test_coverage_and_delay_tell_how_labels_come(client: Client, version: ModelV
     assert report.label_delay_seconds == 1800
 
 
-def test_reports_of_days_follow_their_labels(client: Client, version: ModelVersion) -> None:
+def test_daily_reports_include_late_labels(client: Client, version: ModelVersion) -> None:
     rows, species = flowers(300, seed=10)
-    answered = predict(client, rows)
-    label(answered, species)
+    predictions = predict(client, rows)
+    label(predictions, species)
     days = [datetime(2026, 3, day, 12, tzinfo=UTC) for day in (1, 2, 3)]
     for number, day in enumerate(days):
-        ids = [one["prediction_id"] for one in answered[number::3]]
+        ids = [one["prediction_id"] for one in predictions[number::3]]
         GroundTruth.objects.filter(pk__in=ids).update(predicted_at=day)
     measure_due_versions()
     reports = list(PerformanceReport.objects.filter(period=Period.DAY).order_by("started_at"))
     assert [report.started_at.day for report in reports] == [1, 2, 3]
     for number, report in enumerate(reports):
-        predicted = [one["prediction"] for one in answered[number::3]]
+        predicted = [one["prediction"] for one in predictions[number::3]]
         oracle = metrics.accuracy_score(species[number::3], predicted)
         assert realised_of(report)["accuracy"] == pytest.approx(oracle, abs=EXACT)
         assert report.ended_at - report.started_at == timedelta(days=1)
-    # A correction changes its day alone.
+    # A correction changes only the report of its day.
     before = {report.pk: report.computed_at for report in reports}
     PerformanceReport.objects.update(labels_changed_at=timezone.now())
     GroundTruth.objects.update(changed_at=timezone.now() - timedelta(hours=1))
-    label(answered[1:2], ["virginica" if species[1] != "virginica" else "setosa"])
+    label(predictions[1:2], ["virginica" if species[1] != "virginica" else "setosa"])
     measure_due_versions()
     again = PerformanceReport.objects.filter(period=Period.DAY)
     changed = {report.started_at.day for report in again if report.computed_at != before.get(report.pk)}
@@ -240,10 +271,10 @@ def test_a_regression_is_measured_too(client: Client, redis_client: redis.Redis)
     names = [f"x{index}" for index in range(10)]
     version = uploaded_version("progression", onnx=diabetes_onnx(), features=names)
     rng = np.random.default_rng(11)
-    answered = predict(client, rng.normal(0, 0.05, (200, 10)), "progression")
-    predicted = np.array([one["prediction"] for one in answered])
+    predictions = predict(client, rng.normal(0, 0.05, (200, 10)), "progression")
+    predicted = np.array([one["prediction"] for one in predictions])
     actual = predicted + rng.normal(3, 10, 200)
-    label(answered, actual.tolist())
+    label(predictions, actual.tolist())
     measure_due_versions()
     report = latest(version)
     oracle = metrics.mean_absolute_error(actual, predicted)
@@ -254,11 +285,11 @@ def test_a_regression_is_measured_too(client: Client, redis_client: redis.Redis)
     assert "ml_model_accuracy{" not in scraped
 
 
-def test_the_call_answers_latest_days_and_spans(client: Client, version: ModelVersion) -> None:
-    put_reference_in_force(version)
+def test_the_endpoint_returns_latest_days_and_spans(client: Client, version: ModelVersion) -> None:
+    activate_reference(version)
     rows, species = flowers(600, seed=12)
-    answered = predict(client, rows)
-    label(answered, species)
+    predictions = predict(client, rows)
+    label(predictions, species)
     measure_due_versions()
     body = client.get(PERFORMANCE).json()
     assert (body["model_name"], body["model_version"], body["detail"]) == ("classifier", "1.0.0", "")
@@ -298,7 +329,7 @@ def test_a_bad_query_is_a_problem(client: Client, version: ModelVersion, query: 
     assert reason in response.json()["detail"]
 
 
-def test_a_model_without_figures_says_what_to_do(client: Client, version: ModelVersion) -> None:
+def test_a_model_without_figures_explains_what_to_do(client: Client, version: ModelVersion) -> None:
     body = client.get(PERFORMANCE).json()
     assert "Send ground truth to /api/v1/feedback" in body["detail"]
     assert (body["latest"], body["days"], body["reference"]) == (None, [], None)
@@ -307,7 +338,7 @@ def test_a_model_without_figures_says_what_to_do(client: Client, version: ModelV
     assert "No version of this model is in production" in client.get(PERFORMANCE).json()["detail"]
 
 
-def test_a_scrape_asks_as_many_questions_for_many_models_as_for_one(client: Client, version: ModelVersion) -> None:
+def test_a_scrape_runs_as_many_queries_for_many_models_as_for_one(client: Client, version: ModelVersion) -> None:
     def queries() -> int:
         with CaptureQueriesContext(connection) as captured:
             StateText().render()
@@ -336,7 +367,7 @@ def test_a_scrape_asks_as_many_questions_for_many_models_as_for_one(client: Clie
     assert 'ml_model_accuracy{model_name="other1",model_version="1.0.0"} 0.75' in scraped
 
 
-def test_the_drop_of_a_regression_is_a_share() -> None:
+def test_the_drop_of_a_regression_is_relative() -> None:
     before = {"rows": 1000, "mean_absolute_error": 10.0}
     assert performance_drop(before, {"rows": 500, "mean_absolute_error": 12.0}) == pytest.approx(0.2)
     assert performance_drop(before, {"rows": 499, "mean_absolute_error": 12.0}) is None

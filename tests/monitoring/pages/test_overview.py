@@ -34,10 +34,9 @@ from monitoring.pages.model_states import ModelState, VersionFacts, model_states
 from monitoring.pages.overview import bars_path, overview_context
 from monitoring.pages.quantiles import histogram_quantile
 from performance.models import PerformanceReport
-from performance.services.reports import measure_due_versions
 from tests.factories import uploaded_version
 from tests.monitoring.pages.shown_figures import ShownFigures
-from tests.performance.test_reports import flowers, put_reference_in_force
+from tests.performance.test_reports import activate_reference, flowers, measure_due_versions
 from tests.services.web_server import WebServer
 
 PREDICT = "/api/v1/models/classifier/predict"
@@ -108,7 +107,7 @@ def roll_up_until_quiet(client: redis.Redis, requests_sent: int) -> None:
 @pytest.mark.timeout(180)
 def test_its_figures_are_those_of_metrics_and_of_the_api(served: Served, redis_client: redis.Redis) -> None:
     version = uploaded_version("classifier")
-    put_reference_in_force(version, rows=2000)
+    activate_reference(version, rows=2000)
     wait_until_served(served)
     send_traffic(served)
     roll_up_until_quiet(redis_client, requests_sent=32)

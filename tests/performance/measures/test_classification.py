@@ -1,4 +1,4 @@
-"""Figures of classifiers: the oracles are scikit-learn's functions, called one by one, and figures by hand."""
+"""Performance of classifiers: the oracles are scikit-learn's single functions and figures computed by hand."""
 
 import warnings
 from typing import Any
@@ -7,15 +7,19 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from performance.measures.calibration_error import expected_calibration_error
-from performance.measures.classification import NO_SCORES, ONE_CLASS, classification_performance
+from performance.measures.classification import (
+    NO_SCORES,
+    ONE_CLASS,
+    classification_performance,
+    expected_calibration_error,
+)
 
 EXACT = 1e-12
 CLASSES = ("a", "b", "c", "d")
 
 
-def answers(rows: int, classes: int, seed: int = 0) -> tuple[Any, Any, Any]:
-    """Return labels, predictions and scores that have something to do with each other."""
+def labelled(rows: int, classes: int, seed: int = 0) -> tuple[Any, Any, Any]:
+    """Return labels, predictions and scores that correlate."""
     rng = np.random.default_rng(seed)
     names = np.array(CLASSES[:classes], dtype=object)
     true = rng.integers(0, classes, rows)
@@ -25,7 +29,7 @@ def answers(rows: int, classes: int, seed: int = 0) -> tuple[Any, Any, Any]:
 
 
 def test_two_classes_equal_scikit_learn() -> None:
-    actual, predicted, scores = answers(2000, 2)
+    actual, predicted, scores = labelled(2000, 2)
     found = classification_performance(actual, predicted, ("a", "b"), scores)
     is_b = actual == "b"
     assert found.rows == 2000
@@ -46,7 +50,7 @@ def test_two_classes_equal_scikit_learn() -> None:
 
 
 def test_several_classes_equal_scikit_learn() -> None:
-    actual, predicted, scores = answers(3000, 4)
+    actual, predicted, scores = labelled(3000, 4)
     found = classification_performance(actual, predicted, CLASSES, scores)
     assert found.roc_auc == pytest.approx(
         metrics.roc_auc_score(actual, scores, multi_class="ovr"), rel=EXACT, abs=EXACT
@@ -60,8 +64,8 @@ def test_several_classes_equal_scikit_learn() -> None:
     assert found.confusion_matrix == metrics.confusion_matrix(actual, predicted).tolist()
 
 
-def test_a_class_that_does_not_occur_counts_in_no_mean() -> None:
-    actual, predicted, scores = answers(500, 3)
+def test_a_class_that_does_not_occur_is_excluded_from_means() -> None:
+    actual, predicted, scores = labelled(500, 3)
     predicted[actual == "c"] = "a"
     actual[actual == "c"] = "a"
     predicted[predicted == "c"] = "b"
@@ -75,7 +79,7 @@ def test_a_class_that_does_not_occur_counts_in_no_mean() -> None:
     assert found.roc_auc == pytest.approx(np.mean(areas), rel=EXACT, abs=EXACT)
 
 
-def test_balanced_accuracy_is_that_of_the_classes_in_the_ground_truth() -> None:
+def test_balanced_accuracy_includes_only_classes_in_the_ground_truth() -> None:
     actual = np.array(["a", "a", "b", "b"], dtype=object)
     predicted = np.array(["a", "c", "b", "b"], dtype=object)
     found = classification_performance(actual, predicted, CLASSES)
@@ -85,16 +89,16 @@ def test_balanced_accuracy_is_that_of_the_classes_in_the_ground_truth() -> None:
     assert found.balanced_accuracy == oracle == 0.75
 
 
-def test_without_scores_the_reason_is_given() -> None:
-    actual, predicted, _ = answers(50, 2)
+def test_missing_scores_are_reported_as_the_reason() -> None:
+    actual, predicted, _ = labelled(50, 2)
     found = classification_performance(actual, predicted, ("a", "b"))
     assert (found.roc_auc, found.log_loss, found.brier_score, found.expected_calibration_error) == (None,) * 4
     assert set(found.unavailable) == {"roc_auc", "log_loss", "brier_score", "expected_calibration_error"}
     assert set(found.unavailable.values()) == {NO_SCORES}
 
 
-def test_rows_without_scores_count_in_what_needs_none() -> None:
-    actual, predicted, scores = answers(400, 2)
+def test_rows_without_scores_count_in_figures_that_need_none() -> None:
+    actual, predicted, scores = labelled(400, 2)
     scores[::4] = np.nan
     known = np.isfinite(scores[:, 0])
     found = classification_performance(actual, predicted, ("a", "b"), scores)
@@ -105,12 +109,11 @@ def test_rows_without_scores_count_in_what_needs_none() -> None:
 
 
 def test_one_class_has_no_roc_curve() -> None:
-    actual, predicted, scores = answers(40, 2)
+    _, predicted, scores = labelled(40, 2)
     found = classification_performance(np.full(40, "a", dtype=object), predicted, ("a", "b"), scores)
     assert found.roc_auc is None
     assert found.unavailable == {"roc_auc": ONE_CLASS}
     assert found.log_loss is not None
-    assert actual.shape == (40,)
 
 
 def test_certain_and_wrong_scores_have_a_finite_log_loss() -> None:
@@ -121,7 +124,7 @@ def test_certain_and_wrong_scores_have_a_finite_log_loss() -> None:
 
 
 @pytest.mark.parametrize(("actual", "reason"), [([], "no rows"), (["z"], "'z' is not one of the classes")])
-def test_bad_labels_are_refused(actual: list[str], reason: str) -> None:
+def test_invalid_labels_are_refused(actual: list[str], reason: str) -> None:
     labels = np.array(actual, dtype=object)
     with pytest.raises(ValueError, match=reason):
         classification_performance(labels, labels, ("a", "b"))

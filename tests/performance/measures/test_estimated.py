@@ -1,4 +1,4 @@
-"""Performance without ground truth: figures by hand, scikit-learn's isotonic regression, and simulation."""
+"""Estimated performance: figures by hand, scikit-learn's isotonic regression, and simulation."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def test_two_classes_by_hand() -> None:
     second = np.array([0.9, 0.6, 0.2])
     found = estimate_performance(TWO, labels("yes", "yes", "no"), np.column_stack([1 - second, second]))
     assert found.accuracy == pytest.approx((0.9 + 0.6 + 0.8) / 3, abs=EXACT)
-    # Rows are the truth: no = (.8 among the predicted no, .1 + .4 among the predicted yes).
+    # Rows are true classes: "no" has .8 among the predicted "no" and .1 + .4 among the predicted "yes".
     np.testing.assert_allclose(found.confusion_matrix, [[0.8, 0.5], [0.2, 1.5]], atol=EXACT)
     yes, no = 2 * 1.5 / (2 * 1.5 + 0.5 + 0.2), 2 * 0.8 / (2 * 0.8 + 0.2 + 0.5)
     assert found.class_f1_scores["yes"] == pytest.approx(yes, abs=EXACT)
@@ -39,7 +39,7 @@ def test_two_classes_by_hand() -> None:
     assert found.accuracy_standard_error == pytest.approx(np.sqrt(variance) / 3, abs=EXACT)
 
 
-def test_several_classes_are_made_to_sum_to_1() -> None:
+def test_probabilities_of_several_classes_are_normalised() -> None:
     scores = np.array([[0.5, 0.5, 0.0], [0.2, 0.2, 0.4]])
     np.testing.assert_allclose(THREE.probabilities(scores), [[0.5, 0.5, 0], [0.25, 0.25, 0.5]], atol=EXACT)
     nothing = THREE.probabilities(np.zeros((1, 3)))
@@ -48,7 +48,7 @@ def test_several_classes_are_made_to_sum_to_1() -> None:
     assert found.accuracy == pytest.approx((0.5 + 0.5) / 2, abs=EXACT)
 
 
-def test_the_expected_roc_curve_of_certain_labels_is_scikit_learns() -> None:
+def test_the_expected_roc_curve_of_certain_labels_equals_scikit_learns() -> None:
     rng = np.random.default_rng(1)
     is_yes = rng.random(500) < 0.3
     scores = np.round(rng.normal(size=500) + is_yes, 1)  # with ties
@@ -56,8 +56,8 @@ def test_the_expected_roc_curve_of_certain_labels_is_scikit_learns() -> None:
     assert expected_roc_auc(scores, is_yes.astype(float)) == pytest.approx(oracle, abs=EXACT)
 
 
-def test_the_expected_roc_curve_of_uncertain_labels_is_that_of_weighted_rows() -> None:
-    # Each row once as "yes" with weight p and once as "no" with weight 1 - p: scikit-learn's weighted AUC.
+def test_the_expected_roc_curve_of_uncertain_labels_equals_that_of_weighted_rows() -> None:
+    # Each row is "yes" with weight p and "no" with weight 1 - p in scikit-learn's weighted AUC.
     rng = np.random.default_rng(2)
     probabilities = rng.random(300)
     scores = np.round(probabilities + rng.normal(0, 0.2, 300), 2)
@@ -88,7 +88,7 @@ def test_calibration_is_scikit_learns_isotonic_regression() -> None:
 
 
 def simulated(rows: int, rng: np.random.Generator, shift: float = 0.0) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return scores that are too sure of themselves, and labels; P(yes) does not depend on the shift given x."""
+    """Return overconfident scores, and labels; given x, P(yes) does not depend on the shift."""
     x = rng.normal(shift, 1, rows)
     probability = 1 / (1 + np.exp(-x))
     score = 1 / (1 + np.exp(-3 * x))
@@ -96,7 +96,7 @@ def simulated(rows: int, rng: np.random.Generator, shift: float = 0.0) -> tuple[
 
 
 @pytest.mark.parametrize("shift", [0.0, 1.0])
-def test_the_estimate_is_right_while_the_calibration_holds(shift: float) -> None:
+def test_the_estimate_is_right_if_the_calibration_is_valid(shift: float) -> None:
     rng = np.random.default_rng(4)
     names = labels("no", "yes")
     scores, is_yes = simulated(20_000, rng)
@@ -106,12 +106,12 @@ def test_the_estimate_is_right_while_the_calibration_holds(shift: float) -> None
     actual = names[is_yes.astype(int)]
     found = estimate_performance(calibration, predicted, scores)
     realised = metrics.accuracy_score(actual, predicted)
-    # Four standard errors of the realised figure, and as many again for the calibration's own rows.
+    # Four standard errors for the realised figure, and four for the rows of the calibration.
     assert abs(found.accuracy - realised) < 8 * found.accuracy_standard_error
     assert abs(found.f1_score - metrics.f1_score(actual, predicted, average="macro")) < 0.02
     assert found.roc_auc is not None
     assert abs(found.roc_auc - metrics.roc_auc_score(is_yes, scores[:, 1])) < 0.02
-    assert abs(scores.max(axis=1).mean() - realised) > 0.1  # the scores themselves would have told another story
+    assert abs(scores.max(axis=1).mean() - realised) > 0.1  # the uncalibrated scores are far off
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_the_estimate_is_right_while_the_calibration_holds(shift: float) -> None
         (400, 0, "the same scores"),
     ],
 )
-def test_what_cannot_be_calibrated_is_refused_with_the_reason(rows: int, classes: int, reason: str) -> None:
+def test_scores_that_cannot_be_calibrated_are_refused_with_the_reason(rows: int, classes: int, reason: str) -> None:
     rng = np.random.default_rng(5)
     second = rng.random(rows) if classes else np.full(rows, 0.3)
     actual = labels("no", "yes")[rng.integers(0, classes or 2, rows)]

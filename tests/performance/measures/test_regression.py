@@ -1,4 +1,4 @@
-"""Figures of regressions: the oracle is scikit-learn."""
+"""Performance of regressions: the oracle is scikit-learn."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Predictions as arrays: what was answered, and what turned out to be true."""
+"""Predictions as arrays, with and without ground truth."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Answers:
-    """What a version answered to n rows.
+class Predictions:
+    """The predictions of a version for n rows.
 
     Attributes
     ----------
     predicted
         Class labels (object) or numbers (float64), shape (n,).
     scores
-        Probabilities of the classes, shape (n, classes), NaN where they are not known; None where none are.
+        Probabilities of the classes, shape (n, classes); a row of NaN if they are unknown, None if all are.
     """
 
     predicted: NDArray[Any]
@@ -35,18 +35,18 @@ class Answers:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LabelledAnswers:
-    """Answers with ground truth, oldest first.
+class LabelledPredictions:
+    """Predictions with ground truth, oldest first.
 
     Attributes
     ----------
     actual
-        As `Answers.predicted`.
+        As `Predictions.predicted`.
     predicted_at, observed_at
         When a row was predicted, and when its ground truth became known; datetime64[us], UTC.
     """
 
-    answers: Answers
+    predictions: Predictions
     actual: NDArray[Any]
     predicted_at: NDArray[np.datetime64]
     observed_at: NDArray[np.datetime64]
@@ -56,7 +56,7 @@ class LabelledAnswers:
         return len(self.actual)
 
     def median_delay_seconds(self) -> float:
-        """Return the median time from a prediction to its ground truth; never below 0, as clocks differ."""
+        """Return the median time from a prediction to its ground truth; at least 0, because clocks differ."""
         delays = (self.observed_at - self.predicted_at) / np.timedelta64(1, "s")
         return max(0.0, float(np.median(delays)))
 
@@ -64,7 +64,7 @@ class LabelledAnswers:
 def scores_from_confidence(
     predicted: NDArray[np.object_], confidence: NDArray[np.float64], classes: Sequence[str]
 ) -> NDArray[np.float64] | None:
-    """Return the scores that the confidence alone tells: those of two classes, shape (n, 2); None of more."""
+    """Return the scores that follow from the confidence: shape (n, 2) for two classes, None for more."""
     if len(classes) != 2:
         return None
     second = np.where(predicted == classes[1], confidence, 1 - confidence)

@@ -1,4 +1,4 @@
-"""How right the models are, in the admin: reports to read, and policies to set."""
+"""Performance reports and policies in the admin."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,7 +14,6 @@ from accounts.admin.audited import AuditedAdmin
 from accounts.admin.read_only import ReadOnlyAdmin
 from mlmon.figures import ago_text, duration_text, number_text
 from mlmon.schema import TaskType
-from models_registry.models import Model
 from performance.measures import headline_of
 from performance.models import SMALLEST_PERFORMANCE_WINDOW, PerformancePolicy, PerformanceReport, Period
 from performance.services.reports import baseline_of
@@ -39,7 +38,7 @@ FIGURE_NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class FigureLine:
-    """One figure: by the ground truth, estimated for the same and for all predictions, and on the reference."""
+    """One figure: realised, estimated for the same predictions and for all, and on the reference."""
 
     name: str
     realised: str
@@ -51,7 +50,7 @@ class FigureLine:
 
 @dataclass(frozen=True, slots=True)
 class ConfusionLine:
-    """Predictions whose true class is this one, by predicted class, with the share of them that each is (0 to 1)."""
+    """The predictions with one true class: number and share (0 to 1) by predicted class."""
 
     actual: str
     counts: list[tuple[str, float]]
@@ -59,7 +58,7 @@ class ConfusionLine:
 
 
 class PerformancePolicyForm(forms.ModelForm[PerformancePolicy]):
-    """Says in words what the database's constraints refuse."""
+    """Explains the constraints of the database in its error messages."""
 
     class Meta:
         model = PerformancePolicy
@@ -69,26 +68,22 @@ class PerformancePolicyForm(forms.ModelForm[PerformancePolicy]):
         cleaned: dict[str, Any] = super().clean() or {}
         window, minimum = cleaned.get("window_rows"), cleaned.get("minimum_rows")
         if minimum is not None and minimum < SMALLEST_PERFORMANCE_WINDOW:
-            self.add_error("minimum_rows", f"At least {SMALLEST_PERFORMANCE_WINDOW} rows are needed for figures.")
+            self.add_error("minimum_rows", f"Give at least {SMALLEST_PERFORMANCE_WINDOW} rows.")
         elif window is not None and minimum is not None and window < minimum:
-            self.add_error("window_rows", f"The window must hold the minimum of {minimum} rows.")
+            self.add_error("window_rows", f"Give at least the minimum of {minimum} rows.")
         model = cleaned.get("model") or (self.instance.model if self.instance.pk else None)
-        if cleaned.get("largest_drop", 0) > 1 and model is not None and only_classifies(model):
-            self.add_error("largest_drop", "At most 1: accuracy cannot drop by more.")
+        if cleaned.get("largest_drop", 0) > 1 and model is not None:
+            task_types = set(model.versions.values_list("task_type", flat=True))
+            if task_types == {TaskType.CLASSIFICATION}:
+                self.add_error("largest_drop", "Give at most 1: an accuracy cannot drop by more.")
         return cleaned
-
-
-def only_classifies(model: Model) -> bool:
-    """Return whether a model has versions, and all of them are classifiers."""
-    kinds = set(model.versions.values_list("task_type", flat=True))
-    return kinds == {TaskType.CLASSIFICATION}
 
 
 @admin.register(PerformancePolicy)
 class PerformancePolicyAdmin(AuditedAdmin):
     empty_text = (
-        "Models without a policy are measured with the defaults. Add one to change how many predictions count, or "
-        "how large a drop is told."
+        "Models without a policy are measured with the defaults. Add a policy to change the number of predictions, or "
+        "the drop that raises an alert."
     )
     form = PerformancePolicyForm
     list_display = ["model", "window_rows", "minimum_rows", "largest_drop", "updated_at"]
@@ -102,8 +97,8 @@ class PerformancePolicyAdmin(AuditedAdmin):
 @admin.register(PerformanceReport)
 class PerformanceReportAdmin(ReadOnlyAdmin):
     empty_text = (
-        "A report is written as soon as predictions have ground truth, or reference data with labels allow an "
-        "estimate without it."
+        "A report is written as soon as predictions have ground truth, or labelled reference data allows an estimate "
+        "without it."
     )
     list_display = ["time", "version", "of", "figure", "estimated_figure", "drop_points", "labels"]
     list_display_links = ["time"]
@@ -130,17 +125,17 @@ class PerformanceReportAdmin(ReadOnlyAdmin):
     def time(self, obj: PerformanceReport) -> str:
         return f"{obj.computed_at:%Y-%m-%d %H:%M:%S}"
 
-    @display(description="Of", ordering="period")
+    @display(description="Predictions", ordering="period")
     def of(self, obj: PerformanceReport) -> str:
-        return "newest" if obj.period == Period.LATEST else obj.subject
+        return "latest" if obj.period == Period.LATEST else obj.subject
 
     @display(description="Accuracy (or mean error)")
     def figure(self, obj: PerformanceReport) -> str:
-        return headline(obj.realised)
+        return figure_text(headline_of(obj.realised))
 
     @display(description="Estimated")
     def estimated_figure(self, obj: PerformanceReport) -> str:
-        return headline(obj.estimated)
+        return figure_text(headline_of(obj.estimated))
 
     @display(description="Against the reference", ordering="drop")
     def drop_points(self, obj: PerformanceReport) -> str:
@@ -152,31 +147,26 @@ class PerformanceReportAdmin(ReadOnlyAdmin):
             return "0"
         return f"{obj.labelled_rows:,} of {obj.predicted_rows:,} ({obj.label_coverage:.0%})"
 
-    @display(description="Ground truth comes after", ordering="label_delay_seconds")
+    @display(description="Delay of ground truth", ordering="label_delay_seconds")
     def delay(self, obj: PerformanceReport) -> str:
         return NOTHING if obj.label_delay_seconds is None else duration_text(obj.label_delay_seconds)
 
 
 def drop_text(report: PerformanceReport) -> str:
-    """Return how much worse a report's figure is than the reference's: "6.5 points worse", "25.0 % better"."""
+    """Return the difference from the reference: "6.5 points worse", "25.0 % better"."""
     if report.drop is None:
         return NOTHING
     unit = "points" if "accuracy" in (report.realised or {}) else "%"
     return f"{100 * abs(report.drop):.1f} {unit} {'worse' if report.drop > 0 else 'better'}"
 
 
-def headline(figures: Mapping[str, Any] | None) -> str:
-    """Return the one figure that stands for the others."""
-    return figure_text(headline_of(figures))
-
-
 def figure_text(value: float | None) -> str:
-    """Return a figure with four digits."""
+    """Return a figure with four digits, or a dash."""
     return NOTHING if value is None else number_text(value, 4)
 
 
 def figures_context(report: PerformanceReport) -> dict[str, Any]:
-    """Return what the page shows above a report's fields."""
+    """Return the context of a report's page."""
     realised: Mapping[str, Any] = report.realised or {}
     return {
         "report": report,

@@ -1,6 +1,7 @@
-"""Ground truth from files: CSV and Parquet, with the same answers as the API's."""
+"""Ground truth from CSV and Parquet files, with the same outcomes as the API."""
 
 import io
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,15 +21,11 @@ from inference import stream
 from models_registry.models import ModelVersion
 from performance.exceptions import GroundTruthFileError
 from performance.models import GroundTruth, GroundTruthUpload, UploadStatus
-from performance.services import ground_truth_files
+from performance.services import uploads
 from performance.services.ground_truth import record_ground_truth
-from performance.services.ground_truth_files import (
-    enqueue_waiting_uploads,
-    read_ground_truth_upload,
-    upload_ground_truth,
-)
+from performance.services.uploads import enqueue_waiting_uploads, read_ground_truth_upload, upload_ground_truth
 from tests.inference.observed import observations, registered_version
-from tests.performance.test_ground_truth import texts
+from tests.performance.test_ground_truth import ids_of
 
 pytestmark = pytest.mark.django_db
 
@@ -40,7 +37,7 @@ def ids(redis_client: redis.Redis) -> list[str]:
     ModelVersion.objects.filter(pk=version.pk).update(classes=["a", "b"])
     table = observations([1.0] * 40, version_id=version.pk)
     stream.append(redis_client, version.pk, table, max_entries=1000)
-    return texts(table)
+    return ids_of(table)
 
 
 def csv_of(rows: Sequence[Sequence[Any]], header: str = "prediction_id,actual") -> bytes:
@@ -58,24 +55,20 @@ def read(content: bytes) -> GroundTruthUpload:
     return read_ground_truth_upload(upload_id=upload.pk)
 
 
-def test_a_csv_file_is_taken_row_by_row(ids: list[str]) -> None:
+def test_a_csv_file_is_stored_row_by_row(ids: list[str]) -> None:
     rows = [(ids[0], "a"), (ids[1], "z"), ("x", "a"), (ids[0], "a"), (ids[0], "b"), (ids[2], ""), (ids[3], "b")]
     upload = read(csv_of([(*row, "ignored") for row in rows], header="prediction_id,actual,comment"))
     assert (upload.status, upload.rows_done, upload.progress_percent) == (UploadStatus.DONE, 7, 100)
     assert upload.counts == {"accepted": 2, "invalid": 3, "duplicate": 1, "corrected": 1}
     assert upload.problems == [
         {"row": 2, "field": "actual", "reason": "'z' is not one of the model's classes: a, b"},
-        {"row": 3, "field": "prediction_id", "reason": "must be a UUID, as the predict call answers it"},
-        {
-            "row": 6,
-            "field": "actual",
-            "reason": "is required: the class or the number that turned out to be true",
-        },
+        {"row": 3, "field": "prediction_id", "reason": "must be a UUID, as in the response of the predict call"},
+        {"row": 6, "field": "actual", "reason": "is required: the true class or number"},
     ]
     assert GroundTruth.objects.count() == 2
 
 
-def test_a_parquet_file_may_have_times(ids: list[str]) -> None:
+def test_a_parquet_file_may_contain_times(ids: list[str]) -> None:
     observed_at = datetime(2026, 3, 1, 12, tzinfo=UTC)
     times = pa.array([observed_at, None], pa.timestamp("ns", tz="UTC"))
     upload = read(parquet_of(prediction_id=ids[:2], actual=["a", "b"], observed_at=times))
@@ -101,18 +94,16 @@ def test_a_file_that_cannot_be_read_says_why(content: bytes, reason: str) -> Non
     upload = read(content)
     assert upload.status == UploadStatus.FAILED
     assert reason in upload.error_message
-    assert "0 rows before it were taken." in upload.error_message
+    assert "0 rows before it were read." in upload.error_message
 
 
-def test_a_worker_that_takes_over_goes_on_where_the_dead_one_was(
-    ids: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ground_truth_files, "BATCH_ROWS", 10)
+def test_a_worker_continues_a_file_where_a_dead_one_stopped(ids: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "BATCH_ROWS", 10)
     upload = upload_ground_truth(file=ContentFile(csv_of([(one, "a") for one in ids])), filename="l.csv", enqueue=False)
     batches = iter([True, True])
 
     class Killed(BaseException):
-        """Stands for the end of the process."""
+        """The end of the process."""
 
     def record_two_batches(*, items: Any) -> Any:
         if next(batches, None) is None:
@@ -120,7 +111,7 @@ def test_a_worker_that_takes_over_goes_on_where_the_dead_one_was(
         return record_ground_truth(items=items)
 
     with monkeypatch.context() as patched:
-        patched.setattr(ground_truth_files, "record_ground_truth", record_two_batches)
+        patched.setattr(uploads, "record_ground_truth", record_two_batches)
         with pytest.raises(Killed):
             read_ground_truth_upload(upload_id=upload.pk)
     assert read_ground_truth_upload(upload_id=upload.pk).rows_done == 20  # not abandoned yet: nothing happens
@@ -129,23 +120,23 @@ def test_a_worker_that_takes_over_goes_on_where_the_dead_one_was(
     assert (upload.status, upload.rows_done, upload.counts) == (UploadStatus.DONE, 40, {"accepted": 40})
 
 
-def test_uploads_that_nobody_reads_are_enqueued(monkeypatch: pytest.MonkeyPatch) -> None:
-    enqueued: list[int] = []
-    monkeypatch.setattr(ground_truth_files, "_enqueue", enqueued.append)
+def test_uploads_that_no_worker_reads_are_enqueued_again(redis_client: redis.Redis) -> None:
     upload = upload_ground_truth(file=ContentFile(b"x"), filename="l.csv", enqueue=False)
     assert enqueue_waiting_uploads() == 0
     GroundTruthUpload.objects.update(created_at=timezone.now() - timedelta(minutes=2))
     assert enqueue_waiting_uploads() == 1
-    assert enqueued == [upload.pk]
+    (message,) = (json.loads(one) for one in redis_client.lrange("celery", 0, -1))
+    assert message["headers"]["task"] == "performance.tasks.read_ground_truth_upload"
+    assert message["headers"]["argsrepr"] == f"[{upload.pk}]"
 
 
-def test_a_file_too_large_is_refused(settings: Settings) -> None:
+def test_a_file_that_is_too_large_is_refused(settings: Settings) -> None:
     settings.MLMON_MAX_REFERENCE_BYTES = 10
-    with pytest.raises(GroundTruthFileError, match="11 bytes; at most 0 MiB"):
+    with pytest.raises(GroundTruthFileError, match="11 bytes; the limit is 0 MiB"):
         upload_ground_truth(file=ContentFile(b"x" * 11), filename="l.csv", enqueue=False)
 
 
-def test_the_admin_uploads_and_shows_what_became_of_the_rows(ids: list[str], admin_client: Client) -> None:
+def test_the_admin_uploads_a_file_and_shows_the_outcomes_of_its_rows(ids: list[str], admin_client: Client) -> None:
     content = csv_of([(ids[0], "a"), (ids[1], "<b>")])
     file = SimpleUploadedFile("labels.csv", content)
     response = admin_client.post("/admin/performance/groundtruthupload/add/", {"file": file})
