@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Django's command line for mlmon."""
+"""Django's command-line utility for mlmon."""
 
 import os
 import sys

@@ -17,7 +17,7 @@ from sklearn.metrics import accuracy_score, roc_auc_score
 from sklearn.pipeline import Pipeline
 
 from demo.flights import OUTCOME, flight_table, split_flights
-from demo.models import (
+from demo.pipelines import (
     IRIS_FEATURES,
     classifier_onnx,
     feature_frame,

@@ -1,8 +1,8 @@
-"""The project as a Django app: its management commands, and the Celery application that tasks bind to."""
+"""The project as a Django app, with its management commands and the Celery application."""
 
 from django.apps import AppConfig
 
-from mlmon_site import celery as celery  # `shared_task` needs an application in every process, web ones too
+from mlmon_site import celery as celery  # `shared_task` needs it in every process, including the web server's
 
 
 class MlmonSiteConfig(AppConfig):

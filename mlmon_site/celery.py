@@ -22,7 +22,7 @@ _main_process_pid = os.getpid()
 
 @import_modules.connect(sender=app)
 def _refuse_outdated_database(**_: Any) -> None:
-    # Worker and beat import their tasks first of all; `beat_init` comes after the scheduler has written its schedules.
+    # Worker and beat import their tasks first. `beat_init` is sent after the scheduler has written its schedules.
     try:
         refuse_outdated_database()
     except OutdatedDatabaseError as error:
@@ -30,12 +30,12 @@ def _refuse_outdated_database(**_: Any) -> None:
 
 
 @worker_init.connect
-def _import_what_checks_need(**_: Any) -> None:
-    """Import it once, before the pool's processes are forked: they share its memory."""
+def _import_scipy(**_: Any) -> None:
+    """Import SciPy before the pool forks its processes, which then share the memory."""
     import scipy.stats  # noqa: F401
 
 
 @worker_process_init.connect
-def _end_with_the_main_process(**_: Any) -> None:
-    # KILL, for a pool process goes on with its task at TERM; the task comes back, as it is acknowledged at its end.
+def _die_with_main_process(**_: Any) -> None:
+    # A pool process finishes its task after TERM. KILL ends it; the task is acknowledged late, so it is redelivered.
     die_with_parent(signal.SIGKILL, parent_pid=_main_process_pid)

@@ -1,4 +1,4 @@
-"""System checks of the settings: what would go wrong later is said at the start."""
+"""System checks that report wrong settings at start."""
 
 import os
 from collections.abc import Sequence
@@ -13,31 +13,31 @@ REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 
 @register(Tags.security)
 def check_production(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
-    """Look for what is fit for one machine only."""
+    """Report settings of production that are safe only on one's own machine."""
     if not settings.IS_PRODUCTION:
         return []
     found: list[CheckMessage] = []
     if settings.DEBUG:
         found.append(
-            Error("MLMON_DEBUG is True in production.", hint="Pages would show settings and code.", id="mlmon.E001")
+            Error("MLMON_DEBUG is True in production.", hint="Error pages would show settings.", id="mlmon.E001")
         )
     if settings.DATABASES["default"]["ENGINE"].endswith("sqlite3"):
         found.append(
             Error(
                 "DATABASE_URL names SQLite in production.",
-                hint="Use PostgreSQL: SQLite takes one writer at a time, on one machine.",
+                hint="Use PostgreSQL: SQLite allows one writer at a time, on one machine.",
                 id="mlmon.E002",
             )
         )
     if "*" in settings.ALLOWED_HOSTS:
         found.append(
-            Warning("MLMON_ALLOWED_HOSTS allows every host.", hint="Name the hosts of this service.", id="mlmon.W001")
+            Warning("MLMON_ALLOWED_HOSTS allows every host.", hint="List the names of this service.", id="mlmon.W001")
         )
     if settings.MLMON_API_ACCESS == "open":
         found.append(
             Warning(
                 "MLMON_API_ACCESS is open in production.",
-                hint="Everyone who reaches this service may predict and read; use `token`.",
+                hint="Anyone who can reach this service can predict and read. Set it to `token`.",
                 id="mlmon.W002",
             )
         )
@@ -46,19 +46,19 @@ def check_production(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckM
 
 @register(Tags.compatibility)
 def check_redis_url(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
-    """Look whether the address of Redis is one that both redis-py and Celery understand."""
+    """Report a Redis address that redis-py or Celery would not understand."""
     if settings.REDIS_URL.startswith(REDIS_SCHEMES):
         return []
-    hint = f"It must begin with one of {', '.join(REDIS_SCHEMES)}"
-    return [Error("REDIS_URL is not the address of a Redis server.", hint=hint, id="mlmon.E003")]
+    hint = f"Start it with {', '.join(REDIS_SCHEMES[:-1])} or {REDIS_SCHEMES[-1]}."
+    return [Error("REDIS_URL is not the URL of a Redis server.", hint=hint, id="mlmon.E003")]
 
 
 @register(Tags.files)
 def check_folders(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
-    """Look whether this process may write where it has to."""
+    """Report folders that this process must write to and cannot."""
     folders = {"MLMON_MEDIA_ROOT": settings.MEDIA_ROOT, "MLMON_METRICS_DIR": settings.MLMON_METRICS_DIR}
     return [
-        Error(f"{name}: {folder} cannot be written to.", hint="Give this user the right to.", id="mlmon.E004")
+        Error(f"{name}: {folder} is not writable.", hint="Give this user write permission.", id="mlmon.E004")
         for name, folder in folders.items()
         if not _is_writable(Path(folder))
     ]

@@ -1,10 +1,15 @@
 """Refuse a database of an mlmon from before its first release: its migrations were rewritten and cannot continue it.
 
-After 1.0 migrations are only added, and then nothing here fires any more.
+After 1.0 migrations are only added, so nothing here will fire any more. ``python -m mlmon_site.database`` ends with
+status 1 and the advice.
 """
 
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mlmon_site.settings")
 
 from django.apps import AppConfig, apps
 from django.conf import settings
@@ -36,6 +41,8 @@ def refuse_outdated_database(using: str = DEFAULT_DB_ALIAS) -> None:
         Nothing was changed; the message says what to do.
     """
     connection = connections[using]
+    if connection.vendor == "sqlite" and not Path(connection.settings_dict["NAME"]).exists():
+        return  # connecting would create the file
     try:
         applied = _applied_migrations(connection)
     except DatabaseError:
@@ -104,3 +111,10 @@ def _advice() -> str:
         "Nothing was changed. Create an empty database, point DATABASE_URL to it, empty Redis (redis-cli FLUSHDB), "
         "and run `manage.py migrate`. Then upload your models and reference data again."
     )
+
+
+if __name__ == "__main__":
+    try:
+        refuse_outdated_database()
+    except OutdatedDatabaseError as error:
+        sys.exit(str(error))

@@ -1,6 +1,6 @@
 """Strict readers of environment variables.
 
-Every variable may also be given as a file: ``NAME_FILE=/run/secrets/name`` is read in place of ``NAME``.
+Every variable can also come from a file: ``NAME_FILE=/run/secrets/name`` is read instead of ``NAME``.
 """
 
 import contextlib
@@ -15,13 +15,13 @@ from environ import FileAwareEnv
 
 from mlmon_site.ports import LARGEST_PORT
 
-LARGEST_INT = 2**63 - 1  # of PostgreSQL and SQLite
+LARGEST_INT = 2**63 - 1  # in PostgreSQL and SQLite
 MOST_DIGITS = len(str(LARGEST_INT))
-SOCKET_PATH_LIMIT = 100  # bytes; the kernel's sun_path holds 108 with its end
+SOCKET_PATH_LIMIT = 100  # bytes; the kernel allows 107
 
 
 class Environment(FileAwareEnv):  # type: ignore[misc]  # django-environ has no annotations
-    """django-environ's reader, but a boolean is True or False and nothing else."""
+    """django-environ's reader with strict booleans, choices, counts and ports."""
 
     def strict_bool(self, name: str, *, default: bool) -> bool:
         value = self.str(name, default=str(default))
@@ -39,9 +39,9 @@ class Environment(FileAwareEnv):  # type: ignore[misc]  # django-environ has no 
         text = str(self.str(name, default=str(default)))
         digits = text.lstrip("0")
         if not text.isascii() or not text.isdigit() or not digits:
-            raise ImproperlyConfigured(f"{name} must be a whole number above 0, not {text!r}.")
+            raise ImproperlyConfigured(f"{name} must be a whole number greater than 0, not {text!r}.")
         if len(digits) > MOST_DIGITS or int(digits) > most:
-            raise ImproperlyConfigured(f"{name} must be {most} at most, not {text!r}.")
+            raise ImproperlyConfigured(f"{name} must be at most {most}, not {text!r}.")
         return int(digits)
 
     def port_or_none(self, name: str, *, default: int) -> int:
@@ -53,10 +53,10 @@ class Environment(FileAwareEnv):  # type: ignore[misc]  # django-environ has no 
 
 
 def kept_secret(path: Path, *, random_bytes: int = 48) -> str:
-    """Return the secret in `path`, made at random (and readable by its owner only) where there is none."""
+    """Return the secret in the file `path`. Create a random one, readable only by its owner, if the file is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
-        # Written aside and linked into place, so that a process that starts beside this one never reads half of it.
+        # Written to another file and linked, so that a process that starts at the same time never reads half of it.
         draft_fd, draft = tempfile.mkstemp(dir=path.parent)
         with os.fdopen(draft_fd, "w") as draft_file:
             draft_file.write(secrets.token_urlsafe(random_bytes))
@@ -65,22 +65,22 @@ def kept_secret(path: Path, *, random_bytes: int = 48) -> str:
         os.unlink(draft)
     secret = path.read_text().strip()
     if not secret:
-        raise ImproperlyConfigured(f"{path} is empty: delete it, and the next start makes a new secret.")
+        raise ImproperlyConfigured(f"{path} is empty. Delete it, and the next start creates a new secret.")
     return secret
 
 
 def broker_url(redis_url: str) -> str:
-    """Return `redis_url` in kombu's spelling: a unix socket is ``redis+socket://`` there, ``unix://`` in redis-py."""
+    """Return `redis_url` for kombu, which writes ``redis+socket://`` for the ``unix://`` of redis-py."""
     if redis_url.startswith("unix://"):
         return "redis+socket://" + redis_url.removeprefix("unix://").replace("?db=", "?virtual_host=")
     return redis_url
 
 
 def database_settings(env: Environment, sqlite_path: Path) -> dict[str, Any]:
-    """Return Django's settings for the database of ``DATABASE_URL``, or SQLite at `sqlite_path`."""
+    """Return Django's settings for the database at ``DATABASE_URL``, by default SQLite at `sqlite_path`."""
     settings: dict[str, Any] = dict(env.db_url("DATABASE_URL", default=f"sqlite:///{sqlite_path}"))
     if settings["ENGINE"].endswith("sqlite3"):
-        # Without IMMEDIATE a third of concurrent writes fail as "database is locked" (design.md).
+        # Without IMMEDIATE, a third of concurrent writes fail with "database is locked".
         settings["OPTIONS"] = {
             "transaction_mode": "IMMEDIATE",
             "timeout": 20,

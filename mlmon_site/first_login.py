@@ -1,4 +1,4 @@
-"""The embedded run's login."""
+"""The first login of the embedded run."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +14,12 @@ PASSWORD_BYTES = 12
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """Who may log in.
+    """An account that can log in.
 
     Attributes
     ----------
     new_password
-        The password, where the account was made just now; the database has its hash only.
+        The password if the account was created by this call, else None: the database has only its hash.
     """
 
     username: str
@@ -28,7 +28,7 @@ class Login:
 
 @transaction.atomic
 def ensure_login(*, password_path: Path) -> Login:
-    """Make the first administrator where there is none, with a random password kept in `password_path`."""
+    """Return the first administrator's account; create it, with a random password in `password_path`, if missing."""
     users = get_user_model()._default_manager
     if users.filter(username=USERNAME).exists():
         return Login(USERNAME, new_password=None)

@@ -1,4 +1,4 @@
-"""Logs as one JSON object a line, for collectors."""
+"""Log records as JSON lines, for log collectors."""
 
 import json
 import logging
@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 
 class WithoutClientsTraceback(logging.Filter):
-    """Takes the traceback from what Django refused as suspicious: a client caused it, and the line says it all."""
+    """Removes the traceback from requests that Django rejects as suspicious: a client caused them."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.name.startswith("django.security"):
@@ -15,7 +15,7 @@ class WithoutClientsTraceback(logging.Filter):
 
 
 class JsonFormatter(logging.Formatter):
-    """Formats a record as JSON: time (RFC 3339, UTC), level, logger, message and the traceback where there is one."""
+    """Formats a record as JSON: time (RFC 3339, UTC), level, logger, message and, if there is one, the traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
         entry = {

@@ -1,4 +1,4 @@
-"""What every response carries: how long it took, and an identity to find it by."""
+"""Middleware for all requests: timing, request id, unread bodies, NUL characters and the content security policy."""
 
 import contextlib
 import re
@@ -19,7 +19,7 @@ ACCEPTED_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 class RequestIdentityMiddleware:
-    """Sets ``X-Process-Time`` (seconds) and ``X-Request-ID`` (the client's where it is well formed, else a new one)."""
+    """Sets ``X-Process-Time`` (seconds) and ``X-Request-ID`` (the client's if it is well formed, else a new one)."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -35,10 +35,10 @@ class RequestIdentityMiddleware:
 
 
 class UnreadBodyMiddleware:
-    """Reads what a refused request still has to send, up to a megabyte.
+    """Reads the rest of the body of a rejected request, up to one megabyte.
 
-    The server closes a connection whose request was not read to its end: a client that is still sending sees a broken
-    pipe in place of the answer, and one that keeps its connection sees its next request fail.
+    The server closes a connection whose request was not read completely. A client that is still sending would see a
+    broken pipe instead of the response, and on a kept connection the next request would fail.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
@@ -55,29 +55,26 @@ class UnreadBodyMiddleware:
 
 
 class NulCheckMiddleware:
-    """Refuses a NUL in a cookie, which a quoted one can hold, and in the query of a page of the admin.
+    """Rejects a NUL character in a cookie and in the query string of an admin page.
 
-    PostgreSQL's texts hold none: the session's would be looked for there, and a filter's value. The API names what is
-    wrong with its own parameters.
+    PostgreSQL strings cannot contain it, and both are looked up there: the session key and the values of filters. The
+    API validates its own parameters.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if _asks_admin_for_nul(request) or any("\0" in value for value in request.COOKIES.values()):
+        is_admin_query = request.path.startswith(ADMIN_PATH) and "%00" in request.META.get("QUERY_STRING", "")
+        if is_admin_query or any("\0" in value for value in request.COOKIES.values()):
             return bad_request(request)
         return self.get_response(request)
 
 
-def _asks_admin_for_nul(request: HttpRequest) -> bool:
-    return request.path.startswith(ADMIN_PATH) and "%00" in request.META.get("QUERY_STRING", "")
-
-
 class ContentSecurityPolicyMiddleware:
-    """Lets the browser load and send nothing but from and to this server, on every page.
+    """Lets pages load from and send to this server only.
 
-    Alpine, which the admin's pages are made with, evaluates its attributes: scripts of this server's pages may do that.
+    Scripts may use `eval`, which Alpine needs for the admin's pages.
     """
 
     POLICY = "; ".join(

@@ -1,37 +1,37 @@
-"""What the views cannot say of themselves in the OpenAPI description: paths with the demo's names, and plain calls."""
+"""The parts of the OpenAPI description that no API view provides: path parameters and the plain Django views."""
 
 from typing import Any
 
-# With these a call runs as it stands where `manage.py load_demo` has loaded the demo's models.
+# With these values, each call runs as it is on a server with the demo's models.
 PATH_EXAMPLES = {"model_name": "classifier", "name": "classifier", "version": "1.0.0", "incident_id": 1}
 PATH_DESCRIPTIONS = {
     "model_name": "Name of a registered model.",
     "name": "Name of a registered model.",
-    "version": "One of its versions.",
-    "incident_id": "As `GET …/incidents` lists them; a new server has had none.",
+    "version": "Version of the model.",
+    "incident_id": "Id of an incident, from `GET …/incidents`. A new server has none.",
 }
 TAGS = [
-    {"name": "Predict", "description": "Answers of the models."},
-    {"name": "Observe", "description": "Ground truth, and predictions that other servers made."},
-    {"name": "Drift", "description": "How far the newest predictions are from what a model learned from."},
-    {"name": "Performance", "description": "How right a model is."},
-    {"name": "Registry", "description": "Models and versions, read only; people change them in the admin."},
+    {"name": "Predict", "description": "Predictions of the models."},
+    {"name": "Observe", "description": "Ground truth, and predictions made by other servers."},
+    {"name": "Drift", "description": "How far the latest predictions are from the reference data."},
+    {"name": "Performance", "description": "Accuracy and other measures, with and without ground truth."},
+    {"name": "Registry", "description": "Models and versions, read-only. Change them in the admin."},
     {"name": "Health", "description": "For Prometheus, load balancers and Kubernetes."},
 ]
 DESCRIPTION = """
 Predictions, drift, performance and the registry of mlmon.
 
-Every example runs as it stands on a server with the demo's models (`manage.py load_demo`; `make run` does it): open
-a call and press **Execute**. Where the server asks for tokens, make one in the admin or with
-`manage.py create_token`, and give it under **Authorize**; a person who is logged in to the admin may read without one.
+Every example runs as it is on a server with the demo's models (`make run`, or `manage.py load_demo`): open a call and
+click **Execute**. If the server requires tokens, create one in the admin or with `manage.py create_token` and enter it
+under **Authorize**. People who are logged in to the admin can read without a token.
 
-Errors are RFC 9457 problem details. Every answer carries `X-Request-ID` and `X-Process-Time` (seconds).
+Errors are RFC 9457 problem details. Every response has the headers `X-Request-ID` and `X-Process-Time` (seconds).
 """
 HEALTHY: dict[str, Any] = {"status": "ok", "problems": {}}
 
 
 def complete_description(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """Give path parameters their examples, and add the plain Django views: a hook of drf-spectacular."""
+    """Add examples of path parameters, and the plain Django views. A postprocessing hook of drf-spectacular."""
     for operations in result["paths"].values():
         for operation in operations.values():
             for parameter in operation.get("parameters", []):
@@ -52,27 +52,30 @@ def _plain_paths() -> dict[str, Any]:
         },
         "required": ["status", "problems"],
     }
-    away = {"status": "unavailable", "problems": {"redis": "does not answer: ConnectionError"}}
+    unavailable = {"status": "unavailable", "problems": {"redis": "unavailable: ConnectionError"}}
     return {
         "/healthz": _operation(
             "healthz",
-            "Does this process live?",
-            "Asks nothing else: for a liveness probe.",
-            {"200": _answer("It lives.", status, {"status": "ok"})},
+            "Is this process alive?",
+            "Checks nothing else. For a liveness probe.",
+            {"200": _response("The process is alive.", status, {"status": "ok"})},
         ),
         "/readyz": _operation(
             "readyz",
-            "Can this process answer?",
-            "Asks the database, Redis and the models in production: for a readiness probe.",
-            {"200": _answer("All of them answer.", ready, HEALTHY), "503": _answer("One does not.", ready, away)},
+            "Can this process serve predictions?",
+            "Checks the database, Redis and the production models. For a readiness probe.",
+            {
+                "200": _response("All of them are available.", ready, HEALTHY),
+                "503": _response("At least one is unavailable.", ready, unavailable),
+            },
         ),
         "/metrics": _operation(
             "metrics",
             "Metrics for Prometheus",
-            "Of all worker processes, in Prometheus's text format, or in OpenMetrics where the client asks for it.",
+            "For all worker processes, in the Prometheus text format, or in OpenMetrics if the client asks for it.",
             {
                 "200": _text("The metrics.", 'ml_model_info{model_name="classifier",model_version="1.0.0"} 1.0\n'),
-                "401": _text("MLMON_METRICS_ACCESS is token.", "A token with the scope read is needed.\n"),
+                "401": _text("MLMON_METRICS_ACCESS is `token`.", "A token with the scope read is needed.\n"),
             },
         ),
     }
@@ -89,7 +92,7 @@ def _operation(name: str, summary: str, description: str, responses: dict[str, A
     return {"get": operation}
 
 
-def _answer(description: str, schema: dict[str, Any], example: dict[str, Any]) -> dict[str, Any]:
+def _response(description: str, schema: dict[str, Any], example: dict[str, Any]) -> dict[str, Any]:
     return {"description": description, "content": {"application/json": {"schema": schema, "example": example}}}
 
 

@@ -1,8 +1,8 @@
-"""Processes that end with the one that started them, on Linux also when that one was killed with -9.
+"""Processes that end with their parent; on Linux even if the parent is killed with -9.
 
-Run as a program it is a launcher: ``python processes.py --signal 15 --parent PID -- command …`` asks the kernel for
-that signal at its parent's death and becomes the command. A `preexec_fn` would do the same, but may deadlock in a
-process that has threads. Standard library only.
+As a program this module is a launcher: ``python processes.py --signal 15 --parent PID -- command …`` asks the kernel
+to send that signal when the parent dies, then becomes the command. A `preexec_fn` would do the same, but it can
+deadlock in a process that has threads. Standard library only.
 """
 
 import argparse
@@ -22,17 +22,16 @@ WAKE_SECONDS = 1.0
 
 
 def die_with_parent(death_signal: int = signal.SIGTERM, *, parent_pid: int | None = None) -> None:
-    """Ask the kernel to send this process `death_signal` when the parent *thread* that started it ends.
+    """Ask the kernel to send this process `death_signal` when the *thread* that started it ends.
 
-    Kept over `exec`, not over `fork` nor over a change of user. Does nothing outside Linux.
+    The request survives `exec`, but not `fork` or a change of user. Does nothing on other systems than Linux.
 
     Parameters
     ----------
     death_signal
         The signal to be sent.
     parent_pid
-        Who the parent should be: where it died before the request was made, the signal is sent at once. None takes
-        the parent of this moment.
+        The expected parent. If it has already died, the signal is sent at once. None means the current parent.
     """
     if sys.platform != "linux":
         return
@@ -45,28 +44,27 @@ def die_with_parent(death_signal: int = signal.SIGTERM, *, parent_pid: int | Non
 
 
 def kill_when_orphaned(parent_pid: int, *, after_seconds: float) -> None:
-    """Watch `parent_pid` from a thread; `after_seconds` after its end, kill this process if it is still there.
+    """Kill this process `after_seconds` after `parent_pid` has ended, from a thread.
 
-    For a process that asked to `die_with_parent` but may not end by it: a request that never ends keeps a worker for
-    ever.
+    `die_with_parent` alone is not enough for a worker: a request that never ends would keep it alive.
     """
 
-    def watch() -> None:
+    def wait_and_kill() -> None:
         while os.getppid() == parent_pid:
             time.sleep(ORPHAN_POLL_SECONDS)
         time.sleep(after_seconds)
         os.kill(os.getpid(), signal.SIGKILL)
 
-    threading.Thread(target=watch, name="orphan-watch", daemon=True).start()
+    threading.Thread(target=wait_and_kill, name="orphan-killer", daemon=True).start()
 
 
 def wake_for_signals(*, every_seconds: float = WAKE_SECONDS) -> None:
-    """Let handlers of signals run within `every_seconds`, also while the main thread waits for a lock.
+    """Let signal handlers run within `every_seconds`, even while the main thread waits for a lock.
 
-    Call it in the main thread. Python notes a signal at once and runs its handler between two steps of the main thread.
-    What comes after the last step before a wait is heard when that wait ends, and granian's workers wait until they are
-    told to stop: about one TERM in a hundred was not heard by workers that had just begun, under load. So the main
-    thread is woken, by a signal that means nothing: SIGURG, which is ignored wherever nobody asked for it.
+    Call it in the main thread. Python runs a handler between two bytecode instructions of the main thread. A signal
+    that arrives after the last instruction before a wait is handled only after the wait, and granian's workers wait
+    until they are told to stop: under load, freshly started workers missed about one TERM in a hundred. SIGURG, which
+    is ignored by default, wakes the main thread.
     """
     signal.signal(signal.SIGURG, lambda *_: None)
     main_thread = threading.get_ident()
@@ -80,33 +78,34 @@ def wake_for_signals(*, every_seconds: float = WAKE_SECONDS) -> None:
 
 
 def bound_command(command: Sequence[str], *, death_signal: int = signal.SIGTERM) -> list[str]:
-    """Return `command` led by the launcher that binds it to the calling process."""
+    """Return `command` behind the launcher that binds it to the calling process."""
     launcher = [sys.executable, "-I", "-S", os.path.abspath(__file__)]
     return [*launcher, "--signal", str(int(death_signal)), "--parent", str(os.getpid()), "--", *command]
 
 
 def at_process_end(action: Callable[[], None]) -> None:
-    """Call `action` once when this process ends by itself or by TERM, while its daemon threads still run.
+    """Call `action` once when this process exits or gets TERM, while its daemon threads still run.
 
-    A process that `multiprocessing` forked (granian's workers) leaves by `os._exit`: `atexit` is not heard there, its
-    own finalizers are.
+    A process that `multiprocessing` forked, such as a granian worker, ends with `os._exit`: that skips `atexit`, but
+    not the finalizers of `multiprocessing`.
     """
-    import multiprocessing.util  # here, for the launcher's sake: it triples the time of its start
+    import multiprocessing.util  # imported here because it would triple the launcher's start-up time
 
     once = functools.lru_cache(maxsize=1)(action)
     atexit.register(once)
     multiprocessing.util.Finalize(None, once, exitpriority=0)
 
 
-def _launch() -> None:
+def main() -> None:
+    """Bind this process to its parent and become the command."""
     parser = argparse.ArgumentParser(description="Run a command that ends with the process that started it.")
     parser.add_argument("--signal", type=int, required=True)
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("command", nargs="+")
     options = parser.parse_args()
     die_with_parent(options.signal, parent_pid=options.parent)
-    os.execvp(options.command[0], options.command)  # noqa: S606 -- becoming the command is the point
+    os.execvp(options.command[0], options.command)  # noqa: S606 -- replacing this process is the purpose
 
 
 if __name__ == "__main__":
-    _launch()
+    main()

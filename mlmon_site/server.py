@@ -1,13 +1,14 @@
 """The web server: ``python -m mlmon_site.server --port 8000 --workers 2``.
 
-Granian's main process only binds, watches and restarts; each worker process sets Django up after the fork, so that no
-model session, connection or thread is shared between them.
+Granian's main process binds the port, monitors the workers and restarts them. Each worker sets up Django after the
+fork, so no model session, connection or thread is shared.
 """
 
 import argparse
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,26 +18,25 @@ from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
 from granian.server import Server
 
-from mlmon_site.database import OutdatedDatabaseError, refuse_outdated_database
 from mlmon_site.ports import port_number
 from mlmon_site.processes import die_with_parent, kill_when_orphaned, wake_for_signals
-from mlmon_site.scrape_process import ScrapeProcess
+from mlmon_site.scrape_server import ScrapeProcess
 from monitoring.multiprocess import reset_metrics
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mlmon_site.settings")
 
 THREADS = 4
-# Connections a worker holds at a time. The kernel gives each new one to a worker by a hash, whether it is idle or not.
+# Connections per worker. The kernel assigns a new connection by a hash, whether that worker is idle or not.
 CONNECTIONS = 256
-# Below the 10 s that the embedded run's supervisor, and Docker, give to the whole stop.
+# Docker and the supervisor of the embedded run allow 10 s for the whole stop.
 STOP_SECONDS = 6
 
 
 def load_application() -> Callable[..., Any]:
     """Return the WSGI application; runs in each worker process, before it serves."""
     parent = multiprocessing.parent_process()
-    # A fork inherits the main process's handlers, which only set a flag there: until granian sets the worker's own, a
-    # worker that is still loading would not hear TERM.
+    # A fork inherits the main process's handlers, which only set a flag. Until granian installs the worker's own, a
+    # worker that is still loading would ignore TERM.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN if parent else signal.SIG_DFL)
     die_with_parent(signal.SIGTERM, parent_pid=parent.pid if parent else None)
@@ -49,21 +49,23 @@ def load_application() -> Callable[..., Any]:
 
 
 def serve(*, host: str, port: int, workers: int, access_log: bool, scrape_port: int = 0) -> None:
-    """Serve until TERM or INT; requests that have begun are answered first. Counters begin at 0.
+    """Serve until TERM or INT, then complete the requests that have begun. Counters start at 0.
 
-    With a `scrape_port` a process of its own answers scrapes there, also while all workers are busy.
+    Parameters
+    ----------
+    scrape_port
+        The port of the scrape server, which works while all workers are busy; 0 starts none.
     """
-    try:
-        refuse_outdated_database()
-    except OutdatedDatabaseError as error:
-        sys.exit(f"The web server does not start. {error}")
+    # In a process of its own: this one forks the workers and loads neither the database layer nor a connection.
+    if subprocess.run([sys.executable, "-m", "mlmon_site.database"], check=False).returncode:
+        sys.exit("The web server does not start.")
     reset_metrics(settings.MLMON_METRICS_DIR)
     server = Server(
         "mlmon_site.wsgi:application",
         address=host,
         port=port,
         interface=Interfaces.WSGI,
-        # Where the protocol is guessed from the first bytes, a connection that never sends any is kept for ever.
+        # If granian guessed the protocol from the first bytes, a connection that never sends any would never end.
         http=HTTPModes.http1,
         workers=workers,
         blocking_threads=THREADS,
@@ -85,7 +87,7 @@ def serve(*, host: str, port: int, workers: int, access_log: bool, scrape_port: 
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Read the command line and serve."""
+    """Parse the command line and serve."""
     parser = argparse.ArgumentParser(prog="python -m mlmon_site.server", description="Serve mlmon over HTTP.")
     parser.add_argument("--host", default="127.0.0.1", help="address to bind (default: %(default)s)")
     parser.add_argument("--port", type=port_number, default=8000, help="port to bind (default: %(default)s)")
@@ -94,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--scrape-port",
         type=_port_or_none,
         default=settings.MLMON_SCRAPE_PORT,
-        help="port on which a process of its own answers Prometheus, also while all others are busy; 0: none "
+        help="port of a separate process for Prometheus, which responds while all others are busy; 0 starts none "
         "(default: %(default)s)",
     )
     parser.add_argument("--access-log", action="store_true", help="write a line for each request")

@@ -1,7 +1,7 @@
 """Settings of mlmon, read once from the environment (docs/configuration.md lists the variables).
 
-With nothing set this is the *embedded* run: SQLite and Valkey in ``var/``, bound to 127.0.0.1, API open.
-``MLMON_ENVIRONMENT=production`` demands a secret key, a database and a Redis, and turns tokens on.
+By default this is the *embedded* run: SQLite and Valkey in ``var/``, bound to 127.0.0.1, with an open API.
+``MLMON_ENVIRONMENT=production`` requires a secret key, a database, Redis and allowed hosts, and API tokens.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from django.urls import reverse_lazy
 from mlmon_site import openapi
 from mlmon_site.environment import SOCKET_PATH_LIMIT, Environment, broker_url, database_settings, kept_secret
 
-# Lets Django's generic classes be subscripted in annotations at run time, as the type checker wants them.
+# Lets Django's generic classes be subscripted at run time, as their annotations are.
 django_stubs_ext.monkeypatch()
 
 env = Environment()
@@ -135,7 +135,7 @@ STORAGES = {
 }
 WHITENOISE_USE_FINDERS = not IS_PRODUCTION  # the embedded run needs no collectstatic
 if not IS_PRODUCTION:
-    STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # WhiteNoise warns where there is none
+    STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # WhiteNoise warns if the folder is missing
 
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = env.strict_bool("MLMON_HTTPS", default=IS_PRODUCTION)
 if SECURE_SSL_REDIRECT:
@@ -153,7 +153,7 @@ MLMON_METRICS_ACCESS = env.choice("MLMON_METRICS_ACCESS", ("token", "open"), def
 MLMON_DEFAULT_MODEL = env.str("MLMON_DEFAULT_MODEL", default="classifier")
 MLMON_MAX_ROWS_PER_REQUEST = env.positive_int("MLMON_MAX_ROWS_PER_REQUEST", default=10_000)
 DATA_UPLOAD_MAX_MEMORY_SIZE = env.positive_int("MLMON_MAX_BODY_BYTES", default=16 * 2**20)
-# Uploaded files go to the disk from 2.5 MB on; their own bounds are below.
+# Uploaded files are written to disk from 2.5 MB on. The limits below are for them.
 MLMON_MAX_ARTEFACT_BYTES = env.positive_int("MLMON_MAX_ARTEFACT_BYTES", default=256 * 2**20)
 MLMON_MAX_REFERENCE_BYTES = env.positive_int("MLMON_MAX_REFERENCE_BYTES", default=512 * 2**20)
 MLMON_MAX_REFERENCE_ROWS = env.positive_int("MLMON_MAX_REFERENCE_ROWS", default=5_000_000)
@@ -185,7 +185,7 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_SETTINGS": {
         "deepLinking": True,
         "displayRequestDuration": True,
-        "persistAuthorization": False,  # a token does not stay in the browser
+        "persistAuthorization": False,  # do not keep tokens in the browser
         "tryItOutEnabled": True,
         "defaultModelsExpandDepth": 0,
         "validatorUrl": None,
@@ -197,16 +197,16 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {"ResultStatusEnum": "drift.api.serializers.RESULT_STATUSES"},
 }
 
-# A process beside the web server's workers answers scrapes there; 0: none.
+# Port of the scrape server, a process beside the workers of the web server; 0 starts none.
 MLMON_SCRAPE_PORT = env.port_or_none("MLMON_SCRAPE_PORT", default=9101 if IS_PRODUCTION else 0)
-# Where the web workers keep their counters (prometheus_client's multiprocess mode).
+# Folder of the web workers' counters (the multiprocess mode of prometheus_client).
 MLMON_METRICS_DIR = Path(env.str("MLMON_METRICS_DIR", default=str(VAR_DIR / "metrics")))
 
 # --- Redis, capture, Celery -----------------------------------------------------------------------------------------
 
 
 def valkey_socket() -> Path:
-    """Return where the embedded Valkey listens: in ``var/``, or in a short folder where that path is too long."""
+    """Return the socket of the embedded Valkey: in ``var/``, or in the temporary folder if that path is too long."""
     socket = VAR_DIR / "valkey.sock"
     if len(bytes(socket)) <= SOCKET_PATH_LIMIT:
         return socket
@@ -236,14 +236,14 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 1800, "socket_timeout": 10, "socket_keepalive": True}
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
-# In each process that checks: references that are prepared for the next check of the same version.
+# Prepared references that each process keeps for the next check of the same version.
 MLMON_PREPARED_REFERENCES_BYTES = env.positive_int("MLMON_PREPARED_REFERENCES_BYTES", default=512 * 2**20)
 MLMON_DRIFT_TICK_SECONDS = env.positive_int("MLMON_DRIFT_TICK_SECONDS", default=20, most=LONGEST_TICK_SECONDS)
 MLMON_PERFORMANCE_TICK_SECONDS = env.positive_int(
     "MLMON_PERFORMANCE_TICK_SECONDS", default=60, most=LONGEST_TICK_SECONDS
 )
 CELERY_BEAT_SCHEDULE = {
-    # A task that waited longer than the next tick is dropped: that tick does its work.
+    # A task that has waited until the next tick is dropped, because that tick does its work.
     "drift-tick": {
         "task": "drift.tasks.check_due_versions",
         "schedule": timedelta(seconds=MLMON_DRIFT_TICK_SECONDS),
@@ -295,7 +295,7 @@ CELERY_BEAT_SCHEDULE = {
 
 
 def _list(title: str, icon: str, table: str) -> dict[str, object]:
-    """Return the link to a table's list ("app.model"), for who may see its rows."""
+    """Return the menu item of a table ("app.model"), shown to people who may view its rows."""
     app, _, model = table.partition(".")
     return {
         "title": title,

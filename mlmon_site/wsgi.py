@@ -10,11 +10,11 @@ from django.core.wsgi import get_wsgi_application
 from mlmon_site.processes import at_process_end
 from monitoring.multiprocess import enable_multiprocess_metrics
 
-enable_multiprocess_metrics(settings.MLMON_METRICS_DIR)  # before Django's set-up imports what declares metrics
+enable_multiprocess_metrics(settings.MLMON_METRICS_DIR)  # before Django's setup imports the metrics
 
 application = get_wsgi_application()
 
-# After Django's set-up, which these imports need.
+# These imports need Django to be set up.
 from inference.serving import serving  # noqa: E402
 
 serving().start_watching()

@@ -11,8 +11,8 @@ import pytest
 from sklearn.metrics import accuracy_score, roc_auc_score
 
 from demo.flights import CATEGORICAL_FEATURES, FEATURES, FLOAT_FEATURES, split_flights
-from demo.models import classifier_onnx, feature_frame, flight_delay_onnx, onnx_feed, train_classifier
-from demo.models import train_flight_delay as train
+from demo.pipelines import classifier_onnx, feature_frame, flight_delay_onnx, onnx_feed, train_classifier
+from demo.pipelines import train_flight_delay as train
 from demo.train import ConversionError, check_conversion, onnx_probabilities
 
 DEMO = Path(__file__).resolve().parent.parent.parent / "demo"

@@ -53,7 +53,7 @@ def test_a_newcomers_first_minutes(running: EmbeddedRun) -> None:
 
     status, answer = running.request("GET", "/drift")
     assert status == 200, answer
-    features = json.loads(answer)["features"]
+    features = json.loads(answer)["feature_drift"]
     assert len(features) == IRIS_FEATURES
     assert "reference_mean" in json.dumps(features)
 
@@ -102,7 +102,7 @@ def test_a_killed_program_comes_back(word: str, running: EmbeddedRun) -> None:
 
     assert eventually(is_replaced, seconds=20)
     assert eventually(predicts, seconds=20)
-    assert "was killed by SIGKILL; it is started again in 0.5 s" in running.said
+    assert "was killed by SIGKILL. Restarting in 0.5 s" in running.said
 
 
 def test_a_killed_web_process_comes_back_while_the_other_answers(running: EmbeddedRun) -> None:
@@ -128,7 +128,7 @@ def test_a_second_run_in_the_folder_is_refused(running: EmbeddedRun) -> None:
     second = start_embedded_run(running.folder)
     assert second.process.wait(20) == 1
     assert (
-        f"mlmon is running here already (process {running.process.pid}, http://localhost:{running.port})" in second.said
+        f"mlmon is already running here (process {running.process.pid}, http://localhost:{running.port})" in second.said
     )
 
 
@@ -137,7 +137,7 @@ def test_a_taken_port_is_said_before_anything_starts(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         run = start_embedded_run(tmp_path / "var", port=port)
         assert run.process.wait(20) == 1
-    assert f"Port {port} is taken by another program. Choose another one: make run PORT={port + 1}" in run.said
+    assert f"Port {port} is in use. Choose another one: make run PORT={port + 1}" in run.said
     assert "Traceback" not in run.said
     assert not (tmp_path / "var" / "mlmon.sqlite3").exists()
     assert run.processes() == []
@@ -153,7 +153,7 @@ def test_production_is_not_for_run(tmp_path: Path) -> None:
         check=False,
     )
     assert result.returncode == 1
-    assert "In production start the web server" in result.stderr
+    assert "In production, start the web server" in result.stderr
 
 
 def test_every_end_leaves_nothing_and_the_next_start_keeps_the_data(tmp_path: Path) -> None:

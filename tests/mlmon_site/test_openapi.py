@@ -6,7 +6,6 @@ has a type "null".
 
 import json
 import re
-import time
 from collections.abc import Iterator
 from io import StringIO
 from typing import Any
@@ -27,9 +26,9 @@ from rest.errors import registered_statuses
 from rest.problems import DETAILS, MEANINGS, PROBLEM_JSON, problem_responses
 from tests.factories import uploaded_version
 from tests.mlmon.observed import iris_rows, observe, profiled_reference
+from tests.services.processes import await_condition
 
 ANY_ID = re.compile(r"\{incident_id\}")
-SERVING_SECONDS = 1.5  # a process looks for a new generation of the registry once a second
 
 
 def _description() -> dict[str, Any]:
@@ -221,24 +220,28 @@ def test_a_chunked_or_a_large_body_is_refused_as_documented(demo: Client, settin
     assert _predicted(demo, data="", headers={"Transfer-Encoding": "chunked"}).json() in _documented(411)
 
 
+def _wait_for_response(status: int, client: Client, **options: Any) -> None:
+    """Wait until the call gets the documented response: a process looks for changes once a second."""
+    await_condition(
+        lambda: _predicted(client, **options).status_code == status, f"the response is not {status}", pause=0.2
+    )
+    assert _predicted(client, **options).json() in _documented(status)
+
+
 def test_who_may_not_call_is_told_as_documented(demo: Client, settings: Settings) -> None:
     settings.MLMON_API_ACCESS = "token"
     assert _predicted(demo).json() in _documented(401)
     _, token = create_token(name="a dashboard", scope="read")
-    time.sleep(SERVING_SECONDS)
-    assert _predicted(demo, headers={"Authorization": f"Bearer {token}"}).json() in _documented(403)
+    _wait_for_response(403, demo, headers={"Authorization": f"Bearer {token}"})
 
 
 def test_a_version_without_traffic_is_told_as_documented(demo: Client) -> None:
     version = ModelVersion.objects.get(model__name="classifier")
     assert _predicted(demo).status_code == 200
     set_stage(version=version, stage=Stage.STAGING)
-    time.sleep(SERVING_SECONDS)
-    assert _predicted(demo).json() in _documented(503)
+    _wait_for_response(503, demo)
     set_stage(version=version, stage=Stage.ARCHIVED)
-    time.sleep(SERVING_SECONDS)
-    archived = _predicted(demo, path="/api/v1/models/classifier/versions/1.0.0/predict")
-    assert archived.json() in _documented(409)
+    _wait_for_response(409, demo, path="/api/v1/models/classifier/versions/1.0.0/predict")
 
 
 @pytest.mark.django_db

@@ -11,7 +11,7 @@ import pytest
 
 from mlmon_site.ports import port_is_free
 from mlmon_site.processes import bound_command
-from mlmon_site.run_lock import AlreadyRunningError, run_lock
+from mlmon_site.supervisor import AlreadyRunningError, run_lock
 from tests.services.processes import free_port
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
@@ -96,7 +96,7 @@ def test_the_lock_is_held_by_one_and_names_it(tmp_path: Path) -> None:
     path = tmp_path / "run.lock"
     with (
         run_lock(path, holder="process 17"),
-        pytest.raises(AlreadyRunningError, match=r"already \(process 17\)"),
+        pytest.raises(AlreadyRunningError, match=r"already running here \(process 17\)"),
         run_lock(path, holder="process 18"),
     ):
         pass
@@ -108,7 +108,7 @@ def test_the_lock_is_held_by_one_and_names_it(tmp_path: Path) -> None:
 def test_a_killed_holder_lets_go_of_the_lock(tmp_path: Path) -> None:
     path = tmp_path / "run.lock"
     code = (
-        "import sys, time; from pathlib import Path; from mlmon_site.run_lock import run_lock\n"
+        "import sys, time; from pathlib import Path; from mlmon_site.supervisor import run_lock\n"
         "with run_lock(Path(sys.argv[1]), holder='x'): print('held', flush=True); time.sleep(60)"
     )
     with subprocess.Popen([*_python(code), str(path)], cwd=PROJECT, stdout=subprocess.PIPE) as process:

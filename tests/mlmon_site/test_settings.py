@@ -57,7 +57,7 @@ def test_secret_key_is_made_once_and_only_its_owner_may_read_it(tmp_path: Path) 
 def test_an_empty_secret_file_is_not_taken_for_a_secret(tmp_path: Path) -> None:
     (tmp_path / "var").mkdir()
     (tmp_path / "var" / "secret_key").touch()
-    assert "is empty: delete it" in _evaluate("1", tmp_path).stderr
+    assert "is empty. Delete it" in _evaluate("1", tmp_path).stderr
 
 
 def test_deep_folder_gets_a_short_socket(tmp_path: Path) -> None:
@@ -107,18 +107,18 @@ def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
         ("MLMON_ENVIRONMENT", "prod", "MLMON_ENVIRONMENT must be one of embedded, production, not 'prod'."),
         ("MLMON_API_ACCESS", "none", "MLMON_API_ACCESS must be one of token, open, not 'none'."),
         ("MLMON_LOG_LEVEL", "LOUD", "MLMON_LOG_LEVEL must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL"),
-        ("MLMON_MAX_BODY_BYTES", "0", "MLMON_MAX_BODY_BYTES must be a whole number above 0, not '0'."),
-        ("MLMON_MAX_BODY_BYTES", "1e6", "MLMON_MAX_BODY_BYTES must be a whole number above 0, not '1e6'."),
-        ("MLMON_MAX_BODY_BYTES", "-5", "MLMON_MAX_BODY_BYTES must be a whole number above 0, not '-5'."),
-        ("MLMON_MAX_BODY_BYTES", "000", "MLMON_MAX_BODY_BYTES must be a whole number above 0, not '000'."),
-        ("MLMON_MAX_BODY_BYTES", "9" * 5000, "MLMON_MAX_BODY_BYTES must be 9223372036854775807 at most, not"),
-        ("MLMON_ARCHIVE_RETENTION_DAYS", "36501", "MLMON_ARCHIVE_RETENTION_DAYS must be 36500 at most, not '36501'."),
-        ("MLMON_GROUND_TRUTH_RETENTION_DAYS", "2147483647", "must be 36500 at most, not '2147483647'."),
-        ("MLMON_DRIFT_TICK_SECONDS", "9" * 18, "MLMON_DRIFT_TICK_SECONDS must be 86400 at most, not"),
-        ("MLMON_ARCHIVE_TICK_SECONDS", "86401", "MLMON_ARCHIVE_TICK_SECONDS must be 86400 at most, not '86401'."),
-        ("MLMON_PERFORMANCE_TICK_SECONDS", "86401", "must be 86400 at most, not '86401'."),
-        ("MLMON_CAPTURE_FLUSH_MS", "3600001", "MLMON_CAPTURE_FLUSH_MS must be 3600000 at most, not '3600001'."),
-        ("MLMON_PREDICTION_TIMEOUT_MS", "3600001", "must be 3600000 at most, not '3600001'."),
+        ("MLMON_MAX_BODY_BYTES", "0", "MLMON_MAX_BODY_BYTES must be a whole number greater than 0, not '0'."),
+        ("MLMON_MAX_BODY_BYTES", "1e6", "MLMON_MAX_BODY_BYTES must be a whole number greater than 0, not '1e6'."),
+        ("MLMON_MAX_BODY_BYTES", "-5", "MLMON_MAX_BODY_BYTES must be a whole number greater than 0, not '-5'."),
+        ("MLMON_MAX_BODY_BYTES", "000", "MLMON_MAX_BODY_BYTES must be a whole number greater than 0, not '000'."),
+        ("MLMON_MAX_BODY_BYTES", "9" * 5000, "MLMON_MAX_BODY_BYTES must be at most 9223372036854775807, not"),
+        ("MLMON_ARCHIVE_RETENTION_DAYS", "36501", "MLMON_ARCHIVE_RETENTION_DAYS must be at most 36500, not '36501'."),
+        ("MLMON_GROUND_TRUTH_RETENTION_DAYS", "2147483647", "must be at most 36500, not '2147483647'."),
+        ("MLMON_DRIFT_TICK_SECONDS", "9" * 18, "MLMON_DRIFT_TICK_SECONDS must be at most 86400, not"),
+        ("MLMON_ARCHIVE_TICK_SECONDS", "86401", "MLMON_ARCHIVE_TICK_SECONDS must be at most 86400, not '86401'."),
+        ("MLMON_PERFORMANCE_TICK_SECONDS", "86401", "must be at most 86400, not '86401'."),
+        ("MLMON_CAPTURE_FLUSH_MS", "3600001", "MLMON_CAPTURE_FLUSH_MS must be at most 3600000, not '3600001'."),
+        ("MLMON_PREDICTION_TIMEOUT_MS", "3600001", "must be at most 3600000, not '3600001'."),
     ],
 )
 def test_values_that_are_not_understood_stop_the_start(name: str, value: str, message: str, tmp_path: Path) -> None:

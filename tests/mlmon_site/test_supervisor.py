@@ -70,7 +70,7 @@ def test_a_program_that_ends_is_started_again_with_a_growing_pause(
     while time.monotonic() < deadline and len(console.lines) < 6:
         supervisor.tend()
         time.sleep(0.02)
-    pauses = [line.split("again in ")[1].split(" s")[0] for line in console.lines if "again in" in line]
+    pauses = [line.split("Restarting in ")[1].split(" s")[0] for line in console.lines if "Restarting in" in line]
     assert pauses[:3] == ["0.5", "1", "1"]
     assert "program ended with status 3" in console.lines[0]
 
@@ -78,7 +78,7 @@ def test_a_program_that_ends_is_started_again_with_a_growing_pause(
 def test_the_pause_begins_anew_after_a_long_life(
     supervisor: Supervisor, console: Console, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervisor_module, "WELL_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(supervisor_module, "HEALTHY_AFTER_SECONDS", 0.0)
     supervisor.start(_program("raise SystemExit(0)", tmp_path))
 
     def ended_twice() -> bool:
@@ -86,7 +86,7 @@ def test_the_pause_begins_anew_after_a_long_life(
         return len(console.lines) >= 3
 
     assert eventually(ended_twice, seconds=6)
-    assert all("again in 0.5 s" in line for line in console.lines if "again in" in line)
+    assert all("in 0.5 s" in line for line in console.lines if "Restarting" in line)
 
 
 def test_what_ignores_term_is_killed_with_its_children(supervisor: Supervisor, tmp_path: Path) -> None:

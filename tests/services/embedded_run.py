@@ -65,7 +65,7 @@ class EmbeddedRun:
         return self.console.read_text()
 
     def wait_for_banner(self) -> None:
-        wait_until(lambda: "mlmon runs" in self.said, seconds=START_SECONDS, what="mlmon", process=self.process)
+        wait_until(lambda: "mlmon is running" in self.said, seconds=START_SECONDS, what="mlmon", process=self.process)
 
     def ended_by(self, signal_number: int) -> int:
         """Send the supervisor a signal and return its exit status; fails after 10 s."""

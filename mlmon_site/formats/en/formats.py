@@ -1,4 +1,4 @@
-"""How dates and times are written on every page: ISO 8601's order, which sorts as text and leaves no doubt."""
+"""Date and time formats of every page: ISO 8601, which is unambiguous and sorts as text."""
 
 DATE_FORMAT = SHORT_DATE_FORMAT = "Y-m-d"
 TIME_FORMAT = "H:i:s"

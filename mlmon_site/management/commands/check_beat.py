@@ -1,4 +1,4 @@
-"""``manage.py check_beat``: the health check of beat's container."""
+"""``manage.py check_beat``: the health check of the beat container."""
 
 from datetime import timedelta
 from typing import Any
@@ -10,29 +10,29 @@ from django_celery_beat.models import PeriodicTask
 
 from accounts.management.terminal import ExitStatus, TeachingCommand, add_json_option
 
-# Beat writes down what it has sent every three minutes (the scheduler's sync_every); one such round may be missed.
+# Beat saves the times of sent tasks every three minutes (the scheduler's sync_every). It may miss one round.
 OLDEST = timedelta(minutes=7)
 EXAMPLES = """
 examples:
   As a container's health check:
     manage.py check_beat
 
-  When it sent the last task, for a program:
+  The time of the last task, for a program:
     manage.py check_beat --json
     manage.py check_beat --json | jq -r .last_sent_at
 
 exit status:
   0  beat has sent a task in the last seven minutes
-  1  it has not; with --json the document says since when, and stderr says it in words
-  2  an option makes no sense
-  3  the database does not answer
+  1  it has not; the message, and with --json the document, says since when
+  2  an option is invalid
+  3  the database is unavailable
 """
 
 
 class Command(TeachingCommand):
     help = (
-        "Say whether beat, which starts mlmon's jobs by the clock, has sent tasks in the last minutes.\n"
-        "Without it no drift is checked and nothing is archived."
+        "Report whether Celery beat, which starts mlmon's periodic jobs, has sent a task in the last minutes.\n"
+        "Without beat, drift is not checked and observations are not archived."
     )
     epilog = EXAMPLES
 

@@ -1,4 +1,4 @@
-"""``manage.py run``: everything on this machine, with nothing set up."""
+"""``manage.py run``: start every part of mlmon on this machine."""
 
 import contextlib
 import http.client
@@ -20,17 +20,17 @@ from mlmon_site import valkey
 from mlmon_site.database import OutdatedDatabaseError, refuse_outdated_database
 from mlmon_site.first_login import Login, ensure_login
 from mlmon_site.ports import port_is_free, port_number
-from mlmon_site.run_lock import AlreadyRunningError, run_lock
 from mlmon_site.settings import valkey_socket
-from mlmon_site.supervisor import Program, StopRequested, Supervisor, stop_signals_raise
+from mlmon_site.supervisor import AlreadyRunningError, Program, StopRequested, Supervisor, run_lock, stop_signals_raise
 
-HOST = "127.0.0.1"  # the API is open in this run, so nobody outside this machine may reach it
-VALKEY_START_SECONDS = 60.0  # it reads its data first
+HOST = "127.0.0.1"  # the API of this run is open, so only this machine may reach it
+VALKEY_START_SECONDS = 60.0  # it loads its data first
 WEB_START_SECONDS = 60.0
-PORT_SECONDS = 2.0  # a run that was killed may still be ending
+PASSWORD_FILE = "admin_password"  # noqa: S105 -- a file in var/, not a password
+PORT_SECONDS = 2.0  # a killed run may still be ending
 
 BANNER = """
-mlmon runs, started in {seconds:.1f} s. Ctrl-C ends it.
+mlmon is running, started in {seconds:.1f} s. Press Ctrl-C to stop it.
 
   Admin     {url}/admin/
   API       {url}/api/docs
@@ -44,7 +44,7 @@ Three things to try, in another terminal:
   1. Predict a hundred times:
      for i in {{1..100}}; do curl -s -X POST {url}/predict -H "Content-Type: application/json" \\
        -d '{{"features": [0.1, 0.5, 0.3, 0.8]}}'; done
-  2. See how far these rows are from what the model learned from:
+  2. Compare these rows with the reference data:
      curl -s {url}/drift
   3. Send a year of flights through the API and watch them drift:
      {python} manage.py replay{replay_options}
@@ -55,25 +55,25 @@ examples:
   On http://localhost:8000, until Ctrl-C; the login is printed:
     manage.py run
 
-  On another port, where another program has 8000; with more web processes:
+  On another port, because 8000 is in use; with more web processes:
     manage.py run --port 8080
     manage.py run --port 8080 --workers 4
 
-What it keeps lies in var/ (MLMON_VAR_DIR moves it): the database, models, reference data, logs and the password.
-It listens on this machine only. In production each part is started on its own: docs/configuration.md.
+All data is in var/ (or MLMON_VAR_DIR): the database, models, reference data, logs and the password.
+Only this machine can connect. In production, each part is started on its own: see docs/configuration.md.
 
 exit status:
-  1          it could not start: the port is taken, another run is going, or a part of it does not answer
-  2          an option makes no sense
-  3          the database does not answer
-  128 + n    ended by signal n: 130 after Ctrl-C, 143 after TERM; everything it started has ended too
+  1          it could not start: the port is in use, another run is active, or a part does not respond
+  2          an option is invalid
+  3          the database is unavailable
+  128 + n    ended by signal n: 130 after Ctrl-C, 143 after TERM; all of its processes have ended too
 """
 
 
 class Command(TeachingCommand):
     help = (
-        "Start mlmon on this machine with nothing set up: database, demo, web server, worker, beat and an embedded\n"
-        "Valkey. One Ctrl-C ends all of it. Run again, it goes on with what it has."
+        "Start all of mlmon on this machine: database, demo, web server, worker, beat and an embedded Valkey.\n"
+        "Nothing else needs to be set up. Ctrl-C stops all of it. The next run continues with the same data."
     )
     epilog = EXAMPLES
 
@@ -86,8 +86,8 @@ class Command(TeachingCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if settings.IS_PRODUCTION:
             raise CommandError(
-                "`run` is the embedded run, open to everyone on this machine. In production start the web server "
-                "(python -m mlmon_site.server), the worker and beat each on its own."
+                "`run` is open to everyone on this machine. In production, start the web server "
+                "(python -m mlmon_site.server), the worker and beat as separate processes."
             )
         port: int = options["port"]
         holder = f"process {os.getpid()}, http://localhost:{port}"
@@ -95,9 +95,11 @@ class Command(TeachingCommand):
             with stop_signals_raise(), run_lock(settings.VAR_DIR / "run.lock", holder=holder):
                 self._run(port=port, workers=options["workers"])
         except AlreadyRunningError as error:
-            raise CommandError(f"{error} End that run first: Ctrl-C in its terminal, or kill its process.") from error
+            raise CommandError(
+                f"{error} Stop that run first: press Ctrl-C in its terminal, or kill its process."
+            ) from error
         except StopRequested as stop:
-            self._say("Ended.")
+            self._say("Stopped.")
             sys.exit(stop.exit_status)
 
     def _run(self, *, port: int, workers: int) -> None:
@@ -106,7 +108,7 @@ class Command(TeachingCommand):
             refuse_outdated_database()
         except OutdatedDatabaseError as error:
             raise CommandError(str(error)) from error
-        _demand_port(port)
+        _wait_for_port(port)
         logs = settings.VAR_DIR / "log"
         logs.mkdir(exist_ok=True)
         with self._supervised() as supervisor:
@@ -125,7 +127,7 @@ class Command(TeachingCommand):
         try:
             yield supervisor
         except StopRequested:
-            self._say("\nEnding: beat, worker, web, Valkey …")
+            self._say("\nStopping beat, worker, web server and Valkey …")
             raise
         finally:
             supervisor.stop()
@@ -136,18 +138,18 @@ class Command(TeachingCommand):
         if "load_demo" in get_commands():
             self._say("Loading the demo …")
             call_command("load_demo", stdout=self.stdout)
-        login = ensure_login(password_path=_password_path())
+        login = ensure_login(password_path=settings.VAR_DIR / PASSWORD_FILE)
         connections.close_all()
         return login
 
     def _wait_for_web(self, supervisor: Supervisor, port: int) -> None:
-        self._say("Starting web, worker and beat …")
+        self._say("Starting web server, worker and beat …")
         deadline = time.monotonic() + WEB_START_SECONDS
-        while not _web_answers(port):
+        while not _web_responds(port):
             supervisor.tend()
             if time.monotonic() > deadline:
                 raise CommandError(
-                    f"The web server does not answer: see {_shown(settings.VAR_DIR / 'log' / 'web.log')}"
+                    f"The web server does not respond. See {_shown(settings.VAR_DIR / 'log' / 'web.log')}"
                 )
             time.sleep(0.1)
 
@@ -168,11 +170,11 @@ class Command(TeachingCommand):
         self.stdout.flush()
 
 
-def _demand_port(port: int) -> None:
+def _wait_for_port(port: int) -> None:
     deadline = time.monotonic() + PORT_SECONDS
     while not port_is_free(HOST, port):
         if time.monotonic() > deadline:
-            raise CommandError(f"Port {port} is taken by another program. Choose another one: make run PORT={port + 1}")
+            raise CommandError(f"Port {port} is in use. Choose another one: make run PORT={port + 1}")
         time.sleep(0.2)
 
 
@@ -194,34 +196,34 @@ def _start_valkey(supervisor: Supervisor, logs: Path) -> None:
     while not valkey.answers(socket_path):
         supervisor.tend()
         if time.monotonic() > deadline:
-            raise CommandError(f"Valkey does not answer: see {_shown(logs / 'valkey.log')}")
+            raise CommandError(f"Valkey does not respond. See {_shown(logs / 'valkey.log')}")
         time.sleep(0.02)
 
 
 def _demand_own_folder(folder: Path) -> None:
-    # Where var/ is too deep for a socket the folder lies in the machine's temporary one, under a name others can guess.
+    # If the path of var/ is too long for a socket, this folder is in the temporary one, under a name others can guess.
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.stat().st_uid != os.geteuid():
-        raise CommandError(f"{folder} belongs to another user: run as that user, or delete it.")
+        raise CommandError(f"{folder} belongs to another user. Run as that user, or delete the folder.")
 
 
 def _programs(logs: Path, *, port: int, workers: int) -> list[Program]:
-    """Return what runs beside Valkey; it is ended from the last to the first, all of it in under 10 s."""
+    """Return the programs that run beside Valkey. They are stopped in reverse order, all in less than 10 s."""
     celery = [sys.executable, "-m", "celery", "-A", "mlmon_site.celery"]
     web = [sys.executable, "-m", "mlmon_site.server", "--host", HOST, "--port", str(port), "--workers", str(workers)]
     worker = [*celery, "worker", "--concurrency", "2", "--loglevel", "INFO", "--without-gossip", "--without-mingle"]
     beat = [*celery, "beat", "--loglevel", "INFO"]
     return [
-        # Longer than the server gives its own processes, which send on what they have captured.
+        # Longer than the server allows its workers, which flush their captured predictions.
         Program("web", web, logs / "web.log", stop_seconds=6.5),
-        # A task that is cut off is taken up again by the next worker; TERM would wait for its end, so a killed
-        # supervisor's worker gets KILL.
+        # An interrupted task is redelivered. TERM would wait for the task to end, so KILL is sent if the supervisor
+        # dies.
         Program("worker", worker, logs / "worker.log", stop_seconds=2.0, death_signal=signal.SIGKILL),
         Program("beat", beat, logs / "beat.log", stop_seconds=1.0),
     ]
 
 
-def _web_answers(port: int) -> bool:
+def _web_responds(port: int) -> bool:
     connection = http.client.HTTPConnection(HOST, port, timeout=2)
     try:
         connection.request("GET", "/healthz")
@@ -232,17 +234,13 @@ def _web_answers(port: int) -> bool:
         connection.close()
 
 
-def _password_path() -> Path:
-    return Path(settings.VAR_DIR / "admin_password")
-
-
 def _described(login: Login) -> str:
-    path = _password_path()
+    path = settings.VAR_DIR / PASSWORD_FILE
     if login.new_password is not None:
-        return f"{login.username} / {login.new_password}   (kept in {_shown(path)})"
+        return f"{login.username} / {login.new_password}   (stored in {_shown(path)})"
     if path.exists():
-        return f"{login.username}, with the password in {_shown(path)}, unless you have changed it"
-    return f"{login.username}, with the password that you gave it"
+        return f"{login.username}, with the password in {_shown(path)} unless you have changed it"
+    return f"{login.username}, with the password that you have set"
 
 
 def _shown(path: Path) -> str:
