@@ -1,4 +1,5 @@
-# `make run` and `make test` need Python 3.11, 3.12 or 3.13 and GNU make; they set up the rest in this folder.
+# `make run` and `make test` need Python 3.11, 3.12 or 3.13 and GNU make. They set up the rest in this folder; `make test`
+# also installs the programs that tests run from Debian, where it may.
 
 PORT ?= 8000
 # For pytest: make test PYTEST_ARGS="tests/drift -x"
@@ -18,11 +19,12 @@ unexport DJANGO_SETTINGS_MODULE
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test check lock pytest secrets
+.PHONY: help run test programs check lock pytest secrets
 
 help:
 	@echo "make run         start mlmon on this machine, at http://localhost:$(PORT) (another port: make run PORT=8001)"
-	@echo "make test        what CI runs: the checks, then the tests, on PostgreSQL and Redis of their own"
+	@echo "make test        run what CI runs: install missing programs where possible, then the checks and the tests"
+	@echo "make programs    install the Debian packages that the tests need (as root, or with sudo without a password)"
 	@echo "make check       the checks alone: format, lint, types, layers, dashboards, migrations, settings"
 	@echo "make pytest      the tests alone (some of them: make pytest PYTEST_ARGS=tests/drift)"
 	@echo "make secrets     make the secrets that \`docker compose up\` needs, in deploy/secrets"
@@ -33,7 +35,10 @@ run: .venv/installed
 	@exec $(PYTHON) -I -S mlmon_site/processes.py --signal 15 --parent "$$PPID" -- \
 		$(PYTHON) manage.py run --port "$(PORT)"
 
-test: check pytest
+test: programs check pytest
+
+programs:
+	@sh .ci/programs install
 
 pytest: .venv/installed-dev
 	@$(PYTHON) -m pytest $(if $(PYTEST_ARGS),$(PYTEST_ARGS),$(SIDE_BY_SIDE))
@@ -65,19 +70,6 @@ lock: .venv/installed-dev
 	@touch .venv/installed $@
 
 .venv/created:
-	@for python in python3.13 python3.12 python3.11 python3; do \
-		if "$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then \
-			if ! "$$python" -c 'import venv, ensurepip' 2>/dev/null; then \
-				unusable="$$python"; continue; \
-			fi; \
-			echo "Making a virtual environment in .venv with $$("$$python" --version) …"; \
-			"$$python" -m venv --clear .venv && touch $@ && exit 0; \
-			exit 1; \
-		fi; \
-	done; \
-	if [ -n "$$unusable" ]; then \
-		echo "$$unusable cannot make virtual environments. On Debian and Ubuntu: apt-get install python3-venv" >&2; \
-	else \
-		echo "mlmon needs Python 3.11, 3.12 or 3.13 on PATH, and found none." >&2; \
-	fi; \
-	exit 1
+	@python="$$(sh .ci/programs path python3)" && \
+	echo "Creating a virtual environment in .venv with $$("$$python" --version) …" && \
+	"$$python" -m venv --clear .venv && touch $@

@@ -1,7 +1,7 @@
-"""The services of a test run: PostgreSQL and Redis for all of it, a worker and a web server where a test asks.
+"""The services of a test run: PostgreSQL and Redis for the whole run, a worker and a web server for tests that ask.
 
-They are started before Django's settings load, which read the addresses from the environment, and are ended with the
-run, also on Ctrl-C; a run that is killed takes them with it. Two runs on one machine share nothing.
+PostgreSQL and Redis start before Django loads its settings, because the settings read the addresses from the
+environment. They stop with the run, also on Ctrl-C or when the run is killed. Two runs on one machine share nothing.
 """
 
 import contextlib
@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.services.postgresql import start_postgresql
+from tests.services import not_run
+from tests.services.debian_programs import MissingProgramError, is_ci, program
+from tests.services.postgresql import server_url, start_postgresql
 from tests.services.processes import ServiceError
 from tests.services.redis_server import start_redis
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     from tests.services.web_server import WebServer
 
-SOCKET_FOLDER_LIMIT = 80  # bytes; a unix socket's path holds 107, and the file's name comes after the folder
+SOCKET_FOLDER_LIMIT = 80  # bytes; the path of a Unix socket, with the file name, is limited to 107
 LONG_FILES = (
     "test_story.py",
     "test_every_page.py",
@@ -44,11 +46,13 @@ _run_ends = contextlib.ExitStack()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Start the services and point Django at them (pytest-django sets Django up after this).
+    """Start the services and point Django at them. pytest-django sets up Django after this.
 
-    Where tests run side by side (pytest-xdist), each process has services of its own, and the one that hands the tests
-    out needs none.
+    In a parallel run (pytest-xdist), each worker has its own services, and the controller needs none.
     """
+    config.pluginmanager.register(not_run)
+    if is_ci():
+        _require_servers()
     if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
         return
     if "DJANGO_SETTINGS_MODULE" in os.environ:
@@ -70,35 +74,54 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the files that take minutes first: at the end one process would be busy with them and the others idle."""
+    """Run the files that take minutes first, so that no worker of a parallel run is left with one at the end."""
     items.sort(key=lambda item: LONG_FILES.index(item.path.name) if item.path.name in LONG_FILES else len(LONG_FILES))
 
 
 def pytest_unconfigure() -> None:
-    """End the services."""
+    """Stop the services."""
     _run_ends.close()
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
+    """Skip every test that uses the database if PostgreSQL is not installed."""
+    program("postgres")
+
+
+def _require_servers() -> None:
+    try:
+        program("postgres")
+        program("redis-server")
+    except MissingProgramError as error:
+        pytest.exit(f"CI is set, so every test must run, but {error}.", returncode=1)
 
 
 def _start_services() -> None:
     folder = _temporary_folder()
     _run_ends.callback(shutil.rmtree, folder, ignore_errors=True)
     (folder / "postgresql").mkdir()
-    postgresql = start_postgresql(folder / "postgresql")
-    _run_ends.callback(postgresql.stop)
+    try:
+        postgresql = start_postgresql(folder / "postgresql")
+    except MissingProgramError:
+        database_url = server_url(folder / "postgresql")  # no server listens: the tests that use it are skipped
+    else:
+        _run_ends.callback(postgresql.stop)
+        database_url = postgresql.url
     redis_server = start_redis(folder)
     _run_ends.callback(redis_server.stop)
-    _use(DATABASE_URL=postgresql.url, REDIS_URL=redis_server.url, MLMON_VAR_DIR=str(folder / "var"))
+    _use(DATABASE_URL=database_url, REDIS_URL=redis_server.url, MLMON_VAR_DIR=str(folder / "var"))
 
 
 def _hash_passwords_fast() -> None:
-    """Take few iterations, as each account costs half a second otherwise; a hash says how many a server has to take."""
+    """Hash passwords with few iterations; otherwise each account would cost half a second."""
     from django.contrib.auth.hashers import PBKDF2PasswordHasher
 
     PBKDF2PasswordHasher.iterations = 1_000
 
 
 def _temporary_folder() -> Path:
-    """Return a new folder with a short path, which the user that PostgreSQL runs as may pass through."""
+    """Return a new folder with a short path that PostgreSQL's user can reach."""
     folder = Path(tempfile.mkdtemp(prefix="mlmon-"))
     parents_open = all(parent.stat().st_mode & 0o001 for parent in folder.parents)
     if len(bytes(folder)) > SOCKET_FOLDER_LIMIT or not parents_open:
@@ -109,7 +132,7 @@ def _temporary_folder() -> Path:
 
 
 def _use(**variables: str) -> None:
-    """Set the run's environment; what the caller's environment says about mlmon does not reach the tests."""
+    """Set the environment of the run; the caller's own settings of mlmon do not reach the tests."""
     for name in list(os.environ):
         if name.startswith(("MLMON_", "DATABASE_URL", "REDIS_URL", "PROMETHEUS_MULTIPROC_DIR")):
             del os.environ[name]
@@ -128,7 +151,7 @@ def redis_client() -> "Iterator[redis.Redis]":
 
 
 def environment_of_tests() -> dict[str, str]:
-    """Return the environment of a process beside the tests that uses the test database."""
+    """Return the environment for a process that uses the test database."""
     from django.db import connection
 
     address = os.environ["DATABASE_URL"].replace("/postgres?", f"/{connection.settings_dict['NAME']}?")
@@ -139,7 +162,7 @@ def environment_of_tests() -> dict[str, str]:
 def celery_worker_process(
     transactional_db: None, redis_client: "redis.Redis", tmp_path: Path
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A real Celery worker; what a test gives it must be committed, hence `transactional_db`."""
+    """A real Celery worker. Its tasks see committed data only, hence `transactional_db`."""
     from tests.services.celery_worker import celery_worker
 
     with celery_worker(environment_of_tests(), tmp_path) as process:
@@ -148,7 +171,7 @@ def celery_worker_process(
 
 @pytest.fixture
 def web_server(transactional_db: None, redis_client: "redis.Redis", tmp_path: Path) -> "Iterator[WebServer]":
-    """The real web server with two processes and metrics of its own."""
+    """The real web server with two processes and its own metrics."""
     from tests.services.web_server import running_web_server
 
     metrics = tmp_path / "metrics"

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.inference.killed_stack import Answers, WebKill, account
+from tests.services.debian_programs import program
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 PREDICTIONS = 20_000
@@ -19,6 +20,7 @@ KILLS = 3  # of the worker, and of a web process
 @pytest.fixture(scope="module")
 def figures() -> Any:
     """What became of the predictions of one run."""
+    program("postgres")
     command = [sys.executable, "-m", "tests.inference.killed_stack", "--predictions", str(PREDICTIONS)]
     done = subprocess.run(
         command, cwd=PROJECT, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=False

@@ -123,7 +123,7 @@ def test_ten_thousand_strange_requests_add_no_series(server: ScrapedServer) -> N
 def test_promtool_finds_nothing_to_mend_in_a_scrape(server: ScrapedServer) -> None:
     _warm_up(server)
     _, _, text = server.scrape()
-    assert output_of("promtool", "check", "metrics", given=text) == ""
+    assert output_of("promtool", "check", "metrics", stdin=text) == ""
 
 
 def _warm_up(server: ScrapedServer) -> None:

@@ -5,7 +5,6 @@ Only the address is another one, and an answer of 400 or more fails a line (curl
 
 import json
 import re
-import shutil
 import subprocess
 import textwrap
 import time
@@ -21,6 +20,7 @@ import pytest
 from django.conf import settings
 from django.core.management import call_command
 
+from tests.services.debian_programs import program
 from tests.services.web_server import WebServer
 from tests.test_own_model import applicants, trained
 
@@ -44,6 +44,7 @@ BLOCKS = [(page.name, block) for page in PAGES for block in _blocks(page)]
 @pytest.fixture
 def documented_server(transactional_db: None, request: pytest.FixtureRequest, tmp_path: Path) -> WebServer:
     """A server with the demo's models and, uploaded by the README's own lines, the model credit."""
+    program("curl")
     call_command("load_demo", stdout=StringIO())
     _, content = trained()
     (tmp_path / "credit.onnx").write_bytes(content)
@@ -85,7 +86,6 @@ def test_every_curl_line_is_in_a_block_that_is_run() -> None:
 
 
 def test_the_documented_lines_run_in_their_order(documented_server: WebServer) -> None:
-    assert shutil.which("curl"), "The lines need curl on PATH. On Debian: apt-get install curl"
     printed = {block: _run(block, documented_server) for _, block in BLOCKS}
     predicted, drift, metrics, own, feedback = printed.values()
     readme = (REPOSITORY / "README.md").read_text()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.monitoring.dashboards.expressions import MAY_BE_EMPTY, expressions
+from tests.services.debian_programs import program
 from tests.services.web_server import PROJECT
 
 pytestmark = pytest.mark.timeout(600)
@@ -30,6 +31,8 @@ MAILBOXES = {"CRITICAL": "on-call@example.org", "WARNING": "ml-team@example.org"
 @pytest.fixture(scope="module")
 def day() -> Any:
     """What arrived in one run."""
+    for name in ("postgres", "prometheus", "prometheus-alertmanager"):
+        program(name)
     command = [sys.executable, "-m", "tests.monitoring.story"]
     done = subprocess.run(
         command, cwd=PROJECT, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=False

@@ -1,42 +1,53 @@
-"""Programs from Debian that tests run: where one is missing the test fails and says what to install."""
+"""The programs from Debian that tests run. `.ci/programs` lists, finds and installs them."""
 
+import os
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
 
 from tests.services.processes import ServiceError
 
-PACKAGES = {
-    "promtool": "prometheus",
-    "prometheus": "prometheus",
-    "amtool": "prometheus-alertmanager",
-    "prometheus-alertmanager": "prometheus-alertmanager",
-    "npm": "npm",
-}
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+class MissingProgramError(ServiceError):
+    """A program that a test needs is not installed. The test is then skipped (`tests.services.not_run`)."""
+
+
+@cache
+def programs() -> dict[str, tuple[str, str]]:
+    """Return the Debian package and the path of each program; the path of a missing program is empty."""
+    done = subprocess.run(["sh", REPOSITORY / ".ci" / "programs", "list"], capture_output=True, text=True, check=True)
+    lines = [line.split("\t") for line in done.stdout.splitlines()]
+    return {name: (package, path) for name, package, path in lines}
 
 
 def program(name: str) -> str:
-    """Return the path of a program of `PACKAGES`."""
-    found = shutil.which(name)
-    if found is None:
-        raise ServiceError(
-            f"The tests need {name}, and there is none on PATH. On Debian: apt-get install {PACKAGES[name]}"
-        )
-    return found
+    """Return the path of a program."""
+    package, path = programs()[name]
+    if not path:
+        raise MissingProgramError(f"{name} is not installed (Debian package: {package})")
+    return path
 
 
-def output_of(name: str, *arguments: str | Path, given: str | None = None) -> str:
-    """Run a program that is to succeed on what it is given, and return what it says, which a failure shows."""
+def is_ci() -> bool:
+    """Return whether this run is one of continuous integration, where every test must run."""
+    return bool(os.environ.get("CI"))
+
+
+def output_of(name: str, *arguments: str | Path, stdin: str | None = None) -> str:
+    """Run a program, which must succeed, and return its output."""
     done = subprocess.run(
-        [program(name), *map(str, arguments)], input=given, capture_output=True, text=True, timeout=100
+        [program(name), *map(str, arguments)], input=stdin, capture_output=True, text=True, timeout=100
     )
-    said = done.stdout + done.stderr
-    assert done.returncode == 0, said
-    return said
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output
+    return output
 
 
 def npm_project(source: Path, folder: Path) -> Path:
-    """Copy a folder with a ``package.json`` and its lock to `folder`, install what it names there, and return it."""
+    """Copy a folder with a ``package.json`` and its lock file to `folder`, and install its packages there."""
     shutil.copytree(source, folder, dirs_exist_ok=True)
     done = subprocess.run(
         [program("npm"), "ci", "--ignore-scripts", "--no-audit", "--no-fund"],

@@ -2,7 +2,6 @@
 
 import os
 import pwd
-import shutil
 import signal
 import subprocess
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mlmon_site.processes import die_with_parent
+from tests.services.debian_programs import program
 from tests.services.processes import ServiceError, stop_group, wait_until
 
 ROLE = "mlmon"
@@ -41,7 +41,7 @@ class PostgresServer:
 
 def start_postgresql(folder: Path, *, settings: Mapping[str, str] = FORGETFUL) -> PostgresServer:
     """Start the cluster in `folder` (short enough for a unix socket); make it first where the folder is empty."""
-    binaries = _binaries()
+    binaries = Path(program("postgres")).resolve().parent
     identity = _server_identity(folder)
     data = folder / "data"
     if not data.exists():
@@ -61,23 +61,12 @@ def start_postgresql(folder: Path, *, settings: Mapping[str, str] = FORGETFUL) -
             **identity,
         )
     wait_until(partial(_accepts, binaries, folder), seconds=30, what="PostgreSQL", process=process)
-    return PostgresServer(url=f"postgres://{ROLE}@/postgres?host={folder}", process=process)
+    return PostgresServer(url=server_url(folder), process=process)
 
 
-def _binaries() -> Path:
-    found = shutil.which("initdb")
-    if found is not None:
-        folder = Path(found).resolve().parent
-        if (folder / "postgres").exists():
-            return folder
-    installed = Path("/usr/lib/postgresql").glob("*/bin")
-    usable = [path for path in installed if (path / "initdb").exists() and (path / "postgres").exists()]
-    if not usable:
-        raise ServiceError(
-            "The tests need PostgreSQL's server, and there is no initdb on PATH or in /usr/lib/postgresql. "
-            "On Debian: apt-get install postgresql"
-        )
-    return max(usable, key=lambda path: float(path.parent.name))
+def server_url(folder: Path) -> str:
+    """Return the address of the server whose socket is in `folder`, in django-environ's spelling."""
+    return f"postgres://{ROLE}@/postgres?host={folder}"
 
 
 def _server_identity(folder: Path) -> dict[str, Any]:

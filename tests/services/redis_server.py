@@ -1,9 +1,6 @@
 """A Redis server for one test run, on a free port of the loopback interface."""
 
-import os
-import shutil
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +10,7 @@ import redis
 
 from mlmon_site.processes import bound_command
 from mlmon_site.valkey import server_binary
+from tests.services.debian_programs import MissingProgramError, program
 from tests.services.processes import ServiceError, free_port, stop_group, wait_until
 
 ATTEMPTS = 5
@@ -55,15 +53,11 @@ def start_redis_again(folder: Path, port: int) -> RedisServer:
 
 
 def _binary() -> str:
-    found = shutil.which("redis-server")
-    if found is not None:
-        return found
-    if os.environ.get("CI", "").lower() in ("true", "1"):
-        raise ServiceError(
-            "The tests need redis-server, and there is none on PATH. On Debian: apt-get install redis-server"
-        )
-    sys.stderr.write("No redis-server on PATH: the tests run on the embedded Valkey instead.\n")
-    return str(server_binary())
+    """Return the path of Redis, or of the embedded Valkey if Redis is not installed."""
+    try:
+        return program("redis-server")
+    except MissingProgramError:
+        return str(server_binary())
 
 
 def _start(binary: str, port: int, folder: Path, persistence: Sequence[str]) -> RedisServer:

@@ -10,7 +10,6 @@ import yaml
 
 from tests.monitoring.test_metric_declarations import declarations
 from tests.services.debian_programs import output_of
-from tests.services.processes import ServiceError
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 RULE_FILES = sorted((REPOSITORY / "monitoring" / "prometheus" / "rules").glob("*.yml"))
@@ -154,9 +153,3 @@ def test_alerts_of_the_contract_have_its_thresholds_and_durations() -> None:
         rule = ALERTS[name]
         assert limit in rule["expr"]
         assert (rule.get("for", "0m"), rule["labels"]["severity"]) == (duration, severity)
-
-
-def test_a_missing_program_fails_the_tests_and_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(ServiceError, match=r"need amtool.* apt-get install prometheus-alertmanager"):
-        output_of("amtool", "--version")
