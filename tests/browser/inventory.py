@@ -1,4 +1,4 @@
-"""Every page that people see, and a run of mlmon in which each has something to show."""
+"""The list of all pages, and a run of mlmon in which each page has data."""
 
 import contextlib
 import json
@@ -25,16 +25,21 @@ QUICK_JOBS = {
     "MLMON_PERFORMANCE_TICK_SECONDS": "5",
 }
 FLIGHTS = 6_000  # of April and May, with their outcomes
-UNUSUAL_FLIGHTS = 1_500  # half as far again as they were, and every third by another carrier: they drift for certain
+UNUSUAL_FLIGHTS = 1_500  # with longer distances and another carrier, so that they certainly drift
 WIDTHS = {"wide": 1280, "narrow": 360}
 THEMES = ("light", "dark")
 HEIGHT = 900
-SETTLE_MS = 200  # charts are drawn, menus are placed
-_FIRST_ROWS: dict[str, str] = {}  # where the first row of a list leads, by the list's address
+# Fonts are loaded, menus are set up, charts and the API's operations are drawn, and animations have ended.
+IS_SETTLED = """() => document.fonts.status === "loaded"
+  && !document.querySelector("[x-cloak]")
+  && [...document.querySelectorAll(".plot")].every((plot) => plot.querySelector("canvas"))
+  && [...document.querySelectorAll("#swagger-ui")].every((docs) => docs.querySelector(".opblock"))
+  && document.getAnimations().every(({ playState, effect }) =>
+    playState !== "running" || effect.getComputedTiming().endTime === Infinity)"""
 
 
-class Shown(Protocol):
-    """A run of mlmon whose pages are looked at."""
+class Server(Protocol):
+    """A server whose pages are opened."""
 
     @property
     def url(self) -> str:
@@ -42,7 +47,7 @@ class Shown(Protocol):
 
     @property
     def password(self) -> str:
-        """That of the account ``admin``."""
+        """The password of the account ``admin``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +57,15 @@ class PageKind:
     Attributes
     ----------
     path
-        Its address, or that of the list whose first row leads to it.
+        Its path, or the path of a list whose first row links to it.
     is_first_of_list
-        Whether it is reached by that row's link.
+        Whether `path` is such a list.
     ending
-        Put in the place of ``change/`` at the end of the address.
+        Replaces ``change/`` at the end of the path.
     is_public
-        Seen without being logged in.
-    is_ours
-        Not made of the admin's own lists and forms alone.
+        Whether it needs no login.
+    is_custom
+        Whether it consists of more than the lists and forms of the admin.
     """
 
     name: str
@@ -68,48 +73,50 @@ class PageKind:
     is_first_of_list: bool = False
     ending: str = ""
     is_public: bool = False
-    is_ours: bool = False
+    is_custom: bool = False
 
 
-def _of_rows(name: str, table: str, *, add: bool = False, change: bool = True, is_ours: bool = False) -> list[PageKind]:
-    """Return a table's list, and its forms where it has them; a row's page may be ours."""
+def _table_pages(
+    name: str, table: str, *, add: bool = False, change: bool = True, is_custom: bool = False
+) -> list[PageKind]:
+    """Return the list of a table and its forms; `is_custom` applies to the page of a row."""
     path = f"/admin/{table}/"
     kinds = [PageKind(f"{name}-list", path)]
     if add:
         kinds.append(PageKind(f"{name}-add", f"{path}add/"))
     if change:
-        kinds.append(PageKind(name, path, is_first_of_list=True, is_ours=is_ours))
+        kinds.append(PageKind(name, path, is_first_of_list=True, is_custom=is_custom))
     return kinds
 
 
 PAGES = [
     PageKind("login", "/admin/login/", is_public=True),
-    PageKind("overview", "/admin/", is_ours=True),
-    PageKind("model", "/models/flight-delay?range=1h", is_ours=True),
-    PageKind("model-without-traffic", "/models/classifier?range=90d", is_ours=True),
-    *_of_rows("registry", "models_registry/model", add=True),
-    *_of_rows("version", "models_registry/modelversion", add=True),
+    PageKind("overview", "/admin/", is_custom=True),
+    PageKind("model", "/models/flight-delay?range=1h", is_custom=True),
+    PageKind("model-without-traffic", "/models/classifier?range=90d", is_custom=True),
+    *_table_pages("registry", "models_registry/model", add=True),
+    *_table_pages("version", "models_registry/modelversion", add=True),
     PageKind("promotion", "/admin/models_registry/modelversion/", is_first_of_list=True, ending="promote"),
     PageKind("history", "/admin/models_registry/modelversion/", is_first_of_list=True, ending="history/"),
-    *_of_rows("reference", "models_registry/referencedataset", add=True, is_ours=True),
-    *_of_rows("incident", "drift/driftincident", is_ours=True),
+    *_table_pages("reference", "models_registry/referencedataset", add=True, is_custom=True),
+    *_table_pages("incident", "drift/driftincident", is_custom=True),
     PageKind("acknowledging", "/admin/drift/driftincident/", is_first_of_list=True, ending="acknowledge"),
     PageKind("closing", "/admin/drift/driftincident/", is_first_of_list=True, ending="close"),
-    *_of_rows("check", "drift/driftcheck", is_ours=True),
+    *_table_pages("check", "drift/driftcheck", is_custom=True),
     PageKind("checking", "/admin/drift/driftcheck/", is_first_of_list=True, ending="check_now"),
     PageKind("rebaselining", "/admin/drift/driftcheck/", is_first_of_list=True, ending="rebaseline"),
-    *_of_rows("drift-policy", "drift/driftpolicy", add=True, change=False),
-    *_of_rows("capture-policy", "inference/capturepolicy", add=True, change=False),
-    *_of_rows("report", "performance/performancereport", is_ours=True),
-    *_of_rows("performance-policy", "performance/performancepolicy", add=True, change=False),
-    *_of_rows("ground-truth", "performance/groundtruth"),
-    *_of_rows("upload", "performance/groundtruthupload", add=True, is_ours=True),
-    *_of_rows("job", "monitoring/jobrun"),
-    *_of_rows("schedule", "django_celery_beat/periodictask", add=True),
-    *_of_rows("token", "accounts/apitoken", add=True, change=False),
-    *_of_rows("change", "accounts/changerecord"),
-    *_of_rows("user", "auth/user", add=True),
-    *_of_rows("group", "auth/group", add=True),
+    *_table_pages("drift-policy", "drift/driftpolicy", add=True, change=False),
+    *_table_pages("capture-policy", "inference/capturepolicy", add=True, change=False),
+    *_table_pages("report", "performance/performancereport", is_custom=True),
+    *_table_pages("performance-policy", "performance/performancepolicy", add=True, change=False),
+    *_table_pages("ground-truth", "performance/groundtruth"),
+    *_table_pages("upload", "performance/groundtruthupload", add=True, is_custom=True),
+    *_table_pages("job", "monitoring/jobrun"),
+    *_table_pages("schedule", "django_celery_beat/periodictask", add=True),
+    *_table_pages("token", "accounts/apitoken", add=True, change=False),
+    *_table_pages("change", "accounts/changerecord"),
+    *_table_pages("user", "auth/user", add=True),
+    *_table_pages("group", "auth/group", add=True),
     PageKind("password", "/admin/password_change/"),
     PageKind("api", "/api/docs", is_public=True),
     PageKind("not-found", "/admin/nowhere/"),
@@ -118,7 +125,7 @@ PAGES = [
 
 @contextlib.contextmanager
 def run_with_history(folder: Path) -> Iterator[EmbeddedRun]:
-    """Run mlmon with its demo, weeks of flights with their outcomes, drift, and a file of ground truth."""
+    """Run mlmon with its demo, flights with their outcomes, drift, and an uploaded file of ground truth."""
     with embedded_run(folder / "var", variables=QUICK_JOBS) as run:
         for _ in range(20):
             run.predict()
@@ -135,18 +142,23 @@ def run_with_history(folder: Path) -> Iterator[EmbeddedRun]:
 def _send_unusual_flights(run: EmbeddedRun) -> None:
     names = [name for name in pq.read_schema(YEAR).names if name not in ("scheduled_departure", "month", "late")]
     flights = pq.read_table(YEAR, columns=names).slice(FLIGHTS, UNUSUAL_FLIGHTS).to_pylist()
-    for place, flight in enumerate(flights):
+    for index, flight in enumerate(flights):
         flight["distance"] *= 1.5
-        flight["carrier"] = flight["carrier"] if place % 3 else "ZZ"
+        flight["carrier"] = flight["carrier"] if index % 3 else "ZZ"
     for begin in range(0, UNUSUAL_FLIGHTS, 500):
-        status, answer = run.request(
-            "POST", "/api/v1/models/flight-delay/predict", {"rows": flights[begin : begin + 500]}
-        )
-        assert status == 200, answer
+        rows = flights[begin : begin + 500]
+        status, content = run.request("POST", "/api/v1/models/flight-delay/predict", {"rows": rows})
+        assert status == 200, content
+
+
+def _has_history(run: EmbeddedRun) -> bool:
+    _, performance = run.request("GET", "/api/v1/models/flight-delay/performance")
+    _, incidents = run.request("GET", "/api/v1/models/flight-delay/incidents")
+    return bool(json.loads(performance)["latest"] and json.loads(incidents)["incidents"])
 
 
 def _upload_ground_truth(run: EmbeddedRun, path: Path) -> None:
-    """Upload a file as a person does: one row of a prediction that nobody knows, one that names none."""
+    """Upload a file with an unknown prediction id and a missing one, through the form."""
     path.write_text(f"prediction_id,actual\n{uuid.uuid4()},late\n,late\n")
     with requests.Session() as session:
         _send_form(session, f"{run.url}/admin/login/", username="admin", password=run.password, next="/admin/")
@@ -156,46 +168,50 @@ def _upload_ground_truth(run: EmbeddedRun, path: Path) -> None:
 
 
 def _send_form(session: requests.Session, url: str, *, files: dict[str, IO[bytes]] | None = None, **fields: str) -> str:
-    """Send a form with its token; return the address of the page that it leads to."""
+    """Send a form with its CSRF token; return the address of the page that follows."""
     session.get(url, timeout=10)
     token = session.cookies["csrftoken"]
-    answer = session.post(
+    response = session.post(
         url, {"csrfmiddlewaretoken": token, **fields}, files=files, headers={"Referer": url}, timeout=30
     )
-    assert answer.status_code == 200, answer.text
-    assert answer.url != url, "the form was refused"
-    return answer.url
+    assert response.status_code == 200, response.text
+    assert response.url != url, "the form was refused"
+    return response.url
 
 
-def _has_history(run: EmbeddedRun) -> bool:
-    _, performance = run.request("GET", "/api/v1/models/flight-delay/performance")
-    _, incidents = run.request("GET", "/api/v1/models/flight-delay/incidents")
-    return bool(json.loads(performance)["latest"] and json.loads(incidents)["incidents"])
+class Visitor:
+    """Opens pages of a server in one tab.
 
+    Attributes
+    ----------
+    tab
+        The tab, in the given theme on every page.
+    """
 
-def use_theme(context: BrowserContext, theme: str) -> None:
-    """Let the admin's theme switch stand at `theme` on every page."""
-    context.add_init_script(f"localStorage.setItem('adminTheme', JSON.stringify('{theme}'))")
+    def __init__(self, context: BrowserContext, server: Server, theme: str) -> None:
+        context.add_init_script(f"localStorage.setItem('adminTheme', JSON.stringify('{theme}'))")
+        self.tab = context.new_page()
+        self._server = server
+        self._first_rows: dict[str, str] = {}  # by address of a list
 
+    def open(self, kind: PageKind) -> Tab:
+        """Open a page and wait until it is complete."""
+        address = self._server.url + kind.path
+        if kind.is_first_of_list:
+            address = self._first_row(address)
+            if kind.ending:
+                address = address.removesuffix("change/") + kind.ending
+        self.tab.goto(address)
+        self.tab.wait_for_function(IS_SETTLED)
+        return self.tab
 
-def go_to(tab: Tab, run: Shown, kind: PageKind) -> None:
-    """Open a page."""
-    address = run.url + kind.path
-    if kind.is_first_of_list:
-        address = _address_of_first_row(tab, address)
-        if kind.ending:
-            address = address.removesuffix("change/") + kind.ending
-    tab.goto(address)
-    tab.wait_for_timeout(SETTLE_MS)
-
-
-def _address_of_first_row(tab: Tab, address: str) -> str:
-    """Return where the link of a list's first row leads; lists are looked up once."""
-    if address not in _FIRST_ROWS:
-        tab.goto(address)
-        links = tab.locator("#result_list tbody tr").first.get_by_role("link")
-        assert links.count(), f"{address} has no row with a link"
-        href = links.first.get_attribute("href")
-        assert href is not None
-        _FIRST_ROWS[address] = urljoin(address, href.partition("?")[0])
-    return _FIRST_ROWS[address]
+    def _first_row(self, address: str) -> str:
+        """Return the address that the first row of a list links to."""
+        if address not in self._first_rows:
+            self.tab.goto(address)
+            links = self.tab.locator("#result_list tbody tr").first.get_by_role("link")
+            assert links.count(), f"{address} has no row with a link"
+            href = links.first.get_attribute("href")
+            assert href is not None
+            self._first_rows[address] = urljoin(address, href.partition("?")[0])
+        return self._first_rows[address]

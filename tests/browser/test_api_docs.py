@@ -1,73 +1,78 @@
-"""The page of the API: its examples run from the page, as a person presses the buttons."""
+"""The page of the API: its examples work when a user clicks the buttons."""
 
 from collections.abc import Iterator
 from io import StringIO
 from typing import TYPE_CHECKING
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.management import call_command
 from playwright.sync_api import Locator, Page, expect
 
 from accounts.services.tokens import create_token
+from tests.browser.conftest import PASSWORD
+from tests.browser.tabs import log_in
 
 if TYPE_CHECKING:
     from tests.services.web_server import WebServer
 
-SECONDS = 20_000  # ms; the first prediction loads the model
-NOT_ON_A_NEW_SERVER = "api_v1_models_incidents_retrieve"  # it has had no incident
+TIMEOUT_MS = 20_000  # the first prediction loads the model
+NEEDS_AN_INCIDENT = "api_v1_models_incidents_retrieve"
 
 
 @pytest.fixture
 def demo_server(transactional_db: None, request: pytest.FixtureRequest) -> "WebServer":
-    """A server that has the demo's models from its start."""
+    """A server that has loaded the demo at its start."""
     call_command("load_demo", stdout=StringIO())
     server: WebServer = request.getfixturevalue("web_server")
     return server
 
 
 def _operations(page: Page, url: str) -> Iterator[Locator]:
-    """Yield each operation of the page, folded up."""
+    """Yield each operation of the page, closed."""
     page.goto(f"{url}/api/docs")
-    expect(page.locator(".opblock").first).to_be_visible(timeout=SECONDS)
+    expect(page.locator(".opblock").first).to_be_visible(timeout=TIMEOUT_MS)
     for name in page.locator(".opblock").evaluate_all("blocks => blocks.map(block => block.id)"):
-        if not name.endswith(NOT_ON_A_NEW_SERVER):
+        if not name.endswith(NEEDS_AN_INCIDENT):
             yield page.locator(f"[id='{name}']")
 
 
 def _executed(operation: Locator) -> Locator:
-    """Press Execute in an operation; return the place of the status that was answered."""
+    """Click Execute in an operation; return the element with the status of the response."""
     operation.locator(".opblock-summary-control").click()
     operation.get_by_role("button", name="Execute").click()
     return operation.locator(".live-responses-table tr.response td.response-col_status").first
 
 
-def test_execute_answers_200_on_post_predict(page: Page, demo_server: "WebServer") -> None:
+def test_execute_shows_a_prediction(page: Page, demo_server: "WebServer") -> None:
     page.goto(f"{demo_server.url}/api/docs")
     predict = page.locator("#operations-Predict-predict_create")
-    expect(_executed(predict)).to_contain_text("200", timeout=SECONDS)
+    expect(_executed(predict)).to_contain_text("200", timeout=TIMEOUT_MS)
     expect(predict.locator(".live-responses-table")).to_contain_text('"prediction": "setosa"')
 
 
-def test_every_operation_executes(page: Page, demo_server: "WebServer") -> None:
+def test_every_operation_returns_200(page: Page, demo_server: "WebServer") -> None:
     executed = 0
     for operation in _operations(page, demo_server.url):
-        expect(_executed(operation)).to_contain_text("200", timeout=SECONDS)
+        expect(_executed(operation)).to_contain_text("200", timeout=TIMEOUT_MS)
         executed += 1
     assert executed == 14
 
 
-def test_a_person_who_is_logged_in_sends_ground_truth(story_page: Page, web_server: "WebServer") -> None:
-    story_page.goto(f"{web_server.url}/api/docs")
-    feedback = story_page.locator("#operations-Observe-api_v1_feedback_create")
-    expect(_executed(feedback)).to_contain_text("200", timeout=SECONDS)
+def test_a_user_who_is_logged_in_sends_ground_truth(page: Page, web_server: "WebServer") -> None:
+    User.objects.create_superuser("scientist", password=PASSWORD)
+    log_in(page, web_server.url, "scientist", PASSWORD)
+    page.goto(f"{web_server.url}/api/docs")
+    feedback = page.locator("#operations-Observe-api_v1_feedback_create")
+    expect(_executed(feedback)).to_contain_text("200", timeout=TIMEOUT_MS)
     expect(feedback.locator(".live-responses-table")).to_contain_text('"status": "unknown"')
 
 
-def test_a_token_given_under_authorize_is_sent(
+def test_a_token_entered_under_authorize_is_sent(
     monkeypatch: pytest.MonkeyPatch, page: Page, transactional_db: None, request: pytest.FixtureRequest
 ) -> None:
     monkeypatch.setenv("MLMON_API_ACCESS", "token")
-    _, token = create_token(name="a person at the page", scope="predict")
+    _, token = create_token(name="a user of the page", scope="predict")
     server: WebServer = request.getfixturevalue("demo_server")
     page.goto(f"{server.url}/api/docs")
     page.get_by_role("button", name="Authorize").first.click()
@@ -75,4 +80,4 @@ def test_a_token_given_under_authorize_is_sent(
     page.get_by_role("button", name="Apply credentials").first.click()
     page.get_by_role("button", name="Close").first.click()
     predict = page.locator("#operations-Predict-predict_create")
-    expect(_executed(predict)).to_contain_text("200", timeout=SECONDS)
+    expect(_executed(predict)).to_contain_text("200", timeout=TIMEOUT_MS)

@@ -1,40 +1,38 @@
-"""Every page in a real browser: sound for axe-core, for the keyboard and for a narrow window, without errors."""
+"""Every page in a real browser: accessible (axe-core, keyboard), not too wide for a narrow window, without errors."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, Request, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.browser.chromium import launched
-from tests.browser.conftest import LEFT_BEHIND
-from tests.browser.inventory import HEIGHT, PAGES, WIDTHS, PageKind, go_to, run_with_history, use_theme
-from tests.browser.login import log_in
+from tests.browser.inventory import HEIGHT, PAGES, WIDTHS, PageKind, Visitor, run_with_history
+from tests.browser.tabs import launched, log_in, record_errors
 from tests.services.debian_programs import npm_project
 from tests.services.embedded_run import EmbeddedRun
 
 pytestmark = pytest.mark.timeout(400)
 
 AXE = Path(__file__).parent / "axe"
-# Every page in both themes and both widths, each once; the pages that are not made of the admin's forms in all four.
+# Theme and width: whether only custom pages are tested. All pages appear in both themes and in both widths.
 VARIANTS = {("light", "wide"): False, ("dark", "narrow"): False, ("light", "narrow"): True, ("dark", "wide"): True}
-RUN = "axe.run(document, {resultTypes: ['violations']}).then(results => results.violations)"
-# What a click does something to, and Tab does not reach; what lies in a link or a button is reached with it.
-UNREACHED = """() => [...document.querySelectorAll("*")]
+RUN_AXE = "axe.run(document, {resultTypes: ['violations']}).then(results => results.violations)"
+# Elements that react to a click but cannot be reached with Tab, neither themselves nor through a link or button.
+UNREACHABLE = """() => [...document.querySelectorAll("*")]
   .filter((element) => [...element.attributes].some(({ name }) => name === "x-on:click" || name === "onclick"))
   .filter((element) => element.getClientRects().length && element.tabIndex < 0)
   .filter((element) => !element.closest("a[href], button, label, summary"))
   .map((element) => element.outerHTML.slice(0, 160))"""
-FAULTY = """<html lang="en"><title>x</title><main>
+BAD_PAGE = """<html lang="en"><title>x</title><main>
 <h1>x</h1><input><p style="color:#ccc">pale</p><b onclick="x()">go</b></main></html>"""
-GRAVE = ("serious", "critical")
-# Rule and page, with the reason why it stays.
-KNOWN = {
+SEVERE = ("serious", "critical")
+# Accepted violations, by rule and page, with the reason.
+ACCEPTED = {
     ("nested-interactive", "api"): "Swagger UI puts the copy button of an operation's path into its header.",
 }
 NOT_FOUND = "Failed to load resource: the server responded with a status of 404 (Not Found)"
-EXPECTED_FAULTS = {"not-found": [NOT_FOUND]}
+EXPECTED_ERRORS = {"not-found": [NOT_FOUND]}
 
 
 @pytest.fixture(scope="module")
@@ -56,75 +54,55 @@ def browser() -> Iterator[Browser]:
         yield opened
 
 
-class Watched:
-    """A tab that notes what goes wrong in it."""
-
-    def __init__(self, tab: Page, run: EmbeddedRun) -> None:
-        self.tab = tab
-        self.faults: list[str] = []
-        tab.on("console", lambda message: self.faults.append(message.text) if message.type == "error" else None)
-        tab.on("pageerror", lambda error: self.faults.append(str(error)))
-        tab.on("requestfailed", self._note_failure)
-        tab.on("request", lambda request: self._note_outside(request.url, run.url))
-
-    def _note_failure(self, request: Request) -> None:
-        if request.failure != LEFT_BEHIND:
-            self.faults.append(f"{request.url}: {request.failure}")
-
-    def _note_outside(self, url: str, own: str) -> None:
-        if not url.startswith((own, "data:", "blob:")):
-            self.faults.append(f"a request to an outside host: {url}")
-
-
-def grave_violations(tab: Page, axe: str) -> list[dict[str, Any]]:
+def severe_violations(tab: Page, axe: str) -> list[dict[str, Any]]:
     tab.evaluate(axe)
-    found: list[dict[str, Any]] = tab.evaluate(RUN)
-    return [violation for violation in found if violation["impact"] in GRAVE]
-
-
-def described(kind: PageKind, violation: dict[str, Any]) -> str:
-    nodes = "; ".join(node["html"][:160] for node in violation["nodes"][:3])
-    return f"{kind.name}: {violation['id']} ({violation['impact']}): {violation['help']}: {nodes}"
+    found: list[dict[str, Any]] = tab.evaluate(RUN_AXE)
+    return [violation for violation in found if violation["impact"] in SEVERE]
 
 
 @pytest.mark.parametrize(("theme", "width"), VARIANTS)
-def test_every_page_is_sound(browser: Browser, running: EmbeddedRun, axe: str, theme: str, width: str) -> None:
+def test_every_page_is_accessible_and_without_errors(
+    browser: Browser, running: EmbeddedRun, axe: str, theme: str, width: str
+) -> None:
     context = browser.new_context(viewport={"width": WIDTHS[width], "height": HEIGHT})
-    use_theme(context, theme)
-    watched = Watched(context.new_page(), running)
-    kinds = [kind for kind in PAGES if kind.is_ours or not VARIANTS[theme, width]]
-    wrong = []
+    visitor = Visitor(context, running, theme)
+    errors = record_errors(visitor.tab, running.url)
+    kinds = [kind for kind in PAGES if kind.is_custom or not VARIANTS[theme, width]]
+    problems = []
     for is_public in (True, False):
         if not is_public:
-            log_in(watched.tab, running.url, "admin", running.password)
+            log_in(visitor.tab, running.url, "admin", running.password)
         for kind in kinds:
             if kind.is_public == is_public:
-                go_to(watched.tab, running, kind)
-                wrong += look(watched, kind, axe)
+                tab = visitor.open(kind)
+                found = errors if errors != EXPECTED_ERRORS.get(kind.name, []) else []
+                problems += [f"{kind.name}: {problem}" for problem in [*found, *problems_of(tab, kind, axe)]]
+                errors.clear()
     context.close()
-    assert not wrong, "\n" + "\n".join(wrong)
+    assert not problems, "\n" + "\n".join(problems)
 
 
-def look(watched: Watched, kind: PageKind, axe: str) -> list[str]:
-    """Return what is wrong with the page that is open."""
-    tab = watched.tab
-    faults, watched.faults = watched.faults, []
-    wrong = [] if faults == EXPECTED_FAULTS.get(kind.name, []) else [f"{kind.name}: {fault}" for fault in faults]
-    violations = grave_violations(tab, axe)
-    wrong += [described(kind, one) for one in violations if (one["id"], kind.name) not in KNOWN]
-    gone = {rule for rule, name in KNOWN if name == kind.name} - {one["id"] for one in violations}
-    wrong += [f"{kind.name}: {rule} is excused, and is not there any more" for rule in gone]
-    wrong += [f"{kind.name}: Tab does not reach {element}" for element in tab.evaluate(UNREACHED)]
+def problems_of(tab: Page, kind: PageKind, axe: str) -> list[str]:
+    """Return the problems of the open page."""
+    problems = []
+    violations = severe_violations(tab, axe)
+    for violation in violations:
+        if (violation["id"], kind.name) not in ACCEPTED:
+            nodes = "; ".join(node["html"][:160] for node in violation["nodes"][:3])
+            problems.append(f"{violation['id']} ({violation['impact']}): {violation['help']}: {nodes}")
+    gone = {rule for rule, name in ACCEPTED if name == kind.name} - {violation["id"] for violation in violations}
+    problems += [f"{rule} is an accepted violation, but no longer occurs" for rule in gone]
+    problems += [f"Tab does not reach {element}" for element in tab.evaluate(UNREACHABLE)]
     scroll_width, window_width = tab.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
     if scroll_width > window_width:
-        wrong.append(f"{kind.name}: the page is {scroll_width} px wide in a window of {window_width} px")
-    return wrong
+        problems.append(f"the page is {scroll_width} px wide in a window of {window_width} px")
+    return problems
 
 
-def test_a_fault_is_found(browser: Browser, axe: str) -> None:
-    """The test itself: a field without a label, grey on grey, and text to be clicked."""
+def test_problems_are_found(browser: Browser, axe: str) -> None:
+    """Test the test: a field without a label, grey text on grey, and text that reacts to clicks."""
     tab = browser.new_page()
-    tab.set_content(FAULTY)
-    assert tab.evaluate(UNREACHED) == ['<b onclick="x()">go</b>']
-    assert {one["id"] for one in grave_violations(tab, axe)} >= {"label", "color-contrast"}
+    tab.set_content(BAD_PAGE)
+    assert tab.evaluate(UNREACHABLE) == ['<b onclick="x()">go</b>']
+    assert {one["id"] for one in severe_violations(tab, axe)} >= {"label", "color-contrast"}
     tab.close()

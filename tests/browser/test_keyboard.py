@@ -1,4 +1,4 @@
-"""A narrow page without a mouse: every step of looking after an incident by Tab, Enter, Space and Escape alone."""
+"""Handling an incident in a narrow window with the keyboard only: Tab, Enter, Space and Escape."""
 
 import pytest
 import redis
@@ -9,12 +9,12 @@ from drift.models import DriftIncident
 from drift.services.checks import run_drift_check
 from tests.browser.conftest import PASSWORD
 from tests.browser.inventory import HEIGHT, WIDTHS
-from tests.browser.login import log_in
+from tests.browser.tabs import log_in
 from tests.factories import uploaded_version
 from tests.mlmon.observed import iris_rows, observe, profiled_reference
 from tests.services.web_server import WebServer
 
-GROWN = [0.0, 0.0, 2.0, 1.0]  # centimetres: the petals
+GROWN = [0.0, 0.0, 2.0, 1.0]  # cm: longer petals
 MOST_STOPS = 60
 LONGEST_NAME = 60
 FOCUSED = """() => {
@@ -23,7 +23,7 @@ FOCUSED = """() => {
   copy.querySelectorAll("[aria-hidden=true]").forEach((hidden) => hidden.remove());
   return element.getAttribute("aria-label") || copy.textContent;
 }"""
-IN_SIGHT = """() => {
+IS_VISIBLE = """() => {
   const { top, bottom, width, height } = document.activeElement.getBoundingClientRect();
   return width > 0 && height > 0 && bottom > 0 && top < innerHeight;
 }"""
@@ -31,7 +31,7 @@ IN_SIGHT = """() => {
 
 @pytest.fixture
 def incident(transactional_db: None, redis_client: redis.Redis) -> DriftIncident:
-    """Petals two centimetres longer than in the reference."""
+    """An incident: petals are two centimetres longer than in the reference."""
     version = uploaded_version("flowers")
     profiled_reference(version, iris_rows(2_000))
     observe(version, iris_rows(1_000, seed=1) + GROWN)
@@ -41,7 +41,7 @@ def incident(transactional_db: None, redis_client: redis.Redis) -> DriftIncident
 
 @pytest.fixture
 def narrow(page: Page, incident: DriftIncident, web_server: WebServer) -> Page:
-    """The overview in a narrow window, after a login by the keyboard."""
+    """The overview in a narrow window, after a login with the keyboard."""
     User.objects.create_superuser("operator", password=PASSWORD)
     page.set_viewport_size({"width": WIDTHS["narrow"], "height": HEIGHT})
     page.goto(f"{web_server.url}/admin/")
@@ -59,15 +59,15 @@ def focused(page: Page) -> str:
 
 
 def go_to(page: Page, name: str) -> None:
-    """Press Tab until what begins with `name` has the focus; it can be seen then."""
-    met = []
+    """Press Tab until an element whose name begins with `name` has the focus, and check that it is visible."""
+    visited = []
     for _ in range(MOST_STOPS):
         if focused(page).startswith(name):
-            assert page.evaluate(IN_SIGHT), f"{name} has the focus and cannot be seen"
+            assert page.evaluate(IS_VISIBLE), f"{name} has the focus but is not visible"
             return
         page.keyboard.press("Tab")
-        met.append(focused(page))
-    pytest.fail(f"Tab does not lead to {name!r}; it led to {met}")
+        visited.append(focused(page))
+    pytest.fail(f"Tab does not reach {name!r}. It reached {visited}.")
 
 
 def press(page: Page, name: str, key: str = "Enter") -> None:
@@ -75,10 +75,10 @@ def press(page: Page, name: str, key: str = "Enter") -> None:
     page.keyboard.press(key)
 
 
-def test_an_incident_is_looked_after_by_the_keyboard_alone(narrow: Page, incident: DriftIncident) -> None:
+def test_an_incident_is_handled_with_the_keyboard_only(narrow: Page, incident: DriftIncident) -> None:
     skip_the_menu(narrow)
     use_the_menu(narrow)
-    use_menus_in_menus(narrow)
+    use_nested_menus(narrow)
     search_for_a_model(narrow)
     filter_the_list(narrow)
     acknowledge(narrow, incident)
@@ -88,7 +88,7 @@ def test_an_incident_is_looked_after_by_the_keyboard_alone(narrow: Page, inciden
 def skip_the_menu(page: Page) -> None:
     page.keyboard.press("Tab")
     assert focused(page) == "Skip to the content"
-    assert page.evaluate(IN_SIGHT)
+    assert page.evaluate(IS_VISIBLE)
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
     assert focused(page).startswith("Open the incident")
@@ -110,7 +110,7 @@ def use_the_menu(page: Page) -> None:
     expect(page.get_by_role("heading", name="Drift incidents")).to_be_visible()
 
 
-def use_menus_in_menus(page: Page) -> None:
+def use_nested_menus(page: Page) -> None:
     menu, theme = page.locator("#nav-sidebar"), page.get_by_role("button", name="Dark")
     press(page, "Menu")
     expect(menu.locator(":focus")).to_have_count(1)
@@ -179,7 +179,7 @@ def close(page: Page, incident: DriftIncident) -> None:
     assert focused(page).startswith("Resolve")
     page.keyboard.press("Enter")
     expect(first).to_be_focused()
-    page.mouse.click(20, HEIGHT - 20)  # for once: what is closed already is nothing to go back to
+    page.mouse.click(20, HEIGHT - 20)  # the only click: focus does not return to a menu that is already closed
     expect(first).to_be_hidden()
     page.locator("#incident").get_by_role("link").first.focus()
     page.keyboard.press("Escape")
@@ -195,10 +195,8 @@ def close(page: Page, incident: DriftIncident) -> None:
     assert incident.closed_at is not None
 
 
-def test_a_menu_that_closes_itself_is_not_opened_again(
-    page: Page, web_server: WebServer, incident: DriftIncident
-) -> None:
-    """The one beside a field that leads to other rows."""
+def test_a_menu_that_closes_on_escape_stays_closed(page: Page, web_server: WebServer, incident: DriftIncident) -> None:
+    """The menu next to a field that refers to rows of another table."""
     User.objects.create_superuser("owner", password=PASSWORD)
     log_in(page, web_server.url, "owner", PASSWORD)
     page.goto(f"{web_server.url}/admin/models_registry/referencedataset/add/")

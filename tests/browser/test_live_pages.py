@@ -1,4 +1,4 @@
-"""Pages that refresh by themselves: what a person has opened or focused stays, and a silent server is told."""
+"""Pages refresh automatically: what a user has opened or focused stays, and an unavailable server is reported."""
 
 import pytest
 from django.contrib.auth.models import User
@@ -6,16 +6,16 @@ from playwright.sync_api import Page, Route, expect
 
 from models_registry.models import Model
 from tests.browser.conftest import PASSWORD
-from tests.browser.login import log_in
+from tests.browser.tabs import log_in
 from tests.services.web_server import WebServer
 
-REFRESH_MS = 15_000  # the overview looks every five seconds
+REFRESH_MS = 15_000  # the overview refreshes every five seconds
 
 
 @pytest.fixture
-def overview(faulty_page: Page, web_server: WebServer) -> Page:
-    """The overview of a model without any version."""
-    page = faulty_page
+def overview(page_with_errors: Page, web_server: WebServer) -> Page:
+    """The overview of a model without versions."""
+    page = page_with_errors
     Model.objects.create(name="first")
     User.objects.create_superuser("scientist", password=PASSWORD)
     log_in(page, web_server.url, "scientist", PASSWORD)
@@ -24,14 +24,14 @@ def overview(faulty_page: Page, web_server: WebServer) -> Page:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_page_keeps_itself_fresh(overview: Page) -> None:
-    """One server and one browser for all of it: they take longest to start."""
-    what_is_new_appears_and_what_was_opened_stays(overview)
-    a_page_says_that_it_is_old_until_the_server_answers_again(overview)
-    who_is_logged_out_is_asked_to_log_in(overview)
+def test_a_page_refreshes_automatically(overview: Page) -> None:
+    """Server and browser are started once, because their start takes longest."""
+    new_models_appear_and_opened_elements_stay_open(overview)
+    the_page_reports_an_unavailable_server(overview)
+    a_user_who_is_logged_out_is_asked_to_log_in(overview)
 
 
-def what_is_new_appears_and_what_was_opened_stays(overview: Page) -> None:
+def new_models_appear_and_opened_elements_stay_open(overview: Page) -> None:
     steps = overview.locator(".steps-left > summary")
     steps.click()
     expect(steps).to_be_focused()
@@ -42,9 +42,9 @@ def what_is_new_appears_and_what_was_opened_stays(overview: Page) -> None:
     expect(steps).to_have_text("2 steps left before everything is watched")
 
 
-def a_page_says_that_it_is_old_until_the_server_answers_again(overview: Page) -> None:
+def the_page_reports_an_unavailable_server(overview: Page) -> None:
     def unavailable(route: Route) -> None:
-        route.fulfill(status=503, body="away")
+        route.fulfill(status=503, body="unavailable")
 
     overview.route("**/admin/", unavailable)
     note = overview.get_by_role("status").filter(has_text="The server does not answer.")
@@ -53,6 +53,6 @@ def a_page_says_that_it_is_old_until_the_server_answers_again(overview: Page) ->
     expect(note).to_have_count(0, timeout=2 * REFRESH_MS)
 
 
-def who_is_logged_out_is_asked_to_log_in(overview: Page) -> None:
+def a_user_who_is_logged_out_is_asked_to_log_in(overview: Page) -> None:
     overview.context.clear_cookies()
     expect(overview.get_by_label("Username")).to_be_visible(timeout=REFRESH_MS)

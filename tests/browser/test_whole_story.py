@@ -1,6 +1,6 @@
-"""The whole story as a new user would live it, on a fresh ``manage.py run``: everything by browser and REST.
+"""The whole story of a new user on a fresh ``manage.py run``, in the browser and through the REST API.
 
-Nothing is reloaded where a page says that it refreshes by itself. A console error or a failed request fails the test.
+The test does not reload pages that refresh automatically. A console error or a failed request fails it.
 """
 
 import io
@@ -15,15 +15,15 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import PASSWORD
-from tests.browser.login import log_in, log_in_instead
+from tests.browser.tabs import log_in, log_in_instead
 from tests.factories import IRIS_FEATURES, iris_onnx
 from tests.mlmon.observed import Rows, iris_rows
 from tests.services.embedded_run import EmbeddedRun, embedded_run
 
-SOON_MS = 45_000  # what a job and a refresh may take on a busy machine
-GROWN = [0.0, 0.0, 2.0, 1.0]  # centimetres: the petals
+SOON_MS = 45_000  # longest time of a job and a refresh on a busy machine
+GROWN = [0.0, 0.0, 2.0, 1.0]  # cm: longer petals
 QUICK_JOBS = {"MLMON_DRIFT_TICK_SECONDS": "2", "MLMON_ARCHIVE_TICK_SECONDS": "2"}
-LONG_REFERENCE, REFERENCE_ROWS = 300_000, 2_000  # the long one takes long enough to watch
+LONG_REFERENCE, REFERENCE_ROWS = 300_000, 2_000  # profiling the long one takes long enough to see its progress
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -35,7 +35,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRun]:
 
 
 class Story:
-    """One person at one browser."""
+    """A user with a browser."""
 
     def __init__(self, page: Page, run: EmbeddedRun, folder: Path) -> None:
         self.page = page
@@ -46,7 +46,7 @@ class Story:
         self.page.get_by_role("button", name="Save", exact=True).click()
 
     def follow_missing_step(self, action: str) -> None:
-        """Go from the overview to the form of a step that it says is missing."""
+        """Follow the link of a missing step on the overview."""
         self.page.goto(f"{self.run.url}/admin/")
         self.page.get_by_text(re.compile("left before everything is watched")).click()
         self.page.get_by_role("link", name=f"{action} (flowers)").click()
@@ -75,15 +75,15 @@ def story(page: Page, running: EmbeddedRun, tmp_path: Path) -> Story:
     return Story(page, running, tmp_path)
 
 
-def test_from_an_empty_model_to_a_new_reference_and_a_viewer_who_is_refused(story: Story) -> None:
+def test_from_an_empty_model_to_a_new_reference_and_a_viewer_without_permissions(story: Story) -> None:
     log_in(story.page, story.run.url, "admin", story.run.password)
     register_and_upload(story)
-    watch_the_reference_being_read(story)
-    see_traffic_come(story)
-    see_drift_appear(story)
-    look_after_the_incident(story)
+    profile_the_reference(story)
+    send_traffic(story)
+    cause_drift(story)
+    acknowledge_the_incident(story)
     make_the_window_the_new_reference(story)
-    a_viewer_looks_and_is_refused(story)
+    a_viewer_cannot_change_anything(story)
 
 
 def register_and_upload(story: Story) -> None:
@@ -108,7 +108,7 @@ def register_and_upload(story: Story) -> None:
     expect(page.locator("body")).to_contain_text("flowers 1.0.0 is now in stage production.")
 
 
-def watch_the_reference_being_read(story: Story) -> None:
+def profile_the_reference(story: Story) -> None:
     page = story.page
     story.follow_missing_step("Upload reference data")
     story.upload(b"sepal_length,sepal_width,petal_length,petal_width\n1,2,3,wide\n", "bad.csv")
@@ -122,10 +122,10 @@ def watch_the_reference_being_read(story: Story) -> None:
     report = page.locator("#reference-report")
     expect(report).to_contain_text(f"{LONG_REFERENCE:,} rows, 4 features", timeout=SOON_MS)
     expect(report).to_contain_text("in force")
-    assert page.url == address  # the report came to the page that waited
+    assert page.url == address  # the page refreshed automatically
 
 
-def see_traffic_come(story: Story) -> None:
+def send_traffic(story: Story) -> None:
     page = story.page
     page.goto(f"{story.run.url}/admin/")
     line = page.locator("#line-flowers")
@@ -137,23 +137,25 @@ def see_traffic_come(story: Story) -> None:
     expect(page.locator("#overview")).not_to_contain_text("drift incident")
 
 
-def see_drift_appear(story: Story) -> None:
+def cause_drift(story: Story) -> None:
     page = story.page
     page.locator("#line-flowers").get_by_role("link", name="flowers", exact=True).click()
     expect(page).to_have_url(f"{story.run.url}/models/flowers")
     expect(page.locator("#plot-requests canvas")).to_be_visible()
     page.locator("#figure-requests").get_by_text("As a table").click()
-    expect(page.locator("#figure-requests .table-box tr")).to_have_count(61)  # an hour in minutes: the model is new
+    expect(page.locator("#figure-requests .table-box tr")).to_have_count(
+        61
+    )  # an hour in minutes, because the model is new
     story.predict(iris_rows(1000, seed=2) + GROWN)
     expect(page.locator("#model")).to_contain_text("Nobody has acknowledged it.", timeout=SOON_MS)
     expect(page.locator("#model")).to_contain_text(re.compile(r"Drift incident for .+: petal_\w+"))
-    # What was opened stays open, and what was drawn stays drawn, when the page has refreshed itself.
+    # Opened tables and drawn charts stay when the page refreshes.
     expect(page.locator("#figure-requests .table-box tr")).to_have_count(61)
     expect(page.locator("#plot-requests canvas")).to_have_count(1)
     expect(page.locator("#plot-drift canvas")).to_be_visible()
 
 
-def look_after_the_incident(story: Story) -> None:
+def acknowledge_the_incident(story: Story) -> None:
     page = story.page
     page.get_by_role("link", name="Open the incident").click()
     expect(page).to_have_url(re.compile(r"/admin/drift/driftincident/\d+/change/"))
@@ -168,7 +170,7 @@ def look_after_the_incident(story: Story) -> None:
 
 
 def read_the_check(story: Story) -> None:
-    """Look at the check behind the incident: the verdict in words, each measure with its definition, and back."""
+    """Open the check of the incident: the verdict in words and each measure with its definition. Then go back."""
     page = story.page
     incident = page.url
     page.get_by_role("link", name=re.compile("^check of")).click()
@@ -200,7 +202,7 @@ def make_the_window_the_new_reference(story: Story) -> None:
     expect(page.locator("#line-flowers")).to_contain_text("no drift", timeout=SOON_MS)
 
 
-def a_viewer_looks_and_is_refused(story: Story) -> None:
+def a_viewer_cannot_change_anything(story: Story) -> None:
     page, url = story.page, story.run.url
     page.goto(f"{url}/admin/auth/user/add/")
     page.get_by_label("Username").fill("vera")
