@@ -43,12 +43,14 @@ def refuse_outdated_database(using: str = DEFAULT_DB_ALIAS) -> None:
     connection = connections[using]
     if connection.vendor == "sqlite" and not Path(connection.settings_dict["NAME"]).exists():
         return  # connecting would create the file
+    was_open = connection.connection is not None
     try:
         applied = _applied_migrations(connection)
     except DatabaseError:
         return
     finally:
-        connection.close()
+        if not was_open:
+            connection.close()
     for app, name in sorted(applied):
         folder = Path(settings.BASE_DIR) / app / "migrations"
         if folder.is_dir() and not (folder / f"{name}.py").is_file():

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.contrib import admin
 from django.contrib.auth.models import Group, User
 from django.core.files.base import ContentFile
 from django.core.management import call_command
@@ -31,6 +30,7 @@ from inference.services.capture import remove_capture_policy, save_capture_polic
 from models_registry.models import Model, ModelVersion, ReferenceDataset, Stage
 from models_registry.services.references import activate_reference, profile_reference, upload_reference
 from models_registry.services.versions import promote, register_model, set_stage
+from tests.admin_site import model_admins
 from tests.factories import iris_onnx, uploaded_version
 
 pytestmark = pytest.mark.django_db
@@ -243,7 +243,7 @@ def test_a_change_that_is_undone_leaves_no_line(anna: User) -> None:
 
 
 def test_every_page_of_the_admin_writes_to_the_trail() -> None:
-    assert all(isinstance(model_admin, AuditedAdmin) for model_admin in admin.site._registry.values())
+    assert all(isinstance(model_admin, AuditedAdmin) for model_admin in model_admins().values())
 
 
 @pytest.fixture

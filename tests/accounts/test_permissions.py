@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import redis
-from django.contrib import admin
 from django.contrib.auth.models import Group, User
 from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -34,6 +33,7 @@ from models_registry.models import ModelVersion, ReferenceDataset
 from models_registry.services.references import profile_reference, upload_reference
 from models_registry.services.versions import register_model
 from performance.models import PerformancePolicy
+from tests.admin_site import model_admins, page_names
 from tests.factories import IRIS_FEATURES, iris_onnx, uploaded_version
 from tests.mlmon.observed import iris_rows, observe, profiled_reference
 
@@ -326,12 +326,12 @@ def test_every_action_is_tried(world: World) -> None:
 def test_every_button_of_the_admin_is_tried(world: World) -> None:
     urls = {attempt.url for group in GROUPS_OF_ATTEMPTS for attempt in group(world)}
     tried = {part for url in urls for part in url.strip("/").split("/")}
-    for model_admin in admin.site._registry.values():
+    for model_admin in model_admins().values():
         names = set(model_admin._extract_action_names(model_admin.actions_detail))  # type: ignore[attr-defined]
         assert names <= tried, model_admin
 
 
-PAGES = sorted(f"{model._meta.app_label}_{model._meta.model_name}" for model in admin.site._registry)
+PAGES = page_names()
 
 
 @pytest.mark.parametrize("role", Role)

@@ -1,4 +1,4 @@
-"""What strangers send makes no series; what a scrape says is clean."""
+"""Random requests create no series, and the scrape output is valid."""
 
 import contextlib
 import http.client
@@ -34,15 +34,15 @@ def server(transactional_db: None, redis_client: redis.Redis, tmp_path: Path) ->
         yield running
 
 
-class Stranger:
-    """Sends requests that nobody expects, a different one each time."""
+class RandomClient:
+    """Sends random, mostly invalid requests."""
 
     def __init__(self, port: int, seed: int) -> None:
-        self._random = random.Random(seed)  # noqa: S311 -- no secret
+        self._random = random.Random(seed)  # noqa: S311 -- not a secret
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
 
     def send(self, requests: int) -> list[int]:
-        """Return the status of each answer."""
+        """Return the status of each response."""
         with contextlib.closing(self._connection):
             return [self._sent() for _ in range(requests)]
 
@@ -103,11 +103,11 @@ class Stranger:
 
 
 @pytest.mark.timeout(300)
-def test_ten_thousand_strange_requests_add_no_series(server: ScrapedServer) -> None:
+def test_ten_thousand_random_requests_add_no_series(server: ScrapedServer) -> None:
     _warm_up(server)
     before = series(server)
     with ThreadPoolExecutor(CLIENTS) as threads:
-        strangers = [Stranger(server.web.port, seed) for seed in range(CLIENTS)]
+        strangers = [RandomClient(server.web.port, seed) for seed in range(CLIENTS)]
         statuses = [
             status
             for answered in threads.map(lambda stranger: stranger.send(REQUESTS // CLIENTS), strangers)
@@ -120,14 +120,14 @@ def test_ten_thousand_strange_requests_add_no_series(server: ScrapedServer) -> N
     assert not added
 
 
-def test_promtool_finds_nothing_to_mend_in_a_scrape(server: ScrapedServer) -> None:
+def test_promtool_reports_no_problem_in_a_scrape(server: ScrapedServer) -> None:
     _warm_up(server)
     _, _, text = server.scrape()
     assert output_of("promtool", "check", "metrics", stdin=text) == ""
 
 
 def _warm_up(server: ScrapedServer) -> None:
-    """Let what exists from its first use exist: a request for a model that there is not, and one that is refused."""
+    """Create the series that appear with their first use: of an unknown model and of a rejected request."""
     server.predict(20)
     for path in ("/api/v1/models/none/predict", "/api/v1/models/classifier/versions/9/predict"):
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.web.port, timeout=20)) as connection:

@@ -1,4 +1,4 @@
-"""The health check of beat's container."""
+"""The health check of the beat container."""
 
 from datetime import timedelta
 
@@ -22,24 +22,24 @@ def _last_sent(task: PeriodicTask, *, minutes_ago: float) -> None:
     PeriodicTask.objects.filter(pk=task.pk).update(last_run_at=sent)
 
 
-def test_beat_that_has_sent_nothing_is_not_well(task: PeriodicTask) -> None:
+def test_beat_that_has_never_sent_a_task_is_unhealthy(task: PeriodicTask) -> None:
     with pytest.raises(CommandError, match="no task yet"):
         call_command("check_beat")
 
 
-def test_beat_is_well_between_two_of_its_notes(task: PeriodicTask, capsys: pytest.CaptureFixture[str]) -> None:
+def test_beat_is_healthy_between_two_saves(task: PeriodicTask, capsys: pytest.CaptureFixture[str]) -> None:
     _last_sent(task, minutes_ago=6.5)
     call_command("check_beat")
     assert "Beat sent a task at" in capsys.readouterr().out
 
 
-def test_beat_that_stands_still_is_not_well(task: PeriodicTask) -> None:
+def test_stopped_beat_is_unhealthy(task: PeriodicTask) -> None:
     _last_sent(task, minutes_ago=7.5)
     with pytest.raises(CommandError, match="no task since"):
         call_command("check_beat")
 
 
-def test_a_task_that_is_switched_off_says_nothing_about_beat(task: PeriodicTask) -> None:
+def test_a_disabled_task_is_ignored(task: PeriodicTask) -> None:
     _last_sent(task, minutes_ago=1)
     PeriodicTask.objects.filter(pk=task.pk).update(enabled=False)
     with pytest.raises(CommandError, match="no task yet"):

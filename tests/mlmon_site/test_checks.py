@@ -16,7 +16,7 @@ def _ids(messages: list[CheckMessage]) -> list[str | None]:
 
 @pytest.fixture
 def production(settings: Settings) -> Settings:
-    """Settings that nothing is to be said about."""
+    """Settings that pass every check."""
     settings.IS_PRODUCTION = True
     settings.DEBUG = False
     settings.ALLOWED_HOSTS = ["mlmon.example"]
@@ -24,7 +24,7 @@ def production(settings: Settings) -> Settings:
     return settings
 
 
-def test_sound_production_settings_pass(production: Settings) -> None:
+def test_valid_production_settings_pass(production: Settings) -> None:
     assert check_production(None) == []
 
 
@@ -36,12 +36,14 @@ def test_sound_production_settings_pass(production: Settings) -> None:
         ("MLMON_API_ACCESS", "open", "mlmon.W002"),
     ],
 )
-def test_production_finds(name: str, value: Any, expected: str, production: Settings) -> None:
+def test_an_unsafe_setting_in_production_is_reported(
+    name: str, value: Any, expected: str, production: Settings
+) -> None:
     setattr(production, name, value)
     assert _ids(check_production(None)) == [expected]
 
 
-def test_production_finds_sqlite(production: Settings) -> None:
+def test_sqlite_in_production_is_reported(production: Settings) -> None:
     engine = production.DATABASES["default"]["ENGINE"]
     production.DATABASES["default"]["ENGINE"] = "django.db.backends.sqlite3"
     try:
@@ -56,17 +58,17 @@ def test_the_embedded_run_may_be_open(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("url", ["http://redis.example", "redis.example:6379", "sentinel://redis.example"])
-def test_addresses_that_are_no_redis(url: str, settings: Settings) -> None:
+def test_other_redis_urls_are_reported(url: str, settings: Settings) -> None:
     settings.REDIS_URL = url
     assert _ids(check_redis_url(None)) == ["mlmon.E003"]
 
 
-def test_folders_that_can_be_made_are_writable(settings: Settings, tmp_path: Path) -> None:
+def test_a_missing_folder_that_can_be_created_passes(settings: Settings, tmp_path: Path) -> None:
     settings.MEDIA_ROOT = tmp_path / "not" / "there" / "yet"
     assert check_folders(None) == []
 
 
-def test_a_file_in_a_folders_place_is_found(settings: Settings, tmp_path: Path) -> None:
+def test_a_file_in_place_of_a_folder_is_reported(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "taken").touch()
     settings.MEDIA_ROOT = tmp_path / "taken" / "media"
     assert _ids(check_folders(None)) == ["mlmon.E004"]

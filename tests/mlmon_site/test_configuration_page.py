@@ -1,4 +1,4 @@
-"""docs/configuration.md and the settings say the same."""
+"""docs/configuration.md agrees with the settings."""
 
 import ast
 import re
@@ -11,7 +11,7 @@ PAGE = (settings.BASE_DIR / "docs" / "configuration.md").read_text()
 
 
 def _read_variables() -> set[str]:
-    """Every name that settings.py and environment.py give to a reader of the environment."""
+    """Return every variable that settings.py and environment.py read."""
     names = set()
     for source in ("settings.py", "environment.py"):
         for node in ast.walk(ast.parse((settings.BASE_DIR / "mlmon_site" / source).read_text())):

@@ -27,7 +27,7 @@ from tests.test_own_model import applicants, trained
 REPOSITORY = Path(settings.BASE_DIR)
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
 DOCUMENTED_ADDRESS = "http://localhost:8000"
-FLUSH_SECONDS = 1.0  # a server records what it answered a moment later
+FLUSH_SECONDS = 1.0
 JOINED = "--fail-with-body -sS"
 
 
@@ -43,7 +43,7 @@ BLOCKS = [(page.name, block) for page in PAGES for block in _blocks(page)]
 
 @pytest.fixture
 def documented_server(transactional_db: None, request: pytest.FixtureRequest, tmp_path: Path) -> WebServer:
-    """A server with the demo's models and, uploaded by the README's own lines, the model credit."""
+    """A server with the demo's models and the model credit, uploaded with the README's commands."""
     program("curl")
     call_command("load_demo", stdout=StringIO())
     _, content = trained()
@@ -60,7 +60,7 @@ def documented_server(transactional_db: None, request: pytest.FixtureRequest, tm
 
 
 def _run(block: str, server: WebServer) -> str:
-    """Return what the lines of a block print."""
+    """Return the output of a block."""
     script = re.sub(r"\bcurl\b", f"curl {JOINED}", block.replace(DOCUMENTED_ADDRESS, server.url))
     done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, f"{block}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
@@ -69,7 +69,7 @@ def _run(block: str, server: WebServer) -> str:
 
 
 def _documents(printed: str) -> list[dict[str, Any]]:
-    """Return the JSON documents that stand behind one another in `printed`."""
+    """Return the consecutive JSON documents in `printed`."""
     decoder, documents = json.JSONDecoder(), []
     while printed := printed.strip():
         document, end = decoder.raw_decode(printed)
@@ -78,14 +78,14 @@ def _documents(printed: str) -> list[dict[str, Any]]:
     return documents
 
 
-def test_every_curl_line_is_in_a_block_that_is_run() -> None:
+def test_every_curl_line_is_in_an_executed_block() -> None:
     written = sum(len(re.findall(r"^ *(?:for .*)?curl ", page.read_text(), re.MULTILINE)) for page in PAGES)
     run = sum(len(re.findall(r"^ *(?:for .*)?curl ", block, re.MULTILINE)) for _, block in BLOCKS)
     assert run == written > 0
     assert all(DOCUMENTED_ADDRESS in block for _, block in BLOCKS)
 
 
-def test_the_documented_lines_run_in_their_order(documented_server: WebServer) -> None:
+def test_the_documented_lines_run_in_order(documented_server: WebServer) -> None:
     printed = {block: _run(block, documented_server) for _, block in BLOCKS}
     predicted, drift, metrics, own, feedback = printed.values()
     readme = (REPOSITORY / "README.md").read_text()

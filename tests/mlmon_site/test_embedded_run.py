@@ -1,4 +1,4 @@
-"""The embedded run on SQLite and Valkey, as a newcomer starts it."""
+"""The embedded run on SQLite and Valkey, as a new user starts it."""
 
 import json
 import os
@@ -32,13 +32,13 @@ IRIS_FEATURES = 4
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRun]:
-    """A run with the demo loaded, shared by the tests that leave it well."""
+    """A run with the demo, shared by the tests that leave it healthy."""
     with embedded_run(tmp_path_factory.mktemp("embedded") / "var") as run:
         yield run
 
 
-def test_a_newcomers_first_minutes(running: EmbeddedRun) -> None:
-    """The README's lines: a hundred predictions, true metrics over two processes, a drift check that beat ran."""
+def test_the_first_minutes_of_a_new_user(running: EmbeddedRun) -> None:
+    """The README's steps: a hundred predictions, metrics of both processes, a drift check started by beat."""
     assert {running.predict() for _ in range(100)} == {200}
 
     counted = running.samples("ml_prediction_requests_total")
@@ -58,7 +58,7 @@ def test_a_newcomers_first_minutes(running: EmbeddedRun) -> None:
     assert "reference_mean" in json.dumps(features)
 
 
-def test_the_banner_names_addresses_login_and_things_to_try(running: EmbeddedRun) -> None:
+def test_the_banner_shows_urls_login_and_first_steps(running: EmbeddedRun) -> None:
     base = f"http://localhost:{running.port}"
     for expected in (f"{base}/admin/", f"{base}/api/docs", f"{base}/metrics", f"{base}/drift", "manage.py replay"):
         assert expected in running.said
@@ -70,7 +70,7 @@ def test_the_password_is_shown_once_and_readable_by_its_owner_only(running: Embe
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_valkey_listens_to_its_owner_only(running: EmbeddedRun) -> None:
+def test_only_the_owner_can_connect_to_valkey(running: EmbeddedRun) -> None:
     path = running.folder / "valkey.sock"
     assert answers(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o700
@@ -80,18 +80,18 @@ def test_the_web_server_is_bound_to_the_loopback_interface(running: EmbeddedRun)
     listening = Path("/proc/net/tcp").read_text().splitlines()
     addresses = {line.split()[1] for line in listening if line.split()[1].endswith(f":{running.port:04X}")}
     bound = {line.split()[1] for line in listening if line.split()[3] == "0A"} & addresses
-    assert bound == {f"0100007F:{running.port:04X}"}  # 127.0.0.1, as the kernel writes it
+    assert bound == {f"0100007F:{running.port:04X}"}  # 127.0.0.1 in /proc
 
 
 @pytest.mark.parametrize("word", ["worker", "beat", "mlmon_site.server", "unixsocket"])
-def test_a_killed_program_comes_back(word: str, running: EmbeddedRun) -> None:
+def test_a_killed_program_is_restarted(word: str, running: EmbeddedRun) -> None:
     victim = running.program(word)
     kill(victim)
 
     def is_replaced() -> bool:
         try:
             return running.program(word).pid != victim.pid
-        except ValueError:  # none yet
+        except ValueError:  # not started yet
             return False
 
     def predicts() -> bool:
@@ -105,7 +105,7 @@ def test_a_killed_program_comes_back(word: str, running: EmbeddedRun) -> None:
     assert "was killed by SIGKILL. Restarting in 0.5 s" in running.said
 
 
-def test_a_killed_web_process_comes_back_while_the_other_answers(running: EmbeddedRun) -> None:
+def test_a_killed_web_process_is_replaced_while_the_other_serves(running: EmbeddedRun) -> None:
     def both_answer() -> bool:
         latest = (running.folder / "log" / "web.log").read_text().rsplit("Starting granian", 1)[-1]
         return "Started worker-1" in latest and "Started worker-2" in latest
@@ -132,7 +132,7 @@ def test_a_second_run_in_the_folder_is_refused(running: EmbeddedRun) -> None:
     )
 
 
-def test_a_taken_port_is_said_before_anything_starts(tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported_before_anything_starts(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         run = start_embedded_run(tmp_path / "var", port=port)
@@ -143,7 +143,7 @@ def test_a_taken_port_is_said_before_anything_starts(tmp_path: Path) -> None:
     assert run.processes() == []
 
 
-def test_production_is_not_for_run(tmp_path: Path) -> None:
+def test_run_is_refused_in_production(tmp_path: Path) -> None:
     result = subprocess.run(
         [sys.executable, "manage.py", "run"],
         cwd=PROJECT,
@@ -156,7 +156,7 @@ def test_production_is_not_for_run(tmp_path: Path) -> None:
     assert "In production, start the web server" in result.stderr
 
 
-def test_every_end_leaves_nothing_and_the_next_start_keeps_the_data(tmp_path: Path) -> None:
+def test_every_ending_leaves_no_process_and_keeps_the_data(tmp_path: Path) -> None:
     folder = tmp_path / "var"
     with embedded_run(folder) as first:
         assert {first.predict() for _ in range(10)} == {200}
@@ -167,7 +167,7 @@ def test_every_end_leaves_nothing_and_the_next_start_keeps_the_data(tmp_path: Pa
     with embedded_run(folder) as second:
         assert password not in second.said
         assert "admin_password" in second.said
-        assert _rows_seen(second) == 10  # captured at the end of the first run, kept by Valkey
+        assert _rows_seen(second) == 10  # captured by the first run, kept by Valkey
         second.process.kill()
         second.process.wait(5)
         assert eventually(lambda: second.processes() == [], seconds=10), second.processes()

@@ -1,4 +1,4 @@
-"""The embedded run's login."""
+"""The first login of the embedded run."""
 
 import stat
 from pathlib import Path
@@ -11,7 +11,7 @@ from mlmon_site.first_login import ensure_login
 pytestmark = pytest.mark.django_db
 
 
-def test_the_first_start_makes_an_administrator_with_a_random_password(tmp_path: Path) -> None:
+def test_the_first_start_creates_an_administrator_with_a_random_password(tmp_path: Path) -> None:
     login = ensure_login(password_path=tmp_path / "password")
     assert login.new_password is not None
     assert len(login.new_password) == 16  # 12 random bytes in base64
@@ -36,6 +36,6 @@ def test_two_folders_get_two_passwords(tmp_path: Path) -> None:
     assert ensure_login(password_path=tmp_path / "b").new_password != first
 
 
-def test_a_start_that_was_cut_off_before_the_account_keeps_its_password(tmp_path: Path) -> None:
+def test_an_interrupted_first_start_keeps_its_password(tmp_path: Path) -> None:
     (tmp_path / "password").write_text("written-then-killed")
     assert ensure_login(password_path=tmp_path / "password").new_password == "written-then-killed"

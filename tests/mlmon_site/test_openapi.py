@@ -60,7 +60,7 @@ COMPONENTS = _json_schema(DESCRIPTION["components"])
 
 
 def _validate(body: Any, schema: dict[str, Any]) -> None:
-    """Fail where `body` is not what `schema` says."""
+    """Fail if `body` does not match `schema`."""
     whole = {**_json_schema(schema), "components": COMPONENTS}
     jsonschema.Draft202012Validator(whole, format_checker=jsonschema.FormatChecker()).validate(body)
 
@@ -73,7 +73,7 @@ def _examples(content: dict[str, Any]) -> Iterator[Any]:
 
 
 def _address(path: str, operation: dict[str, Any], **values: object) -> str:
-    """Return the path with the examples of its parameters, or with `values`."""
+    """Return the path with example parameters, or with `values`."""
     for parameter in operation.get("parameters", []):
         if parameter["in"] == "path":
             value = values.get(parameter["name"], parameter["example"])
@@ -82,7 +82,7 @@ def _address(path: str, operation: dict[str, Any], **values: object) -> str:
 
 
 def _validate_answer(operation: dict[str, Any], response: Any) -> None:
-    """Fail where the answer's status or media type is not described, or its body is not as described."""
+    """Fail if the status, the media type or the body of the response does not match the description."""
     content = operation["responses"][str(response.status_code)]["content"]
     media_type = response.headers["Content-Type"].partition(";")[0]
     body = response.json() if "json" in media_type else response.content.decode()
@@ -91,7 +91,7 @@ def _validate_answer(operation: dict[str, Any], response: Any) -> None:
 
 @pytest.fixture
 def demo(db: None, settings: Settings, tmp_path: Any, redis_client: redis.Redis, client: Client) -> Client:
-    """A client of a server that has loaded the demo."""
+    """A client of a server with the demo."""
     settings.MEDIA_ROOT = tmp_path / "media"
     settings.MLMON_METRICS_DIR = tmp_path
     call_command("load_demo", stdout=StringIO())
@@ -101,7 +101,7 @@ def demo(db: None, settings: Settings, tmp_path: Any, redis_client: redis.Redis,
 # --- the description ------------------------------------------------------------------------------------------------
 
 
-def test_the_description_is_valid_and_without_warnings() -> None:
+def test_the_description_is_valid_and_causes_no_warnings() -> None:
     call_command("spectacular", "--validate", "--fail-on-warn", stdout=StringIO())
 
 
@@ -121,7 +121,7 @@ def test_each_operation_is_described_with_examples(path: str, method: str, opera
 
 
 @pytest.mark.parametrize(("path", "method", "operation"), OPERATIONS)
-def test_each_example_is_what_the_schema_says(path: str, method: str, operation: dict[str, Any]) -> None:
+def test_each_example_matches_its_schema(path: str, method: str, operation: dict[str, Any]) -> None:
     bodies = [operation["requestBody"]] if "requestBody" in operation else []
     for described in [*bodies, *operation["responses"].values()]:
         for content in described["content"].values():
@@ -129,7 +129,7 @@ def test_each_example_is_what_the_schema_says(path: str, method: str, operation:
                 _validate(example, content["schema"])
 
 
-def test_the_validation_refuses_what_is_wrong() -> None:
+def test_the_validation_rejects_wrong_values() -> None:
     schema = {"$ref": "#/components/schemas/PredictAnswer"}
     right = {"prediction": "setosa", "confidence": None, "prediction_id": "0199f0c2-7a40-7c1e-9d3b-5f0a4f2b0001"}
     about = {"latency_ms": 1.0, "model_name": "a", "model_version": "1"}
@@ -147,7 +147,7 @@ def test_each_status_of_an_error_is_described() -> None:
 # --- the examples run -----------------------------------------------------------------------------------------------
 
 
-def test_each_request_example_runs_as_it_stands(demo: Client) -> None:
+def test_each_request_example_works_unchanged(demo: Client) -> None:
     sent = 0
     for path, operations in DESCRIPTION["paths"].items():
         for method, operation in operations.items():
@@ -162,7 +162,7 @@ def test_each_request_example_runs_as_it_stands(demo: Client) -> None:
     assert sent == 20
 
 
-def test_answers_with_drift_and_an_incident_are_as_described(
+def test_responses_with_drift_and_an_incident_match_the_description(
     db: None, settings: Settings, tmp_path: Any, redis_client: redis.Redis, client: Client
 ) -> None:
     settings.MEDIA_ROOT = tmp_path
@@ -208,34 +208,34 @@ def _predicted(client: Client, **options: Any) -> Any:
     ],
     ids=str,
 )
-def test_a_refusal_is_the_documented_one(demo: Client, status: int, options: dict[str, Any]) -> None:
+def test_each_error_response_is_documented(demo: Client, status: int, options: dict[str, Any]) -> None:
     response = _predicted(demo, **options)
     assert (response.status_code, response.headers["Content-Type"]) == (status, PROBLEM_JSON)
     assert response.json() in _documented(status)
 
 
-def test_a_chunked_or_a_large_body_is_refused_as_documented(demo: Client, settings: Settings) -> None:
+def test_the_errors_for_chunked_and_large_bodies_are_documented(demo: Client, settings: Settings) -> None:
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 10
     assert _predicted(demo).json() in _documented(413)
     assert _predicted(demo, data="", headers={"Transfer-Encoding": "chunked"}).json() in _documented(411)
 
 
 def _wait_for_response(status: int, client: Client, **options: Any) -> None:
-    """Wait until the call gets the documented response: a process looks for changes once a second."""
+    """Wait until the call gets the documented response: a process polls for changes once a second."""
     await_condition(
         lambda: _predicted(client, **options).status_code == status, f"the response is not {status}", pause=0.2
     )
     assert _predicted(client, **options).json() in _documented(status)
 
 
-def test_who_may_not_call_is_told_as_documented(demo: Client, settings: Settings) -> None:
+def test_the_errors_for_missing_permissions_are_documented(demo: Client, settings: Settings) -> None:
     settings.MLMON_API_ACCESS = "token"
     assert _predicted(demo).json() in _documented(401)
     _, token = create_token(name="a dashboard", scope="read")
     _wait_for_response(403, demo, headers={"Authorization": f"Bearer {token}"})
 
 
-def test_a_version_without_traffic_is_told_as_documented(demo: Client) -> None:
+def test_the_errors_for_versions_out_of_production_are_documented(demo: Client) -> None:
     version = ModelVersion.objects.get(model__name="classifier")
     assert _predicted(demo).status_code == 200
     set_stage(version=version, stage=Stage.STAGING)
@@ -245,7 +245,7 @@ def test_a_version_without_traffic_is_told_as_documented(demo: Client) -> None:
 
 
 @pytest.mark.django_db
-def test_the_page_loads_nothing_from_elsewhere(client: Client) -> None:
+def test_the_page_loads_nothing_from_other_hosts(client: Client) -> None:
     page = client.get("/api/docs").content.decode()
     assert re.findall(r'(?:src|href)="(?:https?:)?//', page) == []
     assert client.get("/api/schema", headers={"Accept": "application/vnd.oai.openapi"}).status_code == 200

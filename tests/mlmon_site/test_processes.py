@@ -1,4 +1,4 @@
-"""What ends with what, and what happens at an end, with real processes."""
+"""Real processes: which ones end together, and what runs when they end."""
 
 import multiprocessing
 import signal
@@ -22,27 +22,27 @@ def _python(code: str) -> list[str]:
     return [sys.executable, "-c", code]
 
 
-def test_a_bound_command_is_the_command() -> None:
+def test_a_bound_command_runs_unchanged() -> None:
     result = subprocess.run(bound_command(_python("print('a b')")), capture_output=True, text=True, check=True)
     assert result.stdout == "a b\n"
 
 
 @on_linux
-def test_a_command_whose_parent_is_gone_already_does_not_start() -> None:
+def test_a_command_whose_parent_has_died_does_not_start() -> None:
     command = bound_command(_python("print('started')"))
     command[command.index("--parent") + 1] = "1"
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout) == (-signal.SIGTERM, "")
 
 
-def test_the_action_runs_once_at_an_ordinary_end() -> None:
+def test_the_action_runs_once_at_a_normal_exit() -> None:
     code = "from mlmon_site.processes import at_process_end; at_process_end(lambda: print('flushed', flush=True))"
     result = subprocess.run(_python(code), cwd=PROJECT, capture_output=True, text=True, check=True)
     assert result.stdout == "flushed\n"
 
 
-def test_the_action_runs_once_at_the_end_of_a_forked_process() -> None:
-    """As granian makes its workers: multiprocessing, which leaves without `atexit`."""
+def test_the_action_runs_once_at_the_exit_of_a_forked_process() -> None:
+    """granian forks its workers with multiprocessing, which skips `atexit`."""
     code = (
         "import multiprocessing, os\n"
         "from mlmon_site.processes import at_process_end\n"
@@ -54,8 +54,8 @@ def test_the_action_runs_once_at_the_end_of_a_forked_process() -> None:
     assert "fork" in multiprocessing.get_all_start_methods()
 
 
-def test_an_orphan_that_does_not_hear_term_is_killed() -> None:
-    """Its end is seen at its output, which it holds open."""
+def test_an_orphan_that_ignores_term_is_killed() -> None:
+    """The end of its output shows its own end."""
     code = (
         "import os, signal, time\n"
         "from mlmon_site.processes import kill_when_orphaned\n"
@@ -76,8 +76,8 @@ def test_an_orphan_that_does_not_hear_term_is_killed() -> None:
     assert 0.5 <= time.monotonic() - killed_at < 30
 
 
-def test_a_signal_that_was_noted_before_a_wait_is_heard_during_it() -> None:
-    """It is sent to another thread, which notes it and does not wake the main thread: as if it had come just before."""
+def test_a_signal_that_arrives_just_before_a_wait_is_handled() -> None:
+    """A signal to another thread does not wake the main thread, like one that arrives just before the wait."""
     code = (
         "import os, signal, threading, time\n"
         "from mlmon_site.processes import wake_for_signals\n"
@@ -92,7 +92,7 @@ def test_a_signal_that_was_noted_before_a_wait_is_heard_during_it() -> None:
     assert subprocess.run(_python(code), cwd=PROJECT, timeout=60, check=False).returncode == 7
 
 
-def test_the_lock_is_held_by_one_and_names_it(tmp_path: Path) -> None:
+def test_one_process_holds_the_lock_and_the_file_names_it(tmp_path: Path) -> None:
     path = tmp_path / "run.lock"
     with (
         run_lock(path, holder="process 17"),
@@ -105,7 +105,7 @@ def test_the_lock_is_held_by_one_and_names_it(tmp_path: Path) -> None:
         assert path.read_text() == "process 19"
 
 
-def test_a_killed_holder_lets_go_of_the_lock(tmp_path: Path) -> None:
+def test_a_killed_holder_releases_the_lock(tmp_path: Path) -> None:
     path = tmp_path / "run.lock"
     code = (
         "import sys, time; from pathlib import Path; from mlmon_site.supervisor import run_lock\n"
@@ -115,14 +115,14 @@ def test_a_killed_holder_lets_go_of_the_lock(tmp_path: Path) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == b"held\n"
         process.kill()
-    assert path.exists()  # a file, but no lock
+    assert path.exists()  # the file remains, unlocked
     with run_lock(path, holder="next"):
         assert path.read_text() == "next"
 
 
 @on_linux
 def test_a_port_shared_by_so_reuseport_is_not_free() -> None:
-    """Granian binds so; a second server of the same user would share the port unseen."""
+    """granian binds with SO_REUSEPORT; a second server of the same user would silently share the port."""
     port = free_port()
     code = (
         "import socket, sys, time; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)\n"
@@ -138,7 +138,7 @@ def test_a_port_shared_by_so_reuseport_is_not_free() -> None:
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "http", "-1", "8_000", "٨٠"])
-def test_ports_that_are_none(port: str) -> None:
+def test_an_invalid_port_is_refused(port: str) -> None:
     result = subprocess.run(
         [sys.executable, "-m", "mlmon_site.server", "--port", port],
         cwd=PROJECT,
@@ -150,7 +150,7 @@ def test_ports_that_are_none(port: str) -> None:
     assert "must be a whole number from 1 to 65535" in result.stderr or "expected one argument" in result.stderr
 
 
-def test_the_servers_main_process_sets_no_django_up() -> None:
+def test_the_main_process_of_the_server_does_not_load_django() -> None:
     code = (
         "import sys, mlmon_site.server; print([name for name in ('django.apps', 'django.db') if name in sys.modules])"
     )

@@ -1,4 +1,4 @@
-"""Counters stay true while the processes that count come and go: under load, by TERM, by HUP and by -9."""
+"""Counters stay correct while workers end by TERM, HUP and KILL under load."""
 
 import contextlib
 import http.client
@@ -23,16 +23,18 @@ logger = logging.getLogger(__name__)
 
 WORKERS = 3
 CLIENTS = 4
-PAUSE_SECONDS = 0.02  # of a client after an answer: a hundred requests a second, and processors left for new workers
+PAUSE_SECONDS = (
+    0.02  # between the requests of a client: about 100 requests per second, which leaves CPU for new workers
+)
 RECYCLED = 25
-START_SECONDS = 60  # at most, of a worker beside other work: 2 to 5 s are usual
+START_SECONDS = 60  # a worker usually starts in 2 to 5 s
 FILES_OF_A_SLOT = 4  # its lock, counters, histograms, live gauges
 SUCCESS = "ml_prediction_requests_total"
 
 
 @dataclass
 class Load:
-    """What the clients and the scrapes have seen."""
+    """What the clients and the scrapes have counted."""
 
     answered: list[int] = field(default_factory=lambda: [0] * CLIENTS)
     failed: list[int] = field(default_factory=lambda: [0] * CLIENTS)
@@ -100,17 +102,17 @@ def metrics_files(server: ScrapedServer) -> Iterator[Path]:
 
 
 def started(server: ScrapedServer) -> int:
-    """Return how many workers have ever begun to serve."""
+    """Return how many workers have ever started."""
     return (server.web.folder / "web.log").read_text().count("Started worker-")
 
 
 def begun_at(pid: int) -> int:
-    """Return when a process began, in clock ticks since the machine did (proc(5)); ids start anew at some time."""
+    """Return the start time of a process in clock ticks since boot (proc(5)); process ids are reused."""
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
 
 
 def recycle(server: ScrapedServer, ended_by: signal.Signals) -> None:
-    """End the worker that has served for the longest time, and wait until another one serves in its place."""
+    """End the oldest worker and wait until another one has replaced it."""
     before, oldest = started(server), min(server.web_workers(), key=begun_at)
     os.kill(oldest, ended_by)
     await_condition(lambda: started(server) > before, "no worker took its place", seconds=START_SECONDS)
@@ -118,7 +120,7 @@ def recycle(server: ScrapedServer, ended_by: signal.Signals) -> None:
 
 
 def recycle_all(server: ScrapedServer) -> None:
-    """Let the server replace every worker, one after the other."""
+    """Let the server replace all workers, one by one."""
     before, old = started(server), set(server.web_workers())
     server.web.process.send_signal(signal.SIGHUP)
     in_turn = WORKERS * START_SECONDS
@@ -127,7 +129,7 @@ def recycle_all(server: ScrapedServer) -> None:
 
 
 @pytest.mark.timeout(600)
-def test_counters_never_go_down_and_end_at_what_was_answered(
+def test_counters_never_decrease_and_end_at_the_number_of_responses(
     transactional_db: None, redis_client: redis.Redis, tmp_path: Path
 ) -> None:
     uploaded_version("classifier")
@@ -143,7 +145,7 @@ def test_counters_never_go_down_and_end_at_what_was_answered(
         unanswered = load.failed_requests - unanswered
         counted = successes(server)
     logger.info(load.told(counted))
-    # What a killed process had counted but not yet answered, one request of a client at the most.
+    # A killed worker may have counted a request without responding: at most one per client.
     assert load.answered_requests <= counted <= load.answered_requests + min(unanswered, CLIENTS), load.told(counted)
     assert load.answered_requests > 1_000
     assert all(earlier <= later for earlier, later in itertools.pairwise(load.scraped)), load.scraped

@@ -1,4 +1,4 @@
-"""The pinned requirements are those of pyproject.toml; without an index, so that it also holds offline."""
+"""The pinned requirements match pyproject.toml. Works offline."""
 
 import re
 import tomllib
@@ -23,7 +23,7 @@ def _declared(*, with_tools: bool) -> list[Requirement]:
 
 
 def _pins(name: str) -> dict[str, list[Version]]:
-    """By package; a package can have several pins, each for its own platforms or versions of Python."""
+    """Return the pins by package. A package may have several, for different platforms or Python versions."""
     pins: dict[str, list[Version]] = {}
     for match in PIN.finditer((PROJECT / name).read_text()):
         pins.setdefault(canonicalize_name(match["name"]), []).append(Version(match["version"]))
@@ -41,7 +41,7 @@ def test_every_requirement_is_pinned_within_its_bounds(name: str, with_tools: bo
 
 
 @pytest.mark.parametrize(("name", "with_tools"), [("requirements.txt", False), ("requirements-dev.txt", True)])
-def test_what_is_pinned_for_mlmon_is_still_required_by_it(name: str, with_tools: bool) -> None:
+def test_every_direct_pin_is_still_required(name: str, with_tools: bool) -> None:
     declared = {canonicalize_name(requirement.name) for requirement in _declared(with_tools=with_tools)}
     for entry in re.split(r"\n(?=[A-Za-z0-9])", (PROJECT / name).read_text()):
         pinned = PIN.match(entry)

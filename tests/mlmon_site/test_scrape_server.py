@@ -1,4 +1,4 @@
-"""Scrapes on a port of their own: the real server, its workers stopped, its database away, its process killed."""
+"""The scrape server beside a real web server: workers blocked, database unavailable, process killed."""
 
 import contextlib
 import http.client
@@ -27,7 +27,7 @@ def server(transactional_db: None, redis_client: redis.Redis, tmp_path: Path) ->
         yield running
 
 
-def test_a_scrape_is_answered_while_every_worker_is_blocked(server: ScrapedServer) -> None:
+def test_a_scrape_works_while_every_worker_is_blocked(server: ScrapedServer) -> None:
     server.predict(30)
     for pid in server.web_workers():
         os.kill(pid, signal.SIGSTOP)
@@ -41,7 +41,7 @@ def test_a_scrape_is_answered_while_every_worker_is_blocked(server: ScrapedServe
     assert samples["ml_collector_success[]"] == 1
 
 
-def test_it_says_what_the_web_port_says_in_the_form_that_is_asked_for(server: ScrapedServer) -> None:
+def test_it_serves_the_metrics_of_the_web_port_in_both_formats(server: ScrapedServer) -> None:
     server.predict(5)
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.web.port, timeout=20)) as connection:
         connection.request("GET", "/metrics")
@@ -55,7 +55,7 @@ def test_it_says_what_the_web_port_says_in_the_form_that_is_asked_for(server: Sc
     assert server.scrape("/")[0] == 404
 
 
-def test_a_killed_scrape_process_comes_back_and_ends_with_the_server(server: ScrapedServer) -> None:
+def test_a_killed_scrape_process_is_restarted_and_ends_with_the_server(server: ScrapedServer) -> None:
     killed = server.process()
     os.kill(killed, signal.SIGKILL)
     await_condition(server.answers, "the scrape port did not come back", seconds=60)
@@ -67,7 +67,7 @@ def test_a_killed_scrape_process_comes_back_and_ends_with_the_server(server: Scr
 
 
 def test_a_query_that_hangs_is_left_out(server: ScrapedServer) -> None:
-    """A lock that somebody holds on a table, such as a migration's."""
+    """A table is locked, for example by a migration."""
     with psycopg.connect(environment_of_tests()["DATABASE_URL"]) as holder:
         holder.execute("LOCK TABLE models_registry_modelversion IN ACCESS EXCLUSIVE MODE")
         samples = server.samples()
@@ -76,7 +76,7 @@ def test_a_query_that_hangs_is_left_out(server: ScrapedServer) -> None:
     assert server.samples()["ml_collector_success[]"] == 1
 
 
-def test_the_database_away_the_counters_are_still_there(
+def test_counters_are_served_while_the_database_is_unavailable(
     transactional_db: None, redis_client: redis.Redis, tmp_path: Path
 ) -> None:
     away = f"postgres://nobody@127.0.0.1:{free_port()}/none"

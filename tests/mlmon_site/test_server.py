@@ -1,4 +1,4 @@
-"""The web server and the worker beside the tests, and how they end."""
+"""The web server and the Celery worker as processes, and how they end."""
 
 import contextlib
 import http.client
@@ -30,14 +30,14 @@ def _get(server: WebServer, path: str) -> tuple[int, http.client.HTTPMessage]:
         return response.status, response.headers
 
 
-def test_the_server_answers_on_the_test_database(web_server: WebServer) -> None:
+def test_the_server_uses_the_test_database(web_server: WebServer) -> None:
     status, headers = _get(web_server, "/readyz")
     assert status == 200
     assert headers["X-Request-ID"]
     assert len(_workers(web_server)) == 2
 
 
-def test_a_worker_imports_no_large_library_before_it_needs_it() -> None:
+def test_a_worker_loads_no_large_library_at_start() -> None:
     large = ("scipy.stats", "sklearn", "pandas")  # 40, 85 and 35 MB, a second of time together
     code = f"import sys, mlmon_site.wsgi; print([name for name in {large} if name in sys.modules])"
     result = subprocess.run(
@@ -59,7 +59,7 @@ def test_term_ends_the_server_and_its_processes(web_server: WebServer) -> None:
     assert "Traceback" not in (web_server.folder / "web.log").read_text()
 
 
-def test_a_killed_main_process_takes_its_processes_with_it(web_server: WebServer) -> None:
+def test_the_workers_of_a_killed_main_process_end(web_server: WebServer) -> None:
     workers = _workers(web_server)
     assert len(workers) == 2
     web_server.process.kill()
@@ -67,7 +67,7 @@ def test_a_killed_main_process_takes_its_processes_with_it(web_server: WebServer
     assert eventually(lambda: not any(_is_alive(pid) for pid in workers), seconds=30)
 
 
-def test_a_request_that_hangs_does_not_keep_an_orphan(web_server: WebServer) -> None:
+def test_a_hanging_request_leaves_no_orphan(web_server: WebServer) -> None:
     workers = _workers(web_server)
     with psycopg.connect(environment_of_tests()["DATABASE_URL"]) as holder:
         holder.execute("LOCK TABLE models_registry_model IN ACCESS EXCLUSIVE MODE")
@@ -80,7 +80,7 @@ def test_a_request_that_hangs_does_not_keep_an_orphan(web_server: WebServer) -> 
         holder.rollback()
 
 
-def test_a_killed_workers_pool_ends_with_it(celery_worker_process: "subprocess.Popen[bytes]") -> None:
+def test_the_pool_of_a_killed_worker_ends(celery_worker_process: "subprocess.Popen[bytes]") -> None:
     main = celery_worker_process.pid
     pool = [int(pid) for pid in Path(f"/proc/{main}/task/{main}/children").read_text().split()]
     assert pool

@@ -1,4 +1,4 @@
-"""The tests' own services are the real ones."""
+"""The tests run on real services."""
 
 import os
 

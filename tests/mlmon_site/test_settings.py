@@ -1,4 +1,4 @@
-"""What the environment does to the settings, each case in a process of its own."""
+"""How environment variables become settings, each case in its own process."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ PRODUCTION = {
 
 
 def _evaluate(expression: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Print `expression` over the settings as the process with exactly these variables has them."""
+    """Evaluate `expression` on the settings in a process with exactly these variables, and return the output."""
     program = f"from mlmon_site import settings; print(({expression}))"
     environment = {"PATH": os.environ["PATH"], "MLMON_VAR_DIR": str(folder / "var"), **variables}
     return subprocess.run(
@@ -32,7 +32,7 @@ def _value(expression: str, folder: Path, **variables: str) -> str:
     return result.stdout.strip()
 
 
-def test_nothing_set_is_the_embedded_run(tmp_path: Path) -> None:
+def test_the_default_is_the_embedded_run(tmp_path: Path) -> None:
     var = tmp_path / "var"
     expression = "settings.DATABASES['default']['NAME'], settings.REDIS_URL, settings.CELERY_BROKER_URL"
     assert _value(expression, tmp_path) == str(
@@ -43,18 +43,18 @@ def test_nothing_set_is_the_embedded_run(tmp_path: Path) -> None:
     )
 
 
-def test_sqlite_takes_its_lock_when_a_transaction_begins(tmp_path: Path) -> None:
+def test_sqlite_locks_at_the_start_of_a_transaction(tmp_path: Path) -> None:
     assert _value("settings.DATABASES['default']['OPTIONS']['transaction_mode']", tmp_path) == "IMMEDIATE"
 
 
-def test_secret_key_is_made_once_and_only_its_owner_may_read_it(tmp_path: Path) -> None:
+def test_the_secret_key_is_created_once_and_readable_only_by_its_owner(tmp_path: Path) -> None:
     first = _value("settings.SECRET_KEY", tmp_path)
     assert len(first) >= 50
     assert _value("settings.SECRET_KEY", tmp_path) == first
     assert (tmp_path / "var" / "secret_key").stat().st_mode & 0o777 == 0o600
 
 
-def test_an_empty_secret_file_is_not_taken_for_a_secret(tmp_path: Path) -> None:
+def test_an_empty_secret_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "var").mkdir()
     (tmp_path / "var" / "secret_key").touch()
     assert "is empty. Delete it" in _evaluate("1", tmp_path).stderr
@@ -78,13 +78,13 @@ def test_production_settings(tmp_path: Path) -> None:
     )
 
 
-def test_production_makes_no_secret_of_its_own(tmp_path: Path) -> None:
+def test_production_generates_no_secret_key(tmp_path: Path) -> None:
     _value("settings.SECRET_KEY", tmp_path, **PRODUCTION)
     assert not (tmp_path / "var" / "secret_key").exists()
 
 
 @pytest.mark.parametrize("missing", ["MLMON_SECRET_KEY", "MLMON_ALLOWED_HOSTS", "DATABASE_URL", "REDIS_URL"])
-def test_production_demands(missing: str, tmp_path: Path) -> None:
+def test_production_requires(missing: str, tmp_path: Path) -> None:
     variables = {name: value for name, value in PRODUCTION.items() if name != missing}
     result = _evaluate("1", tmp_path, **variables)
     assert result.returncode != 0
@@ -121,7 +121,7 @@ def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
         ("MLMON_PREDICTION_TIMEOUT_MS", "3600001", "must be at most 3600000, not '3600001'."),
     ],
 )
-def test_values_that_are_not_understood_stop_the_start(name: str, value: str, message: str, tmp_path: Path) -> None:
+def test_an_invalid_value_stops_the_start(name: str, value: str, message: str, tmp_path: Path) -> None:
     result = _evaluate("1", tmp_path, **{name: value})
     assert result.returncode != 0
     assert message in result.stderr

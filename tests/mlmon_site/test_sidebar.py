@@ -1,4 +1,4 @@
-"""The sidebar: who may use a page has its link, and no link leads to a refusal."""
+"""The sidebar shows exactly the links that a person may open."""
 
 import re
 
@@ -13,14 +13,14 @@ LISTS = 17
 
 
 def links(client: Client) -> list[str]:
-    """Return the addresses of the sidebar's links, as they stand on the overview."""
+    """Return the URLs of the sidebar on the overview."""
     page = client.get("/admin/").content.decode()
     sidebar = page[page.index('id="nav-sidebar') : page.index('id="main"')]
     return sorted(set(re.findall(r'href="(/(?:admin|api)/[^"?#]*)"', sidebar)) - {"/admin/logout/"})
 
 
 @pytest.mark.parametrize("role", Role)
-def test_every_link_of_a_role_leads_to_a_page(client: Client, role: Role) -> None:
+def test_every_link_shown_to_a_role_opens_a_page(client: Client, role: Role) -> None:
     person = User.objects.create_user("person", password="secret", is_staff=True)
     person.groups.add(Group.objects.get(name=role))
     client.force_login(person)
@@ -29,7 +29,7 @@ def test_every_link_of_a_role_leads_to_a_page(client: Client, role: Role) -> Non
     assert {link: client.get(link).status_code for link in found} == dict.fromkeys(found, 200)
 
 
-def test_who_has_no_role_has_no_links_to_lists(client: Client) -> None:
+def test_a_person_without_a_role_sees_no_links_to_lists(client: Client) -> None:
     client.force_login(User.objects.create_user("nobody", password="secret", is_staff=True))
     found = links(client)
     assert [link for link in found if link.count("/") == 4] == []

@@ -24,7 +24,7 @@ PARENT = (
 
 
 class Console:
-    """Collects what the supervisor says."""
+    """Collects the messages of the supervisor."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -61,7 +61,7 @@ def _is_alive(pid: int) -> bool:
     return state not in "ZX"
 
 
-def test_a_program_that_ends_is_started_again_with_a_growing_pause(
+def test_a_program_that_ends_is_restarted_after_a_growing_pause(
     supervisor: Supervisor, console: Console, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervisor_module, "LONGEST_PAUSE_SECONDS", 1.0)
@@ -75,7 +75,7 @@ def test_a_program_that_ends_is_started_again_with_a_growing_pause(
     assert "program ended with status 3" in console.lines[0]
 
 
-def test_the_pause_begins_anew_after_a_long_life(
+def test_the_pause_is_reset_after_a_long_run(
     supervisor: Supervisor, console: Console, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervisor_module, "HEALTHY_AFTER_SECONDS", 0.0)
@@ -89,7 +89,7 @@ def test_the_pause_begins_anew_after_a_long_life(
     assert all("in 0.5 s" in line for line in console.lines if "Restarting" in line)
 
 
-def test_what_ignores_term_is_killed_with_its_children(supervisor: Supervisor, tmp_path: Path) -> None:
+def test_a_program_that_ignores_term_is_killed_with_its_children(supervisor: Supervisor, tmp_path: Path) -> None:
     program = _program(STUBBORN.replace("time.sleep(60)", PARENT), tmp_path, stop_seconds=0.3)
     supervisor.start(program)
     assert eventually(lambda: _log_has(program, r"child \d+"), seconds=5)
@@ -100,7 +100,7 @@ def test_what_ignores_term_is_killed_with_its_children(supervisor: Supervisor, t
     assert eventually(lambda: not _is_alive(child), seconds=2)
 
 
-def test_programs_end_in_the_order_opposite_to_their_start(supervisor: Supervisor, tmp_path: Path) -> None:
+def test_programs_are_stopped_in_reverse_order(supervisor: Supervisor, tmp_path: Path) -> None:
     code = (
         "import signal, sys, time; from pathlib import Path\n"
         "def end(*_):\n    Path({log!r}).open('a').write({name!r} + ' '); sys.exit()\n"
@@ -115,7 +115,7 @@ def test_programs_end_in_the_order_opposite_to_their_start(supervisor: Superviso
     assert order.read_text().split() == ["c", "b", "a"]
 
 
-def test_a_killed_supervisor_takes_its_programs_with_it(tmp_path: Path) -> None:
+def test_the_programs_of_a_killed_supervisor_end(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from mlmon_site.supervisor import Program, Supervisor\n"
         "supervisor = Supervisor(folder=Path.cwd(), say=print)\n"
@@ -138,11 +138,11 @@ def _stop_twice(number: int) -> None:
             os.kill(os.getpid(), number)
             time.sleep(1)
         finally:
-            os.kill(os.getpid(), number)  # the second one does not cut off the ending
+            os.kill(os.getpid(), number)  # the second signal does not interrupt the stop
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_stop_signal_raises_once_and_names_the_status(number: signal.Signals) -> None:
+def test_a_stop_signal_raises_once_with_the_exit_status(number: signal.Signals) -> None:
     before = signal.getsignal(number)
     with pytest.raises(StopRequested) as caught:
         _stop_twice(number)
@@ -150,7 +150,7 @@ def test_a_stop_signal_raises_once_and_names_the_status(number: signal.Signals) 
     assert signal.getsignal(number) is before
 
 
-def test_a_large_log_is_put_aside(tmp_path: Path) -> None:
+def test_a_large_log_is_renamed(tmp_path: Path) -> None:
     log = tmp_path / "web.log"
     log.write_bytes(b"x" * (supervisor_module.ROTATE_LOG_AT_BYTES + 1))
     rotate_log(log)
@@ -158,7 +158,7 @@ def test_a_large_log_is_put_aside(tmp_path: Path) -> None:
     assert (tmp_path / "web.log.1").stat().st_size == supervisor_module.ROTATE_LOG_AT_BYTES + 1
 
 
-def test_a_small_log_and_none_stay(tmp_path: Path) -> None:
+def test_a_small_or_missing_log_is_left_alone(tmp_path: Path) -> None:
     log = tmp_path / "web.log"
     rotate_log(log)
     log.write_text("line\n")

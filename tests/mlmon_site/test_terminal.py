@@ -1,4 +1,4 @@
-"""Every command of ours: its help, the lines that people copy, its one JSON document and how it ends."""
+"""All of mlmon's commands: help, examples, JSON output and exit statuses."""
 
 import json
 import os
@@ -35,7 +35,7 @@ from tests.services.processes import free_port
 REPOSITORY = Path(settings.BASE_DIR)
 OURS = ("demo", "mlmon_site", "monitoring", "drift", "performance", "inference", "models_registry", "accounts")
 COMMANDS = {name: app for name, app in get_commands().items() if app in OURS and name != "migrate"}  # Django's own
-WITHOUT_RESULT = {"run"}  # it runs until it is ended
+WITHOUT_RESULT = {"run"}  # runs until it is stopped
 REFERENCE = REPOSITORY / "demo" / "classifier-reference.csv"
 DOCUMENT = (REPOSITORY / "docs" / "terminal.md").read_text()
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
@@ -43,7 +43,7 @@ PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
 
 def _command(name: str) -> TeachingCommand:
     command = load_command_class(COMMANDS[name], name)
-    assert isinstance(command, TeachingCommand), f"{name} is no TeachingCommand"
+    assert isinstance(command, TeachingCommand), f"{name} is not a TeachingCommand"
     return command
 
 
@@ -52,7 +52,7 @@ def _help(name: str) -> str:
 
 
 def _calls(text: str) -> list[list[str]]:
-    """Return the words of each call of a command of ours in shell lines of `text`, without what a pipe follows with."""
+    """Return the words of each mlmon command in the shell lines of `text`, up to a pipe."""
     calls = []
     for line in text.replace("\\\n", " ").splitlines():
         if re.match(r"\s*([$.\w/]*python3? |docker compose exec web python )?manage\.py ", line):
@@ -63,7 +63,7 @@ def _calls(text: str) -> list[list[str]]:
 
 
 def _between_operators(words: list[str]) -> Iterator[list[str]]:
-    """Yield what follows ``manage.py`` in each command of a line, up to the next operator."""
+    """Yield the words after ``manage.py`` in each command of a line, up to the next operator."""
     call: list[str] | None = None
     for word in [*words, ";"]:
         if set(word) <= set("|&;<>"):
@@ -83,13 +83,13 @@ PAGE_CALLS = [(page.name, call) for page in PAGES for call in _calls(page.read_t
 # --- help and documents ---------------------------------------------------------------------------------------------
 
 
-def test_the_commands_are_those_that_are_documented() -> None:
+def test_every_command_is_documented() -> None:
     assert set(re.findall(r"^## (\w+)$", DOCUMENT, re.MULTILINE)) == set(COMMANDS)
     assert set(re.findall(r"^\| \[`(\w+)`\]", DOCUMENT, re.MULTILINE)) == set(COMMANDS)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_help_teaches(name: str) -> None:
+def test_the_help_has_examples_and_exit_statuses(name: str) -> None:
     text = _help(name)
     assert len(_command(name).help) > 60
     examples = [call for call in _calls(text) if call[0] == name]
@@ -100,13 +100,13 @@ def test_help_teaches(name: str) -> None:
 
 
 @pytest.mark.parametrize("call", HELP_CALLS, ids=" ".join)
-def test_each_example_of_the_help_is_understood(call: list[str]) -> None:
-    _command(call[0]).create_parser("manage.py", call[0]).parse_args(call[1:])  # refuses with an error
+def test_each_example_in_the_help_parses(call: list[str]) -> None:
+    _command(call[0]).create_parser("manage.py", call[0]).parse_args(call[1:])  # raises an error
 
 
 @pytest.mark.parametrize(("page", "call"), PAGE_CALLS, ids=lambda value: value if isinstance(value, str) else value[0])
-def test_each_line_of_the_documents_is_understood(page: str, call: list[str]) -> None:
-    _command(call[0]).create_parser("manage.py", call[0]).parse_args(call[1:])  # refuses with an error
+def test_each_command_in_the_documents_parses(page: str, call: list[str]) -> None:
+    _command(call[0]).create_parser("manage.py", call[0]).parse_args(call[1:])  # raises an error
 
 
 def test_the_documents_show_every_command() -> None:
@@ -115,11 +115,11 @@ def test_the_documents_show_every_command() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(set(COMMANDS) - WITHOUT_RESULT))
-def test_each_result_can_be_had_as_json(name: str) -> None:
+def test_each_command_has_a_json_option(name: str) -> None:
     assert "--json" in _help(name)
 
 
-def test_the_table_of_statuses_is_that_of_the_code() -> None:
+def test_the_documented_exit_statuses_are_those_of_the_code() -> None:
     table = re.findall(r"^\| (\d+) \| ", DOCUMENT, re.MULTILINE)
     assert [int(status) for status in table] == [status.value for status in ExitStatus]
 
@@ -128,7 +128,7 @@ def test_the_table_of_statuses_is_that_of_the_code() -> None:
 
 
 class Ended:
-    """What a command printed, and the status that it ended with, as a shell sees them."""
+    """The output and exit status of a command, as a shell sees them."""
 
     def __init__(self, capsys: pytest.CaptureFixture[str], *words: object) -> None:
         capsys.readouterr()
@@ -147,7 +147,7 @@ class Ended:
 
 @pytest.fixture
 def registry(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A registry of the test's own; a command leaves the test's database connection open."""
+    """An empty registry. Commands keep the test's database connection open."""
     settings.MEDIA_ROOT = tmp_path / "media"
     monkeypatch.setattr("django.core.management.base.connections.close_all", lambda: None)
 
@@ -165,7 +165,7 @@ def version(db: None, registry: None) -> ModelVersion:
 
 
 @pytest.mark.django_db
-def test_a_model_from_nothing_to_production(
+def test_a_model_is_registered_uploaded_and_promoted(
     registry: None, onnx_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     registered = Ended(capsys, "register_model", "credit", "--description", "A loan.", "--json")
@@ -188,7 +188,7 @@ def test_a_model_from_nothing_to_production(
     assert {actor.partition(",")[0] for actor in programs} >= {"register_model", "upload_version", "promote"}
 
 
-def test_a_refused_file_leaves_no_name_behind(
+def test_a_refused_file_registers_no_model(
     registry: None, db: None, tmp_path: Path, onnx_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "no.onnx").write_bytes(b"no model")
@@ -198,7 +198,7 @@ def test_a_refused_file_leaves_no_name_behind(
     assert not ChangeRecord.objects.exists()
 
 
-def test_what_a_graph_does_not_tell_is_said_with_the_upload(
+def test_the_upload_takes_what_the_graph_does_not_contain(
     registry: None, db: None, onnx_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     features = ("--features", ",".join(IRIS_FEATURES))
@@ -236,14 +236,14 @@ def test_a_canary_gets_its_weight(version: ModelVersion, capsys: pytest.CaptureF
     assert "takes no traffic" in refused.err
 
 
-def test_what_is_archived_stays_archived(version: ModelVersion, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_archived_version_stays_archived(version: ModelVersion, capsys: pytest.CaptureFixture[str]) -> None:
     assert Ended(capsys, "set_stage", "classifier", "1.0.0", "archived").status == 0
     for words in (("promote", "classifier", "1.0.0"), ("set_stage", "classifier", "1.0.0", "staging")):
         refused = Ended(capsys, *words)
         assert (refused.status, "archived, which is final" in refused.err) == (ExitStatus.FOUND, True)
 
 
-def test_the_list_tells_what_is_wrong(version: ModelVersion, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_list_shows_problems(version: ModelVersion, capsys: pytest.CaptureFixture[str]) -> None:
     Path(version.artefact.path).unlink()
     checked = Ended(capsys, "models", "classifier", "--check")
     assert checked.status == ExitStatus.FOUND
@@ -251,7 +251,7 @@ def test_the_list_tells_what_is_wrong(version: ModelVersion, capsys: pytest.Capt
     assert Ended(capsys, "models", "classifier").status == 0
 
 
-def test_the_list_tells_of_a_reference_that_failed(
+def test_the_list_shows_a_failed_reference(
     version: ModelVersion, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "no.csv").write_text("a,b\n1,2\n")
@@ -264,14 +264,14 @@ def test_the_list_tells_of_a_reference_that_failed(
 
 
 @pytest.mark.django_db
-def test_empty_states_say_what_to_do(registry: None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_empty_results_show_the_next_step(registry: None, capsys: pytest.CaptureFixture[str]) -> None:
     assert "load_demo" in Ended(capsys, "models").out
     assert "promote" in Ended(capsys, "drift_status").out
     Model.objects.create(name="empty")
     assert "No version was uploaded yet." in Ended(capsys, "models").out
 
 
-def test_the_status_of_drift(
+def test_drift_status_shows_checks_and_incidents(
     version: ModelVersion, redis_client: redis.Redis, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = Ended(capsys, "drift_status", "--json")
@@ -290,7 +290,7 @@ def test_the_status_of_drift(
     assert Ended(capsys, "drift_status", "--fail-on", "never").status == 0
 
 
-def test_a_score_above_its_threshold_and_a_failed_check_are_found(
+def test_drift_status_finds_drifted_scores_and_failed_checks(
     version: ModelVersion, redis_client: redis.Redis, capsys: pytest.CaptureFixture[str]
 ) -> None:
     profiled_reference(version, iris_rows(5000, seed=1))
@@ -316,7 +316,7 @@ def test_a_token_is_printed_once(registry: None, capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.django_db
-def test_beat_is_told_as_json_also_where_it_is_not_well(registry: None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_beat_prints_json_even_when_unhealthy(registry: None, capsys: pytest.CaptureFixture[str]) -> None:
     PeriodicTask.objects.update(last_run_at=None)
     ill = Ended(capsys, "check_beat", "--json")
     assert (ill.status, ill.document) == (ExitStatus.FOUND, {"is_well": False, "last_sent_at": None})
@@ -327,16 +327,14 @@ def test_beat_is_told_as_json_also_where_it_is_not_well(registry: None, capsys: 
 
 
 @pytest.mark.django_db
-def test_the_demo_is_told_as_json(
-    registry: None, redis_client: redis.Redis, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_load_demo_prints_json(registry: None, redis_client: redis.Redis, capsys: pytest.CaptureFixture[str]) -> None:
     loaded = Ended(capsys, "load_demo", "--json")
     assert (loaded.status, [model["name"] for model in loaded.document]) == (0, ["classifier", "flight-delay"])
     nothing = Ended(capsys, "drift_backfill", "classifier", "--json")
     assert (nothing.status, nothing.out) == (ExitStatus.FOUND, "")
 
 
-def test_files_are_compared_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+def test_drift_compare_prints_json(capsys: pytest.CaptureFixture[str]) -> None:
     same = Ended(capsys, "drift_compare", REFERENCE, REFERENCE, "--json", "-")
     assert (same.status, same.document["reference"]["rows"], same.err) == (0, 150, "")
 
@@ -368,7 +366,7 @@ def test_files_are_compared_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     ],
     ids=" ".join,
 )
-def test_a_wrong_call_ends_with_2_and_says_why_on_stderr(
+def test_a_wrong_call_exits_with_2_and_an_error_message(
     version: ModelVersion, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     ended = Ended(capsys, *words)
@@ -376,7 +374,9 @@ def test_a_wrong_call_ends_with_2_and_says_why_on_stderr(
     assert ended.err
 
 
-def test_the_statuses_of_refusals(version: ModelVersion, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_exit_statuses_of_refusals(
+    version: ModelVersion, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "no.onnx").write_text("no model")
     (tmp_path / "no.csv").write_text("a,b\n1,2\n")
     for words in (
@@ -393,7 +393,7 @@ def test_the_statuses_of_refusals(version: ModelVersion, tmp_path: Path, capsys:
 
 
 @pytest.mark.parametrize("name", ["models", "drift_status", "check_beat"])
-def test_a_database_that_is_away_ends_with_3(name: str, tmp_path: Path) -> None:
+def test_an_unavailable_database_exits_with_3(name: str, tmp_path: Path) -> None:
     address = f"postgres://nobody@127.0.0.1:{free_port()}/nothing"
     done = subprocess.run(
         [sys.executable, "manage.py", name, "--json"],
@@ -407,13 +407,13 @@ def test_a_database_that_is_away_ends_with_3(name: str, tmp_path: Path) -> None:
 
 
 class Terminal(StringIO):
-    """What a command believes to be a person's terminal."""
+    """A stream that claims to be a terminal."""
 
     def isatty(self) -> bool:
         return True
 
 
-def test_a_terminal_sees_progress_and_a_program_does_not(
+def test_progress_is_shown_only_in_a_terminal(
     version: ModelVersion, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     quiet = Ended(capsys, "upload_reference", "classifier", "1.0.0", REFERENCE)

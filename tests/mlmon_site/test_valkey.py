@@ -1,4 +1,4 @@
-"""The embedded server: its data outlasts kill -9, and a full one refuses rather than forgets."""
+"""The embedded server: its data survive kill -9, and a full server refuses writes."""
 
 import contextlib
 import subprocess
@@ -17,7 +17,7 @@ from tests.services.processes import stop_group
 
 @pytest.fixture
 def socket_path() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="mlmon-") as folder:  # short enough for a socket
+    with tempfile.TemporaryDirectory(prefix="mlmon-") as folder:  # a short path, for the socket
         yield Path(folder) / "valkey.sock"
 
 
@@ -32,30 +32,30 @@ def _server(socket_path: Path) -> Iterator[subprocess.Popen[bytes]]:
         stop_group(process)
 
 
-def test_a_killed_servers_data_is_there_at_the_next_start(socket_path: Path) -> None:
+def test_the_data_of_a_killed_server_survive(socket_path: Path) -> None:
     with _server(socket_path) as process, redis.Redis(unix_socket_path=str(socket_path)) as client:
         client.xadd("stream", {"b": b"\x00\xff"})
         client.waitaof(1, 0, 5000)
         process.kill()
-    assert socket_path.exists()  # left by the killed one, and no hindrance
+    assert socket_path.exists()  # left behind by the killed server
     with _server(socket_path), redis.Redis(unix_socket_path=str(socket_path)) as client:
         assert client.xlen("stream") == 1
 
 
-def test_a_full_server_refuses_and_forgets_nothing(socket_path: Path) -> None:
+def test_a_full_server_refuses_writes_and_drops_nothing(socket_path: Path) -> None:
     with _server(socket_path), redis.Redis(unix_socket_path=str(socket_path)) as client:
         settings = client.config_get("maxmemory*")
     assert settings["maxmemory-policy"] == "noeviction"
     assert int(settings["maxmemory"]) == 512 * 2**20
 
 
-def test_a_server_without_run_is_ended(socket_path: Path) -> None:
+def test_a_leftover_server_is_stopped(socket_path: Path) -> None:
     with _server(socket_path) as process:
         end_left_over(socket_path)
         assert process.wait(5) == 0
     assert not answers(socket_path)
 
 
-def test_no_server_is_no_error(socket_path: Path) -> None:
+def test_stopping_a_missing_server_does_nothing(socket_path: Path) -> None:
     assert not answers(socket_path)
     end_left_over(socket_path)

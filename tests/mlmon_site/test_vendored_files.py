@@ -1,4 +1,4 @@
-"""Other people's scripts in the project are what npm holds under the versions that the README names."""
+"""Vendored scripts are byte for byte those of the npm packages that the README names."""
 
 import re
 import subprocess
@@ -18,7 +18,7 @@ def test_every_folder_is_listed() -> None:
 
 
 @pytest.mark.parametrize("name", LISTED)
-def test_the_files_are_those_of_the_package(name: str, tmp_path: Path) -> None:
+def test_the_vendored_files_equal_those_of_the_npm_package(name: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [program("npm"), "pack", "--silent", f"{name}@{LISTED[name]}"],
         cwd=tmp_path,
