@@ -1,4 +1,4 @@
-// The page's own HTML names no language, and knows nothing of the theme that was chosen on the other pages.
+// Sets the page's language, and the theme that was chosen on the other pages.
 "use strict";
 
 document.documentElement.lang = "en";

@@ -1,8 +1,8 @@
-// Lets the keyboard do what unfold leaves to the mouse.
+// Makes everything that unfold leaves to the mouse work with the keyboard.
 //
-// unfold opens menus by text that can be clicked and takes no focus. Such text becomes a button here: Tab reaches it,
-// Enter and Space press it, what it opens takes the focus, and Escape closes that and brings the focus back. What is
-// only an icon, which is the icon's name in a font of its own, gets a name to be read out.
+// unfold opens menus by clickable text that cannot be focused. That text becomes a button: Tab reaches it, Enter and
+// Space press it, the menu takes the focus, and Escape closes the menu and returns the focus. Buttons that show only an
+// icon, which is a word in an icon font, get an accessible name.
 "use strict";
 
 (() => {
@@ -11,12 +11,12 @@
     'a[href], button:enabled, input:enabled:not([type="hidden"]), select:enabled, textarea:enabled, summary, [tabindex="0"]';
   const CLICKABLE = "[x-on\\:click]";
   const ICON = ".material-symbols-outlined";
-  const BESIDE_THE_FILTERS = "#changelist-filter-close"; // a click there closes them; so does Escape
-  const OPENS_MENU = "button[aria-controls][aria-haspopup]"; // the menu lies before it, and would be tabbed past
-  const OPENS_IN_MS = 60; // Alpine shows what was clicked open by then
+  const BESIDE_THE_FILTERS = "#changelist-filter-close"; // a click there closes the filters, and so does Escape
+  const OPENS_MENU = "button[aria-controls][aria-haspopup]"; // the menu precedes it in the document, so Tab would skip it
+  const OPENS_IN_MS = 60; // by then Alpine shows the opened menu
   const ICON_NAMES = { add: "Add", close: "Close", more_horiz: "More actions", visibility: "Show or hide" };
 
-  let opened = []; // what presses have opened, and what was pressed, the innermost last
+  let opened = []; // the opened menus and their openers, the innermost last
 
   const isShown = (element) => element.getClientRects().length > 0;
   const shownBoxes = () => [...document.querySelectorAll("[x-show]")].filter(isShown);
@@ -63,7 +63,7 @@
     }
   };
 
-  // Forgets what was closed in another way; returns what was pressed for the outermost of it.
+  // Forgets menus that were closed in another way; returns the opener of the outermost one.
   const forgetClosed = () => {
     const closed = opened.filter(({ box }) => !isShown(box));
     opened = opened.filter(({ box }) => isShown(box));
@@ -81,7 +81,7 @@
     const { box, opener } = opened.pop();
     opener.setAttribute("aria-expanded", "false");
     if (!box.hasAttribute("x-on:keydown.escape")) {
-      opener.click(); // the others close themselves
+      opener.click(); // the others close automatically
     }
     opener.focus();
   };
@@ -95,7 +95,7 @@
       if (box) {
         enter(box, opener);
       } else if (!isShown(opener)) {
-        left?.focus(); // it has closed what it lay in
+        left?.focus(); // the click closed the menu that contained it
       }
     }, OPENS_IN_MS);
   };

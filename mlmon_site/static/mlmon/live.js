@@ -1,15 +1,15 @@
-// Keeps the parts of a page fresh that change by themselves.
+// Refreshes the parts of a page whose content changes on the server.
 //
-// An element with an id and `data-live` (seconds between two looks, 10 where it is empty) becomes what the element with
-// the same id is on a new copy of the page. What a person has opened, scrolled to, focused or is typing stays. A new
-// copy without `data-live` ends the looking: the server says that nothing more is to come.
+// An element with an id and `data-live` (seconds between refreshes, by default 10) is replaced by the element with the
+// same id on a new copy of the page. What a person has opened, scrolled to, focused or typed stays. A new copy without
+// `data-live` ends the refreshes: the server has nothing more to show.
 "use strict";
 
 (() => {
   const DEFAULT_SECONDS = 10;
   const LONGEST_PAUSE_SECONDS = 60;
   const STALE_NOTE_ID = "live-stale";
-  // What the server does not send, and scripts or people make: whether details are open, and charts.
+  // State that people or scripts create: open details, and charts.
   const OWN_ATTRIBUTES = ["open"];
   const OWN_ELEMENTS = "[data-drawn]";
 
@@ -17,7 +17,7 @@
   const liveElements = () => [...document.querySelectorAll("[data-live][id]")];
   const pauseOf = (element) => Number(element.dataset.live) || DEFAULT_SECONDS;
 
-  // Idiomorph leaves the focused element as it is, text and all, where it is told to keep what is being typed.
+  // With this option, idiomorph leaves the focused element and its text unchanged.
   const isTyping = () => document.activeElement?.matches("input, select, textarea") ?? false;
 
   const visible = () =>
@@ -28,7 +28,7 @@
   const newCopy = async () => {
     const response = await fetch(location.href, { credentials: "same-origin", headers: { Accept: "text/html" } });
     if (response.redirected && new URL(response.url).pathname !== location.pathname) {
-      location.reload(); // the session has ended: the server shows where to log in
+      location.reload(); // the session has ended: the server shows the login page
     }
     if (!response.ok) {
       throw new Error(`${response.url} answered ${response.status}`);

@@ -1,4 +1,4 @@
-// The arrows and Enter of the sidebar's search: unfold's own look for a list that its results are not.
+// Arrow keys and Enter in the sidebar's search. unfold's own handlers expect another list of results.
 "use strict";
 
 document.addEventListener("alpine:init", () => {

@@ -1,4 +1,4 @@
-// Gives the fields that select2 draws the names of the selects that they stand for.
+// Gives the fields that select2 draws the accessible names of their selects.
 "use strict";
 
 (() => {
