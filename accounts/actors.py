@@ -1,4 +1,4 @@
-"""Who does something: a person with an account here, or a program."""
+"""Who does something: a person with an account, or a program."""
 
 import getpass
 import os
@@ -10,18 +10,22 @@ from django.contrib.auth.models import User
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What acts without an account: a management command, or mlmon itself."""
+    """An actor without an account: a management command, or mlmon itself."""
 
     name: str
 
 
 Actor: TypeAlias = User | Program
-PLATFORM = Program("mlmon")  # its own jobs
+PLATFORM = Program("mlmon")  # background tasks
 
 
 def command(name: str) -> Program:
-    """Return the management command `name` as an actor, with the account of the machine that runs it."""
-    return Program(f"{name}, run by {_account_of_machine()}")
+    """Return the management command `name` as an actor, with the operating system's user who runs it."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        user = f"user {os.getuid()}"
+    return Program(f"{name}, run by {user}")
 
 
 def account_of(actor: Actor | None) -> User | None:
@@ -30,14 +34,7 @@ def account_of(actor: Actor | None) -> User | None:
 
 
 def name_of(actor: Actor | None) -> str:
-    """Return what an actor is called; the platform's name where nobody is named."""
+    """Return the name of an actor; None is mlmon itself."""
     if isinstance(actor, User):
         return actor.get_username() or PLATFORM.name
     return (actor or PLATFORM).name
-
-
-def _account_of_machine() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        return f"user {os.getuid()}"

@@ -1,4 +1,4 @@
-"""API tokens, the audit trail, and the generation number that serving processes follow."""
+"""API tokens, the audit trail, and the generation number of the registry."""
 
 import hashlib
 import secrets
@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-TOKEN_PREFIX = "mlmon_"  # noqa: S105 -- lets secret scanners know a leaked token
+TOKEN_PREFIX = "mlmon_"  # noqa: S105 -- lets secret scanners recognise a leaked token
 
 
 class TokenScope(models.TextChoices):
@@ -20,10 +20,10 @@ class TokenScope(models.TextChoices):
 class ApiToken(models.Model):
     """A bearer token of the API.
 
-    Only its SHA-256 is kept; the token has 256 random bits, so no slow hash is needed.
+    Only its SHA-256 is stored. The token has 256 random bits, so a slow hash is not needed.
     """
 
-    name = models.CharField(max_length=100, unique=True, help_text="Who or what uses it.")
+    name = models.CharField(max_length=100, unique=True, help_text="Who or what will use it.")
     scope = models.CharField(max_length=16, choices=TokenScope, default=TokenScope.PREDICT)
     digest = models.CharField(max_length=64, unique=True, editable=False)
     hint = models.CharField(max_length=16, editable=False, help_text="The first characters of the token.")
@@ -55,7 +55,7 @@ def token_digest(token: str) -> str:
 
 
 class ServingGeneration(models.Model):
-    """One row, whose number grows with every change that a serving process has to see."""
+    """One row with a number that grows with every change that serving processes must load."""
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
     number = models.PositiveBigIntegerField(default=0)
@@ -68,21 +68,21 @@ class ServingGeneration(models.Model):
 
 
 class ChangeRecord(models.Model):
-    """One line of the audit trail: who changed what, when, from what to what.
+    """One entry of the audit trail: who changed what, when, from which value to which.
 
-    Written by `accounts.services.audit` and never changed. It names the row by text, so that it outlives the
-    row, and the actor too, so that it outlives the account.
+    Entries are written by `accounts.services.changes` and never changed. They hold the names of the row and of the
+    actor, so that they outlive both.
     """
 
     happened_at = models.DateTimeField(default=timezone.now, db_index=True)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
-    actor = models.CharField(max_length=200, help_text="The person's name, or the program's.")
-    row_type = models.CharField(max_length=100, help_text="app.model of the row that was changed.")
+    actor = models.CharField(max_length=200, help_text="Name of the person or program.")
+    row_type = models.CharField(max_length=100, help_text="app.model of the changed row.")
     row_id = models.CharField(max_length=64)
     row_name = models.CharField(max_length=200)
-    model_name = models.CharField(max_length=63, blank=True, help_text="The registered model that it belongs to.")
+    model_name = models.CharField(max_length=63, blank=True, help_text="Registered model to which the row belongs.")
     message = models.TextField(blank=True)
-    changes = models.JSONField(default=list, help_text="Of each value: its name, what it was, what it is.")
+    changes = models.JSONField(default=list, help_text="Name, old value and new value of each change.")
 
     class Meta:
         ordering = ["-id"]
@@ -101,12 +101,12 @@ class ChangeRecord(models.Model):
 
     @property
     def text(self) -> str:
-        """What was done, in words."""
+        """The change as text."""
         return self.message or " ".join(f"{name}: {before} → {after}." for name, before, after in self.lines)
 
     @property
     def lines(self) -> list[tuple[str, str, str]]:
-        """Each value by its name: what it was and what it is."""
+        """Name, old value and new value of each change, as strings."""
         return [(name, _shown(before), _shown(after)) for name, before, after in self.changes]
 
 

@@ -1,8 +1,7 @@
-"""Who may do what: the one table of roles and actions.
+"""The table of roles and actions: who may do what.
 
-The groups of the database are made of it (`accounts.services.roles`), the admin asks it, and
-docs/permissions.md shows it. Permissions are named by their text, as Django does: so the table can speak of the apps
-above this one without importing them.
+The groups of the database follow it (`accounts.services.roles`), the admin checks it, and docs/permissions.md shows it.
+Permissions are strings, as in Django, so the table can name upper apps without importing them.
 """
 
 from collections.abc import Iterable
@@ -11,7 +10,7 @@ from typing import Protocol
 
 
 class Role(StrEnum):
-    """A group of people; each role may do all that those before it may."""
+    """A group of people; each role may also do what the roles before it may."""
 
     VIEWER = "viewer"
     OPERATOR = "operator"
@@ -19,19 +18,19 @@ class Role(StrEnum):
     ADMIN = "admin"
 
     def includes(self, other: "Role") -> bool:
-        """Return whether who has this role may do what `other` may."""
+        """Return whether this role may do everything that `other` may."""
         order = list(Role)
         return order.index(self) >= order.index(other)
 
 
 class HoldsPermissions(Protocol):
-    """A person, as far as this module looks."""
+    """A user, as far as this module is concerned."""
 
     def has_perms(self, perm_list: Iterable[str], obj: None = None) -> bool: ...
 
 
 def _all(verbs: str, *rows: str) -> tuple[str, ...]:
-    """Return the permissions to do each of `verbs` (with spaces between) to each of `rows` ("app.model")."""
+    """Return the permissions for each of `verbs` (separated by spaces) on each of `rows` ("app.model")."""
     parts = [row.partition(".") for row in rows]
     return tuple(f"{app}.{verb}_{model}" for app, _, model in parts for verb in verbs.split())
 
@@ -64,7 +63,7 @@ ROWS_TO_SEE = (
 
 
 class Action(Enum):
-    """Something that a person does: in words, the least role that may, and the permissions that it takes."""
+    """Something that a person does: its summary, the lowest role that may do it, and the permissions it needs."""
 
     SEE = "See every page; read through the API when logged in", Role.VIEWER, _all("view", *ROWS_TO_SEE)
     HANDLE_INCIDENTS = (
@@ -91,7 +90,7 @@ class Action(Enum):
     )
     UPLOAD_REFERENCE = "Upload reference data", Role.MODEL_OWNER, ("models_registry.add_referencedataset",)
     ACTIVATE_REFERENCE = (
-        "Put earlier reference data in force again",
+        "Activate earlier reference data",
         Role.MODEL_OWNER,
         ("models_registry.change_referencedataset",),
     )
@@ -117,12 +116,12 @@ class Action(Enum):
     )
     UPLOAD_GROUND_TRUTH = "Upload ground truth", Role.MODEL_OWNER, ("performance.add_groundtruthupload",)
     MAKE_TOKEN = (
-        "Make API tokens of the scopes predict and read; revoke one's own",
+        "Create API tokens with the scopes predict and read; revoke one's own",
         Role.MODEL_OWNER,
         ("accounts.add_apitoken",),
     )
     MANAGE_TOKENS = (
-        "Make API tokens of the scope all; revoke anybody's",
+        "Create API tokens with the scope all; revoke anyone's",
         Role.ADMIN,
         _all("add change", "accounts.apitoken"),
     )
@@ -139,7 +138,7 @@ class Action(Enum):
         self.permissions = permissions
 
     def is_allowed(self, person: HoldsPermissions) -> bool:
-        """Return whether a person may do this: by their role, by permissions of their own, or as a superuser."""
+        """Return whether a user may do this: by role, by individual permissions, or as a superuser."""
         return person.has_perms(self.permissions)
 
 

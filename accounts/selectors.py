@@ -1,4 +1,4 @@
-"""Queries of tokens and of the audit trail."""
+"""Queries of tokens, the audit trail and the generation number."""
 
 from django.db import models
 from django.db.models import Q, QuerySet
@@ -8,7 +8,7 @@ from accounts.models import ApiToken, ChangeRecord, ServingGeneration
 
 
 def changes_of(row: models.Model) -> QuerySet[ChangeRecord]:
-    """Return the audit trail of one row, newest first."""
+    """Return the audit trail of one row, the latest change first."""
     return ChangeRecord.objects.filter(row_type=row._meta.label_lower, row_id=str(row.pk))
 
 

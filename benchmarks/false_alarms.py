@@ -18,7 +18,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
+from rich.progress import track
 
 from benchmarks.false_alarm_streams import SEVERAL_WINDOWS, Case, Rule, Shift, first_alarms
 from benchmarks.machine import library_versions, machine
@@ -95,7 +95,7 @@ def simulated(wanted: Mapping[str, tuple[Case, int]], *, workers: int | None = N
         for name, (case, streams) in wanted.items():
             seeds = range(SEED, SEED + streams)
             found = pool.map(first_alarms, [case] * streams, seeds, chunksize=max(1, streams // 50))
-            alarms = list(tqdm(found, total=streams, desc=name, unit="stream", leave=False))
+            alarms = list(track(found, total=streams, description=name, transient=True))
             outcomes[name] = Outcome({rule: [each[rule] for each in alarms] for rule in Rule})
     return outcomes
 

@@ -13,7 +13,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import ChangeRecord
-from accounts.services.audit import record_change
+from accounts.services.changes import record_change
 from benchmarks.fleet_models import observe_again, put_in_place
 from drift.models import DriftCheck, DriftIncident, FeatureDrift
 from drift.services.checks import run_drift_check

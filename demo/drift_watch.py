@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from rich.table import Table
+
+from accounts.management.terminal import table
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -118,13 +122,10 @@ def time_of_id(prediction_id: str) -> datetime:
     return EPOCH + timedelta(milliseconds=milliseconds, microseconds=fraction * 1000 // 4096)
 
 
-def table_lines(periods: Iterable[WatchedPeriod], *, scores_shown: int = 3) -> list[str]:
-    """Return a table: each period with its drifted features and its highest scores."""
-    header = ("period", "windows", "drifted in (windows)", "highest scores", "predictions")
-    rows = [header, *(_cells(period, scores_shown) for period in periods)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return [lines[0], "  ".join("-" * width for width in widths), *lines[1:]]
+def drift_table(periods: Iterable[WatchedPeriod], *, scores_shown: int = 3) -> Table:
+    """Return a table of the periods with their drifted features and highest scores."""
+    headings = ("period", "windows", "drifted in (windows)", "highest scores", "predictions")
+    return table(headings, [_cells(period, scores_shown) for period in periods], numbers=("windows",))
 
 
 def _cells(period: WatchedPeriod, scores_shown: int) -> tuple[str, str, str, str, str]:

@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from rich.table import Table
+
+from accounts.management.terminal import table
 from demo.drift_watch import time_of_id
 from demo.replay import Client, Flight
 
@@ -120,24 +123,28 @@ def estimate_errors(periods: Sequence[LabelledPeriod]) -> tuple[float, float] | 
     return estimated, no_change
 
 
-def performance_lines(periods: Sequence[LabelledPeriod]) -> list[str]:
-    """Return a table: each period with its realised figures, and the estimate beside."""
-    columns = ("accuracy", "estimated_accuracy", "f1_score", "roc_auc", "estimated_roc_auc")
-    lines = ["period      labels  accuracy  (estimated)     F1  ROC AUC  (estimated)"]
+def performance_report(periods: Sequence[LabelledPeriod]) -> list[str | Table]:
+    """Return a table of each period's realised and estimated performance, and the error of the estimate."""
+    columns = {
+        "accuracy": "accuracy",
+        "estimated accuracy": "estimated_accuracy",
+        "F1": "f1_score",
+        "ROC AUC": "roc_auc",
+        "estimated ROC AUC": "estimated_roc_auc",
+    }
+    headings = ("period", "labels", *columns)
+    rows = []
     for period in periods:
         row = period.summary()
-        accuracy, estimated, f1, auc, estimated_auc = (_cell(row[name]) for name in columns)
-        lines.append(
-            f"{period.heading:<10}  {row['labelled_rows']:>6,}  {accuracy:>8}  {estimated:>11}  {f1:>5}  {auc:>7}  "
-            f"{estimated_auc:>11}"
-        )
-    errors = estimate_errors(periods)
-    if errors is not None:
-        lines.append(
+        cells = [_cell(row[name]) for name in columns.values()]
+        rows.append((period.heading, f"{row['labelled_rows']:,}", *cells))
+    parts: list[str | Table] = [table(headings, rows, numbers=headings[1:])]
+    if errors := estimate_errors(periods):
+        parts.append(
             f"Mean absolute error of the estimated accuracy: {errors[0]:.4f}; of assuming that of the reference: "
             f"{errors[1]:.4f}."
         )
-    return lines
+    return parts
 
 
 def _cell(value: float | None) -> str:

@@ -146,7 +146,7 @@ def _uploaded(model: Model, demo: DemoModel, folder: Path) -> ModelVersion:
 
 
 def _set_window(model: Model, rows: int) -> None:
-    from accounts.services.audit import differences, record_change
+    from accounts.services.changes import differences, record_change
 
     policy, is_new = DriftPolicy.objects.get_or_create(
         model=model, defaults={"window_rows": rows, "minimum_rows": rows}

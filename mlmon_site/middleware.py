@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponseBase, UnreadablePostError
 
-from rest.errors import bad_request
+from mlmon_site.error_pages import bad_request
 
 MOST_UNREAD_BYTES = 2**20
 READ_BYTES = 2**16

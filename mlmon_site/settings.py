@@ -168,9 +168,9 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest.codec.OrjsonRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest.codec.OrjsonParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "EXCEPTION_HANDLER": "rest.errors.problem_response",
+    "EXCEPTION_HANDLER": "rest.problems.problem_response",
     "UNAUTHENTICATED_USER": None,
-    "DEFAULT_PAGINATION_CLASS": "rest.pagination.BoundedPagination",
+    "DEFAULT_PAGINATION_CLASS": "rest.codec.BoundedPagination",
     "PAGE_SIZE": 100,
 }
 SPECTACULAR_SETTINGS = {
@@ -285,7 +285,7 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": 600},
     },
     "waiting-references": {
-        "task": "models_registry.tasks.enqueue_waiting_references",
+        "task": "models_registry.tasks.recover_references",
         "schedule": timedelta(minutes=1),
         "options": {"expires": 60},
     },

@@ -22,7 +22,7 @@ urlpatterns = [
     path("api/docs", SpectacularSwaggerView.as_view(url_name="schema", http_method_names=["get", "head"]), name="docs"),
 ]
 
-handler400 = "rest.errors.bad_request"
-handler403 = "rest.errors.forbidden"
-handler404 = "rest.errors.not_found"
-handler500 = "rest.errors.server_error"
+handler400 = "mlmon_site.error_pages.bad_request"
+handler403 = "mlmon_site.error_pages.forbidden"
+handler404 = "mlmon_site.error_pages.not_found"
+handler500 = "mlmon_site.error_pages.server_error"

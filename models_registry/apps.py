@@ -6,4 +6,4 @@ class ModelsRegistryConfig(AppConfig):
     verbose_name = "Models"
 
     def ready(self) -> None:
-        from models_registry.api import errors as errors  # registers the statuses of the registry's errors
+        from models_registry.api import errors as errors  # registers the HTTP statuses of the errors

@@ -1,4 +1,4 @@
-"""The probabilities of a classifier's classes, in the form in which they are kept beside its answers."""
+"""Scores of a classifier's classes: their softmax, and the form in which they are stored with a prediction."""
 
 from typing import Any
 
@@ -8,34 +8,51 @@ from numpy.typing import NDArray
 
 from models_registry.schema import ModelSchema
 
-MOST_KEPT_CLASSES = 50  # more would make the scores larger than the features
+MOST_KEPT_CLASSES = 50  # the scores of more classes would be larger than the features
 
 
-def kept_scores(scores: NDArray[np.float64] | None, schema: ModelSchema) -> NDArray[np.float32] | None:
-    """Return the probabilities that are kept of what a model answered.
-
-    Those of two classes are not: confidence and predicted class tell them.
+def softmax_of(scores: NDArray[np.float64], chosen: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the softmax probability of the chosen score in each row.
 
     Parameters
     ----------
     scores
-        As the model gave them, shape (n, classes), or None.
+        Shape (n, classes), any finite range: the largest score is subtracted before exponentiation, so nothing
+        overflows (log-sum-exp).
+    chosen
+        Shape (n,), one score of each row.
+    """
+    largest = scores.max(axis=1)
+    log_sum = np.log(np.exp(scores - largest[:, None]).sum(axis=1))
+    probabilities: NDArray[np.float64] = np.exp(chosen - largest - log_sum)
+    return probabilities
+
+
+def kept_scores(scores: NDArray[np.float64] | None, schema: ModelSchema) -> NDArray[np.float32] | None:
+    """Return the class probabilities that are stored with predictions.
+
+    Those of two classes are not stored: confidence and predicted class determine them.
+
+    Parameters
+    ----------
+    scores
+        The model's output, shape (n, classes), or None.
 
     Returns
     -------
     array or None
-        Shape (n, classes), in [0, 1]: where the schema says that the scores are no probabilities, their softmax.
+        Shape (n, classes), in [0, 1]. If the schema says that the scores are not probabilities, their softmax.
     """
     if scores is None or not 2 < len(schema.classes) <= MOST_KEPT_CLASSES:
         return None
     if schema.scores_are_probabilities:
         return np.clip(scores, 0, 1).astype(np.float32)
-    powers = np.exp(scores - scores.max(axis=1, keepdims=True))  # the largest is taken out: nothing overflows
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))  # as in `softmax_of`
     return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float32)
 
 
 def scores_column(scores: NDArray[np.float32]) -> "pa.FixedSizeListArray[Any, Any]":
-    """Return probabilities as a column of lists of one length, a list that is not known (NaN) as null."""
+    """Return probabilities as a column of fixed-size lists; a row with NaN becomes null."""
     values = pa.array(np.ascontiguousarray(scores, dtype=np.float32).ravel(), pa.float32())
     is_missing: Any = np.isnan(scores).any(axis=1)
     missing: Any = pa.array(is_missing)
@@ -43,7 +60,7 @@ def scores_column(scores: NDArray[np.float32]) -> "pa.FixedSizeListArray[Any, An
 
 
 def scores_matrix(column: "pa.FixedSizeListArray[Any, Any]") -> NDArray[np.float64]:
-    """Return such a column as a matrix, NaN where a list is null."""
+    """Return such a column as a matrix; a null list becomes a row of NaN."""
     width = column.type.list_size
     matrix = np.full((len(column), width), np.nan)
     valid = np.asarray(column.is_valid())

@@ -1,8 +1,8 @@
-"""What can go wrong in the registry, in words for the person who caused it."""
+"""Errors of the registry. Their messages are for the person who caused them."""
 
 
 class RegistryError(Exception):
-    """Base of the registry's errors."""
+    """Base class of the registry's errors."""
 
 
 class UnknownModelError(RegistryError):
@@ -34,14 +34,14 @@ class PredictionFailedError(RegistryError):
     """ONNX Runtime failed on rows that the schema accepts."""
 
 
-class NoFiniteAnswerError(PredictionFailedError):
-    """The model ran, but what it answers to a row is no finite number: arithmetic on the row's values overflowed."""
+class NonFinitePredictionError(PredictionFailedError):
+    """The prediction for a row is NaN or infinite: arithmetic on the row's values overflowed."""
 
-    def __init__(self, row: int, answer: str) -> None:
-        super().__init__(f"Row {row}: {answer}")
+    def __init__(self, row: int, reason: str) -> None:
+        super().__init__(f"Row {row}: {reason}")
         self.row = row
-        self.answer = answer
+        self.reason = reason
 
 
 class PredictionTimeoutError(PredictionFailedError):
-    """The model took longer than it may."""
+    """The model exceeded its time limit."""

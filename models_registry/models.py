@@ -1,16 +1,16 @@
-"""What a model is and what it learned from."""
+"""Models, their versions and features, and their reference data."""
 
 from django.conf import settings
 from django.core.validators import RegexValidator
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Q
 
 from mlmon.schema import Feature, FeatureKind, TaskType, TensorType
 from models_registry.schema import ModelSchema
 
-# A name enters Prometheus labels, URLs and file names.
+# A name becomes a Prometheus label, a part of URLs and a part of file names.
 MODEL_NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?$"
-# semver.org's grammar, with "+build" left out: a version is a path segment.
+# The grammar of semver.org without "+build", because a version is a path segment.
 SEMANTIC_VERSION_PATTERN = (
     r"^(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})"
     r"(-(?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)(?:\.(?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*))*)?$"
@@ -25,12 +25,12 @@ class Stage(models.TextChoices):
 
 
 class Model(models.Model):
-    """A name under which versions answer."""
+    """A name that programs call; its versions serve the predictions."""
 
     name = models.CharField(
         max_length=63,
         unique=True,
-        validators=[RegexValidator(MODEL_NAME_PATTERN, "Lower-case letters, digits, '.', '_' and '-', 63 at most.")],
+        validators=[RegexValidator(MODEL_NAME_PATTERN, "Use at most 63 lower-case letters, digits, '.', '_' and '-'.")],
         help_text="Used in URLs and metric labels; cannot be changed later.",
     )
     description = models.TextField(blank=True)
@@ -49,16 +49,16 @@ class ModelVersion(models.Model):
     model = models.ForeignKey(Model, on_delete=models.CASCADE, related_name="versions")
     version = models.CharField(
         max_length=64,
-        validators=[RegexValidator(SEMANTIC_VERSION_PATTERN, "A semantic version such as 1.4.0 or 2.0.0-rc.1.")],
+        validators=[RegexValidator(SEMANTIC_VERSION_PATTERN, "Use a semantic version such as 1.4.0 or 2.0.0-rc.1.")],
     )
     stage = models.CharField(max_length=16, choices=Stage, default=Stage.STAGING)
     traffic_weight = models.PositiveSmallIntegerField(
-        default=0, help_text="Share of the model's traffic against the other production versions."
+        default=0, help_text="Share of the model's traffic, relative to its other production versions."
     )
     artefact = models.FileField(upload_to="artefacts/", max_length=255)
     artefact_sha256 = models.CharField(max_length=64)
     artefact_bytes = models.PositiveBigIntegerField()
-    framework = models.CharField(max_length=128, blank=True, help_text="The producer that the ONNX file names.")
+    framework = models.CharField(max_length=128, blank=True, help_text="The producer named in the ONNX file.")
     task_type = models.CharField(max_length=16, choices=[(t.value, t.value) for t in TaskType])
     classes = models.JSONField(default=list, blank=True)
     label_output = models.CharField(max_length=255, blank=True)
@@ -70,7 +70,7 @@ class ModelVersion(models.Model):
 
     class Meta:
         ordering = ["model__name", "-created_at"]
-        permissions = [("promote_modelversion", "Can move a version between stages and share out traffic")]
+        permissions = [("promote_modelversion", "Can move a version between stages and change its traffic")]
         constraints = [
             models.UniqueConstraint(fields=["model", "version"], name="model_version_is_unique"),
             models.CheckConstraint(condition=Q(stage__in=Stage.values), name="model_version_stage_is_known"),
@@ -89,7 +89,7 @@ class ModelVersion(models.Model):
         return f"{self.model.name} {self.version}"
 
     def schema(self) -> ModelSchema:
-        """Return the schema; reads the version's features (prefetch ``features`` for many)."""
+        """Return the schema; this reads the version's features (prefetch ``features`` of many versions)."""
         return ModelSchema(
             task_type=TaskType(self.task_type),
             features=tuple(feature.described() for feature in self.features.all()),
@@ -101,10 +101,10 @@ class ModelVersion(models.Model):
 
 
 class ModelFeature(models.Model):
-    """One input of a model version: its name, kind and place in the ONNX tensors."""
+    """One input of a model version: its name, its kind and its position in the ONNX tensors."""
 
     version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="features")
-    position = models.PositiveIntegerField(help_text="Place in positional rows, from 0.")
+    position = models.PositiveIntegerField(help_text="Position in rows without names, starting at 0.")
     name = models.CharField(max_length=128)
     kind = models.CharField(max_length=16, choices=[(k.value, k.value) for k in FeatureKind])
     is_required = models.BooleanField(default=True)
@@ -132,7 +132,7 @@ class ModelFeature(models.Model):
         return self.name
 
     def described(self) -> Feature:
-        """Return the pure description of this feature."""
+        """Return this feature as a description without Django."""
         return Feature(
             name=self.name,
             kind=FeatureKind(self.kind),
@@ -151,7 +151,7 @@ class ReferenceStatus(models.TextChoices):
 
 
 class ReferenceDataset(models.Model):
-    """Rows that a model version learned from or held out, and their profile: what a current window is compared with."""
+    """Rows on which a version was trained or tested, and their profile, with which drift checks compare windows."""
 
     version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="references")
     file = models.FileField(upload_to="references/", max_length=255)
@@ -167,19 +167,19 @@ class ReferenceDataset(models.Model):
     label_column = models.CharField(
         max_length=255,
         blank=True,
-        help_text="The column with the ground truth; empty: found by its name or its values, if there is one.",
+        help_text="Column with the ground truth. If empty, it is detected by its name or its values.",
     )
     labelled_rows = models.PositiveBigIntegerField(null=True, help_text="Rows with ground truth.")
     labels_note = models.TextField(blank=True, help_text="Why no column is used as ground truth.")
-    answers_file = models.FileField(
-        upload_to="answers/",
+    predictions_file = models.FileField(
+        upload_to="predictions/",
         max_length=255,
         blank=True,
-        help_text="Ground truth and answers of the labelled rows, from which performance is estimated.",
+        help_text="Ground truth and predictions of the labelled rows, from which performance is estimated.",
     )
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
-    claimed_at = models.DateTimeField(null=True, help_text="When a worker took the profiling.")
+    claimed_at = models.DateTimeField(null=True, help_text="When a worker last showed progress with the profiling.")
     profiled_at = models.DateTimeField(null=True)
 
     class Meta:
@@ -207,8 +207,3 @@ class ReferenceDataset(models.Model):
 
     def __str__(self) -> str:
         return f"{self.version}: {self.original_filename}"
-
-
-def primary_first() -> list[models.F | models.OrderBy]:
-    """Return the ordering that puts a model's primary version first: most traffic, then the newest."""
-    return [F("traffic_weight").desc(), F("id").desc()]

@@ -1,24 +1,29 @@
-"""How a model is loaded: the same in the server and in an upload's trial."""
+"""ONNX Runtime sessions, loaded the same way in the server and in an upload's trial, and their time limits."""
 
+import os
+import threading
+import time
+from collections.abc import Callable
+from math import inf
 from pathlib import Path
 
 import onnxruntime as ort
 
 from models_registry.exceptions import ArtefactError
 
-# The rows of one run: what an upload's trial has tried. A larger request is answered in slices.
+# Rows of one run, as tried when the version was uploaded. Larger requests are split.
 MOST_ROWS_AT_ONCE = 512
-# onnxruntime's severity numbers. It raises what it logs as an error, so only fatal lines are left.
+# A severity of ONNX Runtime. It raises its errors as exceptions, so only fatal messages are worth a line.
 _FATAL_ONLY = 4
 
 
 def load_session(artefact: Path | bytes) -> ort.InferenceSession:
-    """Return a session that computes in the calling thread alone: the server's processes are the parallelism.
+    """Return a session that computes in the calling thread only: the server's processes provide the parallelism.
 
     Raises
     ------
     ArtefactError
-        ONNX Runtime refuses the model.
+        ONNX Runtime cannot load the model.
     """
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
@@ -29,5 +34,78 @@ def load_session(artefact: Path | bytes) -> ort.InferenceSession:
     source = artefact if isinstance(artefact, bytes) else str(artefact)
     try:
         return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-    except Exception as error:
+    except Exception as error:  # onnxruntime's exceptions have no common base class
         raise ArtefactError(f"ONNX Runtime cannot load the model: {error}") from error
+
+
+class Deadline:
+    """The time limit of a call. Call `lift` when the call has ended."""
+
+    __slots__ = ("_expire", "_watchdog", "at", "has_passed")
+
+    def __init__(self, watchdog: "_Watchdog", at: float, expire: Callable[[], object]) -> None:
+        self._watchdog = watchdog
+        self._expire = expire
+        self.at = at
+        self.has_passed = False
+
+    def lift(self) -> None:
+        """Remove the deadline; `expire` will not be called any more."""
+        with self._watchdog.condition:
+            self._watchdog.deadlines.discard(self)
+
+    def pass_(self) -> None:
+        """Mark the deadline as passed and stop the call."""
+        self.has_passed = True
+        self._expire()
+
+
+class _Watchdog:
+    """A thread that expires deadlines.
+
+    It wakes at the earliest deadline that it knew when it fell asleep, even if that was lifted since. So a busy process
+    wakes it about once per time limit, not once per prediction, and an idle process never.
+    """
+
+    def __init__(self) -> None:
+        self.condition = threading.Condition()
+        self.deadlines: set[Deadline] = set()
+        self.wakes_at = inf
+        self.thread: threading.Thread | None = None
+
+    def run(self) -> None:
+        with self.condition:
+            while True:
+                now = time.monotonic()
+                for passed in [each for each in self.deadlines if each.at <= now]:
+                    self.deadlines.discard(passed)
+                    passed.pass_()
+                self.wakes_at = min((each.at for each in self.deadlines), default=inf)
+                self.condition.wait(None if self.wakes_at == inf else self.wakes_at - now)
+
+
+_watchdog = _Watchdog()
+
+
+def deadline(seconds: float, expire: Callable[[], object]) -> Deadline:
+    """Call ``expire`` from the watchdog's thread in ``seconds``, unless the deadline is lifted before."""
+    watchdog = _watchdog
+    made = Deadline(watchdog, time.monotonic() + seconds, expire)
+    with watchdog.condition:
+        watchdog.deadlines.add(made)
+        if watchdog.thread is None:
+            watchdog.thread = threading.Thread(target=watchdog.run, name="prediction-watchdog", daemon=True)
+            watchdog.thread.start()
+        elif made.at < watchdog.wakes_at:
+            watchdog.wakes_at = made.at
+            watchdog.condition.notify()
+    return made
+
+
+def _replace_watchdog() -> None:
+    # A forked child inherits the lock and the deadlines of its parent, but not the thread.
+    global _watchdog  # noqa: PLW0603
+    _watchdog = _Watchdog()
+
+
+os.register_at_fork(after_in_child=_replace_watchdog)

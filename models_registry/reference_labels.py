@@ -1,4 +1,4 @@
-"""The ground truth in a reference file: which column holds it, and what its values mean."""
+"""The ground truth in a reference file: find its column and read its values."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,11 +20,11 @@ class ReferenceLabels:
     Attributes
     ----------
     column
-        Where it stands in the file; "" where there is none.
+        Name of the column; "" without one.
     values
-        A class, or a number for a regression; None for a row without. Empty without a column.
+        A class, or a number for a regression; None for a row without ground truth. Empty without a column.
     note
-        Why there are no labels, for the person who uploaded the file.
+        Why there is no ground truth, for the person who uploaded the file.
     """
 
     column: str = ""
@@ -39,18 +39,18 @@ class ReferenceLabels:
 def read_labels(table: ReferenceTable, schema: ModelSchema, chosen: str) -> ReferenceLabels:
     """Return the ground truth of a reference file's rows.
 
-    Without a chosen column it is the only one beside the features that is named like ground truth (`LABEL_NAMES`), or
-    after a class of a model with two, or that holds several of the classes and nothing else.
+    Without a chosen column, it is the only column beside the features whose name is one of `LABEL_NAMES` or a class of
+    a model with two classes, or else the only one whose values are several of the classes.
 
     Parameters
     ----------
     chosen
-        The column that the uploader named; "" where that is left to us.
+        The column that the uploader named; "" to detect it.
 
     Raises
     ------
     ReferenceFileError
-        The chosen column is not there, or holds a value that is no ground truth of the model.
+        The chosen column does not exist, or has a value that cannot be ground truth of the model.
     """
     others = [name for name in table.column_names if name not in {feature.name for feature in schema.features}]
     if chosen:
@@ -68,14 +68,14 @@ def read_labels(table: ReferenceTable, schema: ModelSchema, chosen: str) -> Refe
 
 
 def label_of_value(value: object, column: str, schema: ModelSchema) -> str | float:
-    """Return the ground truth that a value means.
+    """Return the ground truth that a value stands for.
 
-    In a column that is named after one of two classes, true is that class and false the other.
+    In a column that has the name of one of two classes, true is that class and false the other.
 
     Raises
     ------
     LabelError
-        It can be none of the model.
+        The value cannot be ground truth of the model.
     """
     label = label_text(value)
     if schema.task_type is TaskType.REGRESSION:
@@ -120,14 +120,14 @@ def _is_named_after_class(name: str, schema: ModelSchema) -> bool:
 
 def _note(candidates: Sequence[str]) -> str:
     if not candidates:
-        return "No column of the file looks like the ground truth."
-    return f"Several columns look like the ground truth: {', '.join(candidates[:10])}. Name one when you upload it."
+        return "No column of the file looks like ground truth."
+    return f"Several columns look like ground truth: {', '.join(candidates[:10])}. Name one when you upload it."
 
 
 def _no_such_column(chosen: str, schema: ModelSchema, table: ReferenceTable) -> str:
     if chosen in {feature.name for feature in schema.features}:
-        return f"Column {chosen!r} is a feature of the model: it cannot be the ground truth."
+        return f"Column {chosen!r} is a feature of the model, so it cannot be the ground truth."
     if chosen in table.column_names:
-        return f"Column {chosen!r} is in the file more than once."
+        return f"The file has several columns {chosen!r}. Rename all but one."
     others = ", ".join(table.column_names[:20])
-    return f"The file has no column {chosen!r} for the ground truth. It has: {others}."
+    return f"The file has no column {chosen!r} for the ground truth. Its columns are: {others}."

@@ -1,19 +1,20 @@
-"""What a person reads of a reference's profile: a line for each feature, and the predictions."""
+"""The report of a reference's profile for people: one line for each feature and one for the predictions."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from mlmon.profile import CategoricalProfile, ColumnProfile, NumericProfile, ReferenceProfile
+from mlmon.profile import ColumnProfile, NumericProfile, ReferenceProfile
 
 HISTOGRAM_BINS = 24
-SHOWN_LEVELS = 5
+SHOWN_CATEGORIES = 5
+SHOWN_CLASSES = 50
 
 
 @dataclass(frozen=True, slots=True)
-class LevelShare:
-    """A level and its share of the values that are not missing, in percent."""
+class CategoryShare:
+    """A category and its share of the values that are not missing, in percent."""
 
     name: str
     percent: float
@@ -21,22 +22,22 @@ class LevelShare:
 
 @dataclass(frozen=True, slots=True)
 class ColumnReport:
-    """One column in words and bars.
+    """One column in numbers and bars.
 
     Attributes
     ----------
     name, kind
-        Of the feature; the prediction has the name "".
+        Name and kind of the feature; the name of the prediction is "".
     n_missing, missing_percent
         Missing values, and their share of all rows.
     numbers
         The profile of a numeric column, or None.
     bars
-        Heights of a histogram over the finite values, equal widths, in percent of the highest bar.
-    levels
-        The most frequent levels of a categorical column; every class of a prediction.
-    n_more_levels, more_percent
-        How many levels are not shown, and their share together.
+        Histogram of the finite values with bins of equal width; heights in percent of the highest bar.
+    categories
+        The most frequent categories of a categorical column, or the classes of a prediction.
+    n_more_categories, more_percent
+        Number of categories that are not shown, and their total share.
     """
 
     name: str
@@ -45,23 +46,23 @@ class ColumnReport:
     missing_percent: float
     numbers: NumericProfile | None = None
     bars: tuple[float, ...] = ()
-    levels: tuple[LevelShare, ...] = ()
-    n_more_levels: int = 0
+    categories: tuple[CategoryShare, ...] = ()
+    n_more_categories: int = 0
     more_percent: float = 0.0
 
 
 def feature_reports(profile: ReferenceProfile) -> Iterator[ColumnReport]:
-    """Yield a report of each feature, in the order of the model's inputs."""
+    """Yield the report of each feature, in the order of the model's inputs."""
     for name, column in profile.features.items():
-        yield column_report(name, column, profile.n_rows, shown_levels=SHOWN_LEVELS)
+        yield column_report(name, column, profile.n_rows, shown=SHOWN_CATEGORIES)
 
 
 def prediction_report(profile: ReferenceProfile) -> ColumnReport:
-    """Return the report of what the model answers on the reference rows."""
-    return column_report("", profile.prediction, profile.n_rows, shown_levels=50)
+    """Return the report of the model's predictions for the reference rows."""
+    return column_report("", profile.prediction, profile.n_rows, shown=SHOWN_CLASSES)
 
 
-def column_report(name: str, column: ColumnProfile, n_rows: int, *, shown_levels: int) -> ColumnReport:
+def column_report(name: str, column: ColumnProfile, n_rows: int, *, shown: int) -> ColumnReport:
     """Return the report of one column of `n_rows` rows."""
     missing_percent = 100 * column.n_missing / max(1, n_rows)
     if isinstance(column, NumericProfile):
@@ -73,23 +74,18 @@ def column_report(name: str, column: ColumnProfile, n_rows: int, *, shown_levels
             numbers=column,
             bars=_histogram(column),
         )
-    shares = _shares(column)
-    hidden = shares[shown_levels:]
+    total = max(1, int(column.counts.sum()))
+    counted = zip(column.levels, column.counts.tolist(), strict=True)
+    shares = tuple(CategoryShare(name, 100 * count / total) for name, count in counted)
+    hidden = shares[shown:]
     return ColumnReport(
         name=name,
         kind="categorical",
         n_missing=column.n_missing,
         missing_percent=missing_percent,
-        levels=shares[:shown_levels],
-        n_more_levels=len(hidden),
-        more_percent=sum(level.percent for level in hidden),
-    )
-
-
-def _shares(column: CategoricalProfile) -> tuple[LevelShare, ...]:
-    total = max(1, int(column.counts.sum()))
-    return tuple(
-        LevelShare(name, 100 * count / total) for name, count in zip(column.levels, column.counts.tolist(), strict=True)
+        categories=shares[:shown],
+        n_more_categories=len(hidden),
+        more_percent=sum(category.percent for category in hidden),
     )
 
 
@@ -99,7 +95,7 @@ def _histogram(column: NumericProfile) -> tuple[float, ...]:
         return ()
     if finite[0] == finite[-1]:
         return (100.0,)
-    # On a scale of our own: numpy refuses bins for values next to each other, or further apart than float64 holds.
+    # Scaled first, because NumPy has no bins for adjacent floats, or for values whose difference overflows.
     scaled = finite / 2 - finite[0] / 2
     width = scaled[-1] or np.finfo(np.float64).tiny
     bins = np.minimum((scaled / width * HISTOGRAM_BINS).astype(np.int64), HISTOGRAM_BINS - 1)

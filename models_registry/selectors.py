@@ -1,10 +1,10 @@
-"""What other apps read of the registry."""
+"""Queries of the registry, for this app and those above it."""
 
 import re
 from pathlib import Path
 
 import pyarrow as pa
-from django.db.models import QuerySet
+from django.db.models import F, OrderBy, QuerySet
 
 from mlmon import profile
 from mlmon.profile import ReferenceProfile
@@ -17,14 +17,23 @@ from models_registry.models import (
     ReferenceDataset,
     ReferenceStatus,
     Stage,
-    primary_first,
 )
 
 
+def primary_first() -> list[F | OrderBy]:
+    """Return the ordering that puts a model's primary version first: most traffic, then the latest."""
+    return [F("traffic_weight").desc(), F("id").desc()]
+
+
+def models_with_versions() -> QuerySet[Model]:
+    """Return every model; its versions and their features are prefetched."""
+    return Model.objects.prefetch_related("versions__features")
+
+
 def model_named(name: str, models: QuerySet[Model] | None = None) -> Model:
-    """Return the model of that name, out of `models` where given; UnknownModelError where there is none."""
+    """Return the model with this name, from `models` if given; raise UnknownModelError if there is none."""
     known = Model.objects.all() if models is None else models
-    # A text that is no name is not looked for: PostgreSQL takes no NUL, not even to find nothing.
+    # Other strings are not looked up: PostgreSQL accepts no NUL, even in a query.
     model = known.filter(name=name).first() if re.fullmatch(MODEL_NAME_PATTERN, name) else None
     if model is None:
         raise UnknownModelError(name)
@@ -32,7 +41,7 @@ def model_named(name: str, models: QuerySet[Model] | None = None) -> Model:
 
 
 def version_named(model_name: str, version: str) -> ModelVersion:
-    """Return a version by both names; UnknownModelError or UnknownVersionError where there is none."""
+    """Return the version with these names; raise UnknownModelError or UnknownVersionError if there is none."""
     row = model_named(model_name).versions.select_related("model").filter(version=version).first()
     if row is None:
         raise UnknownVersionError(model_name, version)
@@ -40,25 +49,25 @@ def version_named(model_name: str, version: str) -> ModelVersion:
 
 
 def version_problems(version: ModelVersion) -> list[str]:
-    """Return what keeps a version from answering or from being watched, a sentence each; empty where all is well.
+    """Return what prevents a version from predicting or being monitored, one sentence each.
 
-    Its file is looked for on the disk. Reference data is asked of a version that gets traffic (production, shadow).
+    Its file must exist. A version with traffic (production, shadow) must have reference data.
     """
     if version.stage == Stage.ARCHIVED:
         return []
     problems = []
     if not Path(version.artefact.path).is_file():
-        problems.append("Its ONNX file is gone.")
-    newest = version.references.order_by("-id").first()
-    if newest is not None and newest.status == ReferenceStatus.FAILED:
-        problems.append(f"{newest.original_filename} could not be profiled: {newest.error_message}")
+        problems.append("Its ONNX file is missing.")
+    latest = version.references.order_by("-id").first()
+    if latest is not None and latest.status == ReferenceStatus.FAILED:
+        problems.append(f"{latest.original_filename} could not be profiled: {latest.error_message}")
     if version.stage in (Stage.PRODUCTION, Stage.SHADOW) and active_reference(version.pk) is None:
-        problems.append("It has no reference data: its drift is not checked.")
+        problems.append("It has no reference data, so drift is not checked.")
     return problems
 
 
 def feature_names(model: Model) -> list[str]:
-    """Return the names of the features of all versions of a model, each once."""
+    """Return the feature names of all versions of a model, without duplicates."""
     names = ModelFeature.objects.filter(version__model=model).order_by("name").values_list("name", flat=True)
     return list(names.distinct())
 
@@ -69,46 +78,50 @@ def active_reference(version_id: int) -> ReferenceDataset | None:
 
 
 def load_profile(reference: ReferenceDataset) -> ReferenceProfile:
-    """Return the profile of a ready reference, read from its file."""
+    """Return the profile of a ready reference."""
     with reference.profile_file.open() as content:
         return profile.from_bytes(content.read())
 
 
 def labelled_reference(reference: ReferenceDataset) -> pa.Table | None:
-    """Return the labelled rows of a ready reference; None where it has none.
+    """Return the labelled rows of a ready reference, or None.
 
     Returns
     -------
     pyarrow.Table
-        Columns ``actual`` and ``prediction`` (string or float64), and of a classifier ``confidence`` (float64) and
-        ``scores`` (`models_registry.class_scores`), where its answers have them.
+        Columns ``actual`` and ``prediction`` (string or float64); for a classifier also ``confidence`` (float64) and
+        ``scores`` (`models_registry.class_scores`), if its predictions have them.
     """
-    if not reference.answers_file:
+    if not reference.predictions_file:
         return None
-    with reference.answers_file.open() as content:
+    with reference.predictions_file.open() as content:
         return pa.ipc.open_file(pa.py_buffer(content.read())).read_all()
 
 
+def other_production_versions(version: ModelVersion) -> QuerySet[ModelVersion]:
+    """Return the other versions of the same model that are in production."""
+    others = ModelVersion.objects.filter(model_id=version.model_id, stage=Stage.PRODUCTION).exclude(pk=version.pk)
+    return others.select_related("model")
+
+
 def consequences_of_stage(version: ModelVersion, stage: Stage) -> list[str]:
-    """Return what moving `version` to `stage` changes, a sentence for each version that it touches."""
+    """Return what moving `version` to `stage` changes, a sentence for each affected version."""
+    model, others = version.model, other_production_versions(version)
     sentences = [f"{version} goes from {version.stage} to {stage.value}."] if version.stage != stage else []
     if stage is Stage.PRODUCTION:
-        sentences.append(f"It answers all calls for {version.model.name} that name no version.")
-        others = version.model.versions.filter(stage=Stage.PRODUCTION).exclude(pk=version.pk)
-        sentences += [
-            f"{version.model.name} {other.version} loses its traffic and goes to staging." for other in others
-        ]
+        sentences.append(f"It serves all requests for {model} that name no version.")
+        sentences += [f"{other} loses its traffic and goes to staging." for other in others]
         if active_reference(version.pk) is None:
-            sentences.append(f"{version} has no reference data yet: its drift is not checked until it has.")
-    elif version.stage == Stage.PRODUCTION and version.model.versions.filter(stage=Stage.PRODUCTION).count() == 1:
-        sentences.append(f"{version.model.name} then has no version in production: calls are refused (503).")
+            sentences.append(f"{version} has no reference data yet. Its drift is not checked until it has some.")
+    elif version.stage == Stage.PRODUCTION and not others.exists():
+        sentences.append(f"{model} then has no version in production: requests are refused (503).")
     if stage is Stage.ARCHIVED:
-        sentences.append("Its drift gauges vanish, and it answers no call any more.")
+        sentences.append("Its drift metrics disappear, and it serves no requests any more.")
     return sentences
 
 
 def version_of(model: Model, version: str) -> ModelVersion:
-    """Return a version of the model; UnknownVersionError where there is none."""
+    """Return a version of the model; raise UnknownVersionError if there is none."""
     try:
         return model.versions.select_related("model__drift_policy", "model__capture_policy").get(version=version)
     except ModelVersion.DoesNotExist:
@@ -116,7 +129,7 @@ def version_of(model: Model, version: str) -> ModelVersion:
 
 
 def primary_version(model: Model) -> ModelVersion | None:
-    """Return the production version with the most traffic, then the newest; None where none is in production."""
+    """Return the production version with the most traffic, then the latest; None if none is in production."""
     versions = model.versions.filter(stage=Stage.PRODUCTION).select_related(
         "model__drift_policy", "model__capture_policy"
     )
@@ -124,5 +137,5 @@ def primary_version(model: Model) -> ModelVersion | None:
 
 
 def served_versions() -> QuerySet[ModelVersion]:
-    """Return every version that is not archived, with its model."""
+    """Return every version that is not archived; its model is selected too."""
     return ModelVersion.objects.exclude(stage=Stage.ARCHIVED).select_related("model")

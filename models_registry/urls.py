@@ -1,4 +1,4 @@
-"""Addresses of the registry's calls."""
+"""URLs of the registry's calls."""
 
 from django.urls import path
 

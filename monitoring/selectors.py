@@ -8,8 +8,8 @@ from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
 from drift.models import CheckStatus, DriftCheck, DriftIncident, FeatureDrift
-from models_registry.models import Model, ModelVersion, Stage, primary_first
-from models_registry.selectors import served_versions
+from models_registry.models import Model, ModelVersion, Stage
+from models_registry.selectors import primary_first, served_versions
 from monitoring.models import JobRun
 
 

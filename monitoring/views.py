@@ -12,7 +12,7 @@ from accounts.models import TokenScope, token_digest
 from inference.serving import serving
 from monitoring.exposition import render_metrics
 from monitoring.health import readiness_problems
-from rest.errors import method_not_allowed
+from rest.problems import method_not_allowed
 
 READING_SCOPES = (TokenScope.READ, TokenScope.ALL)
 READING_METHODS = ("GET", "HEAD")

@@ -1,23 +1,26 @@
-"""JSON in and out by orjson; the body is bounded before it is decoded."""
+"""How requests are read and responses written: JSON bodies, query parameters and pages of a list."""
 
 from collections.abc import Mapping
 from typing import IO, Any
 
 import orjson
 from rest_framework.exceptions import ParseError
+from rest_framework.pagination import LimitOffsetPagination
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+from rest_framework.serializers import Serializer
 
 
 class OrjsonParser(BaseParser):
-    """Decodes a JSON body; RequestDataTooBig where it is larger than DATA_UPLOAD_MAX_MEMORY_SIZE."""
+    """Decode a JSON body; raise RequestDataTooBig if it exceeds DATA_UPLOAD_MAX_MEMORY_SIZE."""
 
     media_type = "application/json"
 
     def parse(
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> Any:
-        # `stream` is Django's request: its `body` is checked against the bound, its `read` would not be.
+        # `stream` is Django's request. Its `body` enforces the size limit; its `read` would not.
         body = stream.body if hasattr(stream, "body") else stream.read()
         try:
             return orjson.loads(body)
@@ -26,7 +29,7 @@ class OrjsonParser(BaseParser):
 
 
 class OrjsonRenderer(BaseRenderer):
-    """Encodes a response; NaN and infinities become null, as JSON knows neither."""
+    """Encode a response as JSON; NaN and infinity, which JSON cannot express, become null."""
 
     media_type = "application/json"
     format = "json"
@@ -41,7 +44,16 @@ class OrjsonRenderer(BaseRenderer):
         return orjson.dumps(data, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS)
 
 
-class ProblemRenderer(OrjsonRenderer):
-    """RFC 9457 problem details."""
+class BoundedPagination(LimitOffsetPagination):
+    """``?limit=`` and ``?offset=`` with an upper bound: an unbounded limit could exceed the integers of SQL."""
 
-    media_type = "application/problem+json"
+    max_limit = 1000
+
+
+def validated_query(request: Request, serializer_class: type[Serializer[object]]) -> dict[str, Any]:
+    """Return the validated query parameters; raise ParseError naming the first invalid one."""
+    serializer = serializer_class(data=request.query_params.dict())
+    if not serializer.is_valid():
+        name, reasons = next(iter(serializer.errors.items()))
+        raise ParseError(f"Query parameter {name!r}: {reasons[0]}")
+    return dict(serializer.validated_data)

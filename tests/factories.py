@@ -8,7 +8,7 @@ from unittest.mock import patch
 
 from django.core.files.base import ContentFile
 
-from models_registry.artefact import ArtefactLimits, ArtefactReport, inspect_artefact
+from models_registry.artefacts.inspection import ArtefactLimits, ArtefactReport, inspect_artefact
 from models_registry.models import Model, ModelVersion
 from models_registry.services.versions import promote, register_model, upload_version
 

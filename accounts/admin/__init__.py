@@ -1,4 +1,4 @@
-"""API tokens and the audit trail in the admin, and the base classes of every page of the admin."""
+"""API tokens and the audit trail in the admin, and the base classes of all admin pages."""
 
 from accounts.admin import changes as changes
 from accounts.admin import tokens as tokens

@@ -1,4 +1,4 @@
-"""The audit trail in the admin: who changed what, to read."""
+"""The audit trail in the admin, read only."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
-from accounts.admin.read_only import ReadOnlyAdmin
+from accounts.admin.base import ReadOnlyAdmin
 from accounts.models import ChangeRecord
 
 LONGEST_TEXT = 200  # characters in the list
@@ -32,7 +32,7 @@ class RowTypeFilter(admin.SimpleListFilter):
 @admin.register(ChangeRecord)
 class ChangeRecordAdmin(ReadOnlyAdmin):
     empty_text = (
-        "Every change by a person or a command leaves a line here: promotions, thresholds, reference data, tokens, "
+        "Every change by a person or a command is recorded here: promotions, thresholds, reference data, tokens, "
         "accounts."
     )
     list_display = ["when", "who", "kind", "name", "what"]
@@ -44,7 +44,7 @@ class ChangeRecordAdmin(ReadOnlyAdmin):
     change_form_outer_before_template = "admin/accounts/changerecord/change.html"
 
     class Media:
-        css = {"all": ["models_registry/figures.css"]}
+        css = {"all": ["mlmon/figures.css"]}
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -80,7 +80,7 @@ class ChangeRecordAdmin(ReadOnlyAdmin):
 
 
 def row_type_in_words(row_type: str) -> str:
-    """Return what a kind of row is called; its text as it is where this release has no such rows any more."""
+    """Return the name of a type of row as people read it, or the type itself if this release no longer has it."""
     try:
         return str(apps.get_model(row_type)._meta.verbose_name)
     except (LookupError, ValueError):
@@ -88,7 +88,7 @@ def row_type_in_words(row_type: str) -> str:
 
 
 def row_url(record: ChangeRecord) -> str:
-    """Return the address of the row that was changed; "" where it has no page, or is there no more."""
+    """Return the URL of the changed row, or "" if it has no page or no longer exists."""
     try:
         model = apps.get_model(record.row_type)
         address = reverse(f"admin:{record.row_type.replace('.', '_')}_change", args=[record.row_id])

@@ -11,8 +11,8 @@ from django.utils import timezone
 from django.utils.html import format_html
 from unfold.decorators import action, display
 
-from accounts.admin.audited import AuditedAdmin, user_of
-from accounts.admin.confirmation import confirmation_page, is_confirmed
+from accounts.admin.base import AuditedAdmin, user_of
+from accounts.admin.page_parts import confirmation_page, is_confirmed
 from accounts.models import ApiToken, TokenScope
 from accounts.roles import Action
 from accounts.services.tokens import create_token, revoke_token
@@ -22,9 +22,7 @@ LIMITED_SCOPES = (TokenScope.PREDICT, TokenScope.READ)
 
 @admin.register(ApiToken)
 class ApiTokenAdmin(AuditedAdmin):
-    empty_text = (
-        "Programs show a token with each call, where the server asks for one. It is shown once, when it is made."
-    )
+    empty_text = "Programs send a token with each API call if the server requires one. It is shown only once."
     list_display = ["name", "scope", "hint", "state", "expires_at", "created_by", "created_at"]
     list_filter = ["scope"]
     list_select_related = ["created_by"]
@@ -52,11 +50,11 @@ class ApiTokenAdmin(AuditedAdmin):
         return field
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """Refuse to filter by the digest, which could be told letter by letter."""
+        """Refuse filters on the digest, with which it could be guessed letter by letter."""
         return not lookup.startswith("digest") and super().lookup_allowed(lookup, value, request)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False  # a token is revoked and made anew
+        return False  # revoke it and create another
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -78,12 +76,12 @@ class ApiTokenAdmin(AuditedAdmin):
         obj.pk = row.pk
         self.message_user(
             request,
-            format_html("The token, shown this once: <code>{}</code>", token),
+            format_html("The token, shown only once: <code>{}</code>", token),
             messages.WARNING,
         )
 
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> None:
-        return None  # the service has written who made it
+        return None  # the service records it
 
     @action(description="Revoke", icon="block", permissions=["revoke"])
     def revoke(self, request: HttpRequest, object_id: int) -> HttpResponse:
@@ -96,15 +94,15 @@ class ApiTokenAdmin(AuditedAdmin):
                 request,
                 row=token,
                 title=f"Revoke {token}",
-                changes=[f"Every call with the token {token.hint}… is refused, within a second."],
+                changes=[f"Within a second, every call with the token {token.hint}… is refused."],
                 button="Revoke",
                 is_final=True,
             )
         if revoke_token(token=token, user=user_of(request)):
-            self.message_user(request, f"{token} is revoked; servers refuse it from the next second on.")
+            self.message_user(request, f"{token} is revoked. Servers refuse it within a second.")
         return redirect("admin:accounts_apitoken_changelist")
 
 
 def scopes_for(request: HttpRequest) -> list[TokenScope]:
-    """Return the scopes of the tokens that a person may make."""
+    """Return the scopes of the tokens that the user may create."""
     return [scope for scope in TokenScope if scope in LIMITED_SCOPES or Action.MANAGE_TOKENS.is_allowed(request.user)]

@@ -1,45 +1,53 @@
-"""What all commands of mlmon share: help that teaches, exit statuses, tables, progress bars, one JSON document."""
+"""What every command of mlmon shares: help with examples, exit statuses, tables, progress bars and JSON output."""
 
 import json
 import sys
 from argparse import RawDescriptionHelpFormatter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from enum import IntEnum
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser, DjangoHelpFormatter
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import DatabaseError
-from tqdm import tqdm
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
 
 from mlmon.figures import plain_text
-from rest.errors import status_of
+from rest.problems import registered_errors, status_of
+
+UNLIMITED_WIDTH = 1_000_000  # characters of a line that no terminal shows
+ShowProgress: TypeAlias = Callable[[float, str], None]  # completed steps, and a text
 
 
 class ExitStatus(IntEnum):
-    """How a command ends; docs/terminal.md tells it to people."""
+    """How a command ends; docs/terminal.md explains it."""
 
     DONE = 0
-    FOUND = 1  # found what it looks for (drift, an open incident), or failed in its work, or was refused
-    WRONG_USAGE = 2  # as argparse; also a model, a version or a file that is not there
-    UNAVAILABLE = 3  # the database does not answer
-    INTERRUPTED = 130  # as a shell says it of a program that Ctrl-C ended
+    FOUND = 1  # it found what it looks for (drift, an open incident), failed or was refused
+    WRONG_USAGE = 2  # as in argparse; also an unknown model, version or file
+    UNAVAILABLE = 3  # the database is unavailable
+    INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 
 
 class TeachingHelpFormatter(RawDescriptionHelpFormatter, DjangoHelpFormatter):
-    """Keeps the lines of the description and of the examples."""
+    """Keep the line breaks of the description and of the examples."""
 
 
 class TeachingCommand(BaseCommand):
-    """A command with examples under its help, whose errors end with the status that they mean.
+    """A command whose help has examples and whose errors set the exit status.
 
     Attributes
     ----------
     epilog
-        What stands under the options: ``examples:`` with lines that begin with ``manage.py``, and ``exit status:``.
+        Shown below the options: ``examples:`` with lines that begin with ``manage.py``, and ``exit status:``.
     """
 
     epilog: ClassVar[str] = ""
@@ -55,45 +63,74 @@ class TeachingCommand(BaseCommand):
         except ValidationError as error:
             raise CommandError(plain_text(" ".join(error.messages)), returncode=ExitStatus.FOUND) from error
         except DatabaseError as error:
-            message = f"The database does not answer as it should (is it migrated?): {error}"
+            message = f"The database is unavailable or not migrated: {error}"
             raise CommandError(message.strip(), returncode=ExitStatus.UNAVAILABLE) from error
         except KeyboardInterrupt as error:
             raise CommandError("Interrupted.", returncode=ExitStatus.INTERRUPTED) from error
-        except Exception as error:
-            status = status_of(error)
-            if status is None:
-                raise
-            code = ExitStatus.WRONG_USAGE if status is HTTPStatus.NOT_FOUND else ExitStatus.FOUND
+        except tuple(registered_errors()) as error:
+            is_unknown = status_of(error) is HTTPStatus.NOT_FOUND
+            code = ExitStatus.WRONG_USAGE if is_unknown else ExitStatus.FOUND
             raise CommandError(plain_text(str(error)), returncode=code) from error
 
-    def write_result(self, value: object, lines: Sequence[str], *, as_json: bool) -> None:
-        """Print a result: as one JSON document and nothing else, or as lines for a person."""
+    def write_result(self, value: object, parts: Iterable[str | Table], *, as_json: bool) -> None:
+        """Print a result: as one JSON document and nothing else, or as lines and tables for a person."""
         if as_json:
             self.stdout.write(json.dumps(value, indent=2, allow_nan=False, cls=DjangoJSONEncoder))
-        else:
-            self.stdout.write("\n".join(lines))
+            return
+        for part in parts:
+            self.stdout.write(part if isinstance(part, str) else table_text(part, is_terminal=self.stdout.isatty()))
 
 
 def add_json_option(parser: CommandParser) -> None:
-    """Let a command print its result for a program."""
-    parser.add_argument("--json", action="store_true", help="the result as one JSON document, alone on stdout")
+    """Add ``--json``, which prints the result for a program."""
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON document, alone on stdout")
 
 
 def demand_file(path: Path) -> Path:
-    """Return the path of a file that is there; CommandError where it is not."""
+    """Return the path of an existing file, or raise CommandError."""
     if not path.is_file():
         raise CommandError(f"There is no file {path}.", returncode=ExitStatus.WRONG_USAGE)
     return path
 
 
-def progress_bar(*, total: int, unit: str, as_json: bool) -> "tqdm[Any]":
-    """Return a bar on stderr, so that stdout holds the result alone; without a terminal, or for a program, none."""
-    return tqdm(total=total, unit=unit, disable=True if as_json else None, file=sys.stderr)
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Collection[str] = ()) -> Table:
+    """Return a table of plain strings: control characters are escaped, markup is not interpreted.
+
+    Columns whose headings are in `numbers` are aligned to the right.
+    """
+    made = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for heading in headings:
+        made.add_column(Text(heading), overflow="fold", justify="right" if heading in numbers else "left")
+    for row in rows:
+        made.add_row(*(Text(plain_text(cell)) for cell in row))
+    return made
 
 
-def table_lines(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Yield a heading, a rule and a line for each row; the last column is not padded."""
-    shown = [[plain_text(cell) for cell in row] for row in rows]
-    widths = [max(len(row[column]) for row in [headings, *shown]) for column in range(len(headings))]
-    for row in [headings, ["-" * width for width in widths], *shown]:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+def table_text(made: Table, *, is_terminal: bool = False) -> str:
+    """Return a table as text: fitted to a terminal, or complete and without escape codes."""
+    console = Console(force_terminal=is_terminal, width=None if is_terminal else UNLIMITED_WIDTH)
+    with console.capture() as capture:
+        console.print(made)
+    lines = capture.get().splitlines()
+    return "\n".join(lines if is_terminal else map(str.rstrip, lines))
+
+
+@contextmanager
+def progress_bar(*, total: float, options: Mapping[str, Any]) -> Iterator[ShowProgress]:
+    """Show a progress bar on stderr; yield the function that updates it.
+
+    There is no bar if stderr is not a terminal or if the command's `options` ask for JSON.
+    """
+    is_shown = sys.stderr.isatty() and not options["json"]
+    console = Console(file=sys.stderr, force_terminal=is_shown, no_color=options.get("no_color") or None)
+    columns = (BarColumn(), TaskProgressColumn(), TimeRemainingColumn(), TextColumn("{task.description}", markup=False))
+    with Progress(*columns, console=console, disable=not is_shown) as progress:
+        task = progress.add_task("", total=total)
+        shown = ""
+
+        def show(completed: float, text: str) -> None:
+            nonlocal shown
+            progress.update(task, completed=completed, description=plain_text(text), refresh=text != shown)
+            shown = text
+
+        yield show

@@ -1,4 +1,4 @@
-"""Keeping the groups of the database as the table of roles says."""
+"""The groups of the database, kept equal to the table of roles."""
 
 from typing import Any
 
@@ -12,9 +12,9 @@ from accounts.roles import Role, permissions_of
 
 
 def keep_roles(*, using: str = DEFAULT_DB_ALIAS) -> None:
-    """Make a group for each role, with the permissions of `accounts.roles` and no others.
+    """Create a group for each role, with exactly the permissions of `accounts.roles`.
 
-    Who belongs to a group is never touched, and neither are groups of other names.
+    The members of a group and groups with other names are not changed.
     """
     with transaction.atomic(using=using):
         rows = Permission.objects.using(using).select_related("content_type")
@@ -25,14 +25,14 @@ def keep_roles(*, using: str = DEFAULT_DB_ALIAS) -> None:
 
 
 def keep_roles_after_migrate(sender: AppConfig, using: str, apps: Any = installed, **_: Any) -> None:
-    """Follow Django's ``post_migrate``.
+    """Receive Django's ``post_migrate``.
 
-    A migration could not do this: on a new database permissions are made after the last migration, by the same signal.
-    Those of apps whose turn has not come yet are made here, so that the order of the apps does not matter.
+    A migration cannot do this: in a new database, the same signal creates permissions after the last migration. This
+    creates the permissions of all apps first, so that the order of the apps does not matter.
     """
     try:
         apps.get_model("auth", "Group")
-    except LookupError:  # migrated back to a time before accounts
+    except LookupError:  # migrated back to before django.contrib.auth
         return
     for label in sorted({permission.partition(".")[0] for permission in permissions_of(Role.ADMIN)}):
         create_permissions(installed.get_app_config(label), verbosity=0, using=using, apps=apps)

@@ -1,4 +1,4 @@
-"""API tokens: made, shown once, revoked."""
+"""Creating and revoking API tokens."""
 
 from datetime import datetime
 
@@ -7,15 +7,14 @@ from django.utils import timezone
 
 from accounts.actors import Actor, account_of
 from accounts.models import ApiToken, new_token, token_digest
-from accounts.services.audit import record_change
-from accounts.services.generation import bump_generation
+from accounts.services.changes import bump_generation, record_change
 
 
 @transaction.atomic
 def create_token(
     *, name: str, scope: str, expires_at: datetime | None = None, user: Actor | None = None
 ) -> tuple[ApiToken, str]:
-    """Make an API token; return its row and the token itself, which is shown once and kept nowhere."""
+    """Create an API token; return its row and the token, which is shown once and not stored."""
     token = new_token()
     row = ApiToken(name=name, scope=scope, expires_at=expires_at, created_by=account_of(user))
     row.digest, row.hint = token_digest(token), token[:12]
@@ -23,13 +22,13 @@ def create_token(
     row.save()
     bump_generation()
     changes = {"Scope": (None, scope), "Expires at": (None, expires_at)}
-    record_change(user=user, row=row, message=f"Made with the scope {scope}.", changes=changes)
+    record_change(user=user, row=row, message=f"Created with the scope {scope}.", changes=changes)
     return row, token
 
 
 @transaction.atomic
 def revoke_token(*, token: ApiToken, user: Actor | None = None) -> bool:
-    """Let a token be refused from now on; return whether it was valid before."""
+    """Revoke a token; return whether it was valid before."""
     changed = ApiToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=timezone.now())
     if changed:
         bump_generation()

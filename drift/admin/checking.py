@@ -8,8 +8,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from unfold.admin import ModelAdmin
 
-from accounts.admin.audited import user_of
-from accounts.admin.confirmation import confirmation_page, is_confirmed
+from accounts.admin.base import user_of
+from accounts.admin.page_parts import confirmation_page, is_confirmed
 from accounts.roles import Action
 from drift.exceptions import DriftError
 from drift.services.checking_by_hand import check_by_hand

@@ -9,7 +9,7 @@ from django.db.models.functions import Greatest
 from django.http import HttpRequest, HttpResponse
 from unfold.decorators import action, display
 
-from accounts.admin.read_only import ReadOnlyAdmin
+from accounts.admin.base import ReadOnlyAdmin
 from drift.admin.checking import check_page, may_check
 from drift.admin.rebaselining import may_rebaseline, rebaseline_page
 from drift.models import CheckStatus, DriftCheck, DriftIncident, FeatureDrift
@@ -76,7 +76,7 @@ class DriftCheckAdmin(ReadOnlyAdmin):
     change_form_outer_before_template = "admin/drift/driftcheck/results.html"
 
     class Media:
-        css = {"all": ["models_registry/figures.css", "drift/drift.css", "drift/admin.css"]}
+        css = {"all": ["mlmon/figures.css", "drift/drift.css", "drift/admin.css"]}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[DriftCheck]:
         strength = F("score") / Greatest(F("threshold"), 1e-9)

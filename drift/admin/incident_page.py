@@ -11,7 +11,7 @@ from django.db import DatabaseError
 from django.db.models import Prefetch, QuerySet
 from django.utils import timezone
 
-from accounts.admin.panels import Panels
+from accounts.admin.page_parts import Panels
 from accounts.selectors import changes_of
 from drift.incidents import QUIET_WINDOWS
 from drift.models import CheckStatus, DriftCheck, DriftIncident, FeatureDrift

@@ -12,8 +12,8 @@ from django.shortcuts import redirect
 from django.utils import timezone
 from unfold.decorators import action, display
 
-from accounts.admin.confirmation import confirmation_page, is_confirmed
-from accounts.admin.read_only import ReadOnlyAdmin
+from accounts.admin.base import ReadOnlyAdmin
+from accounts.admin.page_parts import confirmation_page, is_confirmed
 from accounts.roles import Action
 from drift.admin.checking import check_page, may_check
 from drift.admin.incident_page import INCIDENT_LABELS, drifted_names, incident_context, state_of
@@ -64,7 +64,7 @@ class DriftIncidentAdmin(ReadOnlyAdmin):
     change_form_outer_before_template = "admin/drift/driftincident/incident.html"
 
     class Media:
-        css = {"all": ["models_registry/figures.css", "drift/drift.css", "drift/admin.css"]}
+        css = {"all": ["mlmon/figures.css", "drift/drift.css", "drift/admin.css"]}
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None

@@ -13,7 +13,7 @@ from unfold.admin import TabularInline
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from accounts.admin.audited import AuditedAdmin
+from accounts.admin.base import AuditedAdmin
 from drift.models import WINDOW_TOO_LARGE, DriftPolicy, FeatureMethod, FeaturePolicy, PolicyMode
 from mlmon.schema import FeatureKind
 from models_registry.models import ModelFeature

@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from unfold.admin import ModelAdmin
 
-from accounts.admin.confirmation import confirmation_page, is_confirmed
+from accounts.admin.page_parts import confirmation_page, is_confirmed
 from accounts.roles import Action
 from drift.exceptions import DriftError
 from drift.models import DriftCheck
@@ -54,7 +54,7 @@ def rebaseline_page(model_admin: ModelAdmin, request: HttpRequest, *, check: Dri
     except redis.RedisError:
         model_admin.message_user(request, "The live window cannot be read now. Try again.", messages.ERROR)
     else:
-        model_admin.message_user(request, f"{reference.original_filename} is in force once its profile is ready.")
+        model_admin.message_user(request, f"{reference.original_filename} is active once its profile is ready.")
         return redirect(REFERENCE_PAGE, reference.pk)
     return redirect(f"admin:{model_admin.opts.app_label}_{model_admin.opts.model_name}_change", row.pk)
 
@@ -68,7 +68,7 @@ def consequences_of_rebaselining(check: DriftCheck) -> list[str]:
         f"The {check.n_current:,} rows of this check's window{span} become reference data of {check.version}.",
         f"Once profiled it replaces {check.reference.original_filename} ({check.n_reference:,} rows): what drifted "
         "until now counts as normal.",
-        "An open incident of this version is closed by the next check. The old reference can be put in force again.",
+        "An open incident of this version is closed by the next check. The old reference can be activated again.",
     ]
     if check.n_current < SMALLEST_VERDICT_REFERENCE:
         sentences.append(

@@ -26,8 +26,8 @@ from drift.report import DriftReport
 from drift.services.preview import latest_or_live_drift, without_production_version
 from models_registry.models import Model, ModelVersion
 from models_registry.selectors import feature_names, model_named, primary_version, version_of
+from rest.codec import validated_query
 from rest.problems import problem_responses
-from rest.queries import validated_query
 
 
 class DriftView(APIView):

@@ -1,7 +1,7 @@
 """A check that a person asks for, though none is due."""
 
 from accounts.actors import Actor
-from accounts.services.audit import record_change
+from accounts.services.changes import record_change
 from drift.exceptions import NothingToCheckError
 from drift.models import DriftCheck
 from drift.services.checks import run_drift_check

@@ -6,7 +6,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
 
-from accounts.services.audit import record_change
+from accounts.services.changes import record_change
 from drift.exceptions import IncidentClosedError, SnoozeInThePastError
 from drift.incidents import Event, Incident, step
 from drift.models import ClosingReason, DriftCheck, DriftIncident

@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from accounts.actors import Actor
-from accounts.services.audit import record_change
+from accounts.services.changes import record_change
 from drift.exceptions import FeaturesNotStoredError, WindowAlreadyUsedError, WindowGoneError
 from drift.models import DriftCheck
 from inference.archive import read_observations

@@ -12,7 +12,7 @@ from django.urls import URLPattern, path, reverse
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextareaWidget
 
-from accounts.admin.audited import AuditedAdmin, user_of
+from accounts.admin.base import AuditedAdmin, user_of
 from inference.models import SMALLEST_SAMPLING_RATE, CapturePolicy
 from inference.services.capture import remove_capture_policy, save_capture_policy
 from models_registry.models import Model

@@ -10,7 +10,7 @@ from inference.exceptions import (
     PayloadError,
     RowValueError,
 )
-from rest.errors import register_errors, shortened
+from rest.problems import register_errors, shortened
 
 
 def _refused_row_value(error: RowValueError) -> dict[str, Any]:

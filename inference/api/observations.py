@@ -21,8 +21,7 @@ from inference.services.observations import (
     ObservedElsewhere,
     record_observations,
 )
-from rest.errors import shortened
-from rest.problems import problem_responses
+from rest.problems import problem_responses, shortened
 
 PREDICTION_ID = "0199f0c2-7a40-7c1e-9d3b-5f0a4f2b0001"
 ONE = {

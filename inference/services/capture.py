@@ -3,8 +3,7 @@
 from django.db import transaction
 
 from accounts.actors import Actor
-from accounts.services.audit import differences, record_change
-from accounts.services.generation import bump_generation
+from accounts.services.changes import bump_generation, differences, record_change
 from inference.models import CapturePolicy
 from inference.selectors import capture_policy_of
 from models_registry.models import Model

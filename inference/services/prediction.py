@@ -27,7 +27,7 @@ from inference.snapshot import LoadedVersion, Snapshot
 from mlmon.columns import FeatureColumns
 from models_registry.class_scores import kept_scores
 from models_registry.engine import Predictions
-from models_registry.exceptions import NoFiniteAnswerError, UnknownModelError, UnknownVersionError
+from models_registry.exceptions import NonFinitePredictionError, UnknownModelError, UnknownVersionError
 
 CLIENT_ERRORS = (PayloadError, RowValueError)
 
@@ -131,7 +131,7 @@ def _counted(version_metrics: VersionMetrics) -> Iterator[None]:
 def _answered(version: LoadedVersion, columns: FeatureColumns) -> Predictions:
     try:
         return version.engine().predict(columns)
-    except NoFiniteAnswerError as error:
+    except NonFinitePredictionError as error:
         # The upload's trial has seen finite answers of this model: it is these values that it cannot take.
         reason = "the model has no finite answer to these values; look for values far too large, or missing ones"
         raise RowValueError(error.row, "", reason) from error

@@ -3,7 +3,6 @@
 from typing import Any
 
 from django import forms
-from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.files.uploadedfile import UploadedFile
@@ -13,14 +12,15 @@ from django.urls import reverse
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminTextInputWidget
 
-from accounts.admin.audited import AuditedAdmin, user_of
-from accounts.admin.confirmation import confirmation_page, is_confirmed
+from accounts.admin.base import AuditedAdmin, user_of
+from accounts.admin.page_parts import confirmation_page, is_confirmed
 from accounts.roles import Action
+from mlmon.exceptions import ReferenceFileError
 from models_registry.exceptions import ConflictError
 from models_registry.models import ModelVersion, ReferenceDataset, ReferenceStatus, Stage
 from models_registry.reference_report import feature_reports, prediction_report
 from models_registry.selectors import load_profile
-from models_registry.services.references import activate_reference, refuse_archived, upload_reference
+from models_registry.services.references import activate_reference, refuse_archived, refuse_large, upload_reference
 
 STATUS_LABELS = {
     ReferenceStatus.READY: "success",
@@ -37,7 +37,7 @@ class ReferenceUploadForm(forms.ModelForm[ReferenceDataset]):
     file = forms.FileField(
         label="CSV or Parquet file",
         widget=UnfoldAdminFileFieldWidget,
-        help_text="A column for each feature of the version, by its name; other columns are ignored. CSV in UTF-8.",
+        help_text="One column for each feature of the version, with its name. Other columns are ignored. CSV in UTF-8.",
     )
 
     label_column = forms.CharField(
@@ -45,8 +45,8 @@ class ReferenceUploadForm(forms.ModelForm[ReferenceDataset]):
         max_length=255,
         label="Column with the ground truth",
         widget=UnfoldAdminTextInputWidget,
-        help_text="What turned out to be true, for performance and its estimate. Empty: found by its name (target, "
-        "label, actual …) or its values, if there is one.",
+        help_text="Used to measure and estimate performance. If empty, it is detected by its name (target, label, "
+        "actual …) or its values.",
     )
 
     class Meta:
@@ -56,42 +56,41 @@ class ReferenceUploadForm(forms.ModelForm[ReferenceDataset]):
     def clean_version(self) -> ModelVersion:
         version: ModelVersion = self.cleaned_data["version"]
         try:
-            refuse_archived(version.pk)  # somebody may archive it while the page is open
+            refuse_archived(version.pk)  # it may have been archived while the page was open
         except ConflictError as error:
             raise ValidationError(str(error)) from error
         return version
 
     def clean_file(self) -> UploadedFile[bytes]:
         file: UploadedFile[bytes] = self.cleaned_data["file"]
-        if (file.size or 0) > settings.MLMON_MAX_REFERENCE_BYTES:
-            raise ValidationError(
-                f"The file has {file.size or 0:,} bytes; at most {settings.MLMON_MAX_REFERENCE_BYTES // 2**20} MiB "
-                "are taken."
-            )
+        try:
+            refuse_large(file.size or 0)
+        except ReferenceFileError as error:
+            raise ValidationError(str(error)) from error
         return file
 
 
 @admin.register(ReferenceDataset)
 class ReferenceDatasetAdmin(AuditedAdmin):
     empty_text = (
-        "Reference data show what is normal for a version: drift checks compare with them. Upload a CSV or Parquet "
-        "file with a column for each feature, best in the order of time."
+        "Reference data show what is normal for a version; drift checks compare windows with them. Upload a CSV or "
+        "Parquet file with a column for each feature, preferably in the order of time."
     )
     form = ReferenceUploadForm
-    list_display = ["original_filename", "version", "status_label", "row_count", "in_force", "created_by", "created_at"]
+    list_display = ["original_filename", "version", "status_label", "row_count", "active", "created_by", "created_at"]
     list_filter = ["status", "is_active", "version__model"]
     list_select_related = ["version__model", "created_by"]
     search_fields = ["original_filename", "version__model__name"]
-    actions_detail = ["put_in_force"]
+    actions_detail = ["activate"]
     change_form_outer_before_template = REPORT_TEMPLATE
 
     class Media:
-        css = {"all": ["models_registry/figures.css"]}
+        css = {"all": ["mlmon/figures.css"]}
 
     def get_fields(self, request: HttpRequest, obj: ReferenceDataset | None = None) -> Any:
         if obj is None:
             return ["version", "file", "label_column"]
-        # Nothing that profiling changes: the report above is renewed without the page.
+        # Only fields that profiling does not change: the report above is updated without reloading the page.
         return [("version", "original_filename"), ("created_by", "created_at")]
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest | None, **kwargs: Any) -> Any:
@@ -100,16 +99,16 @@ class ReferenceDatasetAdmin(AuditedAdmin):
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False  # a reference is never edited: another one is uploaded
+        return False  # upload another reference instead
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False  # checks hang on it
+        return False  # checks refer to it
 
     def has_activate_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         return Action.ACTIVATE_REFERENCE.is_allowed(request.user)
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any = None) -> list[Any]:
-        # What cannot be put in force does not offer it; whoever calls the address all the same is told why.
+        # Only for a reference that can be activated; a request for another one returns an error message.
         reference = self.get_object(request, str(object_id))
         usable = reference is not None and reference.status == ReferenceStatus.READY and not reference.is_active
         return list(super().get_actions_detail(request, object_id)) if usable else []
@@ -121,7 +120,7 @@ class ReferenceDatasetAdmin(AuditedAdmin):
         obj.pk = row.pk
 
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> None:
-        return None  # the service has written who uploaded it
+        return None  # the service records it
 
     def response_add(
         self, request: HttpRequest, obj: ReferenceDataset, post_url_continue: str | None = None
@@ -143,12 +142,12 @@ class ReferenceDatasetAdmin(AuditedAdmin):
     def row_count(self, obj: ReferenceDataset) -> str | None:
         return None if obj.rows is None else f"{obj.rows:,}"
 
-    @display(description="In force", boolean=True, ordering="is_active")
-    def in_force(self, obj: ReferenceDataset) -> bool:
+    @display(description="Active", boolean=True, ordering="is_active")
+    def active(self, obj: ReferenceDataset) -> bool:
         return obj.is_active
 
-    @action(description="Put in force", icon="published_with_changes", permissions=["activate"])
-    def put_in_force(self, request: HttpRequest, object_id: int) -> HttpResponse:
+    @action(description="Activate", icon="published_with_changes", permissions=["activate"])
+    def activate(self, request: HttpRequest, object_id: int) -> HttpResponse:
         reference = self.row_or_404(request, object_id)
         if not self.has_activate_permission(request):
             raise PermissionDenied
@@ -157,21 +156,21 @@ class ReferenceDatasetAdmin(AuditedAdmin):
                 self,
                 request,
                 row=reference,
-                title=f"Put {reference.original_filename} in force",
-                changes=[f"Drift checks of {reference.version} compare with it from the next one on."],
-                button="Put in force",
+                title=f"Activate {reference.original_filename}",
+                changes=[f"From the next one on, drift checks of {reference.version} compare with this reference."],
+                button="Activate",
             )
         try:
             activate_reference(reference=reference, user=user_of(request))
         except ConflictError as error:
             self.message_user(request, str(error), messages.ERROR)
         else:
-            self.message_user(request, f"{reference} is in force: the next drift check compares with it.")
+            self.message_user(request, f"{reference} is active: the next drift check compares with it.")
         return redirect(CHANGE_URL, object_id)
 
 
 def report_context(reference: ReferenceDataset) -> dict[str, Any]:
-    """Return what the page shows of a reference: its progress, its profile, or why it failed."""
+    """Return the context of a reference's report: its progress, its profile, or why it failed."""
     context: dict[str, Any] = {
         "reference": reference,
         "waiting": WAITING,

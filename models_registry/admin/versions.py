@@ -1,17 +1,14 @@
-"""Models and their versions in the admin."""
+"""Model versions in the admin: upload, features, stages."""
 
 from dataclasses import replace
 from typing import Any
 
 from django import forms
-from django.conf import settings
 from django.contrib import admin, messages
+from django.contrib.admin.utils import flatten_fieldsets
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.core.files.uploadedfile import UploadedFile
-from django.db.models import Count, QuerySet, TextField
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import TabularInline
@@ -24,16 +21,22 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from accounts.admin.audited import AuditedAdmin, user_of
-from accounts.admin.confirmation import confirmation_page, is_confirmed
-from accounts.admin.panels import Panel, Panels
+from accounts.admin.base import AuditedAdmin, user_of
+from accounts.admin.page_parts import Panel, Panels, confirmation_page, is_confirmed
 from accounts.roles import Action
 from mlmon.schema import FeatureKind
+from models_registry.admin.models import SHORT_TEXT
 from models_registry.exceptions import ArtefactError, ConflictError
-from models_registry.models import Model, ModelFeature, ModelVersion, Stage
-from models_registry.selectors import consequences_of_stage
-from models_registry.services import versions as services
-from models_registry.services.versions import FeatureEdit
+from models_registry.models import ModelFeature, ModelVersion, Stage
+from models_registry.selectors import consequences_of_stage, other_production_versions
+from models_registry.services.versions import (
+    FeatureEdit,
+    check_feature_edits,
+    edit_features,
+    promote,
+    set_stage,
+    upload_version,
+)
 
 STAGE_LABELS = {
     Stage.PRODUCTION: "success",
@@ -55,69 +58,23 @@ STAGE_ACTIONS = {
     "archive": Stage.ARCHIVED,
 }
 
-
-FEATURES_PER_PAGE = 100  # Django takes 1,000 fields of a form; a feature has five
-SHORT_TEXT = {TextField: {"widget": UnfoldAdminTextareaWidget(attrs={"rows": 3})}}
+FEATURES_PER_PAGE = 100  # Django accepts 1,000 fields of a form; a feature has five
 
 version_panels: Panels[ModelVersion] = Panels()
 
 
-@admin.register(Model)
-class ModelModelAdmin(AuditedAdmin):
-    empty_text = "A model is a name that programs call; its versions are ONNX files."
-    formfield_overrides = SHORT_TEXT
-    list_display = ["name", "description", "version_count", "created_at"]
-    search_fields = ["name", "description"]
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Model]:
-        return super().get_queryset(request).annotate(n_versions=Count("versions"))
-
-    def get_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
-        return ["name", "description", *(["page", "capture"] if obj else [])]
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
-        return ["name", "page", "capture"] if obj else []
-
-    @display(description="How it does")
-    def page(self, obj: Model) -> SafeString:
-        link = reverse("model-page", args=[obj.name])
-        text = "Traffic, drift and performance over time"
-        return format_html('<a href="{}" class="text-primary-600 dark:text-primary-500">{}</a>', link, text)
-
-    @display(description="Capture")
-    def capture(self, obj: Model) -> SafeString:
-        link = reverse("admin:inference_capturepolicy_of_model", args=[obj.pk])
-        text = "What is remembered of its predictions, and for how long"
-        return format_html('<a href="{}" class="text-primary-600 dark:text-primary-500">{}</a>', link, text)
-
-    @display(description="Versions")
-    def version_count(self, obj: Any) -> SafeString:
-        link = reverse("admin:models_registry_modelversion_changelist") + f"?model__id__exact={obj.pk}"
-        return format_html('<a href="{}" class="text-primary-600 dark:text-primary-500">{}</a>', link, obj.n_versions)
-
-    def save_model(self, request: HttpRequest, obj: Model, form: Any, change: bool) -> None:
-        if change:
-            super().save_model(request, obj, form, change)
-            return
-        created = services.register_model(name=obj.name, description=obj.description, user=user_of(request))
-        obj.pk = created.pk
-
-    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> None:
-        return None  # the service has written who registered it
-
-
 class VersionUploadForm(forms.ModelForm[ModelVersion]):
-    """Uploads an ONNX file; the check runs in the form, so that its reason stands beside the field."""
+    """Upload an ONNX file; validation inspects it, so that the error appears beside the field."""
 
     artefact = forms.FileField(
         label="ONNX file",
         widget=UnfoldAdminFileFieldWidget,
-        help_text="Export with zipmap=False. A pickle or joblib file is refused: loading one runs the uploader's code.",
+        help_text="Export with zipmap=False. Pickle and joblib files are refused, because loading one runs its code.",
     )
     feature_names = forms.CharField(
         required=False,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 5}),
-        help_text="One name a line, in the order of the model's inputs; leave empty to take the names of the graph.",
+        help_text="One name per line, in the order of the model's inputs. If empty, the names of the graph are used.",
     )
 
     class Meta:
@@ -133,20 +90,14 @@ class VersionUploadForm(forms.ModelForm[ModelVersion]):
         self._user = user
         self.uploaded: ModelVersion | None = None
 
-    def clean_artefact(self) -> UploadedFile[bytes]:
-        artefact: UploadedFile[bytes] = self.cleaned_data["artefact"]
-        if (artefact.size or 0) > settings.MLMON_MAX_ARTEFACT_BYTES:
-            raise ValidationError(f"The file is larger than {settings.MLMON_MAX_ARTEFACT_BYTES // 2**20} MiB.")
-        return artefact
-
     def _post_clean(self) -> None:
-        """Upload once all else is valid: afterwards the form would find the row a duplicate of itself."""
+        """Upload as the last step of validation: after it, the form would find the row a duplicate of itself."""
         super()._post_clean()  # type: ignore[misc]
         if self.errors:
             return
         names = [name.strip() for name in self.cleaned_data["feature_names"].splitlines() if name.strip()]
         try:
-            self.uploaded = services.upload_version(
+            self.uploaded = upload_version(
                 model=self.cleaned_data["model"],
                 version=self.cleaned_data["version"],
                 artefact=self.cleaned_data["artefact"],
@@ -160,15 +111,15 @@ class VersionUploadForm(forms.ModelForm[ModelVersion]):
             self.add_error(None, error)
 
     def save(self, commit: bool = True) -> Any:
-        """Return the row that the service has saved."""
+        """Return the row that the service saved."""
         self.save_m2m = self._save_m2m  # type: ignore[method-assign,attr-defined]
         return self.uploaded
 
 
 class FeatureFormSet(PaginationInlineFormSet):
-    """Hands edits to the service, which checks them as a whole (two names may be swapped).
+    """Pass edits to the service, which checks them together (two names may be swapped).
 
-    They are made once the page's other forms are right too.
+    They are saved only if the page's other forms are valid.
     """
 
     def __init__(self, *args: Any, user: Any = None, **kwargs: Any) -> None:
@@ -183,13 +134,13 @@ class FeatureFormSet(PaginationInlineFormSet):
         if any(self.errors) or not (edits := self._edits()):
             return
         try:
-            services.check_feature_edits(version=self.instance, edits=edits)
+            check_feature_edits(version=self.instance, edits=edits)
         except ConflictError as error:
             raise ValidationError(str(error)) from error
 
     def save(self, commit: bool = True) -> list[ModelFeature]:
         if edits := self._edits():
-            services.edit_features(version=self.instance, edits=edits, user=self._user)
+            edit_features(version=self.instance, edits=edits, user=self._user)
         self.new_objects: list[ModelFeature] = []
         self.changed_objects: list[tuple[ModelFeature, list[str]]] = []
         self.deleted_objects: list[ModelFeature] = []
@@ -236,8 +187,8 @@ class FeatureInline(TabularInline):
 @admin.register(ModelVersion)
 class ModelVersionAdmin(AuditedAdmin):
     empty_text = (
-        "A version is an ONNX file of a registered model. It is checked and tried before it is accepted, and waits "
-        "in staging until somebody promotes it."
+        "A version is an ONNX file of a registered model. It is inspected before it is accepted, and stays in staging "
+        "until someone promotes it."
     )
     formfield_overrides = SHORT_TEXT
     change_form_outer_before_template = "admin/models_registry/modelversion/about.html"
@@ -249,7 +200,7 @@ class ModelVersionAdmin(AuditedAdmin):
     inlines = [FeatureInline]
 
     class Media:
-        css = {"all": ["models_registry/figures.css"]}
+        css = {"all": ["mlmon/figures.css"]}
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -266,7 +217,7 @@ class ModelVersionAdmin(AuditedAdmin):
         return [
             (None, {"fields": [("model", "version"), ("stage", "traffic_weight"), "notes"]}),
             (
-                "What it answers",
+                "Outputs",
                 {"fields": ["task_type", "class_names", ("label_output", "score_output"), "scores_are_probabilities"]},
             ),
             ("Artefact", {"fields": ["framework", "sha256", "size", ("created_by", "created_at")]}),
@@ -275,19 +226,8 @@ class ModelVersionAdmin(AuditedAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: ModelVersion | None = None) -> list[str]:
         if obj is None:
             return []
-        return [
-            *(
-                "model",
-                "version",
-                "stage",
-                "traffic_weight",
-                "task_type",
-                "class_names",
-                "label_output",
-                "score_output",
-            ),
-            *("scores_are_probabilities", "framework", "sha256", "size", "created_by", "created_at"),
-        ]
+        fieldsets = self.get_fieldsets(request, obj)
+        return [name for name in flatten_fieldsets(fieldsets) if name != "notes"]
 
     def get_inlines(self, request: HttpRequest, obj: ModelVersion | None) -> Any:
         return self.inlines if obj else []
@@ -295,7 +235,7 @@ class ModelVersionAdmin(AuditedAdmin):
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         if obj is not None:
             return super().get_form(request, obj, change, **kwargs)
-        # Built by hand: the upload's own fields are not of the model, and the check needs to know who uploads.
+        # Not built by Django, because the upload has fields that the model lacks and needs the user.
         user = user_of(request)
 
         class Form(VersionUploadForm):
@@ -310,16 +250,16 @@ class ModelVersionAdmin(AuditedAdmin):
             obj.save(update_fields=["notes"])
 
     def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
-        return super().construct_change_message(request, form, [], add)  # the service writes of the features
+        return super().construct_change_message(request, form, [], add)  # the service records the features
 
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> None:
-        return None  # the service has written who uploaded it
+        return None  # the service records it
 
     def response_add(
         self, request: HttpRequest, obj: ModelVersion, post_url_continue: str | None = None
     ) -> HttpResponse:
         self.message_user(
-            request, f"{obj} is checked and in staging. Next: name its features, upload reference data, promote it."
+            request, f"{obj} is in staging. Next, name its features, upload reference data and promote it."
         )
         return redirect("admin:models_registry_modelversion_change", obj.pk)
 
@@ -328,17 +268,20 @@ class ModelVersionAdmin(AuditedAdmin):
         return {**kwargs, "user": user_of(request)}
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any = None) -> list[Any]:
-        # Only moves that change something are offered; whoever calls an address all the same is told why not.
+        # Only stages that change something; a request for another one returns an error message.
         version = self.get_object(request, str(object_id))
-        actions = super().get_actions_detail(request, object_id)
-        useless = set(STAGE_ACTIONS) - _useful_actions(version) if version else set()
-        return [action for action in actions if action.path not in useless]
+        useless = set()
+        if version is not None:
+            useless = {name for name, stage in STAGE_ACTIONS.items() if version.stage in (stage, Stage.ARCHIVED)}
+            if version.stage == Stage.PRODUCTION and other_production_versions(version).exists():
+                useless.discard("promote")  # it takes the others' traffic
+        return [action for action in super().get_actions_detail(request, object_id) if action.path not in useless]
 
     def has_change_stage_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         return Action.CHANGE_STAGE.is_allowed(request.user)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False  # archived instead: history and captured rows hang on it
+        return False  # archive it instead: its history and observations refer to it
 
     @display(description="Stage", label=STAGE_LABELS, ordering="stage")
     def stage_label(self, obj: ModelVersion) -> str:
@@ -385,13 +328,13 @@ class ModelVersionAdmin(AuditedAdmin):
                 changes=consequences_of_stage(version, stage),
                 button=MOVES[stage],
                 is_final=stage is Stage.ARCHIVED,
-                panels=_beside_each_other(version) if stage is Stage.PRODUCTION and _may_see(request) else (),
+                panels=_compared_panels(version) if stage is Stage.PRODUCTION and _may_see(request) else (),
             )
         try:
             if stage is Stage.PRODUCTION:
-                services.promote(version=version, user=user_of(request))
+                promote(version=version, user=user_of(request))
             else:
-                services.set_stage(version=version, stage=stage, user=user_of(request))
+                set_stage(version=version, stage=stage, user=user_of(request))
         except ConflictError as error:
             self.message_user(request, str(error), messages.ERROR)
         else:
@@ -400,24 +343,14 @@ class ModelVersionAdmin(AuditedAdmin):
 
 
 def _may_see(request: HttpRequest) -> bool:
-    """Return whether a person may see what other apps show of a version."""
+    """Return whether the user may see other apps' panels of a version."""
     return Action.SEE.is_allowed(request.user)
 
 
-def _beside_each_other(version: ModelVersion) -> list[Panel]:
-    """Return the panels of a version, and of those that it would take the place of."""
-    replaced = version.model.versions.filter(stage=Stage.PRODUCTION).exclude(pk=version.pk).select_related("model")
+def _compared_panels(version: ModelVersion) -> list[Panel]:
+    """Return the panels of a version and of the versions that it would replace."""
     return [
         replace(panel, key=f"{panel.key}-{one.pk}", title=f"{panel.title} of {one}, in {one.stage}")
-        for one in (version, *replaced)
+        for one in (version, *other_production_versions(version))
         for panel in version_panels.of(one)
     ]
-
-
-def _useful_actions(version: ModelVersion) -> set[str]:
-    """Return the names of the actions that would change where `version` stands."""
-    if version.stage == Stage.ARCHIVED:
-        return set()
-    names = {name for name, stage in STAGE_ACTIONS.items() if stage != version.stage}
-    shares_traffic = version.model.versions.filter(stage=Stage.PRODUCTION).exclude(pk=version.pk).exists()
-    return names | {"promote"} if shares_traffic else names

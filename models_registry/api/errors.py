@@ -1,4 +1,4 @@
-"""The HTTP status of each of the registry's errors."""
+"""HTTP statuses of the registry's errors."""
 
 from http import HTTPStatus
 
@@ -11,7 +11,7 @@ from models_registry.exceptions import (
     UnknownModelError,
     UnknownVersionError,
 )
-from rest.errors import register_errors
+from rest.problems import register_errors
 
 register_errors(
     {

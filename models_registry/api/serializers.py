@@ -1,5 +1,6 @@
-"""Shapes of the registry's read-only calls."""
+"""Responses of the registry's read-only calls, with an example from the demo."""
 
+from drf_spectacular.utils import OpenApiExample
 from rest_framework import serializers
 
 from models_registry.models import Model, ModelFeature, ModelVersion
@@ -37,3 +38,31 @@ class ModelSerializer(serializers.ModelSerializer[Model]):
     class Meta:
         model = Model
         fields = ["name", "description", "created_at", "versions"]
+
+
+MODEL_EXAMPLE = OpenApiExample(
+    "The demo classifier",
+    {
+        "name": "classifier",
+        "description": "Species of an iris flower from four lengths in cm.",
+        "created_at": "2026-03-01T11:00:00Z",
+        "versions": [
+            {
+                "version": "1.0.0",
+                "stage": "production",
+                "traffic_weight": 100,
+                "framework": "skl2onnx 1.20.0",
+                "task_type": "classification",
+                "classes": ["setosa", "versicolor", "virginica"],
+                "features": [
+                    {"name": name, "kind": "numeric", "is_required": True, "tensor_type": "float32"}
+                    for name in ("sepal_length", "sepal_width", "petal_length", "petal_width")
+                ],
+                "artefact_sha256": "102259a44d3ce53ca7d3ccd3afa718cc68ec1248cdf04721fabd1602fed4897f",
+                "artefact_bytes": 665,
+                "created_at": "2026-03-01T11:00:01Z",
+            }
+        ],
+    },
+    response_only=True,
+)

@@ -1,47 +1,41 @@
-"""The registry, read only."""
+"""The registry's read-only calls."""
 
-from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
 from rest_framework.generics import ListAPIView, RetrieveAPIView
 
-from models_registry.api.examples import MODEL
-from models_registry.api.serializers import ModelSerializer
+from models_registry.api.serializers import MODEL_EXAMPLE, ModelSerializer
 from models_registry.models import Model
-from models_registry.selectors import model_named
+from models_registry.selectors import model_named, models_with_versions
 from rest.problems import problem_responses
-
-
-def _models() -> QuerySet[Model]:
-    return Model.objects.prefetch_related("versions__features")
 
 
 @extend_schema(
     tags=["Registry"],
     summary="List the models",
-    description="Every model with its versions: their stage, traffic weight, schema and the digest of the ONNX file.",
+    description="List every model with its versions: stage, traffic weight, schema and the digest of the ONNX file.",
     responses={200: ModelSerializer(many=True), **problem_responses(401, 403, 406, 503)},
-    examples=[MODEL],
+    examples=[MODEL_EXAMPLE],
 )
 class ModelListView(ListAPIView[Model]):
-    """Every model with its versions."""
+    """List every model with its versions."""
 
     serializer_class = ModelSerializer
-    queryset = _models()
+    queryset = models_with_versions()
 
 
 @extend_schema(
     tags=["Registry"],
     summary="Show one model",
-    description="One model with its versions.",
+    description="Show one model with its versions.",
     responses={200: ModelSerializer, **problem_responses(401, 403, 404, 406, 503)},
-    examples=[MODEL],
+    examples=[MODEL_EXAMPLE],
 )
 class ModelView(RetrieveAPIView[Model]):
-    """One model with its versions."""
+    """Show one model with its versions."""
 
     serializer_class = ModelSerializer
-    queryset = _models()
+    queryset = models_with_versions()
     lookup_field = "name"
 
     def get_object(self) -> Model:
-        return model_named(self.kwargs["name"], _models())
+        return model_named(self.kwargs["name"], models_with_versions())

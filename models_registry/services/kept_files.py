@@ -1,4 +1,4 @@
-"""Files that are named by their content."""
+"""Files whose names are made from their content."""
 
 import os
 import shutil
@@ -11,10 +11,10 @@ from django.core.files.storage import Storage
 
 
 def keep_file(*, storage: Storage, name: str, content: BinaryIO) -> None:
-    """Keep `content` under a name that was made from it, whole or not at all; a file of that name is the same file.
+    """Store `content` under a name made from it, completely or not at all; an existing file is not written again.
 
-    It is written beside its place and then renamed: what a killed process left of it would otherwise be taken for the
-    whole file by the next one.
+    The file is written beside its place and then renamed. Otherwise the next upload would take what a killed process
+    left for the complete file.
     """
     path = Path(storage.path(name))
     if path.exists():

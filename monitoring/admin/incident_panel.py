@@ -1,6 +1,6 @@
 """Performance on the page of a drift incident."""
 
-from accounts.admin.panels import Panel
+from accounts.admin.page_parts import Panel
 from drift.admin.incident_page import incident_panels
 from drift.models import DriftIncident
 from monitoring.pages.meanwhile import meanwhile_context

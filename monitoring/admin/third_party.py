@@ -22,9 +22,9 @@ from unfold.widgets import (
     UnfoldAdminSelect2MultipleWidget,
 )
 
-from accounts.admin.audited import AuditedAdmin, user_of
+from accounts.admin.base import AuditedAdmin, user_of
 from accounts.roles import Action, Role
-from accounts.services.audit import record_change
+from accounts.services.changes import record_change
 from monitoring.admin.schedule_forms import CrontabScheduleForm, IntervalScheduleForm, StyledPeriodicTaskForm
 
 # Schedules by the sun are not offered: they need the package ephem, and beat ends at one without it.

@@ -2,7 +2,7 @@
 
 from django.utils import timezone
 
-from accounts.admin.panels import Panel
+from accounts.admin.page_parts import Panel
 from models_registry.admin.versions import version_panels
 from models_registry.models import ModelVersion
 from monitoring.pages.version_health import health_context

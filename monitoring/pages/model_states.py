@@ -15,7 +15,8 @@ from django.db.models.functions import Coalesce, Greatest
 from drift.models import CheckStatus, DriftCheck, DriftIncident, FeatureDrift
 from inference.traffic import TrafficCounts
 from inference.traffic_history import ByMinute, Recently, counts_by_minute, recent_counts
-from models_registry.models import Model, ModelVersion, ReferenceDataset, Stage, primary_first
+from models_registry.models import Model, ModelVersion, ReferenceDataset, Stage
+from models_registry.selectors import primary_first
 from performance.models import PerformancePolicy, PerformanceReport, Period
 from performance.selectors import reports_by_id
 

@@ -14,8 +14,7 @@ from unfold.decorators import display
 from unfold.paginator import InfinitePaginator
 from unfold.widgets import UnfoldAdminFileFieldWidget
 
-from accounts.admin.audited import AuditedAdmin, user_of
-from accounts.admin.read_only import ReadOnlyAdmin
+from accounts.admin.base import AuditedAdmin, ReadOnlyAdmin, user_of
 from performance.models import GroundTruth, GroundTruthCorrection, GroundTruthUpload, UploadStatus
 from performance.services.ground_truth import Outcome
 from performance.services.uploads import upload_ground_truth
@@ -114,7 +113,7 @@ class GroundTruthUploadAdmin(AuditedAdmin):
     change_form_outer_before_template = "admin/performance/groundtruthupload/report.html"
 
     class Media:
-        css = {"all": ["models_registry/figures.css"]}
+        css = {"all": ["mlmon/figures.css"]}
 
     def get_fields(self, request: HttpRequest, obj: GroundTruthUpload | None = None) -> Any:
         return ["file"] if obj is None else [("original_filename", "created_by"), ("created_at", "finished_at")]

@@ -10,8 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from unfold.decorators import display
 
-from accounts.admin.audited import AuditedAdmin
-from accounts.admin.read_only import ReadOnlyAdmin
+from accounts.admin.base import AuditedAdmin, ReadOnlyAdmin
 from mlmon.figures import ago_text, duration_text, number_text
 from mlmon.schema import TaskType
 from performance.measures import headline_of
@@ -109,7 +108,7 @@ class PerformanceReportAdmin(ReadOnlyAdmin):
     change_form_outer_before_template = "admin/performance/performancereport/figures.html"
 
     class Media:
-        css = {"all": ["models_registry/figures.css", "drift/drift.css", "drift/admin.css"]}
+        css = {"all": ["mlmon/figures.css", "drift/drift.css", "drift/admin.css"]}
 
     def get_fields(self, request: HttpRequest, obj: PerformanceReport | None = None) -> list[str | tuple[str, str]]:
         return [("version", "period"), ("started_at", "ended_at"), ("computed_at", "delay"), ("labels", "drop_points")]

@@ -15,8 +15,7 @@ from inference.api.serializers import ClassOrNumberField
 from inference.exceptions import PayloadError
 from performance.exceptions import GroundTruthError
 from performance.services.ground_truth import ItemOutcome, Outcome, record_ground_truth
-from rest.errors import shortened
-from rest.problems import problem_responses
+from rest.problems import problem_responses, shortened
 
 PREDICTION_ID = "0199f0c2-7a40-7c1e-9d3b-5f0a4f2b0001"
 ITEM = {"prediction_id": PREDICTION_ID, "actual": "setosa", "observed_at": "2026-03-01T12:00:00Z"}

@@ -15,8 +15,8 @@ from models_registry.selectors import model_named, primary_version, version_of
 from performance import selectors
 from performance.models import PerformanceReport
 from performance.services.reports import baseline_of, performance_between
+from rest.codec import validated_query
 from rest.problems import problem_responses
-from rest.queries import validated_query
 
 MOST_DAYS = 400
 NO_PRODUCTION_VERSION = "No version of this model is in production; name one with version=."

@@ -17,7 +17,7 @@ from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 from accounts.actors import Actor, account_of
-from accounts.services.audit import record_change
+from accounts.services.changes import record_change
 from mlmon.exceptions import ReferenceFileError
 from mlmon.tables import TableFile, TableLimits
 from performance.exceptions import GroundTruthFileError

@@ -19,11 +19,11 @@ from pytest_django.fixtures import Settings
 
 from accounts import actors
 from accounts.actors import PLATFORM, Program, name_of
-from accounts.admin.audited import AuditedAdmin
+from accounts.admin.base import AuditedAdmin
 from accounts.admin.changes import row_type_in_words, row_url
 from accounts.models import ApiToken, ChangeRecord
 from accounts.selectors import changes_of
-from accounts.services.audit import NOT_SHOWN, record_change
+from accounts.services.changes import NOT_SHOWN, record_change
 from accounts.services.tokens import create_token, revoke_token
 from inference.models import CapturePolicy
 from inference.services.capture import remove_capture_policy, save_capture_policy
@@ -81,10 +81,10 @@ def test_traffic_that_is_shared_out_is_written(anna: User) -> None:
 def test_a_reference_that_comes_into_force_names_the_one_before(anna: User) -> None:
     version = uploaded_version("classifier")
     first, second = reference_of(version, "first.csv"), reference_of(version, "second.csv")
-    assert newest(second).changes == [["In force", "first.csv", "second.csv"]]
+    assert newest(second).changes == [["Active reference", "first.csv", "second.csv"]]
     activate_reference(reference=first, user=anna)
     record = newest(first)
-    assert (record.actor, record.changes) == ("anna", [["In force", "second.csv", "first.csv"]])
+    assert (record.actor, record.changes) == ("anna", [["Active reference", "second.csv", "first.csv"]])
 
 
 def test_a_capture_rule_is_written_when_set_and_when_removed(anna: User) -> None:
@@ -186,7 +186,7 @@ def test_single_features_of_a_policy_are_written(admin_client: Client) -> None:
     assert newest(policy).changes == [["Feature threshold", 0.15, 0.2], ["sepal_width: Threshold", 0.3, 0.4]]
 
     assert admin_client.post(change, {**form, "feature_policies-0-DELETE": "on"}).status_code == 302
-    assert newest(policy).changes == [["sepal_width", "there", "removed"]]
+    assert newest(policy).changes == [["sepal_width", "present", "removed"]]
 
 
 def test_a_command_is_named_with_who_ran_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,7 +206,7 @@ def test_a_command_is_named_with_who_ran_it(tmp_path: Path, monkeypatch: pytest.
     version = ModelVersion.objects.get()
     assert actors_of(version) == {"upload_version, run by deploy"}
     assert actors_of(version.model) == {"upload_version, run by deploy"}
-    # The profiling puts it in force, as the platform's own job would.
+    # The profiling activates it, as the platform's own job would.
     assert actors_of(version.references.get()) == {"upload_reference, run by deploy", "mlmon"}
     assert actors_of(ApiToken.objects.get()) == {"create_token, run by deploy"}
     assert not ChangeRecord.objects.exclude(user=None).exists()
@@ -309,7 +309,7 @@ def test_the_history_of_a_row_is_its_part_of_the_trail(admin_client: Client, tra
     assert "Sampling rate" not in page  # that is the policy's
     never = Group.objects.create(name="night shift")
     empty = admin_client.get(reverse("admin:auth_group_history", args=[never.pk])).content.decode()
-    assert "Nobody has changed it" in empty
+    assert "No change has been recorded" in empty
 
 
 def test_a_long_history_has_pages(admin_client: Client, anna: User) -> None:
@@ -349,7 +349,7 @@ def _no_line_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(**_: Any) -> None:
         raise TrailIsFullError
 
-    monkeypatch.setattr("accounts.services.audit.ChangeRecord.objects.create", fail)
+    monkeypatch.setattr("accounts.services.changes.ChangeRecord.objects.create", fail)
 
 
 @pytest.mark.usefixtures("_no_line_is_written")

@@ -174,7 +174,7 @@ def data_attempts(world: World) -> Iterator[Attempt]:
     add = address("models_registry_referencedataset_add")
     sent = {"version": world.version.pk, "file": upload(), "label_column": ""}
     yield Attempt(Action.UPLOAD_REFERENCE, add, sent, page=references, asks=True)
-    url = address("models_registry_referencedataset_put_in_force", world.older)
+    url = address("models_registry_referencedataset_activate", world.older)
     page = address("models_registry_referencedataset_change", world.older)
     yield Attempt(Action.ACTIVATE_REFERENCE, url, page=page, asks=True)
     add = address("performance_groundtruthupload_add")
@@ -444,10 +444,10 @@ def test_the_window_of_a_check_by_hand_is_the_newest(client: Client, world: Worl
     assert DriftCheck.objects.latest() == made
 
 
-def test_what_a_program_uploads_is_put_in_force_without_a_person(world: World) -> None:
+def test_what_a_program_uploads_is_activated_without_a_person(world: World) -> None:
     file = ContentFile(upload().read(), name="rows.csv")
     reference = upload_reference(version=world.other, file=file, filename="rows.csv", enqueue=False)
     profile_reference(reference_id=reference.pk)
-    record = ChangeRecord.objects.get(message="Put in force, once profiled.", row_id=str(reference.pk))
+    record = ChangeRecord.objects.get(message="Activated after profiling.", row_id=str(reference.pk))
     assert (record.actor, record.user) == ("mlmon", None)
-    assert record.changes == [["In force", None, "rows.csv"]]
+    assert record.changes == [["Active reference", None, "rows.csv"]]

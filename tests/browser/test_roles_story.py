@@ -55,7 +55,7 @@ def test_a_viewer_cannot_promote_and_the_audit_trail_shows_the_owner_who_did(
     row.get_by_role("link").first.click()
     expect(page.get_by_text("Traffic weight: 0 → 100")).to_be_visible()
     page.goto(version_url.replace("/change/", "/history/"))
-    expect(page.get_by_role("heading", name="Who changed it, newest first")).to_be_visible()
+    expect(page.get_by_role("heading", name="Changes, the latest first")).to_be_visible()
     expect(page.get_by_role("row").filter(has_text="otto")).to_contain_text("Stage: staging → production")
 
 

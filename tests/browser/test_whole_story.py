@@ -121,7 +121,7 @@ def profile_the_reference(story: Story) -> None:
     address = page.url
     report = page.locator("#reference-report")
     expect(report).to_contain_text(f"{LONG_REFERENCE:,} rows, 4 features", timeout=SOON_MS)
-    expect(report).to_contain_text("in force")
+    expect(report).to_contain_text("active")
     assert page.url == address  # the page refreshed automatically
 
 
@@ -193,7 +193,7 @@ def make_the_window_the_new_reference(story: Story) -> None:
     page.get_by_role("link", name="Make this window the new reference").filter(visible=True).click()
     page.get_by_role("button", name="Make it the new reference").click()
     expect(page.locator("#reference-report")).to_contain_text("1,000 rows, 4 features", timeout=SOON_MS)
-    expect(page.locator("#reference-report")).to_contain_text("in force")
+    expect(page.locator("#reference-report")).to_contain_text("active")
     page.goto(incident)
     story.predict(iris_rows(1000, seed=3) + GROWN)
     expect(page.locator("#incident-state")).to_contain_text("closed", timeout=SOON_MS)

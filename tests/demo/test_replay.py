@@ -18,7 +18,8 @@ import pytest
 from django.core.management import CommandError, call_command
 from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
-from demo.drift_watch import DriftWatch, table_lines, time_of_id
+from accounts.management.terminal import table_text
+from demo.drift_watch import DriftWatch, drift_table, time_of_id
 from demo.management.commands.replay import months, positive, speed
 from demo.replay import SHUFFLED, Client, RefusedError, ReplayError, read_flights
 from drift.services.checks import run_drift_check
@@ -137,7 +138,7 @@ def test_windows_are_counted_under_the_month_of_their_last_row() -> None:
     assert (may.heading, may.windows, may.drifted_windows["dest"]) == ("May", 2, 1)
     assert may.highest_scores == {"dest": 0.2}
     assert may.drifted_prediction_windows == 2
-    lines = table_lines(watch.periods)
+    lines = table_text(drift_table(watch.periods)).splitlines()
     assert lines[2].split() == ["April", "1", "none", "dest", "0.100", "0.120", "(drifted", "in", "1)"]
 
 
@@ -277,7 +278,7 @@ def test_the_incidents_are_listed(demo_server: WebServer) -> None:
     call_command(
         "replay", url=demo_server.url, months=(7,), limit=25, batch=25, speed=None, feedback=False, stdout=output
     )
-    incidents = output.getvalue().partition("Incidents of the verdict, the newest first:\n")[2]
+    incidents = output.getvalue().partition("Incidents, the latest first:\n")[2]
     assert {"dest", "distance"} & set(incidents.partition(":")[0].strip().split(", "))
     assert "still open, alarms: 1;" in incidents
 

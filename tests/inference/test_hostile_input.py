@@ -17,9 +17,9 @@ from inference.exceptions import RowValueError
 from inference.rows import LONGEST_TEXT, columns_of_rows
 from mlmon.schema import Feature, FeatureKind, TaskType, TensorType
 from models_registry.engine import Engine
-from models_registry.exceptions import NoFiniteAnswerError
+from models_registry.exceptions import NonFinitePredictionError
 from models_registry.schema import ModelSchema
-from rest.errors import LONGEST_DETAIL
+from rest.problems import LONGEST_DETAIL
 from tests.factories import diabetes_onnx, iris_onnx, uploaded_version
 from tests.models_registry import onnx_models as build
 from tests.services.web_server import WebServer
@@ -171,7 +171,7 @@ def test_infinite_scores_have_no_softmax() -> None:
     )
     schema = ModelSchema(TaskType.CLASSIFICATION, features, ("a", "b"), "", "Y", scores_are_probabilities=False)
     engine = Engine(build.identity_model(**tensors).SerializeToString(), schema, timeout_seconds=5)
-    with pytest.raises(NoFiniteAnswerError, match="Row 1"):
+    with pytest.raises(NonFinitePredictionError, match="Row 1"):
         engine.predict({"first": np.array([0.0, 1e300]), "second": np.array([0.0, 0.0])})
     logarithms = engine.predict({"first": np.array([-1e300]), "second": np.array([0.0])})
     assert logarithms.confidence is not None

@@ -78,8 +78,8 @@ def test_numbers_are_readable(value: float, text: str) -> None:
 
 @pytest.mark.parametrize(("value", "text"), [(5, "5"), (12.5, "12.5"), (1_000_000, "1,000,000"), (2.5e-7, "2.500e-07")])
 def test_templates_write_no_more_digits_than_there_are(value: float, text: str) -> None:
-    assert Template("{% load wording %}{{ value|number }}").render(Context({"value": value})) == text
+    assert Template("{% load figures %}{{ value|number }}").render(Context({"value": value})) == text
 
 
 def test_templates_write_counts_with_commas() -> None:
-    assert Template("{% load wording %}{{ value|count }}").render(Context({"value": 12_400})) == "12,400"
+    assert Template("{% load figures %}{{ value|count }}").render(Context({"value": 12_400})) == "12,400"

@@ -7,9 +7,9 @@ from django.contrib.auth.models import Group, User
 from django.test import Client
 from django.urls import reverse
 
-from accounts.admin.addressed import AddressedAdmin
+from accounts.admin.base import AddressedAdmin
 from accounts.models import ApiToken, TokenScope
-from models_registry.admin.versions import ModelModelAdmin
+from models_registry.admin.models import ModelModelAdmin
 from models_registry.models import Model
 from tests.admin_site import model_admins
 

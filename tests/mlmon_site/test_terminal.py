@@ -21,7 +21,7 @@ from django.utils import timezone
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 from pytest_django.fixtures import Settings
 
-from accounts.management.terminal import ExitStatus, TeachingCommand, table_lines
+from accounts.management.terminal import ExitStatus, TeachingCommand, table, table_text
 from accounts.models import ApiToken, ChangeRecord, token_digest
 from drift.models import DriftCheck
 from drift.services.checks import run_drift_check
@@ -247,7 +247,7 @@ def test_the_list_shows_problems(version: ModelVersion, capsys: pytest.CaptureFi
     Path(version.artefact.path).unlink()
     checked = Ended(capsys, "models", "classifier", "--check")
     assert checked.status == ExitStatus.FOUND
-    assert "Its ONNX file is gone. It has no reference data" in checked.out
+    assert "Its ONNX file is missing. It has no reference data" in checked.out
     assert Ended(capsys, "models", "classifier").status == 0
 
 
@@ -268,7 +268,7 @@ def test_empty_results_show_the_next_step(registry: None, capsys: pytest.Capture
     assert "load_demo" in Ended(capsys, "models").out
     assert "promote" in Ended(capsys, "drift_status").out
     Model.objects.create(name="empty")
-    assert "No version was uploaded yet." in Ended(capsys, "models").out
+    assert "No version has been uploaded yet." in Ended(capsys, "models").out
 
 
 def test_drift_status_shows_checks_and_incidents(
@@ -403,7 +403,7 @@ def test_an_unavailable_database_exits_with_3(name: str, tmp_path: Path) -> None
         text=True,
     )
     assert (done.returncode, done.stdout) == (ExitStatus.UNAVAILABLE, ""), done.stderr
-    assert "The database does not answer" in done.stderr
+    assert "The database is unavailable" in done.stderr
 
 
 class Terminal(StringIO):
@@ -425,7 +425,22 @@ def test_progress_is_shown_only_in_a_terminal(
         assert ("reading and predicting" in terminal.getvalue(), "%" in terminal.getvalue()) == (is_seen, is_seen)
 
 
-def test_a_table_is_aligned_and_obeys_nothing() -> None:
-    lines = list(table_lines(("name", "what"), [("a", "x\x1b[2J"), ("longer", "y")]))
-    assert lines == ["name    what", "------  --------", "a       x\\x1b[2J", "longer  y"]
+def test_a_table_is_aligned_and_complete() -> None:
+    long = "x" * 300
+    rows = [("a", "x\x1b[2J", "1"), ("longer", f"[bold]{long}[/bold]", "1,000")]
+    heading, _, first, second = table_text(table(("name", "what", "rows"), rows, numbers=("rows",))).splitlines()
+    assert heading.split() == ["name", "what", "rows"]
+    assert first.split() == ["a", "x\\x1b[2J", "1"]
+    assert second.split() == ["longer", f"[bold]{long}[/bold]", "1,000"]
+    assert len(first) == len(second)  # numbers are aligned to the right
     assert plain_text("é\n") == "é\\n"
+
+
+def test_a_terminal_sees_a_table_in_its_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("TERM", "xterm")
+    text = table_text(table(("name", "what"), [("a", "x" * 100)]), is_terminal=True)
+    plain = re.sub(r"\x1b\[[\d;]*m", "", text)
+    assert plain != text  # the headings are bold
+    assert max(map(len, plain.splitlines())) <= 40
+    assert plain.count("x") == 100

@@ -5,7 +5,7 @@ from pathlib import Path
 import onnx
 import pytest
 
-from models_registry.artefact import ArtefactLimits, ArtefactReport, inspect_artefact
+from models_registry.artefacts.inspection import ArtefactLimits, ArtefactReport, inspect_artefact
 from models_registry.exceptions import ArtefactError
 
 LIMITS = ArtefactLimits()

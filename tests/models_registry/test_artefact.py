@@ -12,7 +12,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.neural_network import MLPClassifier
 
 from mlmon.schema import Feature, FeatureKind, TaskType, TensorType
-from models_registry.artefact import clean_environment
+from models_registry.artefacts.inspection import sandbox_environment
 from tests.models_registry import onnx_models as build
 from tests.models_registry.inspection import LIMITS, inspect
 from tests.models_registry.onnx_models import node
@@ -123,7 +123,7 @@ def test_shapes_that_follow_from_the_number_of_rows_are_allowed(tmp_path: Path) 
 def test_the_trial_gets_no_secret_of_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET_KEY", "hidden")
     monkeypatch.setenv("DATABASE_URL", "postgres://user:password@host/name")
-    assert not {"SECRET_KEY", "DATABASE_URL"} & set(clean_environment())
+    assert not {"SECRET_KEY", "DATABASE_URL"} & set(sandbox_environment())
 
 
 def test_nothing_is_left_beside_the_file(tmp_path: Path) -> None:

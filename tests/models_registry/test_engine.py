@@ -25,8 +25,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from mlmon.schema import Feature, FeatureKind, TaskType, TensorType
-from models_registry.artefact import ArtefactLimits, inspect_artefact
-from models_registry.engine import Engine, softmax_of
+from models_registry.artefacts.inspection import ArtefactLimits, inspect_artefact
+from models_registry.class_scores import softmax_of
+from models_registry.engine import Engine
 from models_registry.exceptions import ArtefactError, PredictionFailedError, PredictionTimeoutError
 from models_registry.onnx_session import MOST_ROWS_AT_ONCE
 from models_registry.schema import ModelSchema
@@ -293,14 +294,14 @@ def test_a_number_beyond_float32_becomes_infinite_without_a_warning() -> None:
 
 def test_scores_that_are_not_numbers_fail() -> None:
     engine = Engine(passing_scores(2), by_scores(("a", "b")), timeout_seconds=5)
-    with pytest.raises(PredictionFailedError, match="Row 1: the model's scores are not numbers"):
+    with pytest.raises(PredictionFailedError, match="Row 1: the model's scores are NaN or infinite"):
         engine.predict(columns_of(np.array([[0.0, 1.0], [0.0, np.nan]])))
 
 
 def test_a_regression_without_a_finite_answer_fails() -> None:
     model = build.graph_model([helper.make_node("Log", ["X"], ["Y"])])
     engine = Engine(model.SerializeToString(), regression(feature("X", TensorType.FLOAT32)), timeout_seconds=5)
-    with pytest.raises(PredictionFailedError, match="Row 1: the model answered no finite number"):
+    with pytest.raises(PredictionFailedError, match="Row 1: the prediction is not a finite number"):
         engine.predict({"X": np.array([1.0, -1.0])})
 
 
@@ -322,7 +323,7 @@ def test_scores_of_another_width_fail() -> None:
         [helper.make_node("Concat", ["X", "X"], ["Y"], axis=1)], inputs=[build.value("X", shape=[None, 3])],
         outputs=[build.value("Y", shape=[None, 6])],
     )  # fmt: skip
-    with pytest.raises(PredictionFailedError, match=r"has shape \(1, 6\); \(1, 3\) is expected"):
+    with pytest.raises(PredictionFailedError, match=r"has shape \(1, 6\); expected \(1, 3\)"):
         Engine(model.SerializeToString(), schema, timeout_seconds=5).predict(columns_of(np.zeros((1, 3))))
 
 
@@ -342,7 +343,7 @@ def test_a_model_that_does_not_end_is_stopped() -> None:
     quick = Engine(build.loop_model(3).SerializeToString(), schema, timeout_seconds=5)
     for _ in range(2):
         start = time.monotonic()
-        with pytest.raises(PredictionTimeoutError, match=r"within 0\.3 seconds"):
+        with pytest.raises(PredictionTimeoutError, match=r"limit of 0\.3 seconds"):
             endless.predict({"X": np.ones(1)})
         assert 0.3 <= time.monotonic() - start < 2
         assert quick.predict({"X": np.ones(1)}).labels.tolist() == [4.0]

@@ -62,10 +62,10 @@ def test_a_bad_file_says_why_and_what_to_do(client: Client, version: ModelVersio
     page = client.get(change_page(reference)).content.decode()
     assert "Column &#x27;petal_length&#x27;, row 2: &#x27;wide&#x27; is not a number." in page
     assert f"{ADD}?version={version.pk}" in page
-    address = reverse("admin:models_registry_referencedataset_put_in_force", args=[reference.pk])
+    address = reverse("admin:models_registry_referencedataset_activate", args=[reference.pk])
     assert address not in page
     refused = client.post(address, follow=True).content.decode()
-    assert "is failed; only a ready reference can be in force." in refused
+    assert "is failed; only a ready reference can be activated." in refused
     reference.refresh_from_db()
     assert not reference.is_active
 
@@ -76,31 +76,31 @@ def test_a_file_beyond_the_bound_is_refused_in_the_form(
     settings.MLMON_MAX_REFERENCE_BYTES = 10
     response = upload(client, version, REFERENCE.read_bytes())
     assert response.status_code == 200
-    assert "at most 0 MiB" in response.content.decode()
+    assert "limit is 0 MiB" in response.content.decode()
     assert not ReferenceDataset.objects.exists()
 
 
-def test_an_older_reference_is_put_in_force_again(client: Client, version: ModelVersion) -> None:
+def test_an_older_reference_is_activated_again(client: Client, version: ModelVersion) -> None:
     for _ in range(2):
         upload(client, version, REFERENCE.read_bytes())
     newer, older = ReferenceDataset.objects.order_by("-pk")
     for reference in (older, newer):
         profile_reference(reference_id=reference.pk)
-    address = reverse("admin:models_registry_referencedataset_put_in_force", args=[older.pk])
+    address = reverse("admin:models_registry_referencedataset_activate", args=[older.pk])
     assert address in client.get(change_page(older)).content.decode()
-    newest = reverse("admin:models_registry_referencedataset_put_in_force", args=[newer.pk])
-    assert newest not in client.get(change_page(newer)).content.decode()  # it is in force
-    assert "compare with it from the next one on" in client.get(address).content.decode()
+    newest = reverse("admin:models_registry_referencedataset_activate", args=[newer.pk])
+    assert newest not in client.get(change_page(newer)).content.decode()  # it is active
+    assert "From the next one on" in client.get(address).content.decode()
     older.refresh_from_db()
     assert not older.is_active  # a link alone changes nothing
     client.post(address)
     older.refresh_from_db()
     newer.refresh_from_db()
     assert (older.is_active, newer.is_active) == (True, False)
-    assert ChangeRecord.objects.filter(message="Put in force.", row_id=str(older.pk)).exists()
+    assert ChangeRecord.objects.filter(message="Activated.", row_id=str(older.pk)).exists()
 
 
-def test_who_may_only_look_cannot_upload_or_put_in_force(client: Client, version: ModelVersion) -> None:
+def test_who_may_only_look_cannot_upload_or_activate(client: Client, version: ModelVersion) -> None:
     upload(client, version, REFERENCE.read_bytes())
     reference = ReferenceDataset.objects.get()
     viewer = User.objects.create_user("viewer", is_staff=True)
@@ -109,10 +109,9 @@ def test_who_may_only_look_cannot_upload_or_put_in_force(client: Client, version
     assert client.get(change_page(reference)).status_code == 200
     assert client.get(ADD).status_code == 403
     assert (
-        client.get(reverse("admin:models_registry_referencedataset_put_in_force", args=[reference.pk])).status_code
-        == 403
+        client.get(reverse("admin:models_registry_referencedataset_activate", args=[reference.pk])).status_code == 403
     )
-    client.force_login(User.objects.create_user("stranger", is_staff=True))
+    client.force_login(User.objects.create_user("nobody", is_staff=True))
     assert client.get(change_page(reference)).status_code == 403
 
 

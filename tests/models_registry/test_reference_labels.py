@@ -65,9 +65,9 @@ def test_the_column_that_the_uploader_names_is_taken(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("columns", "note"),
     [
-        ({"month": [1, 2]}, "No column of the file looks like the ground truth."),
-        ({"target": ["a", "b"], "y": ["a", "b"]}, "Several columns look like the ground truth: target, y."),
-        ({"constant": ["a", "a"]}, "No column of the file looks like the ground truth."),
+        ({"month": [1, 2]}, "No column of the file looks like ground truth."),
+        ({"target": ["a", "b"], "y": ["a", "b"]}, "Several columns look like ground truth: target, y."),
+        ({"constant": ["a", "a"]}, "No column of the file looks like ground truth."),
         ({"target": ["a", "z"]}, "Column 'target' is not used as ground truth. Column 'target', row 2: 'z' is not one"),
     ],
 )
@@ -80,8 +80,8 @@ def test_where_none_is_found_the_reason_is_given(tmp_path: Path, columns: dict[s
 @pytest.mark.parametrize(
     ("chosen", "reason"),
     [
-        ("x", "Column 'x' is a feature of the model: it cannot be the ground truth."),
-        ("truth", "The file has no column 'truth' for the ground truth. It has: x, target."),
+        ("x", "Column 'x' is a feature of the model, so it cannot be the ground truth."),
+        ("truth", "The file has no column 'truth' for the ground truth. Its columns are: x, target."),
         ("target", "Column 'target', row 3: 'z' is not one of the model's classes: a, b."),
     ],
 )
@@ -155,7 +155,7 @@ def test_a_reference_without_ground_truth_says_so() -> None:
     pq.write_table(table, sink)
     reference = profiled(version, sink.getvalue())
     assert (reference.label_column, reference.labelled_rows) == ("", 0)
-    assert reference.labels_note == "No column of the file looks like the ground truth."
+    assert reference.labels_note == "No column of the file looks like ground truth."
     assert labelled_reference(reference) is None
 
 
@@ -163,7 +163,9 @@ def test_a_reference_without_ground_truth_says_so() -> None:
 def test_a_wrong_named_column_fails_the_upload() -> None:
     reference = profiled(uploaded_version("classifier"), iris_file(), label_column="sepal_width")
     assert reference.status == ReferenceStatus.FAILED
-    assert reference.error_message == "Column 'sepal_width' is a feature of the model: it cannot be the ground truth."
+    assert (
+        reference.error_message == "Column 'sepal_width' is a feature of the model, so it cannot be the ground truth."
+    )
 
 
 @pytest.mark.django_db

@@ -9,7 +9,7 @@ from models_registry.reference_report import HISTOGRAM_BINS, ColumnReport, colum
 
 
 def numbers(values: list[float | None]) -> ColumnReport:
-    return column_report("x", column_profile(pa.array(values, pa.float64())), len(values), shown_levels=5)
+    return column_report("x", column_profile(pa.array(values, pa.float64())), len(values), shown=5)
 
 
 def test_the_bars_are_those_of_numpys_histogram() -> None:
@@ -39,10 +39,10 @@ def test_a_column_without_a_finite_value_has_no_bars(values: list[float | None])
     assert report.missing_percent == 100 * values.count(None) / len(values)
 
 
-def test_levels_beyond_the_shown_ones_are_summed() -> None:
+def test_categories_beyond_the_shown_ones_are_summed() -> None:
     values = pa.array(["a"] * 5 + ["b"] * 3 + ["c", "d", None])
-    report = column_report("x", column_profile(values), 11, shown_levels=2)
-    assert [(level.name, level.percent) for level in report.levels] == [("a", 50.0), ("b", 30.0)]
-    assert (report.n_more_levels, report.more_percent) == (2, 20.0)
+    report = column_report("x", column_profile(values), 11, shown=2)
+    assert [(category.name, category.percent) for category in report.categories] == [("a", 50.0), ("b", 30.0)]
+    assert (report.n_more_categories, report.more_percent) == (2, 20.0)
     assert report.n_missing == 1
     assert report.missing_percent == pytest.approx(100 / 11)

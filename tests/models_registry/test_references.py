@@ -41,7 +41,7 @@ from models_registry.services.references import (
     upload_reference,
 )
 from models_registry.services.versions import set_stage
-from models_registry.tasks import profile_reference_task
+from models_registry.tasks import profile_uploaded_reference
 from tests.factories import diabetes_onnx, uploaded_version
 
 REFERENCE = Path(__file__).resolve().parent.parent.parent / "demo" / "classifier-reference.csv"
@@ -119,7 +119,7 @@ def test_a_regression_has_a_profile_of_numbers() -> None:
 def test_a_second_delivery_of_the_task_does_nothing(version: ModelVersion) -> None:
     reference = profiled(version)
     first = reference.profiled_at
-    profile_reference_task(reference.pk)
+    profile_uploaded_reference(reference.pk)
     reference.refresh_from_db()
     assert reference.profiled_at == first
 
@@ -155,7 +155,7 @@ def test_what_never_reached_the_broker_is_enqueued_again(version: ModelVersion) 
     assert enqueue_waiting_references() == 1
 
 
-def test_the_newest_ready_reference_is_in_force_and_an_older_one_can_be(version: ModelVersion) -> None:
+def test_the_newest_ready_reference_is_active_and_an_older_one_can_be(version: ModelVersion) -> None:
     older, newer = profiled(version), profiled(version)
     assert active_reference(version.pk) == newer
     activate_reference(reference=older)
@@ -164,7 +164,7 @@ def test_the_newest_ready_reference_is_in_force_and_an_older_one_can_be(version:
         activate_reference(reference=profiled(version, BAD))
 
 
-def test_what_is_in_force_is_not_put_in_force_again(version: ModelVersion) -> None:
+def test_what_is_active_is_not_put_active_again(version: ModelVersion) -> None:
     reference = profiled(version)
     before = ChangeRecord.objects.count()
     activate_reference(reference=reference)
@@ -180,7 +180,7 @@ def test_an_archived_version_takes_no_reference_any_more(version: ModelVersion) 
         activate_reference(reference=older)
     file = SimpleUploadedFile("late.csv", b"a\n1\n")
     form = ReferenceUploadForm({"version": version.pk}, MultiValueDict({"file": [file]}))
-    assert form.errors["version"] == [f"{version} is archived: nothing is compared with reference data of it any more."]
+    assert form.errors["version"] == [f"{version} is archived. Upload reference data for a version that is in use."]
     assert version.references.count() == 2
 
 
@@ -204,7 +204,7 @@ def in_a_thread(work: Callable[[], object]) -> threading.Thread:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_that_are_put_in_force_at_once_wait_for_each_other() -> None:
+def test_two_that_are_put_active_at_once_wait_for_each_other() -> None:
     version = uploaded_version("classifier")
     older, _, newest = profiled(version), profiled(version), uploaded(version)
     with transaction.atomic():
@@ -221,9 +221,9 @@ def test_two_that_are_put_in_force_at_once_wait_for_each_other() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_a_worker_that_lost_its_work_to_another_changes_nothing_any_more() -> None:
     version = uploaded_version("classifier")
-    in_force, slow = profiled(version), uploaded(version)
+    active, slow = profiled(version), uploaded(version)
     with transaction.atomic():
-        activate_reference(reference=in_force)  # holds the version: the slow worker waits with its result
+        activate_reference(reference=active)  # holds the version: the slow worker waits with its result
         worker = in_a_thread(lambda: profile_reference(reference_id=slow.pk))
         worker.join(3)
         assert worker.is_alive()
@@ -232,7 +232,7 @@ def test_a_worker_that_lost_its_work_to_another_changes_nothing_any_more() -> No
     worker.join(30)
     slow.refresh_from_db()
     assert (slow.status, slow.claimed_at, slow.is_active) == (ReferenceStatus.PROFILING, taken_over, False)
-    assert active_reference(version.pk) == in_force
+    assert active_reference(version.pk) == active
 
 
 def test_each_step_is_saved_and_serving_hears_of_the_result(version: ModelVersion) -> None:
@@ -274,14 +274,14 @@ HEADER = b"sepal_length,sepal_width,petal_length,petal_width\n"
         pytest.param(parquet(sepal_width=BOMB), "Column 'sepal_width', row 1: the value is longer", id="bomb"),
     ],
 )
-def test_a_bad_file_fails_with_its_reason_and_the_reference_in_force_stays(
+def test_a_bad_file_fails_with_its_reason_and_the_reference_active_stays(
     version: ModelVersion, content: bytes, reason: str
 ) -> None:
-    in_force = profiled(version)
+    active = profiled(version)
     bad = profiled(version, content)
     assert (bad.status, bad.is_active) == (ReferenceStatus.FAILED, False)
     assert reason in bad.error_message
-    assert active_reference(version.pk) == in_force
+    assert active_reference(version.pk) == active
 
 
 def test_long_texts_that_no_dictionary_holds_fail_by_the_first(version: ModelVersion) -> None:
@@ -290,14 +290,14 @@ def test_long_texts_that_no_dictionary_holds_fail_by_the_first(version: ModelVer
     assert "Column 'sepal_width', row 1: the value is longer" in bad.error_message
 
 
-def test_an_empty_file_fails_and_the_reference_in_force_stays(version: ModelVersion) -> None:
-    in_force = profiled(version)
+def test_an_empty_file_fails_and_the_reference_active_stays(version: ModelVersion) -> None:
+    active = profiled(version)
     empty = upload_reference(version=version, file=ContentFile(b""), filename="empty.csv", enqueue=False)
     assert profile_reference(reference_id=empty.pk).error_message == "The file is empty."
-    assert active_reference(version.pk) == in_force
+    assert active_reference(version.pk) == active
 
 
-def test_a_row_that_the_model_has_no_answer_to_is_named() -> None:
+def test_a_row_without_a_finite_prediction_is_named() -> None:
     version = uploaded_version("progression", onnx=diabetes_onnx(), features=None)
     names = ",".join(feature.name for feature in version.features.all())
     rows = [b"0.01,0.01,0.01,0.01,0.01,0.01,0.01,0.01,0.01,0.01"] * 30_000
@@ -305,7 +305,7 @@ def test_a_row_that_the_model_has_no_answer_to_is_named() -> None:
     content = names.encode() + b"\n" + b"\n".join(rows)
     assert len(content) > 2**20  # the row is not in the first block
     reference = profiled(version, content)
-    assert reference.error_message == "Row 25001: the model answered no finite number."
+    assert reference.error_message == "Row 25001: the prediction is not a finite number."
 
 
 @pytest.mark.parametrize("filename", ["ä" * 250 + ".csv", "..", "a\\b/c.csv", ".csv", "x" * 400, "con"])
@@ -338,25 +338,25 @@ def test_a_file_is_kept_whole_or_not_at_all(tmp_path: Path) -> None:
 
 def test_a_file_beyond_the_bound_is_not_kept(version: ModelVersion, settings: Settings) -> None:
     settings.MLMON_MAX_REFERENCE_BYTES = 100
-    with pytest.raises(ReferenceFileError, match="at most 0 MiB"):
+    with pytest.raises(ReferenceFileError, match="limit is 0 MiB"):
         uploaded(version)
     assert not ReferenceDataset.objects.exists()
 
 
-def test_a_fault_of_ours_is_said_as_ours(version: ModelVersion, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_server_error_is_reported_as_one(version: ModelVersion, caplog: pytest.LogCaptureFixture) -> None:
     reference = uploaded(version)
     Path(reference.file.path).unlink()
     profile_reference(reference_id=reference.pk)
     reference.refresh_from_db()
     assert reference.status == ReferenceStatus.FAILED
-    assert "broke on our side" in reference.error_message
+    assert "server failed" in reference.error_message
     assert "could not be profiled" in caplog.text
 
 
 def test_the_command_profiles_and_reports(version: ModelVersion) -> None:
     out = StringIO()
     call_command("upload_reference", "classifier", "1.0.0", str(REFERENCE), stdout=out)
-    assert "150 rows are its reference now" in out.getvalue()
+    assert "150 rows are now its reference data" in out.getvalue()
     assert "sepal_length: 4.3 to 7.9, mean 5.843" in out.getvalue()
     assert active_reference(version.pk) is not None
 

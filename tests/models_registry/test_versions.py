@@ -126,9 +126,9 @@ def test_features_are_edited_in_staging_only() -> None:
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("", "needs a name"),
+        ("", "has no name"),
         ("x" * 129, "at most 128 characters"),
-        ("a\x00b", "can be shown"),
+        ("a\x00b", "all printable"),
         ("petal_width", "Two features are named"),
     ],
 )

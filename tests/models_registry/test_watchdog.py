@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 
-from models_registry.watchdog import deadline
+from models_registry.onnx_session import deadline
 
 
 def test_a_deadline_passes_at_its_time() -> None:
@@ -48,7 +48,7 @@ def test_a_forked_child_has_a_watchdog_of_its_own() -> None:
     # In a process of its own: pytest's has threads, which newer Pythons warn of at a fork.
     script = """
 import os, threading
-from models_registry.watchdog import deadline
+from models_registry.onnx_session import deadline
 deadline(60, lambda: None)
 child = os.fork()
 if child == 0:

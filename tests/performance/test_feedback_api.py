@@ -128,7 +128,7 @@ def test_nothing_is_stored_if_the_database_fails_half_way(
 
     monkeypatch.setattr("performance.services.ground_truth.GroundTruthCorrection.objects.bulk_create", fail)
     problem = problem_of(post(client, FEEDBACK, [{"prediction_id": one, "actual": "setosa"} for one in ids]), 503)
-    assert problem["detail"] == "The database does not answer now."
+    assert problem["detail"] == "The database is unavailable. Try again later."
     assert not GroundTruth.objects.exists()
 
 

@@ -1,4 +1,4 @@
-"""``manage.py create_token``: an API token from a terminal."""
+"""``manage.py create_token``: create an API token."""
 
 from argparse import ArgumentTypeError
 from datetime import timedelta
@@ -18,34 +18,34 @@ examples:
   For an application that predicts and sends ground truth:
     manage.py create_token checkout --scope predict
 
-  For a dashboard, which only reads; it expires after a quarter of a year:
+  For a dashboard, which only reads; it expires after 90 days:
     manage.py create_token dashboard --scope read --days 90
 
-  Into a file of secrets, for a program:
+  Into a file, for a program:
     manage.py create_token checkout-staging --json | jq -r .token > token
 
 exit status:
-  0  the token is printed, this once: only its digest is kept
-  1  a token of that name already exists, or the name is refused
-  2  an option makes no sense
-  3  the database does not answer
+  0  the token is printed; it is not shown again, because only its digest is stored
+  1  a token with this name already exists, or the name is not allowed
+  2  an option is invalid
+  3  the database is unavailable
 """
 
 
 class Command(TeachingCommand):
     help = (
-        "Make an API token and print it, this once.\n"
-        "A client sends it as `Authorization: Bearer mlmon_...`; who made it stands in the audit trail."
+        "Create an API token and print it once.\n"
+        "Clients send it as `Authorization: Bearer mlmon_...`. The audit trail records who created it."
     )
     epilog = EXAMPLES
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("name", help="who or what uses it")
+        parser.add_argument("name", help="who or what will use it")
         parser.add_argument(
             "--scope",
             choices=TokenScope.values,
             default=TokenScope.PREDICT.value,
-            help="what it may call (default: %(default)s)",
+            help="calls that it allows (default: %(default)s)",
         )
         parser.add_argument("--days", type=_days, help="days until it expires (default: never)")
         add_json_option(parser)
@@ -64,5 +64,5 @@ class Command(TeachingCommand):
 
 def _days(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= LONGEST_DAYS):
-        raise ArgumentTypeError(f"a whole number from 1 to {LONGEST_DAYS}")
+        raise ArgumentTypeError(f"must be a whole number from 1 to {LONGEST_DAYS}")
     return int(text)

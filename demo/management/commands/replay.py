@@ -11,10 +11,11 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
+from rich.table import Table
 
 from accounts.management.terminal import ExitStatus, TeachingCommand, add_json_option, progress_bar
-from demo.drift_watch import DriftWatch, table_lines
-from demo.label_feed import LabelFeed, LabelledPeriod, estimate_errors, performance_lines
+from demo.drift_watch import DriftWatch, drift_table
+from demo.label_feed import LabelFeed, LabelledPeriod, estimate_errors, performance_report
 from demo.replay import Client, Flight, RefusedError, ReplayError, SentBatch, Tally, read_flights, send
 
 EXTRACT = "flight-delay-year.parquet"
@@ -97,38 +98,12 @@ class Command(TeachingCommand):
                 replay.run()
         except ReplayError as error:
             raise CommandError(str(error)) from error
-        self._say_summary(replay, as_json=options["json"])
+        parts = [] if options["json"] else replay.report()
+        self.write_result(replay.summary(), parts, as_json=options["json"])
         if replay.error:
             raise CommandError(
                 replay.error, returncode=ExitStatus.INTERRUPTED if replay.is_interrupted else ExitStatus.FOUND
             )
-
-    def _say_summary(self, replay: "_Replay", *, as_json: bool) -> None:
-        summary = replay.summary()
-        if as_json:
-            self.write_result(summary, [], as_json=True)
-            return
-        self.stdout.write(
-            f"{summary['rows_sent']:,} rows sent in {summary['duration_seconds']:.1f} s "
-            f"({summary['rows_per_second']:,.0f} rows/s), {summary['rows_failed']} failed, "
-            f"{summary['retries']} retries."
-        )
-        if summary["mean_request_ms"] is not None:
-            self.stdout.write(
-                f"A request took {summary['mean_request_ms']:.1f} ms in the mean, "
-                f"{summary['mean_server_latency_ms']:.1f} ms of it in the server."
-            )
-        if replay.watch is not None and replay.watch.periods:
-            self.stdout.write("\nDrift of flight-delay, each window under the month of its last row:\n")
-            self.stdout.write("\n".join(table_lines(replay.watch.periods)))
-        elif replay.watch is not None:
-            self.stdout.write("No drift window was filled by these rows alone: send more of them.")
-        if replay.watch is not None:
-            self.stdout.write("\nIncidents of the verdict, the newest first:\n")
-            self.stdout.write("\n".join(map(_incident_line, replay.incidents)) or "none")
-        if replay.performance:
-            self.stdout.write("\nPerformance by the outcomes, and as estimated without them:\n")
-            self.stdout.write("\n".join(performance_lines(replay.performance)))
 
 
 class _Replay:
@@ -169,16 +144,17 @@ class _Replay:
             rows_per_second=self.options["speed"],
             tally=self.tally,
         )
-        with progress_bar(total=len(self.flights), unit="row", as_json=self.options["json"]) as bar:
+        sent = 0
+        with progress_bar(total=len(self.flights), options=self.options) as show_progress:
             for batch in batches:
-                bar.update(len(batch.flights))
+                sent += len(batch.flights)
                 self.duration_seconds = time.monotonic() - started_at
                 self._note(batch)
                 unwatched_rows += len(batch.flights)
                 if unwatched_rows >= self.options["watch_rows"]:
                     unwatched_rows = 0
                     self._look()
-                bar.set_postfix_str(f"{batch.flights[-1].day:%d %b %Y}{self._drifted()}", refresh=False)
+                show_progress(sent, f"{batch.flights[-1].day:%d %b %Y}{self._drifted()}")
 
     def _note(self, batch: SentBatch) -> None:
         if self.watch is not None and batch.answer is not None:
@@ -230,6 +206,32 @@ class _Replay:
             "performance": [period.summary() for period in self.performance],
             "estimate_errors": estimate_errors(self.performance),
         }
+
+    def report(self) -> list[str | Table]:
+        """Return the summary as lines and tables for a person."""
+        summary = self.summary()
+        parts: list[str | Table] = [
+            f"{summary['rows_sent']:,} rows sent in {summary['duration_seconds']:.1f} s "
+            f"({summary['rows_per_second']:,.0f} rows/s), {summary['rows_failed']} failed, "
+            f"{summary['retries']} retries."
+        ]
+        if summary["mean_request_ms"] is not None:
+            parts.append(
+                f"A request took {summary['mean_request_ms']:.1f} ms on average, "
+                f"{summary['mean_server_latency_ms']:.1f} ms of it in the server."
+            )
+        if self.watch is not None and self.watch.periods:
+            parts.append("\nDrift of flight-delay. Each window counts for the month of its last row:\n")
+            parts.append(drift_table(self.watch.periods))
+        elif self.watch is not None:
+            parts.append("These rows did not fill a drift window. Send more of them.")
+        if self.watch is not None:
+            parts.append("\nIncidents, the latest first:\n")
+            parts.append("\n".join(map(_incident_line, self.incidents)) or "none")
+        if self.performance:
+            parts.append("\nPerformance by the outcomes, and as estimated without them:\n")
+            parts += performance_report(self.performance)
+        return parts
 
 
 def _incident_line(incident: dict[str, Any]) -> str:

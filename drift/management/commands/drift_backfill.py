@@ -54,12 +54,11 @@ class Command(TeachingCommand):
             raise CommandError(f"Nothing is archived of {request.version} in that time.")
         tally = _Tally()
         interrupted = False
-        with progress_bar(total=total, unit="row", as_json=options["json"]) as bar:
+        with progress_bar(total=total, options=options) as show_progress:
             try:
                 for step in backfill(request):
-                    bar.update(step.rows)
                     tally.add(step)
-                    bar.set_postfix_str(f"{tally.checks} checks, {tally.alarms} alarms", refresh=False)
+                    show_progress(tally.rows, f"{tally.checks} checks, {tally.alarms} alarms")
             except KeyboardInterrupt:
                 interrupted = True
         self._say(request, tally, as_json=options["json"])

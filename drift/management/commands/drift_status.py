@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.core.management.base import CommandParser
+from rich.table import Table
 
-from accounts.management.terminal import ExitStatus, TeachingCommand, add_json_option, table_lines
+from accounts.management.terminal import ExitStatus, TeachingCommand, add_json_option, table
 from drift.models import CheckStatus, DriftCheck, DriftIncident
 from drift.selectors import CHECKED_STAGES, newest_check, open_incident
 from drift.stored_results import hypotheses_of
@@ -60,7 +61,7 @@ class Command(TeachingCommand):
         if options["model"]:
             versions = versions.filter(model=model_named(options["model"]))
         states = [_state(version) for version in versions]
-        self.write_result({"versions": states}, _lines(states), as_json=options["json"])
+        self.write_result({"versions": states}, _shown(states), as_json=options["json"])
         if any(_is_found(state, options["fail_on"]) for state in states):
             sys.exit(ExitStatus.FOUND)
 
@@ -113,10 +114,10 @@ def _is_found(state: Mapping[str, Any], fail_on: str) -> bool:
     return fail_on == "drift" and is_drifted
 
 
-def _lines(states: list[dict[str, Any]]) -> list[str]:
+def _shown(states: list[dict[str, Any]]) -> list[str | Table]:
     if not states:
         return ["No version is in production or shadow, so none is checked. Put one there with promote."]
-    return list(table_lines(HEADINGS, [_cells(state) for state in states]))
+    return [table(HEADINGS, map(_cells, states), numbers=("rows",))]
 
 
 def _cells(state: Mapping[str, Any]) -> tuple[str, ...]:

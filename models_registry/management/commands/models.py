@@ -1,52 +1,53 @@
-"""``manage.py models``: what is in the registry, and whether it is well."""
+"""``manage.py models``: list the registry and its problems."""
 
 import sys
 from typing import Any
 
 from django.core.management.base import CommandParser
+from rich.table import Table
 
-from accounts.management.terminal import ExitStatus, TeachingCommand, add_json_option, table_lines
+from accounts.management.terminal import ExitStatus, TeachingCommand, add_json_option, table
 from models_registry.models import Model, ModelVersion
 from models_registry.selectors import active_reference, model_named, version_problems
 
 HEADINGS = ("model", "version", "stage", "weight", "task", "features", "reference rows", "health")
 EXAMPLES = """
 examples:
-  Everything; or one model:
+  All models, or one:
     manage.py models
     manage.py models credit
 
-  The version with traffic, for a script:
+  The version in production, for a script:
     manage.py models credit --json | jq -r '.models[].versions[] | select(.stage == "production") | .version'
 
-  In cron: ends with 1 where a version cannot answer or is not watched:
+  In cron, exit with 1 if a version cannot predict or is not monitored:
     manage.py models --check
 
 exit status:
   0  done
-  1  with --check: a version that is not archived has a problem, which the table says
-  2  an option makes no sense, or there is no such model
-  3  the database does not answer
+  1  with --check: a version that is not archived has a problem, shown in the table
+  2  an option is invalid, or the model does not exist
+  3  the database is unavailable
 """
 
 
 class Command(TeachingCommand):
     help = (
         "List the models with their versions, stages, traffic weights, reference data and health: whether the ONNX\n"
-        "file is where it was kept, and whether drift can be checked."
+        "file exists, and whether drift can be checked."
     )
     epilog = EXAMPLES
-    requires_system_checks: list[str] = []  # so that 1 means a problem of a version, and it answers at once
+    requires_system_checks: list[str] = []  # so that 1 means a problem of a version, and to be fast
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("model", nargs="?", help="only this one")
-        parser.add_argument("--check", action="store_true", help="end with 1 where a version has a problem")
+        parser.add_argument("model", nargs="?", help="name of one model (default: all)")
+        parser.add_argument("--check", action="store_true", help="exit with 1 if a version has a problem")
         add_json_option(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         models = [model_named(options["model"])] if options["model"] else list(Model.objects.all())
         described = [_described(model) for model in models]
-        self.write_result({"models": described}, _lines(described), as_json=options["json"])
+        self.write_result({"models": described}, _shown(described), as_json=options["json"])
         problems = [problem for model in described for version in model["versions"] for problem in version["problems"]]
         if options["check"] and problems:
             sys.exit(ExitStatus.FOUND)
@@ -77,16 +78,16 @@ def _described_version(version: ModelVersion) -> dict[str, Any]:
     }
 
 
-def _lines(models: list[dict[str, Any]]) -> list[str]:
+def _shown(models: list[dict[str, Any]]) -> list[str | Table]:
     if not models:
-        return ["There is no model yet. Upload one with upload_version, or the demo's with load_demo."]
+        return ["There is no model yet. Upload one with upload_version, or load the demo with load_demo."]
     rows = [row for model in models for row in _rows(model)]
-    return list(table_lines(HEADINGS, rows))
+    return [table(HEADINGS, rows, numbers=("weight", "features", "reference rows"))]
 
 
 def _rows(model: dict[str, Any]) -> list[tuple[str, ...]]:
     if not model["versions"]:
-        return [(model["name"], "-", "-", "-", "-", "-", "-", "No version was uploaded yet.")]
+        return [(model["name"], "-", "-", "-", "-", "-", "-", "No version has been uploaded yet.")]
     return [
         (
             model["name"],

@@ -1,4 +1,4 @@
-"""``manage.py promote``: all of a model's traffic to one version, from a terminal."""
+"""``manage.py promote``: give one version all of its model's traffic."""
 
 from typing import Any
 
@@ -12,44 +12,44 @@ from models_registry.services.versions import promote
 
 EXAMPLES = """
 examples:
-  What would change; nothing is done:
+  Show what would change:
     manage.py promote credit 1.1.0 --dry-run
 
-  All traffic to 1.1.0; the version that had it goes to staging, ready for a way back:
+  All traffic to 1.1.0; the version that had it goes to staging:
     manage.py promote credit 1.1.0
 
-  The way back:
+  Roll back:
     manage.py promote credit 1.0.0
 
-  In a pipeline, only where the new version has reference data and its file is there:
+  In a pipeline, only if no version has a problem:
     manage.py models credit --check && manage.py promote credit 1.1.0 --json
 
 exit status:
   0  the version has all of the traffic (with --dry-run: it could have)
-  1  refused: an archived version stays archived
-  2  an option makes no sense, or there is no such model or version
-  3  the database does not answer
+  1  refused: the version is archived
+  2  an option is invalid, or the model or version does not exist
+  3  the database is unavailable
 """
 
 
 class Command(TeachingCommand):
     help = (
-        "Give a version all of its model's traffic, and say what that changes. Running servers follow within a second\n"
-        "or so, without dropping a request. It stands in the audit trail."
+        "Give a version all of its model's traffic, and show what that changes. Running servers follow within about a\n"
+        "second, without dropping a request. The audit trail records it."
     )
     epilog = EXAMPLES
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("model", help="name of the model")
         parser.add_argument("model_version", metavar="version", help="its version, e.g. 1.1.0")
-        parser.add_argument("--dry-run", action="store_true", help="only say what would change")
+        parser.add_argument("--dry-run", action="store_true", help="only show what would change")
         add_json_option(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         version = version_named(options["model"], options["model_version"])
         if version.stage == Stage.ARCHIVED:
             raise CommandError(
-                f"{version} is archived, which is final; upload it as a new version.", returncode=ExitStatus.FOUND
+                f"{version} is archived, which is final. Upload it as a new version.", returncode=ExitStatus.FOUND
             )
         consequences = consequences_of_stage(version, Stage.PRODUCTION)
         if not options["dry_run"]:

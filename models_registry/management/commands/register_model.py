@@ -1,4 +1,4 @@
-"""``manage.py register_model``: a name under which versions will answer."""
+"""``manage.py register_model``: register the name of a model."""
 
 from typing import Any
 
@@ -10,24 +10,24 @@ from models_registry.services.versions import register_model
 
 EXAMPLES = """
 examples:
-  The name is used in addresses and metric labels and cannot be changed later:
+  The name is used in URLs and metric labels and cannot be changed later:
     manage.py register_model credit
 
-  With what people should know of it:
+  With a description for people:
     manage.py register_model credit-eu --description "Will a loan be paid back? Owner: the risk team." --json
 
-What is next: upload_version. It registers a new name by itself; this command is for those that get a description.
+Next: upload_version. It also registers new names; this command is for models with a description.
 
 exit status:
   0  registered
-  1  the name is taken or malformed: lower-case letters, digits, '.', '_' and '-', 63 at most
-  2  an option makes no sense
-  3  the database does not answer
+  1  the name is taken or malformed: use at most 63 lower-case letters, digits, '.', '_' and '-'
+  2  an option is invalid
+  3  the database is unavailable
 """
 
 
 class Command(TeachingCommand):
-    help = "Register a model by its name, so that versions can be uploaded; who did it stands in the audit trail."
+    help = "Register a model, so that versions can be uploaded. The audit trail records who did it."
     epilog = EXAMPLES
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -1,4 +1,4 @@
-"""``manage.py set_stage``: a version to production, shadow, staging or the archive, from a terminal."""
+"""``manage.py set_stage``: move a version to production, shadow, staging or the archive."""
 
 from argparse import ArgumentTypeError
 from typing import Any
@@ -7,43 +7,43 @@ from django.core.management.base import CommandParser
 
 from accounts.actors import command
 from accounts.management.terminal import TeachingCommand, add_json_option
-from models_registry.models import ModelVersion, Stage
+from models_registry.models import Stage
 from models_registry.selectors import version_named
 from models_registry.services.versions import set_stage
 
-LARGEST_WEIGHT = 32_767  # what the column holds
+LARGEST_WEIGHT = 32_767  # of the database column
 EXAMPLES = """
 examples:
-  A challenger gets a copy of every request, and its answers reach nobody:
+  A challenger that receives a copy of every request and whose predictions are only stored:
     manage.py set_stage credit 1.1.0 shadow
 
-  A canary beside the version with weight 100: one request in twenty or so:
+  A canary beside the version with weight 100: about one request in twenty:
     manage.py set_stage credit 1.1.0 production --weight 5
 
-  Out of traffic, with a way back; out of use for good:
+  Without traffic; or archived, which is final:
     manage.py set_stage credit 1.0.0 staging
     manage.py set_stage credit 1.0.0 archived --json
 
-To give one version all the traffic use promote.
+To give one version all the traffic, use promote.
 
 exit status:
   0  the version is in that stage
-  1  refused: an archived version stays archived, and only production takes a weight
-  2  an option makes no sense, or there is no such model or version
-  3  the database does not answer
+  1  refused: the version is archived, or the weight is for another stage than production
+  2  an option is invalid, or the model or version does not exist
+  3  the database is unavailable
 """
 
 
 class Command(TeachingCommand):
-    help = "Move one version to another stage; the others stay where they are. It stands in the audit trail."
+    help = "Move one version to another stage; other versions keep theirs. The audit trail records it."
     epilog = EXAMPLES
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("model", help="name of the model")
         parser.add_argument("model_version", metavar="version", help="its version, e.g. 1.0.0")
-        parser.add_argument("stage", choices=Stage.values, help="where it goes")
+        parser.add_argument("stage", choices=Stage.values, help="the new stage")
         parser.add_argument(
-            "--weight", type=_weight, help="of its traffic, against the others in production (default: 100)"
+            "--weight", type=_weight, help="its traffic, relative to the others in production (default: 100)"
         )
         add_json_option(parser)
 
@@ -55,24 +55,17 @@ class Command(TeachingCommand):
             traffic_weight=options["weight"],
             user=command("set_stage"),
         )
-        self.write_result(_body(version), [_line(version)], as_json=options["json"])
-
-
-def _body(version: ModelVersion) -> dict[str, Any]:
-    return {
-        "model_name": version.model.name,
-        "model_version": version.version,
-        "stage": version.stage,
-        "traffic_weight": version.traffic_weight,
-    }
-
-
-def _line(version: ModelVersion) -> str:
-    weight = f", weight {version.traffic_weight}" if version.traffic_weight else ""
-    return f"{version}: {version.stage}{weight}"
+        body = {
+            "model_name": version.model.name,
+            "model_version": version.version,
+            "stage": version.stage,
+            "traffic_weight": version.traffic_weight,
+        }
+        weight = f", weight {version.traffic_weight}" if version.traffic_weight else ""
+        self.write_result(body, [f"{version}: {version.stage}{weight}"], as_json=options["json"])
 
 
 def _weight(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= LARGEST_WEIGHT):
-        raise ArgumentTypeError(f"a whole number from 1 to {LARGEST_WEIGHT}")
+        raise ArgumentTypeError(f"must be a whole number from 1 to {LARGEST_WEIGHT}")
     return int(text)

@@ -1,4 +1,4 @@
-"""``manage.py upload_reference``: what the admin's upload does, from a terminal, waiting for the profile."""
+"""``manage.py upload_reference``: upload reference data, as in the admin, and wait for the profile."""
 
 from pathlib import Path
 from typing import Any
@@ -16,53 +16,46 @@ from models_registry.services.references import profile_reference, upload_refere
 
 EXAMPLES = """
 examples:
-  Rows that the model learned from, or better that it was tested on; a column for each feature, by its name:
+  Rows from training, or better from testing, with a column for each feature:
     manage.py upload_reference credit 1.0.0 training-sample.parquet
 
-  The column with the ground truth, by which accuracy is measured and estimated:
+  With the column of the ground truth, to measure and estimate accuracy:
     manage.py upload_reference credit 1.0.0 holdout.csv --label-column defaulted
 
-  What came of it, for a program:
+  The result, for a program:
     manage.py upload_reference credit 1.0.0 holdout.csv --json | jq .rows
 
-Other columns are ignored, and named in the report. The reference that was in force before stays in the admin.
+Other columns are ignored and listed in the report. The previous reference stays in the admin.
 
 exit status:
-  0    profiled and in force
-  1    the file was refused; the reason names the column and the row where it can
-  2    an option makes no sense, or there is no such model, version or file
-  3    the database does not answer
+  0    profiled and active
+  1    the file was refused; the reason names the column and the row if possible
+  2    an option is invalid, or the model, version or file does not exist
+  3    the database is unavailable
   130  interrupted
 """
 
 
 class Command(TeachingCommand):
     help = (
-        "Profile a CSV or Parquet file and put it in force as the reference data of a version: what drift checks\n"
-        "compare its newest predictions with. The model answers every row once: its answers are compared too."
+        "Profile a CSV or Parquet file and activate it as the reference data of a version, with which drift checks\n"
+        "compare its latest predictions. The model predicts every row once, as predictions are compared too."
     )
     epilog = EXAMPLES
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("model", help="name of the model")
         parser.add_argument("model_version", metavar="version", help="its version, e.g. 1.0.0")
-        parser.add_argument("file", type=Path, help="a column for each feature, by its name")
+        parser.add_argument("file", type=Path, help="CSV or Parquet, with a column for each feature")
         parser.add_argument(
             "--label-column",
             default="",
             metavar="COLUMN",
-            help="the ground truth (default: found by its name or its values, if there is one)",
+            help="column with the ground truth (default: detected by its name or its values)",
         )
         add_json_option(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        reference = self._profiled(options)
-        if reference.status != ReferenceStatus.READY:
-            raise CommandError(plain_text(reference.error_message), returncode=ExitStatus.FOUND)
-        as_json: bool = options["json"]
-        self.write_result(_body(reference), [] if as_json else _report_lines(reference), as_json=as_json)
-
-    def _profiled(self, options: dict[str, Any]) -> ReferenceDataset:
         version = version_named(options["model"], options["model_version"])
         path = demand_file(options["file"])
         with path.open("rb") as content:
@@ -74,16 +67,15 @@ class Command(TeachingCommand):
                 user=command("upload_reference"),
                 enqueue=False,
             )
-        with progress_bar(total=100, unit="%", as_json=options["json"]) as bar:
-
-            def show(step: str, percent: int) -> None:
-                bar.set_description_str(step)
-                bar.update(percent - bar.n)
-
-            reference = profile_reference(reference_id=reference.pk, on_progress=show)
-            if reference.status == ReferenceStatus.READY:
-                show("done", 100)
-        return reference
+        with progress_bar(total=100, options=options) as show_progress:
+            reference = profile_reference(
+                reference_id=reference.pk, on_progress=lambda step, percent: show_progress(percent, step)
+            )
+            show_progress(100, reference.status)
+        if reference.status != ReferenceStatus.READY:
+            raise CommandError(plain_text(reference.error_message), returncode=ExitStatus.FOUND)
+        lines = [] if options["json"] else _report_lines(reference)
+        self.write_result(_body(reference), lines, as_json=options["json"])
 
 
 def _body(reference: ReferenceDataset) -> dict[str, Any]:
@@ -99,7 +91,7 @@ def _body(reference: ReferenceDataset) -> dict[str, Any]:
 
 def _report_lines(reference: ReferenceDataset) -> list[str]:
     profile = load_profile(reference)
-    lines = [f"{reference.version}: {reference.rows:,} rows are its reference now."]
+    lines = [f"{reference.version}: {reference.rows:,} rows are now its reference data."]
     lines += [f"  {report.name}: {_described(report)}" for report in feature_reports(profile)]
     lines.append(f"  predictions: {_described(prediction_report(profile))}")
     if reference.label_column:
@@ -118,6 +110,6 @@ def _described(report: ColumnReport) -> str:
         figures = (numbers.minimum, numbers.maximum, numbers.mean, numbers.std)
         lowest, highest, mean, std = (short_number_text(figure) for figure in figures)
         return f"{lowest} to {highest}, mean {mean}, std {std}{missing}"
-    levels = ", ".join(f"{level.name} {level.percent:.1f} %" for level in report.levels)
-    more = f" and {report.n_more_levels} more" if report.n_more_levels else ""
-    return f"{levels}{more}{missing}"
+    categories = ", ".join(f"{category.name} {category.percent:.1f} %" for category in report.categories)
+    more = f" and {report.n_more_categories} more" if report.n_more_categories else ""
+    return f"{categories}{more}{missing}"

@@ -1,4 +1,4 @@
-"""``manage.py upload_version``: what the admin's upload does, from a terminal."""
+"""``manage.py upload_version``: upload an ONNX file, as in the admin."""
 
 from pathlib import Path
 from typing import Any
@@ -13,32 +13,32 @@ from models_registry.services.versions import promote, upload_version
 
 EXAMPLES = """
 examples:
-  A first version; the model is registered, and the version waits in staging:
+  A first version; it is stored in staging, and the model is registered:
     manage.py upload_version credit 1.0.0 credit.onnx
 
-  Feature names in the order of the inputs, where the file does not name them; all traffic at once:
+  Feature names in the order of the inputs, if the file lacks them; and all traffic:
     manage.py upload_version credit 1.1.0 credit.onnx --features income,age,region --promote
 
-  What a graph does not tell: which values may be missing, and which numbers stand for levels:
+  What a graph does not contain: which features may be missing, and which numbers are categories:
     manage.py upload_version credit 1.1.1 credit.onnx --features income,age,region --optional income,age
 
-  In a pipeline, with a note for those who come later; its digest:
+  In a pipeline, with a note; print its digest:
     manage.py upload_version credit 1.2.0 credit.onnx --notes "trained on May 2026" --json | jq -r .artefact_sha256
 
-What is next: reference data (upload_reference), then promote where that was not done at once.
+Next: reference data (upload_reference), then promote, unless --promote was given.
 
 exit status:
-  0  the version is kept
-  1  the file was refused, or the model has that version already; the reason is said, and nothing is kept
-  2  an option makes no sense, or there is no such file
-  3  the database does not answer
+  0  the version is stored
+  1  the file was refused, or the model already has this version; nothing is stored
+  2  an option is invalid, or the file does not exist
+  3  the database is unavailable
 """
 
 
 class Command(TeachingCommand):
     help = (
-        "Check an ONNX file and keep it as a new version of a model, which is registered where it is new.\n"
-        "The check loads the file in a process of its own with limits; schema and classes are read from the graph."
+        "Inspect an ONNX file and store it as a new version of a model; a new model is registered.\n"
+        "The file is loaded in a sandboxed process with limits. Schema and classes are read from the graph."
     )
     epilog = EXAMPLES
 
@@ -46,11 +46,15 @@ class Command(TeachingCommand):
         parser.add_argument("model", help="name of the model")
         parser.add_argument("version", help="semantic version, e.g. 1.0.0")
         parser.add_argument("file", type=Path, help="the ONNX file")
-        parser.add_argument("--features", default="", help="feature names in the order of the inputs, with commas")
-        parser.add_argument("--optional", default="", help="features whose values may be missing, with commas")
-        parser.add_argument("--categorical", default="", help="features whose numbers stand for levels, with commas")
+        parser.add_argument(
+            "--features", default="", help="feature names in the order of the inputs, separated by commas"
+        )
+        parser.add_argument("--optional", default="", help="features that may be missing, separated by commas")
+        parser.add_argument(
+            "--categorical", default="", help="numeric features that are categories, separated by commas"
+        )
         parser.add_argument("--notes", default="", help="free text, shown in the admin")
-        parser.add_argument("--promote", action="store_true", help="give it the model's traffic at once")
+        parser.add_argument("--promote", action="store_true", help="give it all of the model's traffic")
         add_json_option(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -1,6 +1,6 @@
-"""Reads, loads and tries an uploaded model in a process that may break: ``python -m`` this module.
+"""The sandboxed process that reads, loads and tries an uploaded model: run this module with ``python -m``.
 
-A JSON specification comes on standard input and a JSON report goes to standard output. The process holds neither
+It reads a JSON specification from standard input and writes a JSON report to standard output. The process holds neither
 Django nor a secret, and limits its own memory and CPU time before it opens the file.
 """
 
@@ -14,10 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models_registry.artefact_features import features_of
-from models_registry.artefact_report import InputTensor, OutputTensor, TrialReport, TrialSpecification
-from models_registry.exceptions import ArtefactError
-from models_registry.onnx_graph import (
+from models_registry.artefacts.graph import (
     framework_of,
     graph_inputs,
     is_regressor,
@@ -25,44 +22,22 @@ from models_registry.onnx_graph import (
     refuse_unsafe,
     stored_classes,
 )
+from models_registry.artefacts.report import (
+    InputTensor,
+    OutputTensor,
+    TrialReport,
+    TrialSpecification,
+    features_of,
+)
+from models_registry.exceptions import ArtefactError
 from models_registry.onnx_session import load_session
 
 _Tensor = NDArray[Any]
 
-
-# float32 sums of a few thousand classes
-_SUM_TOLERANCE = 1e-3
+_SUM_TOLERANCE = 1e-3  # of float32 sums over a few thousand classes
 _MOST_LABELS = 20
 _LONGEST_LABEL = 256
 _MEMORY_WORDS = ("bad_alloc", "failed to allocate", "bad allocation", "out of memory", "bfcarena")
-
-
-def run_trial(specification: TrialSpecification) -> TrialReport:
-    """Read the graph, load the model, predict sample rows, and describe inputs and outputs."""
-    path = Path(specification["path"])
-    try:
-        graph = _read(path, specification["max_features"])
-    except MemoryError as error:
-        return _failure("memory", error)
-    except ArtefactError as error:
-        return _failure("refused", error)
-    batches = _sample_rows(specification["batch_rows"])
-    try:
-        session = load_session(path)
-        results = [session.run(None, _sample(graph.inputs, rows)) for rows in batches]
-    except MemoryError as error:
-        return _failure("memory", error)
-    except UnicodeDecodeError as error:
-        return _failure("text", error)
-    except ArtefactError as error:
-        return _failure("memory" if _is_memory(error) else "load", error)
-    except Exception as error:  # onnxruntime's exceptions share no base class of their own
-        return _failure("memory" if _is_memory(error) else "predict", error)
-    outputs = [
-        _described(output.name, [batch[position] for batch in results], [len(rows) for rows in batches], graph)
-        for position, output in enumerate(session.get_outputs())
-    ]
-    return TrialReport(framework=graph.framework, inputs=graph.inputs, outputs=outputs, failure="", message="")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +50,42 @@ class _Graph:
     regressors: frozenset[str]
 
 
+def run_trial(specification: TrialSpecification) -> TrialReport:
+    """Read the graph, load the model, predict sample rows, and describe inputs and outputs."""
+    path = Path(specification["path"])
+    try:
+        graph = _read(path, specification["max_features"])
+    except MemoryError as error:
+        return _failure("memory", error)
+    except ArtefactError as error:
+        return _failure("refused", error)
+    # One number a row: zeros, ones, unequal numbers, and as many rows as the engine runs at once.
+    batches = [np.zeros(1), np.ones(1), np.array([0.0, 1.0, 2.0]), np.arange(specification["batch_rows"]) % 7.0]
+    try:
+        session = load_session(path)
+        results = [
+            session.run(None, {each["name"]: _sample(each, numbers) for each in graph.inputs}) for numbers in batches
+        ]
+    except MemoryError as error:
+        return _failure("memory", error)
+    except UnicodeDecodeError as error:
+        return _failure("encoding", error)
+    except ArtefactError as error:
+        return _failure("memory" if _is_about_memory(error) else "load", error)
+    except Exception as error:  # onnxruntime's exceptions have no common base class
+        return _failure("memory" if _is_about_memory(error) else "predict", error)
+    outputs = [
+        _described(output.name, [batch[position] for batch in results], [len(rows) for rows in batches], graph)
+        for position, output in enumerate(session.get_outputs())
+    ]
+    return TrialReport(framework=graph.framework, inputs=graph.inputs, outputs=outputs, failure="", message="")
+
+
 def _read(path: Path, max_features: int) -> _Graph:
     model = read_graph(path)
     refuse_unsafe(model)
     inputs = graph_inputs(model.graph, max_features=max_features)
-    features_of(inputs)  # refuses what cannot be named, before anything is run
+    features_of(inputs)  # refuses invalid names before anything runs
     outputs = [output.name for output in model.graph.output]
     return _Graph(
         framework=framework_of(model),
@@ -89,22 +95,14 @@ def _read(path: Path, max_features: int) -> _Graph:
     )
 
 
-def _sample_rows(batch_rows: int) -> list[NDArray[np.float64]]:
-    """Return one number a row, for each batch: zeros, ones, unequal numbers, and as many rows as a request may have."""
-    return [np.zeros(1), np.ones(1), np.array([0.0, 1.0, 2.0]), np.arange(batch_rows) % 7.0]
-
-
-def _sample(inputs: list[InputTensor], rows: NDArray[np.float64]) -> dict[str, _Tensor]:
-    return {each["name"]: _tensor(each, rows) for each in inputs}
-
-
-def _tensor(each: InputTensor, rows: NDArray[np.float64]) -> _Tensor:
-    shape = (len(rows), each["width"])
+def _sample(each: InputTensor, numbers: NDArray[np.float64]) -> _Tensor:
+    """Return an input tensor whose rows repeat one number each, or empty strings."""
+    shape = (len(numbers), each["width"])
     values: _Tensor
     if each["tensor_type"] == "string":
         values = np.full(shape, "", dtype=np.object_)
     else:
-        values = np.broadcast_to(rows[:, None], shape).astype(each["tensor_type"])
+        values = np.broadcast_to(numbers[:, None], shape).astype(each["tensor_type"])
     return values.reshape(-1) if each["rank"] == 1 else values
 
 
@@ -126,7 +124,16 @@ def _described(name: str, results: list[Any], rows_of: list[int], graph: _Graph)
         is_regressor=name in graph.regressors,
     )
     if width is not None and first.dtype.kind == "f":
-        _describe_numbers(output, np.concatenate([array.reshape(-1, width) for array in arrays]))
+        numbers = np.concatenate([array.reshape(-1, width) for array in arrays])
+        numbers = numbers[np.isfinite(numbers).all(axis=1)].astype(np.float64)
+        output["is_finite"] = len(numbers) > 0
+        output["is_probability"] = bool(
+            width > 1
+            and len(numbers)
+            and (numbers >= -_SUM_TOLERANCE).all()
+            and (numbers <= 1 + _SUM_TOLERANCE).all()
+            and (np.abs(numbers.sum(axis=1) - 1) <= _SUM_TOLERANCE).all()
+        )
         output["rows"] = [_largest(row) for array in arrays[:-1] for row in array.reshape(-1, width)]
     elif width == 1:
         labels = [str(label)[:_LONGEST_LABEL] for array in arrays for label in array.ravel().tolist()]
@@ -140,25 +147,13 @@ def _largest(row: _Tensor) -> str:
     return str(positions[0]) if len(positions) == 1 else ""
 
 
-def _describe_numbers(output: OutputTensor, numbers: _Tensor) -> None:
-    numbers = numbers[np.isfinite(numbers).all(axis=1)].astype(np.float64)
-    output["is_finite"] = len(numbers) > 0
-    output["is_probability"] = bool(
-        numbers.shape[1] > 1
-        and len(numbers)
-        and (numbers >= -_SUM_TOLERANCE).all()
-        and (numbers <= 1 + _SUM_TOLERANCE).all()
-        and (np.abs(numbers.sum(axis=1) - 1) <= _SUM_TOLERANCE).all()
-    )
-
-
 def _width(array: _Tensor, rows: int) -> int | None:
     if array.ndim not in (1, 2) or len(array) != rows:
         return None
     return 1 if array.ndim == 1 else array.shape[1] or None
 
 
-def _is_memory(error: Exception) -> bool:
+def _is_about_memory(error: Exception) -> bool:
     return any(word in str(error).lower() for word in _MEMORY_WORDS)
 
 
@@ -166,24 +161,24 @@ def _failure(failure: str, error: Exception) -> TrialReport:
     return TrialReport(framework="", inputs=[], outputs=[], failure=failure, message=str(error)[:2000])
 
 
-def confine(*, memory_bytes: int, cpu_seconds: int) -> None:
-    """Limit this process: address space beyond what the interpreter and ONNX Runtime hold already, CPU time, files.
+def limit_process(*, memory_bytes: int, cpu_seconds: int) -> None:
+    """Limit this process: address space beyond what the interpreter and ONNX Runtime use, CPU time, file sizes.
 
-    Only Linux tells a process its address space; elsewhere it is not limited.
+    Address space is limited on Linux only, because elsewhere a process cannot read how much it uses.
     """
     statm = Path("/proc/self/statm")
     if statm.exists():
-        held = int(statm.read_text(encoding="ascii").split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (held + memory_bytes, held + memory_bytes))
+        used = int(statm.read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + memory_bytes, used + memory_bytes))
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def main() -> None:
-    """Read the specification, confine the process, report."""
+    """Read the specification, limit the process, and report."""
     specification: TrialSpecification = json.load(sys.stdin)
-    confine(memory_bytes=specification["memory_bytes"], cpu_seconds=specification["cpu_seconds"])
+    limit_process(memory_bytes=specification["memory_bytes"], cpu_seconds=specification["cpu_seconds"])
     json.dump(run_trial(specification), sys.stdout)
 
 

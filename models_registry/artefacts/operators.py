@@ -1,14 +1,14 @@
 """The ONNX operators that a served model may use.
 
-What scikit-learn, XGBoost, LightGBM and tabular networks of PyTorch and TensorFlow export. Left out on purpose:
+They are those that scikit-learn, XGBoost, LightGBM and tabular networks of PyTorch and TensorFlow export. Excluded:
 
-- subgraphs (If, Loop, Scan, SequenceMap): a few bytes can run for ever;
-- results whose shape depends on values (NonZero, Compress, Unique, StringSplit) and images' resizing: a client's
-  number must not decide how much memory a prediction takes. With `SIZE_INPUTS` this makes every shape a function of
-  the number of rows alone;
+- subgraphs (If, Loop, Scan, SequenceMap): a few bytes can run forever;
+- results whose shape depends on values (NonZero, Compress, Unique, StringSplit), and image resizing: a client's number
+  must not decide how much memory a prediction uses. With `SIZE_INPUTS` this makes every shape a function of the number
+  of rows alone;
 - random numbers: a prediction must be repeatable;
-- RegexFullMatch: a pattern is a program; ImageDecoder: a decoder's bugs;
-- sequences and maps (ZipMap, DictVectorizer): they are no tensors.
+- RegexFullMatch: a pattern is a program; ImageDecoder: decoders have bugs;
+- sequences and maps (ZipMap, DictVectorizer): they are not tensors.
 """
 
 _ELEMENTWISE = """
@@ -37,16 +37,16 @@ _ML = """
     TreeEnsembleRegressor
 """
 
-# By domain; "" and "ai.onnx" are two names of one.
+# By domain; "" and "ai.onnx" are the same domain.
 ALLOWED_OPERATORS: dict[str, frozenset[str]] = {
     "": frozenset((_ELEMENTWISE + _REDUCTIONS + _SHAPES + _LAYERS).split()),
     "ai.onnx.ml": frozenset(_ML.split()),
 }
 
-# Operators that hold other graphs.
+# Operators that contain other graphs.
 SUBGRAPH_OPERATORS = frozenset({"If", "Loop", "Scan", "SequenceMap"})
 
-# Inputs (by position) that decide the shape of a result. Their values must follow from constants and shapes.
+# Inputs (by position) that determine the shape of a result. Their values must come from constants and shapes.
 SIZE_INPUTS: dict[str, tuple[int, ...]] = {
     "ConstantOfShape": (0,),
     "Expand": (1,),
@@ -62,5 +62,5 @@ SIZE_INPUTS: dict[str, tuple[int, ...]] = {
     "Unsqueeze": (1,),
 }
 
-# Results that tell about a tensor's shape and nothing about its values.
+# Operators whose result depends on a tensor's shape and not on its values.
 SHAPE_OPERATORS = frozenset({"Shape", "Size"})

@@ -1,4 +1,4 @@
-"""Figures in templates, written as `mlmon.figures` writes them."""
+"""Template filters that format numbers as `mlmon.figures` does."""
 
 from django import template
 
@@ -9,11 +9,11 @@ register = template.Library()
 
 @register.filter
 def number(value: float, digits: int = 4) -> str:
-    """Write a number with so many significant digits at most."""
+    """Return a number with at most `digits` significant digits."""
     return short_number_text(value, digits)
 
 
 @register.filter
 def count(value: int) -> str:
-    """Write a count with commas: "12,400"."""
+    """Return a count with thousands separators: "12,400"."""
     return f"{value:,}"

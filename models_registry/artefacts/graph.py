@@ -1,4 +1,4 @@
-"""What an ONNX file says about itself, read without running it: is it safe to load, what does it take and answer?"""
+"""An ONNX file, parsed without running it: is it safe to load, and which inputs, outputs and classes does it have?"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,9 +9,9 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import numpy_helper
 
 from mlmon.schema import TensorType
-from models_registry.artefact_report import InputTensor
+from models_registry.artefacts.operators import ALLOWED_OPERATORS, SHAPE_OPERATORS, SIZE_INPUTS, SUBGRAPH_OPERATORS
+from models_registry.artefacts.report import InputTensor
 from models_registry.exceptions import ArtefactError
-from models_registry.onnx_operators import ALLOWED_OPERATORS, SHAPE_OPERATORS, SIZE_INPUTS, SUBGRAPH_OPERATORS
 
 _TENSOR_TYPES: dict[int, TensorType] = {
     onnx.TensorProto.FLOAT: TensorType.FLOAT32,
@@ -21,11 +21,11 @@ _TENSOR_TYPES: dict[int, TensorType] = {
     onnx.TensorProto.BOOL: TensorType.BOOL,
     onnx.TensorProto.STRING: TensorType.STRING,
 }
-# Operators through which a label passes on its way out.
+# Operators that may lie between a classifier and its label output.
 _PASSES_LABELS = frozenset({"Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
 _REGRESSORS = frozenset({"LinearRegressor", "SVMRegressor", "TreeEnsembleRegressor"})
 
-# First bytes of what people upload instead, longest match first.
+# First bytes of files that people upload by mistake; the longest match comes first.
 _OTHER_FORMATS: tuple[tuple[bytes, str], ...] = (
     (b"\x89HDF\r\n", "an HDF5 file (Keras)"),
     (b"\xfd7zXZ\x00", "an xz-compressed file (joblib)"),
@@ -52,19 +52,19 @@ _EXPORT_HINT = (
 
 
 def read_graph(path: Path) -> onnx.ModelProto:
-    """Return the model in the file, parsed and not run.
+    """Return the parsed model.
 
     Raises
     ------
     ArtefactError
-        The file holds something else.
+        The file is not an ONNX model.
     """
     content = path.read_bytes()
     for magic, meaning in _OTHER_FORMATS:
         if content.startswith(magic):
             raise ArtefactError(
-                f"The file is {meaning}, not ONNX. Such files are not loaded, because loading one can run code of "
-                f"whoever wrote it. {_EXPORT_HINT}"
+                f"The file is {meaning}, not ONNX. Such files are not loaded, because loading one can run its author's "
+                f"code. {_EXPORT_HINT}"
             )
     model = onnx.ModelProto()
     try:
@@ -74,27 +74,29 @@ def read_graph(path: Path) -> onnx.ModelProto:
             raise MemoryError(str(error)) from error
         raise ArtefactError(f"The file is not an ONNX model, or it was cut off. {_EXPORT_HINT}") from None
     if model.ir_version <= 0 or not model.graph.node:
-        raise ArtefactError(f"The file is not an ONNX model: it holds no graph of operators. {_EXPORT_HINT}")
+        raise ArtefactError(f"The file is not an ONNX model: it has no graph of operators. {_EXPORT_HINT}")
     return model
 
 
 def refuse_unsafe(model: onnx.ModelProto) -> None:
-    """Refuse what could read other files, run for ever or take memory without bound.
+    """Refuse a model that could read other files, run forever or use unlimited memory.
 
     Raises
     ------
     ArtefactError
-        Naming the part that is refused, and what to do.
+        The message names the part that is refused, and what to do.
     """
     if model.functions:
         raise ArtefactError(
-            "The model defines functions of its own, which are not served. Export it with its functions inlined "
+            "The model defines its own functions, which are not supported. Export it with its functions inlined "
             "(onnx.inliner.inline_local_functions)."
         )
     if model.training_info:
-        raise ArtefactError("The model holds training graphs. Export it for inference only.")
+        raise ArtefactError("The model contains training graphs. Export it for inference only.")
     if model.graph.sparse_initializer:
-        raise ArtefactError("The model holds sparse initializers, which are not served. Store them as dense tensors.")
+        raise ArtefactError(
+            "The model contains sparse initializers, which are not supported. Store them as dense tensors."
+        )
     _refuse_external_data(model)
     for node in model.graph.node:
         _refuse_operator(node)
@@ -103,32 +105,32 @@ def refuse_unsafe(model: onnx.ModelProto) -> None:
 
 
 def graph_inputs(graph: onnx.GraphProto, *, max_features: int) -> list[InputTensor]:
-    """Return the inputs that a caller must give (initializers that are listed as inputs are constants).
+    """Return the inputs that a caller must provide (initializers that are listed as inputs are constants).
 
     Raises
     ------
     ArtefactError
-        An input is no table of numbers or strings with a fixed width and a free number of rows.
+        An input is not a table of numbers or strings with a fixed width and a free number of rows.
     """
     constants = {initializer.name for initializer in graph.initializer}
     inputs = [_described(each) for each in graph.input if each.name not in constants]
     if not inputs:
-        raise ArtefactError("The model takes no input.")
+        raise ArtefactError("The model has no input.")
     names = [each["name"] for each in inputs]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise ArtefactError(f"Input name {repeated[0]!r} is used twice. Give every input its own name.")
     width = sum(each["width"] for each in inputs)
     if width > max_features:
-        raise ArtefactError(f"The model takes {width:,} features; {max_features:,} are served at most.")
+        raise ArtefactError(f"The model has {width:,} features; at most {max_features:,} are supported.")
     return inputs
 
 
 def stored_classes(graph: onnx.GraphProto, label_output: str) -> tuple[str, ...]:
-    """Return the class labels that the graph gives to its label output, in the order of their scores.
+    """Return the class labels of a label output, in the order of their scores; empty if the graph does not store them.
 
-    They are an attribute of the classifier (``classlabels_*``), or the table that the end of the graph looks the
-    winning index up in. Empty where the graph says nothing.
+    They are an attribute of the classifier (``classlabels_*``), or the table in which the end of the graph looks up the
+    winning index.
     """
     node = _origin(graph, label_output)
     if node is None:
@@ -144,13 +146,13 @@ def stored_classes(graph: onnx.GraphProto, label_output: str) -> tuple[str, ...]
 
 
 def is_regressor(graph: onnx.GraphProto, output: str) -> bool:
-    """Return whether an output comes straight from a regression operator, whatever its width."""
+    """Return whether an output comes directly from a regression operator, whatever its width."""
     node = _origin(graph, output)
     return node is not None and node.op_type in _REGRESSORS
 
 
 def framework_of(model: onnx.ModelProto) -> str:
-    """Return the producer and its version as the file names them, "" where it names none."""
+    """Return the producer and its version as named in the file, or ""."""
     text = f"{model.producer_name} {model.producer_version}".strip()
     return "".join(character for character in text if character.isprintable())[:128]
 
@@ -177,43 +179,43 @@ def _refuse_operator(node: onnx.NodeProto) -> None:
     domain = "" if node.domain == "ai.onnx" else node.domain
     if node.op_type == "ZipMap":
         raise ArtefactError(
-            "The model ends in ZipMap, which answers dictionaries instead of a tensor. Convert it again with "
+            "The model ends in ZipMap, which returns dictionaries instead of a tensor. Convert it again with "
             'options={"zipmap": False} (skl2onnx) or zipmap=False (onnxmltools).'
         )
     if node.op_type in SUBGRAPH_OPERATORS:
         raise ArtefactError(
-            f"Operator {node.op_type} holds a graph of its own, which can run without end; it is not served. "
+            f"Operator {node.op_type} contains a subgraph, which can run forever; it is not supported. "
             "Unroll it, or choose an estimator that exports without it."
         )
     if domain not in ALLOWED_OPERATORS:
         raise ArtefactError(
             f"Operator {node.op_type} belongs to the custom domain {domain!r}. Only the standard domains ai.onnx and "
-            "ai.onnx.ml are served: export without custom or vendor operators."
+            "ai.onnx.ml are supported: export without custom or vendor operators."
         )
     if node.op_type not in ALLOWED_OPERATORS[domain]:
         raise ArtefactError(
-            f"Operator {node.op_type} is not among those that are served (see models_registry/onnx_operators.py for "
-            "the list and its reasons). Move that step in front of the model, or replace it."
+            f"Operator {node.op_type} is not supported (models_registry/artefacts/operators.py has the list and its "
+            "reasons). Do that step before the model, or replace it."
         )
 
 
 def _refuse_subgraphs(node: onnx.NodeProto) -> None:
     for attribute in node.attribute:
-        # By field and not by declared type, which a crafted file can set at will.
+        # Check the fields, not the declared type, which a crafted file can set to anything.
         if attribute.HasField("g") or attribute.graphs:
-            raise ArtefactError(f"Operator {node.op_type} holds a graph of its own (a subgraph), which is not served.")
+            raise ArtefactError(f"Operator {node.op_type} contains a subgraph, which is not supported.")
         if attribute.HasField("sparse_tensor") or attribute.sparse_tensors:
-            raise ArtefactError(f"Operator {node.op_type} holds a sparse tensor. Store it as a dense tensor.")
+            raise ArtefactError(f"Operator {node.op_type} contains a sparse tensor. Store it as a dense tensor.")
 
 
 def _refuse_value_dependent_shapes(graph: onnx.GraphProto) -> None:
-    """Refuse shapes that follow from a client's numbers; nodes are in topological order, or they are refused too."""
+    """Refuse shapes that depend on a client's numbers; nodes that are not in topological order are refused too."""
     known = {initializer.name for initializer in graph.initializer} | {""}
     for node in graph.node:
         for position in SIZE_INPUTS.get(node.op_type, ()):
             if position < len(node.input) and node.input[position] not in known:
                 raise ArtefactError(
-                    f"The shape of {node.op_type}'s result depends on feature values, so one request could take all "
+                    f"The shape of {node.op_type}'s result depends on feature values, so one request could use all "
                     "memory. Export with shapes that depend on the number of rows only."
                 )
         if node.op_type in SHAPE_OPERATORS or all(name in known for name in node.input):
@@ -229,20 +231,20 @@ def _described(value: onnx.ValueInfoProto) -> InputTensor:
     if tensor.elem_type not in _TENSOR_TYPES:
         name = onnx.TensorProto.DataType.Name(tensor.elem_type) if tensor.elem_type in _ELEMENT_TYPES else "unknown"
         raise ArtefactError(
-            f"{prefix} has element type {name}; served are {', '.join(each.value for each in TensorType)}."
+            f"{prefix} has element type {name}; supported are {', '.join(each.value for each in TensorType)}."
         )
     dimensions = tensor.shape.dim
     if not tensor.HasField("shape") or len(dimensions) not in (1, 2):
         shape = f"rank {len(dimensions)}" if tensor.HasField("shape") else "no shape"
-        raise ArtefactError(f"{prefix} has {shape}; a table of rows x width (rank 2) is needed.")
+        raise ArtefactError(f"{prefix} has {shape}; it must be a table of rows x width (rank 2).")
     if dimensions[0].dim_value > 0:
         raise ArtefactError(
-            f"{prefix} takes exactly {dimensions[0].dim_value} row(s). Export with a free first dimension "
+            f"{prefix} accepts exactly {dimensions[0].dim_value} row(s). Export with a free first dimension "
             '(skl2onnx: FloatTensorType([None, width]); PyTorch: dynamic_axes={"input": {0: "rows"}}).'
         )
     width = 1 if len(dimensions) == 1 else dimensions[1].dim_value
     if width <= 0:
-        raise ArtefactError(f"{prefix} has no fixed width. Export with the number of its columns written down.")
+        raise ArtefactError(f"{prefix} has no fixed width. Export with a fixed number of columns.")
     return InputTensor(
         name=value.name, tensor_type=_TENSOR_TYPES[tensor.elem_type].value, width=width, rank=len(dimensions)
     )
@@ -252,7 +254,7 @@ _ELEMENT_TYPES = frozenset(onnx.TensorProto.DataType.values())
 
 
 def _origin(graph: onnx.GraphProto, output: str) -> onnx.NodeProto | None:
-    """Return the node that decides an output's values, behind those that only reshape or cast them."""
+    """Return the node that computes an output's values, ignoring nodes that only reshape or cast them."""
     producers = {name: node for node in graph.node for name in node.output}
     node = producers.get(output)
     for _ in range(len(graph.node)):
@@ -280,7 +282,7 @@ def _constant_labels(graph: onnx.GraphProto, name: str) -> tuple[str, ...]:
 
 
 def _encoded_labels(node: onnx.NodeProto) -> tuple[str, ...]:
-    """Return what a LabelEncoder writes for the indices 0, 1, ..."""
+    """Return the labels that a LabelEncoder has for the indices 0, 1, ..."""
     attributes = {attribute.name: attribute for attribute in node.attribute}
     keys = attributes.get("keys_int64s")
     values = attributes.get("values_strings") or attributes.get("values_int64s")
@@ -297,5 +299,5 @@ def _text(label: object) -> str:
         try:
             return label.decode("utf-8")
         except UnicodeDecodeError:
-            raise ArtefactError(f"Class label {label!r} is not UTF-8. Export with readable labels.") from None
+            raise ArtefactError(f"Class label {label!r} is not UTF-8. Export the model with labels in UTF-8.") from None
     return str(label)

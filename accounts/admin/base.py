@@ -1,0 +1,151 @@
+"""Base classes of the pages of the admin: malformed URLs and forms are refused, and changes go to the audit trail."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from django import forms
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.views.main import PAGE_VAR
+from django.contrib.auth.forms import ReadOnlyPasswordHashField
+from django.core.exceptions import BadRequest, ValidationError
+from django.db import transaction
+from django.db.models import Model
+from django.forms.models import ModelChoiceField, ModelMultipleChoiceField
+from django.http import Http404, HttpRequest, HttpResponse
+from unfold.admin import ModelAdmin
+
+from accounts.selectors import changes_of
+from accounts.services.changes import NOT_SHOWN, Change, is_secret, record_change, words
+
+CHANGES_PER_PAGE = 100
+
+
+class AddressedAdmin(ModelAdmin):
+    """Return 404 or 400, not 500, for malformed keys and numbers in a URL or form."""
+
+    def row_or_404(self, request: HttpRequest, object_id: object) -> Any:
+        """Return the row with this key, or raise Http404; the key may be any string."""
+        row = self.get_object(request, str(object_id))
+        if row is None:
+            raise Http404(f"There is no {self.opts.verbose_name} {object_id!r}.")
+        return row
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        for key in request.POST.getlist(ACTION_CHECKBOX_NAME):
+            try:
+                self.opts.pk.to_python(key)
+            except ValidationError as error:
+                raise BadRequest(f"{key!r} is not the key of a row.") from error
+        with _overflow_as_bad_request():
+            return super().changelist_view(request, extra_context)
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        with _overflow_as_bad_request():
+            return super().changeform_view(request, *args, **kwargs)
+
+
+@contextlib.contextmanager
+def _overflow_as_bad_request() -> Iterator[None]:
+    """Refuse a number that SQLite cannot hold; Django already handles PostgreSQL's error."""
+    try:
+        yield
+    except OverflowError as error:
+        if "SQLite" not in str(error):
+            raise
+        raise BadRequest("A number is too large.") from error
+
+
+class AuditedAdmin(AddressedAdmin):
+    """Write each addition, change and deletion to the audit trail, and show a row's changes as its history.
+
+    If a service already records the change, the page overrides `log_addition` or `log_change` to do nothing.
+
+    Attributes
+    ----------
+    empty_text
+        Shown in an empty list: what its rows are and where they come from.
+    """
+
+    empty_text = ""
+    object_history_template: Any = "admin/changes_of_row.html"
+
+    def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
+        """Return the changes by field label, for `log_addition` and `log_change`."""
+        changes = dict(changes_of_form(form, is_new=add))
+        for formset in formsets or []:
+            for index, inline in enumerate(formset.forms):
+                if inline.has_changed() and inline.cleaned_data.get("DELETE"):
+                    changes[f"{inline.instance}"] = ("present", "removed")
+                elif inline.has_changed():
+                    is_new = index >= formset.initial_form_count()
+                    for name, change in changes_of_form(inline, is_new=is_new):
+                        changes[f"{inline.instance}: {name}"] = change
+        return changes
+
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        record_change(user=user_of(request), row=obj, message="Added.", changes=message)
+
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        if message:  # nothing is recorded if the form was saved unchanged
+            record_change(user=user_of(request), row=obj, message="", changes=message)
+
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
+        for row in queryset:
+            record_change(user=user_of(request), row=row, message="Deleted.")
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        with transaction.atomic():  # an action of the list and its audit rows succeed or fail together
+            return super().changelist_view(request, extra_context)
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        context: dict[str, Any] = {}
+        row = self.get_object(request, object_id)
+        if row is not None:
+            pages = self.get_paginator(request, changes_of(row), CHANGES_PER_PAGE)
+            context = {"changes": pages.get_page(request.GET.get(PAGE_VAR, 1)), "page_var": PAGE_VAR}
+        return super().history_view(request, object_id, {**context, **(extra_context or {})})
+
+
+class ReadOnlyAdmin(AuditedAdmin):
+    """Show rows that programs write; nobody can add, change or delete them here."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+def user_of(request: HttpRequest) -> Any:
+    """Return the user who is logged in, or None."""
+    return request.user if request.user.is_authenticated else None
+
+
+def changes_of_form(form: Any, *, is_new: bool = False) -> Iterator[tuple[str, Change]]:
+    """Yield each changed field's label with its old and new value; for a new row, every value that was entered."""
+    for name in form.changed_data:
+        field = form.fields.get(name)
+        is_password = field is not None and (
+            isinstance(field.widget, forms.PasswordInput) or isinstance(field, ReadOnlyPasswordHashField)
+        )
+        if field is None or is_password or is_secret(name):
+            yield words(name), (NOT_SHOWN, NOT_SHOWN)
+            continue
+        before, after = None if is_new else _initial_value(form, name, field), form.cleaned_data.get(name)
+        if before != after and not (is_new and after in ("", [])):
+            yield str(field.label or words(name)), (before, after)
+
+
+def _initial_value(form: Any, name: str, field: forms.Field) -> object:
+    """Return a field's old value; of a foreign key the row instead of its key."""
+    value = form.get_initial_for_field(field, name)
+    is_key = isinstance(field, ModelChoiceField) and not isinstance(field, ModelMultipleChoiceField)
+    if is_key and value is not None and not isinstance(value, Model):
+        return field.queryset.model._base_manager.filter(pk=value).first() or value  # type: ignore[attr-defined]
+    return value

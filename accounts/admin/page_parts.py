@@ -1,0 +1,79 @@
+"""Parts of admin pages that several apps share: panels, and the confirmation page before a change."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from django.db.models import Model
+from django.http import HttpRequest
+from django.template.response import TemplateResponse
+from unfold.admin import ModelAdmin
+
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A section of a page.
+
+    Attributes
+    ----------
+    key
+        Unique on the page.
+    template
+        Receives `context` as ``panel``.
+    """
+
+    key: str
+    title: str
+    template: str
+    context: Mapping[str, Any]
+
+
+class Panels(Generic[Row]):
+    """The panels of one kind of page.
+
+    Upper apps register panels on the pages of lower apps when they start, so that imports keep one direction.
+    """
+
+    def __init__(self) -> None:
+        self._makers: list[Callable[[Row], Panel]] = []
+
+    def register(self, make: Callable[[Row], Panel]) -> Callable[[Row], Panel]:
+        """Add the panel that `make` returns for a row to the page of each row."""
+        self._makers.append(make)
+        return make
+
+    def of(self, row: Row) -> list[Panel]:
+        """Return the panels of a row's page."""
+        return [make(row) for make in self._makers]
+
+
+def is_confirmed(request: HttpRequest) -> bool:
+    """Return whether the person pressed the button of the confirmation page (POST); a link alone changes nothing."""
+    return request.method == "POST"
+
+
+def confirmation_page(
+    model_admin: ModelAdmin,
+    request: HttpRequest,
+    *,
+    row: Model,
+    title: str,
+    changes: Sequence[str],
+    button: str,
+    is_final: bool = False,
+    panels: Sequence[Panel] = (),
+) -> TemplateResponse:
+    """Return a page that lists what will change, with a button that does it and panels that help to decide."""
+    context: dict[str, Any] = {
+        **model_admin.admin_site.each_context(request),
+        "opts": model_admin.opts,
+        "original": row,
+        "title": title,
+        "changes": changes,
+        "button": button,
+        "is_final": is_final,
+        "panels": panels,
+    }
+    return TemplateResponse(request, "admin/confirm_change.html", context)

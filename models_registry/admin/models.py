@@ -1,0 +1,63 @@
+"""Models in the admin."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Count, QuerySet, TextField
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.decorators import display
+from unfold.widgets import UnfoldAdminTextareaWidget
+
+from accounts.admin.base import AuditedAdmin, user_of
+from models_registry.models import Model
+from models_registry.services.versions import register_model
+
+SHORT_TEXT = {TextField: {"widget": UnfoldAdminTextareaWidget(attrs={"rows": 3})}}
+
+
+@admin.register(Model)
+class ModelModelAdmin(AuditedAdmin):
+    empty_text = "A model is a name that programs call; its versions are ONNX files."
+    formfield_overrides = SHORT_TEXT
+    list_display = ["name", "description", "version_count", "created_at"]
+    search_fields = ["name", "description"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Model]:
+        return super().get_queryset(request).annotate(n_versions=Count("versions"))
+
+    def get_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
+        return ["name", "description", *(["page", "capture"] if obj else [])]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
+        return ["name", "page", "capture"] if obj else []
+
+    @display(description="Monitoring")
+    def page(self, obj: Model) -> SafeString:
+        return _link(reverse("model-page", args=[obj.name]), "Traffic, drift and performance over time")
+
+    @display(description="Capture")
+    def capture(self, obj: Model) -> SafeString:
+        address = reverse("admin:inference_capturepolicy_of_model", args=[obj.pk])
+        return _link(address, "Which of its predictions are stored, and for how long")
+
+    @display(description="Versions")
+    def version_count(self, obj: Any) -> SafeString:
+        address = reverse("admin:models_registry_modelversion_changelist") + f"?model__id__exact={obj.pk}"
+        return _link(address, obj.n_versions)
+
+    def save_model(self, request: HttpRequest, obj: Model, form: Any, change: bool) -> None:
+        if change:
+            super().save_model(request, obj, form, change)
+            return
+        created = register_model(name=obj.name, description=obj.description, user=user_of(request))
+        obj.pk = created.pk
+
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> None:
+        return None  # the service records it
+
+
+def _link(address: str, text: object) -> SafeString:
+    return format_html('<a href="{}" class="text-primary-600 dark:text-primary-500">{}</a>', address, text)
