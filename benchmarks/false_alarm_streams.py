@@ -16,7 +16,7 @@ from scipy.special import ndtri
 
 from mlmon.comparison import compare
 from mlmon.prepared import PreparedReference, prepare
-from mlmon.profile import profile_of
+from mlmon.profiling import profile_of
 from mlmon.results import ComparisonResult, Criteria, FeatureResult, Thresholds, VerdictStatus
 from mlmon.schema import FeatureKind, TaskType
 

@@ -23,7 +23,7 @@ from mlmon.file_columns import (
     read_columns,
 )
 from mlmon.prepared import prepare
-from mlmon.profile import profile_of
+from mlmon.profiling import profile_of
 from mlmon.results import ComparisonResult, Criteria
 from mlmon.schema import TaskType
 from mlmon.tables import TableLimits

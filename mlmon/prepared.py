@@ -1,4 +1,4 @@
-"""What a reference profile is turned into once, so that each check only has to look at the window."""
+"""A reference prepared for many windows: what does not depend on the window is computed once."""
 
 import math
 import sys
@@ -11,14 +11,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mlmon.profile import CategoricalProfile, ColumnProfile, NumericProfile, ReferenceProfile
-from mlmon.statistics.bins import counts_between_and_outside, doane_edges
-from mlmon.statistics.deciles import DecileReference, prepare_deciles
+from mlmon.schema import FeatureKind
+from mlmon.statistics.bins import counts_between, counts_inside, decile_cut_points, doane_edges
+from mlmon.statistics.counts import CategoryCounts, ReferenceCategories, prepare_categories
 from mlmon.statistics.kolmogorov_smirnov import OrderedReference
-from mlmon.statistics.levels import LevelCounts, LevelReference, prepare_levels
 
-MOST_VALUES_AS_LEVELS = 20  # of a numeric column; with more it is compared as an ordered quantity
-PICTURE_BINS = 20
-PICTURE_QUANTILES = (0.01, 0.99)  # between these bins are of equal width; the outer two hold the tails
+MOST_VALUES_AS_CATEGORIES = 20  # of a numeric column; with more it is compared as an ordered quantity
+CHART_BINS = 20
+CHART_QUANTILES = (0.01, 0.99)  # the bins between them are of equal width; the outer two hold the tails
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,7 +28,7 @@ class Bins:
     Attributes
     ----------
     edges
-        Rising, shape (k + 1,) or (k - 1,), as the reader of the counts says.
+        Ascending, shape (k + 1,) or (k - 1,): closed bins between edges, or also the open ones around them.
     counts
         Shape (k,).
     """
@@ -38,8 +38,8 @@ class Bins:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class NumberLevels:
-    """The few values of a numeric column, as levels.
+class NumberCategories:
+    """The few values of a numeric column, counted as categories.
 
     Attributes
     ----------
@@ -50,12 +50,11 @@ class NumberLevels:
     """
 
     values: NDArray[np.float64]
-    reference: LevelReference
+    reference: ReferenceCategories
 
-    def count(self, current: NDArray[np.float64]) -> LevelCounts:
-        """Return both samples' counts of each level; the window is ascending, without NaN."""
-        first, last = current.searchsorted(self.values), current.searchsorted(self.values, "right")
-        known = last - first
+    def count(self, current: NDArray[np.float64]) -> CategoryCounts:
+        """Return the counts of both samples by value; the window is ascending, without NaN."""
+        known = current.searchsorted(self.values, "right") - current.searchsorted(self.values)
         if int(known.sum()) == current.size:
             return self.reference.align(known)
         values, counts = np.unique(current, return_counts=True)
@@ -73,142 +72,134 @@ class PreparedNumbers:
 
     Attributes
     ----------
-    levels
-        Where it has at most 20 distinct values, else None.
+    n_values
+        Number of values that are not missing.
+    ordered
+        All values, with grids for the KS distance.
+    deciles
+        The bins between the deciles; `edges` are their k - 1 cut points.
+    categories
+        None if the column has more than 20 distinct values.
     finite
         The finite values, ascending.
     doane
-        Doane's k bins of the finite values, the last count that of the values outside them; None without finite values.
-    picture
-        For drawing: k - 1 edges between k bins, the outer ones open; None where the column has few values, or no room
-        between them.
+        Doane's k bins of the finite values; the last count is that of the values outside them. None without finite
+        values.
+    chart
+        k - 1 edges between k bins for a chart. None if the column has few values or no finite ones.
+    nbytes
+        Memory in bytes; a few kilobytes of grids are left out.
     """
 
+    kind = FeatureKind.NUMERIC
     profile: NumericProfile
+    n_values: int
     ordered: OrderedReference
-    deciles: DecileReference
-    levels: NumberLevels | None
+    deciles: Bins
+    categories: NumberCategories | None
     finite: NDArray[np.float64]
     doane: Bins | None
-    picture: Bins | None
-
-    @property
-    def n_values(self) -> int:
-        """How many values are not missing."""
-        return self.ordered.values.size
+    chart: Bins | None
+    nbytes: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PreparedLevels:
+class PreparedCategories:
     """A categorical column of the reference.
 
     Attributes
     ----------
+    n_values
+        Number of values that are not missing.
+    categories
+        Its categories and their counts.
     names
-        Its levels as an Arrow array, to look the window's values up in.
+        Its categories as an Arrow array, to look up the window's values in.
+    nbytes
+        Memory in bytes.
     """
 
+    kind = FeatureKind.CATEGORICAL
     profile: CategoricalProfile
-    levels: LevelReference
+    n_values: int
+    categories: ReferenceCategories
     names: "pa.Array[Any]"
+    nbytes: int
 
-    @property
-    def n_values(self) -> int:
-        """How many values are not missing."""
-        return int(self.levels.counts.sum())
+
+PreparedColumn = PreparedNumbers | PreparedCategories
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PreparedReference:
-    """A reference, ready to be compared with windows."""
+    """A reference, ready to be compared with windows.
+
+    Attributes
+    ----------
+    nbytes
+        Memory in bytes, the profile's arrays included.
+    """
 
     n_rows: int
-    features: Mapping[str, "PreparedColumn"]
-    prediction: "PreparedColumn"
+    features: Mapping[str, PreparedColumn]
+    prediction: PreparedColumn
     sample: pa.Table
-
-    @property
-    def nbytes(self) -> int:
-        """Memory that it holds, in bytes; the profile's arrays included, a few kilobytes of grids a column left out."""
-        columns = (*self.features.values(), self.prediction)
-        return int(self.sample.nbytes) + sum(_bytes_of(column) for column in columns)
-
-
-PreparedColumn = PreparedNumbers | PreparedLevels
+    nbytes: int
 
 
 def prepare(profile: ReferenceProfile) -> PreparedReference:
-    """Return a reference prepared for many windows: milliseconds for each numeric column, once."""
-    return PreparedReference(
-        n_rows=profile.n_rows,
-        features={name: prepare_column(column) for name, column in profile.features.items()},
-        prediction=prepare_column(profile.prediction),
-        sample=profile.sample,
-    )
+    """Return a reference prepared for many windows: once, in milliseconds for each numeric column."""
+    features = {name: prepare_column(column) for name, column in profile.features.items()}
+    prediction = prepare_column(profile.prediction)
+    nbytes = profile.sample.nbytes + sum(column.nbytes for column in (*features.values(), prediction))
+    return PreparedReference(profile.n_rows, features, prediction, profile.sample, nbytes)
 
 
 def prepare_column(profile: ColumnProfile) -> PreparedColumn:
     """Return one column prepared for many windows."""
-    if isinstance(profile, CategoricalProfile):
-        levels = prepare_levels(profile.levels, profile.counts)
-        return PreparedLevels(profile=profile, levels=levels, names=pa.array(profile.levels, pa.string()))
-    return _prepared_numbers(profile)
-
-
-def number_name(value: float) -> str:
-    """Return a number as the name of a level."""
-    return f"{value:.15g}"
-
-
-def _prepared_numbers(profile: NumericProfile) -> PreparedNumbers:
-    values = profile.sorted_values
-    finite = values if np.isfinite(values[:1]).all() and np.isfinite(values[-1:]).all() else values[np.isfinite(values)]
-    has_few_values = profile.n_distinct <= MOST_VALUES_AS_LEVELS
-    return PreparedNumbers(
+    if isinstance(profile, NumericProfile):
+        return _prepare_numbers(profile)
+    return PreparedCategories(
         profile=profile,
-        ordered=OrderedReference(values),
-        deciles=prepare_deciles(profile.deciles, values),
-        levels=_number_levels(values) if has_few_values else None,
-        finite=finite,
-        doane=_doane_bins(finite),
-        picture=None if has_few_values else _picture_bins(finite),
+        n_values=int(profile.counts.sum()),
+        categories=prepare_categories(profile.categories, profile.counts),
+        names=(names := pa.array(profile.categories, pa.string())),
+        nbytes=names.nbytes + sum(map(sys.getsizeof, profile.categories)) + 2 * profile.counts.nbytes,
     )
 
 
-def _number_levels(values: NDArray[np.float64]) -> NumberLevels:
-    distinct, counts = np.unique(values, return_counts=True)
-    return NumberLevels(distinct, prepare_levels([number_name(value) for value in distinct.tolist()], counts))
+def _prepare_numbers(profile: NumericProfile) -> PreparedNumbers:
+    values = profile.sorted_values
+    finite = values if np.isfinite(values[:1]).all() and np.isfinite(values[-1:]).all() else values[np.isfinite(values)]
+    cut_points = decile_cut_points(profile.deciles, values[0] if values.size else math.nan)
+    categories = doane = chart = None
+    if profile.n_distinct <= MOST_VALUES_AS_CATEGORIES:
+        distinct, counts = np.unique(values, return_counts=True)
+        names = [number_name(value) for value in distinct.tolist()]
+        categories = NumberCategories(distinct, prepare_categories(names, counts))
+    elif finite.size:
+        low, high = (finite[math.ceil(share * finite.size) - 1] for share in CHART_QUANTILES)
+        if low == high:
+            low, high = finite[0], finite[-1]
+        steps = np.linspace(0.0, 1.0, CHART_BINS - 1)
+        edges = np.unique(low * (1.0 - steps) + high * steps)  # not high - low, which may be beyond float64
+        chart = Bins(edges, counts_between(finite, edges, closed="left"))
+    if finite.size:
+        edges = doane_edges(finite)
+        doane = Bins(edges, counts_inside(finite, edges))
+    return PreparedNumbers(
+        profile=profile,
+        n_values=values.size,
+        ordered=OrderedReference(values),
+        deciles=Bins(cut_points, counts_between(values, cut_points)),
+        categories=categories,
+        finite=finite,
+        doane=doane,
+        chart=chart,
+        nbytes=values.nbytes + (0 if finite is values else finite.nbytes),
+    )
 
 
-def _doane_bins(finite: NDArray[np.float64]) -> Bins | None:
-    if not finite.size:
-        return None
-    edges = doane_edges(finite)
-    return Bins(edges, counts_between_and_outside(finite, edges))
-
-
-def _picture_bins(finite: NDArray[np.float64]) -> Bins | None:
-    if not finite.size:
-        return None
-    low, high = (finite[math.ceil(share * finite.size) - 1] for share in PICTURE_QUANTILES)
-    if low == high:
-        low, high = finite[0], finite[-1]
-    steps = np.linspace(0.0, 1.0, PICTURE_BINS - 1)
-    edges = np.unique(low * (1.0 - steps) + high * steps)  # not high - low, which may be beyond float64
-    return Bins(edges, counts_around(finite, edges))
-
-
-def counts_around(ordered: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the number of values below the first edge, between neighbouring ones, and from the last one on."""
-    counts = np.empty(edges.size + 1, dtype=np.int64)
-    counts[:-1] = ordered.searchsorted(edges)
-    counts[-1] = ordered.size
-    counts[1:] -= counts[:-1].copy()
-    return counts
-
-
-def _bytes_of(column: PreparedColumn) -> int:
-    if isinstance(column, PreparedLevels):
-        return column.names.nbytes + sum(map(sys.getsizeof, column.profile.levels)) + 2 * column.levels.counts.nbytes
-    copied = 0 if column.finite is column.ordered.values else column.finite.nbytes
-    return column.ordered.values.nbytes + copied
+def number_name(value: float) -> str:
+    """Return a number as the name of a category."""
+    return f"{value:.15g}"

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from mlmon.measures import Measure as Measure
+from mlmon.measures import Method as Method
 from mlmon.schema import FeatureKind
 
 
@@ -17,20 +19,6 @@ class ResultStatus(StrEnum):
     TYPE_CHANGED = "type_changed"
     IDENTIFIER = "identifier"
     ERROR = "error"
-
-
-class Method(StrEnum):
-    """What a feature's score is."""
-
-    KOLMOGOROV_SMIRNOV = "kolmogorov_smirnov"  # D; of ordered values only
-    CHI_SQUARED = "chi_squared"  # debiased Cohen's w of the pooled levels, or of the deciles
-    WASSERSTEIN = "wasserstein"  # normalised by the reference's standard deviation; of ordered values only
-    POPULATION_STABILITY_INDEX = "population_stability_index"
-    JENSEN_SHANNON_DISTANCE = "jensen_shannon_distance"
-    JENSEN_SHANNON_DIVERGENCE = "jensen_shannon_divergence"
-    HELLINGER = "hellinger"
-    L_INFINITY = "l_infinity"
-    NONE = ""
 
 
 class Channel(StrEnum):
@@ -122,22 +110,6 @@ class Criteria:
     extra_window_rows: tuple[int, ...] = ()
     monitors_correlation: bool = False
     monitors_joint_distribution: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Measure:
-    """One number about two distributions, with what it depends on.
-
-    Attributes
-    ----------
-    value
-        None where it is not defined for these data.
-    parameters
-        How it was computed here, such as ``{"bins": 12}``; the definition stands in `mlmon.statistics.definitions`.
-    """
-
-    value: float | None
-    parameters: Mapping[str, float | int | str] = field(default_factory=dict)
 
 
 QUANTILE_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -406,7 +378,8 @@ class ComparisonResult:
     @property
     def drifted_features(self) -> tuple[FeatureResult, ...]:
         """Features that have drifted, strongest first."""
-        return tuple(feature for feature in self.ranked_features if feature.is_drifted)
+        drifted = (feature for feature in self.features if feature.is_drifted)
+        return tuple(sorted(drifted, key=lambda feature: (-feature.strength, feature.name)))
 
     @property
     def ranked_features(self) -> tuple[FeatureResult, ...]:

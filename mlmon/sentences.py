@@ -25,7 +25,7 @@ from mlmon.results import (
     Verdict,
     VerdictStatus,
 )
-from mlmon.statistics.levels import OTHER
+from mlmon.statistics.counts import OTHER
 from mlmon.verdict import SMALLEST_EFFECT, SMALLEST_MISSING_DIFFERENCE
 
 Found: TypeAlias = FeatureResult | PredictionResult | None

@@ -75,7 +75,7 @@ def column_report(name: str, column: ColumnProfile, n_rows: int, *, shown: int) 
             bars=_histogram(column),
         )
     total = max(1, int(column.counts.sum()))
-    counted = zip(column.levels, column.counts.tolist(), strict=True)
+    counted = zip(column.categories, column.counts.tolist(), strict=True)
     shares = tuple(CategoryShare(name, 100 * count / total) for name, count in counted)
     hidden = shares[shown:]
     return ColumnReport(

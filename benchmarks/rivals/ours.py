@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from benchmarks.arrays import CLASSES, LEVELS, FeatureArrays, Sample
 from mlmon.comparison import compare
 from mlmon.prepared import prepare as prepare_reference
-from mlmon.profile import ReferenceProfile, from_bytes, profile_of
+from mlmon.profile import ReferenceProfile, from_bytes
+from mlmon.profiling import profile_of
 from mlmon.results import ComparisonResult, Criteria, Method, Thresholds
 from mlmon.schema import TaskType
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mlmon.figures import number_text, share_text, short_number_text
 from mlmon.results import Distribution, FeatureResult
 from mlmon.sentences import level_text
-from mlmon.statistics.levels import OTHER
+from mlmon.statistics.counts import OTHER
 
 MOST_ROWS = 10
 MOST_FEATURES = 5

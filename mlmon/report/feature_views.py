@@ -7,12 +7,12 @@ from enum import StrEnum
 import numpy as np
 
 from mlmon.figures import number_text, share_text
+from mlmon.measures import MEASURES
 from mlmon.report.pictures import Picture, levels_of, picture_of
 from mlmon.results import (
     ComparisonResult,
     FeatureResult,
     HypothesisResult,
-    Method,
     PredictionResult,
     QualityFinding,
     ResultStatus,
@@ -28,7 +28,6 @@ from mlmon.sentences import (
     smallest_change_of,
     subject_of,
 )
-from mlmon.statistics.definitions import DEFINITIONS
 
 NOTHING = "-"
 
@@ -120,19 +119,6 @@ class PredictionView:
     findings: tuple[Finding, ...]
 
 
-METHOD_NAMES = {
-    Method.KOLMOGOROV_SMIRNOV: "KS statistic D",
-    Method.CHI_SQUARED: "Cohen's w, debiased",
-    Method.WASSERSTEIN: "Wasserstein distance, normalised",
-    Method.POPULATION_STABILITY_INDEX: "Population stability index",
-    Method.JENSEN_SHANNON_DISTANCE: "Jensen-Shannon distance",
-    Method.JENSEN_SHANNON_DIVERGENCE: "Jensen-Shannon divergence",
-    Method.HELLINGER: "Hellinger distance",
-    Method.L_INFINITY: "L-infinity distance",
-    Method.NONE: "",
-}
-
-
 def tone_of(result: ComparisonResult) -> Tone:
     """Return how a comparison as a whole stands out."""
     if result.verdict.status is VerdictStatus.ALARM:
@@ -191,7 +177,7 @@ def _feature_view(feature: FeatureResult, longest: float) -> FeatureView:
         tag=_feature_tag(feature),
         what="; ".join(sentence_of(found, feature) for found in _hypotheses(feature) if found.is_listed),
         score=_number(feature.score, 3),
-        score_name=METHOD_NAMES[feature.method],
+        score_name=MEASURES[feature.method].name if feature.method else "",
         threshold=f"{feature.threshold:g}",
         score_percent=100 * (feature.score or 0.0) / longest,
         threshold_percent=100 * feature.threshold / longest,
@@ -281,10 +267,10 @@ def _figures(feature: FeatureResult) -> list[Figure]:
 def _measures(feature: FeatureResult) -> list[Figure]:
     return [
         Figure(
-            name=METHOD_NAMES[method],
+            name=MEASURES[method].name,
             value=_number(measure.value, 4),
             parameters=", ".join(_parameter(name, value) for name, value in measure.parameters.items()),
-            definition=DEFINITIONS[method].text,
+            definition=MEASURES[method].text,
             is_score=method is feature.method,
         )
         for method, measure in feature.measures.items()

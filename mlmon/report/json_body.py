@@ -3,9 +3,9 @@
 from dataclasses import asdict
 from typing import Any
 
+from mlmon.measures import MEASURES
 from mlmon.results import Channel, ComparisonResult, FeatureResult, HypothesisResult, PredictionResult
 from mlmon.sentences import sentence_of, verdict_sentence
-from mlmon.statistics.definitions import DEFINITIONS
 
 
 def result_members(result: ComparisonResult | None) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def _feature_body(feature: FeatureResult) -> dict[str, Any]:
         "verdict": hypothesis_body(feature.verdict, feature),
         "missing_verdict": hypothesis_body(feature.missing_verdict, feature),
         "measures": {
-            method.value: {**asdict(measure), "definition": DEFINITIONS[method].text}
+            method.value: {**asdict(measure), "definition": MEASURES[method].text}
             for method, measure in feature.measures.items()
         },
         "quality": [asdict(finding) for finding in feature.quality],

@@ -2,16 +2,16 @@
 
 from typing import Any
 
+from mlmon.measures import EFFECT, MEASURES, P_VALUE, PHI, Method
 from mlmon.report.feature_views import feature_views, listed_findings, prediction_view, tone_of
-from mlmon.results import ComparisonResult, Method
+from mlmon.results import ComparisonResult
 from mlmon.sentences import BADGE_TEXTS, correlation_sentence, joint_sentence, verdict_sentence
-from mlmon.statistics.definitions import DEFINITIONS, EFFECT, P_VALUE, PHI
 
 GLOSSARY = (
     ("p", P_VALUE),
     ("w", EFFECT),
     ("phi", PHI.removeprefix("phi: ")),
-    (DEFINITIONS[Method.JENSEN_SHANNON_DIVERGENCE].name, DEFINITIONS[Method.JENSEN_SHANNON_DIVERGENCE].text),
+    (MEASURES[Method.JENSEN_SHANNON_DIVERGENCE].name, MEASURES[Method.JENSEN_SHANNON_DIVERGENCE].text),
 )
 
 

@@ -15,8 +15,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from mlmon.profile import evenly_spaced
 from mlmon.results import CorrelationChange
-from mlmon.statistics.row_samples import evenly_spaced
 
 MOST_COLUMNS = 200  # the first ones; 19,900 pairs
 MOST_ROWS = 5_000

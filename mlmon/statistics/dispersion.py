@@ -24,6 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import irfft, next_fast_len, rfft
 
+from mlmon.profile import INDEPENDENT, Dispersion
+
 FEWEST_CHUNKS = 10
 SHORTEST_CHUNK = 500
 SEGMENT_ROWS = 16_384  # of one Fourier transform
@@ -33,40 +35,6 @@ LARGEST_LAG_SHARE = 0.1  # of a segment; more lags add noise
 # The ratio of the two exceeds this by chance in at most one of a hundred references with ten chunks: simulated for
 # independent rows and for AR(1) rows with a coefficient of .5 and .8.
 LARGEST_CHANCE_RATIO = 2.2
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Dispersion:
-    """phi of one column, by length of the window.
-
-    Attributes
-    ----------
-    chunk_rows
-        Ascending lengths of windows of which the reference holds at least ten, shape (k,); empty where it holds ten of
-        none.
-    by_chunk_rows
-        phi for each of them, at least 1, shape (k,).
-    by_autocorrelation
-        phi by autocorrelation alone, at least 1: for windows too long to be measured by chunks.
-    """
-
-    chunk_rows: NDArray[np.int64]
-    by_chunk_rows: NDArray[np.float64]
-    by_autocorrelation: float
-
-    def at(self, rows: int) -> float:
-        """Return phi for windows of `rows`: that of the next longer measured length, else of the longest."""
-        if not self.chunk_rows.size:
-            return self.by_autocorrelation
-        index = min(int(np.searchsorted(self.chunk_rows, rows)), self.chunk_rows.size - 1)
-        return float(self.by_chunk_rows[index])
-
-    def is_measured_at(self, rows: int) -> bool:
-        """Return whether the reference holds ten windows of `rows`."""
-        return bool(self.chunk_rows.size) and rows <= int(self.chunk_rows[-1])
-
-
-INDEPENDENT = Dispersion(np.array([], dtype=np.int64), np.array([]), 1.0)
 
 
 def ordered_dispersion(codes: NDArray[np.int64], bins: int) -> Dispersion:

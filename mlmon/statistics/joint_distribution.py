@@ -22,8 +22,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from mlmon.profile import evenly_spaced
 from mlmon.results import JointChange
-from mlmon.statistics.row_samples import evenly_spaced
 
 if TYPE_CHECKING:
     from sklearn.ensemble import HistGradientBoostingClassifier

@@ -1,14 +1,14 @@
-"""The Kolmogorov-Smirnov distance between a prepared reference and a window, exact, and how surprising it is.
+"""The exact Kolmogorov-Smirnov distance between a prepared reference and a window, and its p-value.
 
-Visiting every value of both samples costs several times the sort of the window. Most of them need no visit: at a grid
-of reference values the two distribution functions are known exactly, and between two grid points both only rise. So
-the supremum of their difference has a bound in each cell of the grid, and only cells whose bound exceeds what is known
-already are looked into value by value.
+Visiting every value of both samples costs several times as much as sorting the window, and few values need it. At a
+grid of reference values the two distribution functions are known exactly, and between two grid points both can only
+rise. So the supremum of their difference is bounded in each cell of the grid, and only the cells whose bound exceeds
+what is already known are searched value by value.
 """
 
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,10 @@ from scipy.special import kolmogorov
 
 FINEST_GRID = 4096
 SMALLEST_GRID = 128
-GRID_POINTS_PER_ROOT = 13.0  # of the length of the window; measured: fewer look into more cells, more cost a search
-SMALL_WINDOW = 100  # rows; below, scipy counts the exact law of two samples
+GRID_POINTS_PER_ROOT = 13.0  # of the rows of the window; measured: fewer search more cells, more cost a search each
+SMALL_WINDOW = 100  # rows; below, SciPy computes the exact law of two samples
 LIMIT_LAW_ROWS = 150  # effective rows; from there on the limit law's p-value is at most a tenth too large at p = .02
+LIMIT_LAW_EXCESS = 10.0  # over sqrt(N): how much larger the limit law's p-value is, at most, down to 1e-9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,26 +39,32 @@ class Grid:
     at_most: NDArray[np.float64]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class OrderedReference:
-    """A reference sample, sorted, with a grid for each size of window that it has met.
+    """A sorted reference sample, with a grid for each size of window that it has been compared with.
 
-    Parameters
+    Attributes
     ----------
     values
-        Ascending, without NaN, shape (m,). An empty one has no distance to anything.
+        Ascending, without NaN, shape (m,). An empty sample has no distance to anything.
+    grids
+        By number of points.
     """
 
-    def __init__(self, values: NDArray[np.float64]) -> None:
-        self.values = values
-        self._grids: dict[int, Grid] = {}
+    values: NDArray[np.float64]
+    grids: dict[int, Grid] = field(default_factory=dict)
 
     def grid_for(self, rows: int) -> Grid:
-        """Return the grid that serves a window of so many rows."""
+        """Return the grid for a window of `rows` rows."""
         wanted = min(max(GRID_POINTS_PER_ROOT * math.sqrt(rows), SMALLEST_GRID), FINEST_GRID)
         size = 1 << int(math.log2(wanted))
-        if size not in self._grids:
-            self._grids[size] = _grid(self.values, size)
-        return self._grids[size]
+        if size not in self.grids:
+            values = self.values
+            ranks = np.linspace(0, values.size - 1, min(size, values.size)).astype(np.int64)
+            points = np.unique(values[ranks])
+            below, at_most = values.searchsorted(points), values.searchsorted(points, "right")
+            self.grids[size] = Grid(points, below / values.size, at_most / values.size)
+        return self.grids[size]
 
 
 def ks_distance(reference: OrderedReference, current: NDArray[np.float64]) -> float:
@@ -69,6 +76,11 @@ def ks_distance(reference: OrderedReference, current: NDArray[np.float64]) -> fl
         Of m values.
     current
         Ascending, without NaN, shape (n,), not empty.
+
+    Examples
+    --------
+    >>> ks_distance(OrderedReference(np.arange(4.0)), np.array([2.5, 3.5]))
+    0.75
     """
     grid, n = reference.grid_for(current.size), current.size
     below = current.searchsorted(grid.points)
@@ -87,8 +99,8 @@ def ks_p_value(reference: OrderedReference, current: NDArray[np.float64], distan
     """Return the two-sided p-value of a distance between independent rows; with ties it is conservative.
 
     Windows of fewer than 100 rows have that of ``scipy.stats.ks_2samp``, which is exact for references of up to 10,000
-    rows; others the finite-sample law up to 150 effective rows, and beyond those the limit law, which costs a
-    thousandth of it and is conservative: the larger the sample and the less telling the distance, the less.
+    rows. Others have the finite-sample law up to 150 effective rows, and beyond those the limit law, which costs a
+    thousandth of it and is conservative: the less so, the larger the sample and the larger the p-value.
 
     Parameters
     ----------
@@ -96,34 +108,37 @@ def ks_p_value(reference: OrderedReference, current: NDArray[np.float64], distan
         As given to, and returned by, `ks_distance`.
     """
     if current.size < SMALL_WINDOW:
-        from scipy.stats import ks_2samp  # 40 MB: not at the start
+        from scipy.stats import ks_2samp  # imported here because it takes 40 MB
 
         with warnings.catch_warnings():
-            # Where it cannot count exactly it says so, and gives the finite-sample law's.
+            # SciPy warns if it cannot compute the exact law, and returns that of the finite-sample law.
             warnings.simplefilter("ignore", RuntimeWarning)
             return float(ks_2samp(reference.values, current).pvalue)
-    effective_rows = effective_rows_of(reference.values.size, current.size)
+    # Two samples of m and n rows differ by chance as one sample of N rows differs from its law.
+    effective_rows = current.size * (reference.values.size / (current.size + reference.values.size))
     if effective_rows < LIMIT_LAW_ROWS:
         return finite_sample_p_value(distance, effective_rows)
     return limit_p_value(distance, effective_rows)
 
 
-def effective_rows_of(m: int, n: int) -> float:
-    """Return N = n m / (n + m): two samples of m and n rows differ by chance like one of N rows and its law."""
-    return n * (m / (n + m))
+def limit_p_value(distance: float, effective_rows: float, *, alpha: float = 0.0) -> float:
+    """Return Kolmogorov's limit law, ``scipy.stats.kstwobign.sf(sqrt(N) * D)``.
 
-
-def limit_p_value(distance: float, effective_rows: float) -> float:
-    """Return Kolmogorov's limit law: ``scipy.stats.kstwobign.sf(sqrt(N) * D)``."""
-    return float(kolmogorov(math.sqrt(effective_rows) * distance))
+    It is slightly too large. If it is above `alpha` by so little that the finite-sample law may be below, it is that of
+    the finite-sample law.
+    """
+    p_value = float(kolmogorov(math.sqrt(effective_rows) * distance))
+    if alpha < p_value <= alpha * (1 + LIMIT_LAW_EXCESS / math.sqrt(effective_rows)):
+        return finite_sample_p_value(distance, effective_rows)
+    return p_value
 
 
 def finite_sample_p_value(distance: float, effective_rows: float) -> float:
     """Return the law of one sample of round(N) rows: the p-value of ``scipy.stats.ks_2samp(method="asymp")``."""
-    from scipy.stats import kstwo  # 40 MB: not at the start
+    from scipy.stats import kstwo  # imported here because it takes 40 MB
 
     rows = float(np.round(effective_rows))
-    return float(kstwo.sf(distance, rows)) if rows else 1.0  # N = 1/2, one row against one: nothing can be said
+    return float(kstwo.sf(distance, rows)) if rows else 1.0  # one row against one says nothing
 
 
 def _at_most(current: NDArray[np.float64], points: NDArray[np.float64], below: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -145,7 +160,7 @@ def _largest_inside(
     """Return the largest |F - G| at the window's values ``current[start:end]``, from the left and from the right."""
     counts = ends - starts
     rows = int(counts.sum())
-    if not rows:  # G is constant there: F - G is largest at the cells' ends, which are known
+    if not rows:  # G is constant there: F - G is largest at the ends of the cells, which are known
         return 0.0
     indices = np.repeat(starts - (np.cumsum(counts) - counts), counts) + np.arange(rows)
     values = current[indices]
@@ -160,7 +175,7 @@ def _largest_inside(
 def _ranks_of_ties(
     values: NDArray[np.float64], indices: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return how many window values are below each value, and how many are not above it; a run lies in one cell."""
+    """Return how many window values are below each value, and how many are at most it; a run lies in one cell."""
     starts_run = np.empty(values.size, dtype=np.bool_)
     starts_run[0] = True
     np.not_equal(values[1:], values[:-1], out=starts_run[1:])
@@ -171,13 +186,3 @@ def _ranks_of_ties(
     lengths = np.diff(starts, append=values.size)
     left = indices[starts][run]
     return left, left + lengths[run]
-
-
-def _grid(values: NDArray[np.float64], size: int) -> Grid:
-    ranks = np.linspace(0, values.size - 1, min(size, values.size)).astype(np.int64)
-    points = np.unique(values[ranks])
-    return Grid(
-        points=points,
-        below=values.searchsorted(points) / values.size,
-        at_most=values.searchsorted(points, "right") / values.size,
-    )

@@ -19,8 +19,8 @@ from drift.services.checks import run_drift_check
 from inference.models import CapturePolicy
 from inference.redis_client import redis_client
 from inference.stream import delete_window
+from mlmon.measures import MEASURES, PHI
 from mlmon.results import Method
-from mlmon.statistics.definitions import DEFINITIONS, PHI
 from models_registry.models import ModelFeature, ModelVersion, ReferenceDataset
 from tests.factories import uploaded_version
 from tests.mlmon.observed import iris_rows, observe, profiled_reference
@@ -241,7 +241,7 @@ def test_a_check_shows_every_figure(admin_client: Client, check: DriftCheck) -> 
     for name in ("sepal_length", "KS statistic D", "Jensen-Shannon divergence", "setosa", "above threshold"):
         assert name in content
     for method in {Method(name) for row in check.features.all() for name in row.findings["measures"]}:
-        assert escape(DEFINITIONS[method].text) in content
+        assert escape(MEASURES[method].text) in content
     assert content.count('class="histogram-drawing"') == 4
     assert 'name="_save"' not in content
 

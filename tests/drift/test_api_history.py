@@ -22,8 +22,8 @@ from drift.api.serializers import (
 )
 from drift.models import DriftCheck, DriftIncident, FeatureDrift
 from drift.stored_results import fill_check, plain
+from mlmon.measures import MEASURES
 from mlmon.results import ComparisonResult, VerdictStatus
-from mlmon.statistics.definitions import DEFINITIONS
 from models_registry.models import Model, ModelFeature, ModelVersion, ReferenceDataset
 from tests.mlmon.comparison_results import WITH_EVERYTHING, judged, values_of
 
@@ -196,7 +196,7 @@ def test_the_definition_stands_beside_each_number(client: Client, reference: Ref
     (body,) = _get(client, history=1)["checks"]
     measures = body["feature_drift"]["distance"]["measures"]
     assert {name: one["definition"] for name, one in measures.items()} == {
-        method.value: DEFINITIONS[method].text for method in WITH_EVERYTHING.features[0].measures
+        method.value: MEASURES[method].text for method in WITH_EVERYTHING.features[0].measures
     }
     assert measures["jensen_shannon_distance"]["parameters"] == {"bins": 15, "width": 2.5, "rule": "sturges"}
     assert measures["population_stability_index"]["value"] is None  # infinite: JSON has no word for it

@@ -20,7 +20,7 @@ from drift.services.checks import run_drift_check
 from drift.services.window_comparison import PREPARED_REFERENCES, compare_window, prepared_reference
 from drift.stored_results import result_of_check
 from inference.stream import delete_window, read_window
-from mlmon.column_windows import NumberWindow
+from mlmon.windows import NumericWindow
 from models_registry.models import ModelVersion, Stage
 from models_registry.services.versions import set_stage
 from tests.factories import IRIS_FEATURES, diabetes_onnx, uploaded_version
@@ -168,14 +168,14 @@ def test_a_failed_check_leaves_the_reason_and_no_path(checked: ModelVersion, cap
     assert not due_versions()
 
 
-@pytest.mark.parametrize("fails_in", ["distribution", "measure", "evidence"])
+@pytest.mark.parametrize("fails_in", ["__init__", "distribution", "p_value_at"])
 def test_a_time_limit_inside_the_comparison_of_a_feature_fails_the_check(
     checked: ModelVersion, monkeypatch: pytest.MonkeyPatch, fails_in: str
 ) -> None:
     def reach_the_limit(*arguments: object, **options: object) -> None:
         raise SoftTimeLimitExceeded
 
-    monkeypatch.setattr(NumberWindow, fails_in, reach_the_limit)
+    monkeypatch.setattr(NumericWindow, fails_in, reach_the_limit)
     observe(checked, iris_rows(200))
     check = run_drift_check(version_id=checked.pk)
     assert check is not None

@@ -12,10 +12,10 @@ from scipy.spatial.distance import jensenshannon
 from scipy.stats import chi2_contingency, ks_2samp
 
 from drift.models import FeatureStatus
-from mlmon.column_windows import Column
 from mlmon.comparison import compare
-from mlmon.prepared import PreparedLevels, PreparedNumbers, prepare
-from mlmon.profile import CategoricalProfile, ColumnProfile, ReferenceProfile, column_profile, from_bytes, profile_of
+from mlmon.prepared import PreparedCategories, PreparedNumbers, prepare
+from mlmon.profile import CategoricalProfile, ColumnProfile, ReferenceProfile, from_bytes
+from mlmon.profiling import column_profile, profile_of
 from mlmon.results import (
     Criteria,
     FeatureResult,
@@ -28,6 +28,7 @@ from mlmon.results import (
 )
 from mlmon.schema import FeatureKind, TaskType
 from mlmon.statistics.kolmogorov_smirnov import OrderedReference
+from mlmon.windows import Column
 
 TOLERANCE = 1e-12
 SCORES = Criteria(Thresholds(feature=0.15, prediction=0.1), gives_verdict=False)
@@ -315,8 +316,10 @@ def test_predictions_that_cannot_be_compared_say_why(
 def test_predictions_that_break_the_comparison_are_an_error(caplog: pytest.LogCaptureFixture) -> None:
     reference = prepare(_profile())
     prediction = reference.prediction
-    assert isinstance(prediction, PreparedLevels)
-    broken = replace(prediction, levels=replace(prediction.levels, counts=np.array([50, 50])))  # of three classes
+    assert isinstance(prediction, PreparedCategories)
+    broken = replace(
+        prediction, categories=replace(prediction.categories, counts=np.array([50, 50]))
+    )  # of three classes
     result = compare(replace(reference, prediction=broken), pa.table({}), _levels(["no"] * 50), SCORES)
     assert result.prediction.status is ResultStatus.ERROR
     assert "could not be compared" in caplog.text

@@ -7,13 +7,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
-from mlmon.statistics.dispersion import (
-    INDEPENDENT,
-    Dispersion,
-    missing_dispersion,
-    nominal_dispersion,
-    ordered_dispersion,
-)
+from mlmon.profile import INDEPENDENT, Dispersion
+from mlmon.statistics.dispersion import missing_dispersion, nominal_dispersion, ordered_dispersion
 
 DECILES = np.arange(1, 10) / 10
 

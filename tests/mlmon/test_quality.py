@@ -8,11 +8,9 @@ import pytest
 
 from mlmon.comparison import compare
 from mlmon.prepared import prepare
-from mlmon.profile import profile_of
-from mlmon.quality import constant_finding, missing_finding, range_finding
+from mlmon.profiling import profile_of
 from mlmon.results import Criteria, FeatureResult, QualityEvent, Thresholds
 from mlmon.schema import TaskType
-from mlmon.statistics.missing_values import MissingCounts
 
 CRITERIA = Criteria(Thresholds(feature=0.15, prediction=0.1))
 rng = np.random.default_rng(21)
@@ -44,21 +42,23 @@ def test_values_that_went_missing(missing: int, is_notable: bool) -> None:
 
 
 def test_fewer_missing_values_are_no_fault() -> None:
-    assert missing_finding(MissingCounts(500, 10_000, 10, 1000), 1e-9) is None
+    reference: list[float | None] = rng.normal(size=10_000).tolist()
+    reference[::20] = [None] * 500
+    assert _feature(pa.array(reference), pa.array([0.0, 0.5] * 495 + [None] * 10)).quality == ()
 
 
 @pytest.mark.parametrize(("above", "is_notable"), [(1, False), (9, False), (10, True)])
 def test_values_beyond_the_references_range(above: int, is_notable: bool) -> None:
-    finding = range_finding(np.arange(10_000.0), np.sort(np.r_[np.arange(1000.0 - above), np.full(above, 1e5)]))
-    assert finding is not None
+    reference, current = np.arange(10_000.0), np.r_[np.arange(1000.0 - above), np.full(above, 1e5)]
+    (finding,) = _feature(pa.array(reference), pa.array(current)).quality
     assert (finding.count, finding.is_notable) == (above, is_notable)
     assert finding.detail == f"{above} above 9999, where the reference ends."
 
 
 def test_a_few_extremes_of_a_small_window_are_chance() -> None:
     # 3 of 100 rows against a reference of 200: (100/300)^3, twice for two sides and more, is far from 1e-3.
-    finding = range_finding(np.arange(200.0), np.sort(np.r_[np.arange(97.0), [300.0, 301.0, -1.0]]))
-    assert finding is not None
+    current = np.r_[np.arange(97.0), [300.0, 301.0, -1.0]]
+    (finding,) = _feature(pa.array(np.arange(200.0)), pa.array(current)).quality
     assert (finding.count, finding.is_notable) == (3, False)
     assert finding.detail == "1 below 0 and 2 above 199, where the reference ends."
 
@@ -82,9 +82,10 @@ def test_an_unseen_code_among_numbers_with_few_values() -> None:
 def test_a_column_that_became_constant() -> None:
     feature = _feature(pa.array(rng.normal(size=5000)), pa.array([0.25] * 600))
     assert _events(feature)[QualityEvent.BECAME_CONSTANT] == (600, True)
-    # A level of 99 % is the only one in 60 rows more often than not.
-    assert constant_finding("a", rows=60, reference_share=0.99) is None
-    assert constant_finding("a", rows=2000, reference_share=0.99) is not None
+    # A category of 99 % is the only one in 60 rows more often than not.
+    mostly_a = pa.array(["b", *["a"] * 99] * 100)
+    assert _events(_feature(mostly_a, pa.array(["a"] * 60))) == {}
+    assert _events(_feature(mostly_a, pa.array(["a"] * 2000))) == {QualityEvent.BECAME_CONSTANT: (2000, True)}
 
 
 def test_a_column_of_another_type_and_one_that_is_gone() -> None:

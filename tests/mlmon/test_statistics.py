@@ -10,11 +10,11 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from scipy.stats import chi2_contingency, ks_2samp, kstwobign
 
-from mlmon.column_windows import LIMIT_LAW_EXCESS
-from mlmon.statistics.chi_squared import chi_squared
-from mlmon.statistics.deciles import DecileReference, prepare_deciles
-from mlmon.statistics.jensen_shannon import jensen_shannon_divergence
+from mlmon.measures import jensen_shannon_divergence
+from mlmon.statistics.bins import counts_between, decile_cut_points, decile_labels
+from mlmon.statistics.counts import chi_squared
 from mlmon.statistics.kolmogorov_smirnov import (
+    LIMIT_LAW_EXCESS,
     OrderedReference,
     finite_sample_p_value,
     ks_distance,
@@ -41,9 +41,10 @@ def _distance(reference: NDArray[np.float64], current: NDArray[np.float64]) -> f
 
 def _binned(
     deciles: NDArray[np.float64], reference: NDArray[np.float64], current: NDArray[np.float64]
-) -> tuple[DecileReference, NDArray[np.int64]]:
-    prepared = prepare_deciles(deciles, reference)
-    return prepared, prepared.count(current)
+) -> tuple[tuple[str, ...], NDArray[np.int64], NDArray[np.int64]]:
+    """Return the names of the bins between deciles, and both samples counted in them."""
+    cut_points = decile_cut_points(deciles, reference[0])
+    return decile_labels(cut_points), counts_between(reference, cut_points), counts_between(current, cut_points)
 
 
 @pytest.mark.parametrize(("m", "n"), [(1, 2), (1, 50), (50, 1), (1000, 100), (37, 1000), (10_000, 1000)])
@@ -65,6 +66,8 @@ def test_the_limit_law_is_scipys_and_conservative_by_a_known_factor(
     p_value, exact = limit_p_value(distance, effective_rows), finite_sample_p_value(distance, effective_rows)
     assert p_value == pytest.approx(float(kstwobign.sf(scaled_distance)), rel=1e-9)
     assert exact <= p_value <= exact * (1 + LIMIT_LAW_EXCESS / math.sqrt(effective_rows))
+    assert limit_p_value(distance, effective_rows, alpha=p_value * 0.999) == exact  # here it could hide an alarm
+    assert limit_p_value(distance, effective_rows, alpha=p_value) == p_value
 
 
 def test_small_windows_have_the_exact_law_and_then_the_finite_sample_law() -> None:
@@ -130,7 +133,7 @@ def test_columns_that_are_empty_in_both_are_left_out() -> None:
     assert with_empty == chi_squared(np.array([50, 50]), np.array([40, 60]))
 
 
-def test_one_common_level_is_no_difference() -> None:
+def test_one_common_category_is_no_difference() -> None:
     result = chi_squared(np.array([80, 0]), np.array([40, 0]))
     assert (result.p_value, result.cohens_w, result.degrees_of_freedom) == (1.0, 0.0, 0)
 
@@ -138,14 +141,14 @@ def test_one_common_level_is_no_difference() -> None:
 def test_chi_squared_needs_rows_in_both_and_one_shape() -> None:
     with pytest.raises(ValueError, match="at least one row"):
         chi_squared(np.array([3, 4]), np.array([0, 0]))
-    with pytest.raises(ValueError, match="for each level"):
+    with pytest.raises(ValueError, match="for each category"):
         chi_squared(np.array([3, 4]), np.array([1, 0, 0]))
 
 
-def test_debiased_w_is_near_zero_without_drift_whatever_the_number_of_levels() -> None:
+def test_debiased_w_is_near_zero_without_drift_whatever_the_number_of_categories() -> None:
     rng = np.random.default_rng(7)
-    for levels in (3, 50):
-        shares = np.full(levels, 1 / levels)
+    for categories in (3, 50):
+        shares = np.full(categories, 1 / categories)
         ws = [chi_squared(rng.multinomial(10_000, shares), rng.multinomial(1000, shares)).cohens_w for _ in range(200)]
         assert np.median(ws) < 0.06
 
@@ -160,40 +163,40 @@ def test_chi_squared_keeps_under_permutation(reference: NDArray[np.int64], curre
 def test_decile_bins_are_right_closed_and_hold_a_tenth_each() -> None:
     reference = np.arange(1.0, 101.0)
     deciles = np.quantile(reference, np.arange(1, 10) / 10, method="inverted_cdf")
-    bins, current = _binned(deciles, reference, np.array([10.0, 10.5, 1000.0]))
-    assert bins.counts.tolist() == [10] * 10
+    labels, counted, current = _binned(deciles, reference, np.array([10.0, 10.5, 1000.0]))
+    assert counted.tolist() == [10] * 10
     assert current.tolist() == [1, 1, 0, 0, 0, 0, 0, 0, 0, 1]
-    assert bins.labels[0] == "<= 10"
-    assert bins.labels[1] == "(10, 20]"
-    assert bins.labels[-1] == "> 90"
+    assert labels[0] == "<= 10"
+    assert labels[1] == "(10, 20]"
+    assert labels[-1] == "> 90"
 
 
 @pytest.mark.parametrize("changed", [4.0, 6.0])
 def test_a_constant_that_changes_changes_its_bin(changed: float) -> None:
     reference = np.full(50, 5.0)
-    bins, current = _binned(np.full(9, 5.0), reference, np.full(40, changed))
-    assert bins.labels == ("< 5", "= 5", "> 5")
-    assert jensen_shannon_divergence(bins.counts, current) == pytest.approx(math.log(2), abs=TOLERANCE)
+    labels, counted, current = _binned(np.full(9, 5.0), reference, np.full(40, changed))
+    assert labels == ("< 5", "= 5", "> 5")
+    assert jensen_shannon_divergence(counted, current) == pytest.approx(math.log(2), abs=TOLERANCE)
 
 
 def test_near_cut_points_have_names_that_tell_them_apart() -> None:
-    bins, _ = _binned(np.array([1.00001, 1.00002]), np.array([1.0, 1.1]), np.array([1.0]))
-    assert bins.labels == ("<= 1.00001", "(1.00001, 1.00002]", "> 1.00002")
+    labels, _, _ = _binned(np.array([1.00001, 1.00002]), np.array([1.0, 1.1]), np.array([1.0]))
+    assert labels == ("<= 1.00001", "(1.00001, 1.00002]", "> 1.00002")
 
 
 def test_infinite_values_fall_into_the_outer_bins() -> None:
     reference = np.sort(np.r_[[-math.inf] * 20, np.arange(80.0), [math.inf] * 20])
     with np.errstate(invalid="ignore"):
         deciles = np.quantile(reference, np.arange(1, 10) / 10)
-    bins, current = _binned(deciles, reference, np.array([-math.inf, math.inf]))
-    assert bins.counts.sum() == 120
+    _, counted, current = _binned(deciles, reference, np.array([-math.inf, math.inf]))
+    assert counted.sum() == 120
     assert current[0] == current[-1] == 1
 
 
 @given(reference=tied_samples, window=samples)
 def test_every_value_is_counted_once(reference: NDArray[np.float64], window: NDArray[np.float64]) -> None:
     reference, window = np.sort(reference), np.sort(window)
-    bins, current = _binned(np.quantile(reference, np.arange(1, 10) / 10), reference, window)
-    assert bins.counts.sum() == reference.size
+    labels, counted, current = _binned(np.quantile(reference, np.arange(1, 10) / 10), reference, window)
+    assert counted.sum() == reference.size
     assert current.sum() == window.size
-    assert len(bins.labels) == bins.counts.size == current.size
+    assert len(labels) == counted.size == current.size

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import pairwise
 from typing import TypeAlias
 
@@ -15,30 +16,41 @@ from scipy import stats
 
 from mlmon.comparison import compare
 from mlmon.prepared import prepare
-from mlmon.profile import profile_of
-from mlmon.results import Badge, Channel, ComparisonResult, Criteria, Thresholds, VerdictStatus
+from mlmon.profiling import profile_of
+from mlmon.results import Badge, Channel, ComparisonResult, Criteria, HypothesisResult, Thresholds, VerdictStatus
 from mlmon.schema import TaskType
-from mlmon.statistics.chi_squared import chi_squared, smallest_detectable_w
+from mlmon.statistics.counts import MissingCounts, benjamini_hochberg, chi_squared
 from mlmon.statistics.dispersion import ordered_dispersion
-from mlmon.statistics.missing_values import MissingCounts, smallest_detectable_difference
-from mlmon.statistics.multiple_testing import benjamini_hochberg
-from mlmon.verdict import Evidence, VerdictPlan, judge, plan_of
+from mlmon.verdict import Evidence, VerdictPlan, judge, plan_verdict
 
 Floats: TypeAlias = NDArray[np.float64]
 
 CRITERIA = Criteria(Thresholds(feature=0.15, prediction=0.1))
-PLAN = VerdictPlan(budget=10_000, hypotheses=5, window_rows=(1000,), reference_rows=10_000)
 
 
-def _evidence(name: str, p_value: float, effect: float = 0.3, *, rows: int = 1000, **changes: object) -> Evidence:
-    values = {
-        "channel": Channel.DISTRIBUTION,
-        "smallest_detectable": 0.2,
-        "dispersion": 1.0,
-        "is_measured": True,
-        **changes,
-    }
-    return Evidence(name=name, p_value=p_value, effect=effect, window_rows=rows, **values)  # type: ignore[arg-type]
+def _plan(*extra_rows: int, rows: int = 1000, reference_rows: int = 10_000) -> VerdictPlan:
+    """Return the plan of a check of two features."""
+    criteria = replace(CRITERIA, extra_window_rows=extra_rows)
+    return plan_verdict(criteria, features=2, rows=5000, window_rows=rows, reference_rows=reference_rows)
+
+
+PLAN = _plan()
+
+
+def _evidence(
+    name: str,
+    p_value: float,
+    effect: float = 0.3,
+    *,
+    rows: int = 1000,
+    channel: Channel = Channel.DISTRIBUTION,
+    dispersion: float = 1.0,
+    is_measured: bool = True,
+) -> Evidence:
+    hypothesis = HypothesisResult(
+        channel, name, p_value, effect, False, rows, dispersion=dispersion, smallest_detectable=0.2
+    )
+    return Evidence(hypothesis, is_measured)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.sampled_from([0.01, 0.05, 0.2]))
@@ -75,7 +87,7 @@ def test_missing_values_of_dependent_rows_are_chi_squared_over_phi() -> None:
 @pytest.mark.parametrize("missing", [0, 100, 4000])
 def test_the_smallest_detectable_difference_is_just_an_alarm(missing: int, dispersion: float) -> None:
     counts = MissingCounts(missing, 10_000, 0, 1000)
-    rise = smallest_detectable_difference(counts, level=1e-6, dispersion=dispersion)
+    rise = counts.smallest_detectable_difference(alpha=1e-6, dispersion=dispersion)
     share = missing / 10_000 + rise
     # The test of that very share, with rows in fractions.
     pooled = (missing + 1000 * share) / 11_000
@@ -86,7 +98,8 @@ def test_the_smallest_detectable_difference_is_just_an_alarm(missing: int, dispe
 @pytest.mark.parametrize("dispersion", [1.0, 4.0])
 def test_the_smallest_detectable_w_is_just_an_alarm(dispersion: float) -> None:
     n = 1000 * 10_000 / 11_000
-    w = smallest_detectable_w(level=1e-5, degrees_of_freedom=9, effective_rows=n, dispersion=dispersion)
+    test = chi_squared(np.full(10, 1000), np.full(10, 100))
+    w = test.smallest_detectable_w(alpha=1e-5, dispersion=dispersion)
     assert stats.chi2.sf((w**2 * n + 9) / dispersion, 9) == pytest.approx(1e-5, rel=1e-9)
 
 
@@ -95,9 +108,9 @@ def test_chi_squared_over_phi_is_scipys_tail() -> None:
     assert found.p_value_at(2.0) == pytest.approx(stats.chi2.sf(found.statistic / 2, 2), rel=1e-12)
 
 
-def test_the_level_shares_the_budget_among_hypotheses_and_windows() -> None:
-    assert pytest.approx(1 / (10_000 * 5)) == PLAN.level
-    plan = plan_of(
+def test_alpha_shares_the_budget_among_hypotheses_and_windows() -> None:
+    assert pytest.approx(1 / (10_000 * 5)) == PLAN.alpha
+    plan = plan_verdict(
         Criteria(CRITERIA.thresholds, extra_window_rows=(500, 2000, 1000)),
         features=10,
         rows=2000,
@@ -105,8 +118,8 @@ def test_the_level_shares_the_budget_among_hypotheses_and_windows() -> None:
         reference_rows=10_000,
     )
     assert plan.window_rows == (1000, 500, 2000)
-    assert plan.level == pytest.approx(1 / (10_000 * 21 * 3))
-    short = plan_of(
+    assert plan.alpha == pytest.approx(1 / (10_000 * 21 * 3))
+    short = plan_verdict(
         Criteria(CRITERIA.thresholds, extra_window_rows=(5000,)),
         features=10,
         rows=2000,
@@ -135,7 +148,7 @@ def test_after_an_alarm_smaller_changes_are_listed_but_not_without_one() -> None
 
 
 def test_of_several_windows_the_one_that_alarms_tells() -> None:
-    plan = VerdictPlan(10_000, 5, (1000, 500, 2000), 10_000)
+    plan = _plan(500, 2000)
     found = judge([_evidence("a", 1e-20, effect=0.1, rows=2000), _evidence("a", 1e-8, effect=0.4, rows=500)], plan)
     told = found.hypotheses[Channel.DISTRIBUTION, "a"]
     assert (told.window_rows, told.is_alarm) == (500, True)
@@ -148,7 +161,7 @@ def test_of_several_windows_the_one_that_alarms_tells() -> None:
 def test_too_few_rows_give_no_verdict_but_what_they_could_have_shown(
     rows: int, reference_rows: int, detail: str
 ) -> None:
-    found = judge([_evidence("a", 1e-30, rows=rows)], VerdictPlan(10_000, 5, (rows,), reference_rows))
+    found = judge([_evidence("a", 1e-30, rows=rows)], _plan(rows=rows, reference_rows=reference_rows))
     assert found.verdict.status is VerdictStatus.INSUFFICIENT_DATA
     assert found.verdict.detail.startswith(detail)
     assert found.verdict.detail.endswith("The smallest change that these rows could show is w = 0.20.")
@@ -159,7 +172,7 @@ def test_badges_say_what_to_know_about_the_data() -> None:
     assert judge([_evidence("a", 0.5)], PLAN).verdict.badges == ()
     assert judge([_evidence("a", 0.5, is_measured=False)], PLAN).verdict.badges == (Badge.INDEPENDENCE_UNVERIFIED,)
     assert judge([_evidence("a", 0.5, dispersion=11.0)], PLAN).verdict.badges == (Badge.BURSTY,)
-    small = VerdictPlan(10_000, 5, (1000,), 9_999)
+    small = _plan(reference_rows=9_999)
     assert judge([_evidence("a", 0.5)], small).verdict.badges == (Badge.SMALL_REFERENCE,)
 
 
@@ -231,7 +244,7 @@ def test_values_that_go_missing_are_an_alarm_of_their_own() -> None:
     assert not feature.verdict.is_listed
 
 
-def test_infinities_are_a_level_of_their_own() -> None:
+def test_infinities_are_categories_of_their_own() -> None:
     rng = np.random.default_rng(10)
     current = rng.normal(size=1000)
     current[:30] = math.inf  # 3 %: among the values of the highest decile they would be lost

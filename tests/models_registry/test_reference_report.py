@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from mlmon.profile import column_profile
+from mlmon.profiling import column_profile
 from models_registry.reference_report import HISTOGRAM_BINS, ColumnReport, column_report
 
 

@@ -100,7 +100,7 @@ def test_the_profile_holds_the_rows_and_the_models_own_predictions(version: Mode
         assert column.mean == pytest.approx(data.data[:, index].mean(), rel=1e-12)
     assert isinstance(profile.prediction, CategoricalProfile)
     names, counts = np.unique(model.predict(data.data), return_counts=True)
-    assert dict(zip(profile.prediction.levels, profile.prediction.counts, strict=True)) == dict(
+    assert dict(zip(profile.prediction.categories, profile.prediction.counts, strict=True)) == dict(
         zip(names, counts, strict=True)
     )
 

@@ -1,11 +1,18 @@
 """Samples and counts that the tests of the measures share."""
 
 import sys
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
+
+from mlmon.prepared import PreparedCategories, PreparedNumbers, prepare_column
+from mlmon.profiling import column_profile
+from mlmon.windows import CategoricalWindow, NumericWindow
 
 LARGEST = sys.float_info.max
 
@@ -45,6 +52,23 @@ def skewed_sample() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return np.sort(np.exp(np.sin(rows * 0.7) * 2)), np.sort(np.exp(np.cos(window_rows * 1.3) * 2.2))
 
 
-def level_counts() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the counts of 13 levels, of which the reference has 11."""
+def category_counts() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the counts of 13 categories, of which the reference has 11."""
     return np.bincount(np.arange(1000) * 7 % 11, minlength=13), np.bincount(np.arange(300) ** 2 % 13, minlength=13)
+
+
+def numeric_window(reference: NDArray[np.float64], current: NDArray[np.float64]) -> NumericWindow:
+    """Return a window of numbers beside its prepared reference."""
+    column: Any = pa.chunked_array([pa.array(current)])
+    with np.errstate(over="ignore"):  # NumPy warns about values beyond the smallest float64
+        prepared = prepare_column(column_profile(pa.array(reference)))
+    assert isinstance(prepared, PreparedNumbers)
+    return NumericWindow(prepared, column, current.size)
+
+
+def categorical_window(reference: Sequence[str], current: Sequence[str]) -> CategoricalWindow:
+    """Return a window of categories beside its prepared reference."""
+    column: Any = pa.chunked_array([pa.array(current, pa.string())])
+    prepared = prepare_column(column_profile(pa.array(reference, pa.string())))
+    assert isinstance(prepared, PreparedCategories)
+    return CategoricalWindow(prepared, column, len(current))

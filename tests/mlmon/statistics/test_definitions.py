@@ -5,24 +5,27 @@ import math
 import numpy as np
 import pytest
 
-from mlmon.results import Method
-from mlmon.statistics.chi_squared import chi_squared
-from mlmon.statistics.definitions import DEFINITIONS
-from mlmon.statistics.hellinger import hellinger_distance
-from mlmon.statistics.jensen_shannon import jensen_shannon_distance, jensen_shannon_divergence
-from mlmon.statistics.l_infinity import l_infinity_distance
+from mlmon.measures import (
+    MEASURES,
+    Method,
+    hellinger_distance,
+    jensen_shannon_distance,
+    jensen_shannon_divergence,
+    l_infinity_distance,
+)
+from mlmon.statistics.counts import chi_squared
 
 DISJOINT = np.array([300, 0]), np.array([0, 100])
 
 
 def test_every_method_has_a_definition_of_its_own() -> None:
-    assert set(DEFINITIONS) == set(Method) - {Method.NONE}
+    assert set(MEASURES) == set(Method) - {Method.NONE}
     for part in ("name", "text"):
-        assert len({getattr(definition, part) for definition in DEFINITIONS.values()}) == len(DEFINITIONS)
+        assert len({getattr(definition, part) for definition in MEASURES.values()}) == len(MEASURES)
 
 
 def test_every_definition_is_a_sentence_and_names_its_oracle() -> None:
-    for method, definition in DEFINITIONS.items():
+    for method, definition in MEASURES.items():
         assert definition.text.endswith("."), method
         assert definition.oracle, method
 
@@ -37,7 +40,7 @@ def test_every_definition_is_a_sentence_and_names_its_oracle() -> None:
     ],
 )
 def test_the_largest_value_is_that_of_disjoint_samples(method: Method, value: float) -> None:
-    assert float(DEFINITIONS[method].largest.split("= ")[-1]) == pytest.approx(value, abs=5e-4)
+    assert float(MEASURES[method].largest.split("= ")[-1]) == pytest.approx(value, abs=5e-4)
 
 
 def test_the_largest_effect_is_that_of_disjoint_samples() -> None:
@@ -46,9 +49,9 @@ def test_the_largest_effect_is_that_of_disjoint_samples() -> None:
 
 
 def test_texts_say_bins_and_logarithm() -> None:
-    for method, definition in DEFINITIONS.items():
+    for method, definition in MEASURES.items():
         if method not in (Method.KOLMOGOROV_SMIRNOV, Method.WASSERSTEIN):
             assert "bins" in definition.text or "deciles" in definition.text, method
     for method in (Method.JENSEN_SHANNON_DIVERGENCE, Method.JENSEN_SHANNON_DISTANCE):
-        assert "natural logarithm" in DEFINITIONS[method].text
-    assert "ln(p / q)" in DEFINITIONS[Method.POPULATION_STABILITY_INDEX].text
+        assert "natural logarithm" in MEASURES[method].text
+    assert "ln(p / q)" in MEASURES[Method.POPULATION_STABILITY_INDEX].text

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import euclidean
 from scipy.stats import norm
 
-from mlmon.statistics.bins import counts_between_and_outside, doane_edges
-from mlmon.statistics.hellinger import hellinger_distance
-from tests.mlmon.statistics.samples import any_counts, level_counts, skewed_sample, smooth_sample
+from mlmon.measures import hellinger_distance
+from mlmon.statistics.bins import counts_inside, doane_edges
+from tests.mlmon.statistics.samples import any_counts, category_counts, skewed_sample, smooth_sample
 
 TOLERANCE = 1e-12
 
@@ -68,13 +68,13 @@ def test_distances_of_numbers_are_those_that_nannyml_printed(
     samples: tuple[NDArray[np.float64], NDArray[np.float64]], printed: float
 ) -> None:
     edges = doane_edges(samples[0])
-    distance = hellinger_distance(*(counts_between_and_outside(sample, edges) for sample in samples))
+    distance = hellinger_distance(*(counts_inside(sample, edges) for sample in samples))
     assert distance == pytest.approx(printed, abs=TOLERANCE)
 
 
 def test_the_distance_of_levels_is_the_one_that_nannyml_printed() -> None:
     # nannyml has one bin for all levels that the reference lacks. Here they are two: as far from it as one would be.
-    reference, current = level_counts()
+    reference, current = category_counts()
     pooled = [np.append(counts[:11], counts[11:].sum()) for counts in (reference, current)]
     assert hellinger_distance(*pooled) == pytest.approx(0.5698304740484841, abs=TOLERANCE)
     assert hellinger_distance(reference, current) == pytest.approx(hellinger_distance(*pooled), abs=TOLERANCE)

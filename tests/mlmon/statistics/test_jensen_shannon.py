@@ -8,9 +8,9 @@ from hypothesis import given
 from numpy.typing import NDArray
 from scipy.spatial.distance import jensenshannon
 
-from mlmon.statistics.bins import counts_between, sturges_edges
-from mlmon.statistics.jensen_shannon import jensen_shannon_distance, jensen_shannon_divergence
-from tests.mlmon.statistics.samples import any_counts, level_counts, smooth_sample
+from mlmon.measures import jensen_shannon_distance, jensen_shannon_divergence
+from mlmon.statistics.bins import counts_inside, sturges_edges
+from tests.mlmon.statistics.samples import any_counts, category_counts, smooth_sample
 
 TOLERANCE = 1e-12
 
@@ -68,7 +68,7 @@ def test_distance_of_numbers_is_that_of_scipy_over_numpys_sturges_bins(seed: int
     edges = np.histogram_bin_edges(np.concatenate([reference, current]), "sturges")
     expected = jensenshannon(np.histogram(reference, edges)[0], np.histogram(current, edges)[0])
     ours = sturges_edges(reference, current)
-    distance = jensen_shannon_distance(counts_between(reference, ours), counts_between(current, ours))
+    distance = jensen_shannon_distance(counts_inside(reference, ours), counts_inside(current, ours))
     assert distance == pytest.approx(float(expected), abs=TOLERANCE)
 
 
@@ -77,6 +77,6 @@ def test_distances_are_those_that_evidently_printed() -> None:
     # distinct values, and of numbers with 11 and 13.
     reference, current = smooth_sample()
     edges = sturges_edges(reference, current)
-    of_numbers = jensen_shannon_distance(counts_between(reference, edges), counts_between(current, edges))
+    of_numbers = jensen_shannon_distance(counts_inside(reference, edges), counts_inside(current, edges))
     assert of_numbers == pytest.approx(0.11036628657975894, abs=TOLERANCE)
-    assert jensen_shannon_distance(*level_counts()) == pytest.approx(0.4808924106460402, abs=TOLERANCE)
+    assert jensen_shannon_distance(*category_counts()) == pytest.approx(0.4808924106460402, abs=TOLERANCE)

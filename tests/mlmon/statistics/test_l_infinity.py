@@ -6,8 +6,8 @@ from hypothesis import given
 from numpy.typing import NDArray
 from scipy.spatial.distance import chebyshev
 
-from mlmon.statistics.l_infinity import l_infinity_distance
-from tests.mlmon.statistics.samples import any_counts, level_counts
+from mlmon.measures import l_infinity_distance
+from tests.mlmon.statistics.samples import any_counts, category_counts
 
 TOLERANCE = 1e-12
 
@@ -42,4 +42,4 @@ def test_distance_needs_rows() -> None:
 
 def test_the_distance_of_levels_is_the_one_that_nannyml_printed() -> None:
     # nannyml 0.13.1, method "l_infinity".
-    assert l_infinity_distance(*level_counts()) == pytest.approx(0.15333333333333332, abs=TOLERANCE)
+    assert l_infinity_distance(*category_counts()) == pytest.approx(0.15333333333333332, abs=TOLERANCE)

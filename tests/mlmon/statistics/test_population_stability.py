@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import entropy, norm
 
-from mlmon.statistics.deciles import prepare_deciles
-from mlmon.statistics.population_stability import population_stability_index
+from mlmon.measures import population_stability_index
+from mlmon.statistics.bins import counts_between, decile_cut_points
 from tests.mlmon.statistics.samples import any_counts, counts
 
 TOLERANCE = 1e-12
@@ -29,8 +29,9 @@ def test_index_of_large_samples_comes_near_the_analytical_one() -> None:
     # The quantiles of both distributions, evenly spaced, in place of drawn values.
     ranks = (np.arange(100_000) + 0.5) / 100_000
     reference, current = norm.ppf(ranks), norm.ppf(ranks, 1)
-    bins = prepare_deciles(np.quantile(reference, DECILES, method="inverted_cdf"), reference)
-    assert population_stability_index(bins.counts, bins.count(current)) == pytest.approx(0.92614, abs=1e-3)
+    cut_points = decile_cut_points(np.quantile(reference, DECILES, method="inverted_cdf"), reference[0])
+    counted = [counts_between(sample, cut_points) for sample in (reference, current)]
+    assert population_stability_index(*counted) == pytest.approx(0.92614, abs=1e-3)
 
 
 def test_half_a_row_is_added_to_every_bin() -> None:

@@ -5,22 +5,30 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from mlmon.column_windows import LevelWindow, NumberWindow, observed_column
-from mlmon.prepared import prepare_column
-from mlmon.profile import column_profile
-from mlmon.results import Method
-from mlmon.statistics.chi_squared import chi_squared
-from mlmon.statistics.hellinger import hellinger_distance
-from mlmon.statistics.jensen_shannon import jensen_shannon_distance
-from mlmon.statistics.l_infinity import l_infinity_distance
-from tests.mlmon.statistics.samples import LARGEST, counts, extreme_samples, finite_samples, tied_samples
+from mlmon.measures import (
+    MEASURES,
+    Method,
+    hellinger_distance,
+    jensen_shannon_distance,
+    l_infinity_distance,
+)
+from mlmon.statistics.counts import chi_squared
+from mlmon.windows import CategoricalWindow, NumericWindow
+from tests.mlmon.statistics.samples import (
+    LARGEST,
+    categorical_window,
+    counts,
+    extreme_samples,
+    finite_samples,
+    numeric_window,
+    tied_samples,
+)
 
 # scipy says so where the exact law of two small samples is beyond its reach, and takes the limit law.
 pytestmark = pytest.mark.filterwarnings("ignore:ks_2samp. Exact calculation unsuccessful:RuntimeWarning")
@@ -53,25 +61,14 @@ levels = st.lists(st.sampled_from(["a", "b", "c", "d", "e"]), min_size=1, max_si
 quickly = settings(deadline=None, max_examples=40)
 
 
-def _number_window(reference: NDArray[np.float64], current: NDArray[np.float64]) -> NumberWindow:
-    column: Any = pa.chunked_array([pa.array(current)])
-    with np.errstate(over="ignore"):  # numpy warns that what is below the smallest float64 is -inf
-        prepared = prepare_column(column_profile(pa.array(reference)))
-    window = observed_column(prepared, column).window(current.size)
-    assert isinstance(window, NumberWindow)
-    return window
-
-
-def _level_window(reference: list[str], current: list[str]) -> LevelWindow:
-    column: Any = pa.chunked_array([pa.array(current, pa.string())])
-    prepared = prepare_column(column_profile(pa.array(reference, pa.string())))
-    window = observed_column(prepared, column).window(len(current))
-    assert isinstance(window, LevelWindow)
-    return window
-
-
-def _values(window: NumberWindow | LevelWindow) -> dict[Method, float | None]:
-    return {method: window.measure(method).value for method in window.methods}
+def _values(window: NumericWindow | CategoricalWindow) -> dict[Method, float | None]:
+    if isinstance(window, NumericWindow):
+        return {method: definition.numeric(window).value for method, definition in MEASURES.items()}
+    return {
+        method: definition.categorical(window).value
+        for method, definition in MEASURES.items()
+        if definition.categorical is not None
+    }
 
 
 def _assert_equal(found: dict[Method, float | None], expected: dict[Method, float | None], *, rel: float = 0.0) -> None:
@@ -84,7 +81,7 @@ def _assert_equal(found: dict[Method, float | None], expected: dict[Method, floa
 def test_no_numbers_make_a_measure_raise_or_leave_its_bounds(
     reference: NDArray[np.float64], current: NDArray[np.float64]
 ) -> None:
-    for method, value in _values(_number_window(reference, current)).items():
+    for method, value in _values(numeric_window(reference, current)).items():
         assert value is None or 0.0 <= value <= BOUNDS[method], method
         assert value is None or math.isfinite(value), method
 
@@ -95,7 +92,7 @@ def test_what_needs_finite_numbers_is_none_without_any_and_never_0(
     reference: NDArray[np.float64], current: NDArray[np.float64]
 ) -> None:
     has_both = bool(np.isfinite(reference).any() and np.isfinite(current).any())
-    values = _values(_number_window(reference, current))
+    values = _values(numeric_window(reference, current))
     for method in (Method.HELLINGER, Method.L_INFINITY):
         assert (values[method] is not None) == has_both, method
     if not has_both:
@@ -107,7 +104,7 @@ def test_what_needs_finite_numbers_is_none_without_any_and_never_0(
 @quickly
 @given(reference=levels, current=levels)
 def test_no_levels_make_a_measure_raise_or_leave_its_bounds(reference: list[str], current: list[str]) -> None:
-    for method, value in _values(_level_window(reference, current)).items():
+    for method, value in _values(categorical_window(reference, current)).items():
         assert value is not None, method
         assert 0.0 <= value <= BOUNDS[method], method
 
@@ -115,13 +112,13 @@ def test_no_levels_make_a_measure_raise_or_leave_its_bounds(reference: list[str]
 @quickly
 @given(sample=awkward_samples)
 def test_a_sample_does_not_differ_from_itself(sample: NDArray[np.float64]) -> None:
-    assert {value for value in _values(_number_window(sample, sample)).values() if value is not None} == {0.0}
+    assert {value for value in _values(numeric_window(sample, sample)).values() if value is not None} == {0.0}
 
 
 @quickly
 @given(sample=levels)
 def test_levels_do_not_differ_from_themselves(sample: list[str]) -> None:
-    assert set(_values(_level_window(sample, sample)).values()) == {0.0}
+    assert set(_values(categorical_window(sample, sample)).values()) == {0.0}
 
 
 @quickly
@@ -130,7 +127,7 @@ def test_the_order_of_the_rows_does_not_matter(
     reference: NDArray[np.float64], current: NDArray[np.float64], random: Any
 ) -> None:
     shuffled = [np.array(random.sample(sample.tolist(), sample.size)) for sample in (reference, current)]
-    found, expected = _values(_number_window(*shuffled)), _values(_number_window(reference, current))
+    found, expected = _values(numeric_window(*shuffled)), _values(numeric_window(reference, current))
     _assert_equal(found, expected, rel=ROUNDING)
 
 
@@ -138,8 +135,8 @@ def test_the_order_of_the_rows_does_not_matter(
 @given(reference=levels, current=levels, names=st.permutations(["v", "w", "x", "y", "z"]))
 def test_the_names_of_the_levels_do_not_matter(reference: list[str], current: list[str], names: list[str]) -> None:
     renamed = dict(zip("abcde", names, strict=True))
-    found = _level_window([renamed[level] for level in reference], [renamed[level] for level in current])
-    expected = _values(_level_window(reference, current))
+    found = categorical_window([renamed[level] for level in reference], [renamed[level] for level in current])
+    expected = _values(categorical_window(reference, current))
     del expected[Method.CHI_SQUARED]  # of two equally rare levels the one with the earlier name is pooled first
     _assert_equal(_values(found), expected, rel=ROUNDING)
 
@@ -158,8 +155,8 @@ MAPS: Mapping[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
 def test_rank_measures_keep_under_rising_maps(
     name: str, reference: NDArray[np.float64], current: NDArray[np.float64]
 ) -> None:
-    mapped = _values(_number_window(MAPS[name](reference), MAPS[name](current)))
-    plain = _values(_number_window(reference, current))
+    mapped = _values(numeric_window(MAPS[name](reference), MAPS[name](current)))
+    plain = _values(numeric_window(reference, current))
     _assert_equal(mapped, {method: plain[method] for method in OF_ORDER_ONLY})
 
 
@@ -168,8 +165,8 @@ def test_rank_measures_keep_under_rising_maps(
 def test_the_ks_distance_keeps_under_falling_maps_too(
     reference: NDArray[np.float64], current: NDArray[np.float64]
 ) -> None:
-    distance = _number_window(-reference, -current).distance
-    assert distance == pytest.approx(_number_window(reference, current).distance, abs=ROUNDING)
+    distance = numeric_window(-reference, -current).simple_test.statistic
+    assert distance == pytest.approx(numeric_window(reference, current).simple_test.statistic, abs=ROUNDING)
 
 
 @quickly
@@ -183,11 +180,11 @@ def test_no_measure_depends_on_the_unit_or_the_origin(
     reference: NDArray[np.float64], current: NDArray[np.float64], factor: float, shift: int
 ) -> None:
     # Powers of two and whole numbers are exact; edges are computed, and a value on one may change its bin.
-    moved = _values(_number_window((reference + shift) * factor, (current + shift) * factor))
-    plain = _values(_number_window(reference, current))
+    moved = _values(numeric_window((reference + shift) * factor, (current + shift) * factor))
+    plain = _values(numeric_window(reference, current))
     of_edges = {Method.JENSEN_SHANNON_DISTANCE, Method.JENSEN_SHANNON_DIVERGENCE, Method.HELLINGER, Method.L_INFINITY}
     _assert_equal(moved, {method: plain[method] for method in plain.keys() - of_edges}, rel=ROUNDING)
-    scaled = _values(_number_window(reference * factor, current * factor))
+    scaled = _values(numeric_window(reference * factor, current * factor))
     _assert_equal(scaled, plain, rel=ROUNDING)
 
 
@@ -196,20 +193,21 @@ def test_no_measure_depends_on_the_unit_or_the_origin(
 def test_numbers_of_few_values_are_measured_as_levels(
     reference: NDArray[np.float64], current: NDArray[np.float64]
 ) -> None:
-    numbers = _number_window(reference, current)
-    named = _level_window(*([f"{value:g}" for value in sample.tolist()] for sample in (reference, current)))
+    numbers = numeric_window(reference, current)
+    named = categorical_window(*([f"{value:g}" for value in sample.tolist()] for sample in (reference, current)))
+    of_numbers, of_names = _values(numbers), _values(named)
     for method in (Method.POPULATION_STABILITY_INDEX, Method.JENSEN_SHANNON_DISTANCE):
-        assert numbers.measure(method).value == pytest.approx(named.measure(method).value, abs=ROUNDING), method
+        assert of_numbers[method] == pytest.approx(of_names[method], abs=ROUNDING), method
 
 
 @quickly
 @given(reference=finite_samples, current=finite_samples)
 def test_both_samples_change_places(reference: NDArray[np.float64], current: NDArray[np.float64]) -> None:
     # Not PSI, w, Hellinger, L-infinity and the normalised Wasserstein distance: bins or unit are the reference's own.
-    there, back = _number_window(reference, current), _number_window(current, reference)
-    assert there.distance == pytest.approx(back.distance, abs=ROUNDING)
-    if there.level_counts is None and back.level_counts is None:
-        found, expected = (one.measure(Method.JENSEN_SHANNON_DISTANCE).value for one in (there, back))
+    there, back = numeric_window(reference, current), numeric_window(current, reference)
+    assert there.simple_test.statistic == pytest.approx(back.simple_test.statistic, abs=ROUNDING)
+    if there.categories is None and back.categories is None:
+        found, expected = (_values(one)[Method.JENSEN_SHANNON_DISTANCE] for one in (there, back))
         assert found == pytest.approx(expected, abs=ROUNDING)
 
 
@@ -253,5 +251,8 @@ def test_moving_one_value_moves_the_ks_distance_by_at_most_its_share(
 ) -> None:
     changed = current.copy()
     changed[0] = unrelated
-    difference = _number_window(reference, changed).distance - _number_window(reference, current).distance
+    difference = (
+        numeric_window(reference, changed).simple_test.statistic
+        - numeric_window(reference, current).simple_test.statistic
+    )
     assert abs(difference) <= 1.0 / current.size + ROUNDING

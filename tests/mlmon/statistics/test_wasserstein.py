@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from mlmon.statistics.wasserstein import normalised_wasserstein_distance, wasserstein_distance
+from mlmon.measures import MEASURES, Method, wasserstein_distance
 from tests.mlmon.statistics.samples import (
     LARGEST,
+    category_counts,
     extreme_samples,
     finite_samples,
-    level_counts,
+    numeric_window,
     smooth_sample,
     tied_samples,
 )
@@ -112,14 +113,14 @@ def test_distance_needs_finite_values() -> None:
             wasserstein_distance(np.array([1.0]), np.sort(np.array([1.0, bad])))
 
 
-def _normalised(reference: NDArray[np.float64], current: NDArray[np.float64]) -> float:
-    return normalised_wasserstein_distance(wasserstein_distance(reference, current), float(reference.std()))
+def _normalised(reference: NDArray[np.float64], current: NDArray[np.float64]) -> float | None:
+    return MEASURES[Method.WASSERSTEIN].numeric(numeric_window(reference, current)).value
 
 
 def test_normalised_distances_are_those_that_evidently_printed() -> None:
     # evidently 0.7.23, stattest "wasserstein": of smooth numbers, of few distinct ones, and below the floor of .001.
     reference, current = smooth_sample()
-    few = [np.repeat(np.arange(13.0), counts) for counts in level_counts()]
+    few = [np.repeat(np.arange(13.0), counts) for counts in category_counts()]
     assert _normalised(reference, current) == pytest.approx(0.12708628578763592, rel=RELATIVE)
     assert _normalised(*few) == pytest.approx(0.41059516230742354, rel=RELATIVE)
     assert _normalised(reference * 1e-5, current * 1e-5) == pytest.approx(0.0029644941797807235, rel=RELATIVE)

@@ -1,0 +1,388 @@
+"""Tests of counts: chi-squared with Cohen's w, rare and unseen categories, missing values, false discovery rate.
+
+Three things would spoil a chi-squared test of raw categories, and Cohen's w even more: a column weighs by the inverse
+of its share, so that one row of a rare category among 100 has w = 0.7. So categories beyond the 50 most frequent ones
+are counted as one, "other"; small columns are pooled; and an exact test decides whether categories that the reference
+does not have get a column of their own.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import chdtrc, chdtri
+
+OTHER = "other"
+MOST_CATEGORIES = 50
+SMALLEST_EXPECTED_COUNT = 20.0
+SMALLEST_UNSEEN_SHARE = 0.01
+UNSEEN_SIGNIFICANCE = 1e-3
+NO_CATEGORIES: Mapping[str, int] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class UnseenRows:
+    """Rows of a window whose category no row of the reference has.
+
+    By leaving one out, a row of the reference is unseen by the others exactly if its category occurs once. So the
+    number of such categories is the reference's count of unseen rows (I. J. Good, *Biometrika* 40, 1953).
+
+    Attributes
+    ----------
+    rows
+        Their number in the window.
+    reference_singletons
+        The number of categories that occur once in the reference.
+    n, m
+        Rows of the window and of the reference.
+    """
+
+    rows: int
+    reference_singletons: int
+    n: int
+    m: int
+
+    def p_value_at(self, dispersion: float) -> float:
+        """Return the probability of as many by chance: the tail of the hypergeometric distribution.
+
+        If no category occurs once in the reference, it is close to (n/(n+m))**rows. If counts vary `dispersion` times
+        as much as those of independent rows, all counts are divided by it.
+        """
+        from scipy.stats import hypergeom  # imported here because it takes 40 MB
+
+        n, both = round(self.n / dispersion), round((self.n + self.m) / dispersion)
+        rows = math.ceil(self.rows / dispersion)
+        singletons = round(self.reference_singletons / dispersion)
+        return float(hypergeom.sf(rows - 1, both, rows + singletons, n))
+
+
+@dataclass(frozen=True, slots=True)
+class ChiSquaredResult:
+    """How far two rows of counts are from having the same shares.
+
+    Attributes
+    ----------
+    statistic
+        X-squared of the 2 x k table, without continuity correction.
+    degrees_of_freedom
+        Columns that are not empty, less one.
+    effective_rows
+        N = n m / (n + m).
+    p_value
+        The upper tail of the chi-squared distribution, for independent rows; 1 with one column.
+    cohens_w
+        The debiased effect size, sqrt(max(0, (X-squared - df) / N)); 0 is no difference. E[X-squared] is df if nothing
+        has changed, so subtracting df removes the bias of w that grows with the number of columns (J. Cohen,
+        *Statistical Power Analysis for the Behavioral Sciences*, ch. 7).
+    unseen
+        The rows of unseen categories, if these have the last column to themselves.
+    seen
+        The test of the other columns; None without `unseen`, or if there are no other rows.
+    """
+
+    statistic: float
+    degrees_of_freedom: int
+    effective_rows: float
+    p_value: float
+    cohens_w: float
+    unseen: UnseenRows | None = None
+    seen: "ChiSquaredResult | None" = None
+
+    def p_value_at(self, dispersion: float) -> float:
+        """Return the p-value if counts vary `dispersion` times as much as those of independent rows.
+
+        The expected count of a column without a reference row is too small for the chi-squared law. The p-value is then
+        the smaller one of its exact p-value and that of the other columns, doubled because there are two tests.
+        """
+        if self.unseen is None:
+            if not self.degrees_of_freedom:
+                return 1.0
+            return float(chdtrc(self.degrees_of_freedom, self.statistic / dispersion))
+        p_values = [self.unseen.p_value_at(dispersion)]
+        if self.seen is not None:
+            p_values.append(self.seen.p_value_at(dispersion))
+        return min(1.0, len(p_values) * min(p_values))
+
+    def smallest_detectable_w(self, *, alpha: float, dispersion: float = 1.0) -> float:
+        """Return the smallest debiased w with a p-value of at most `alpha`; infinite with one column."""
+        if not self.degrees_of_freedom:
+            return math.inf
+        statistic = dispersion * float(chdtri(self.degrees_of_freedom, alpha))
+        return math.sqrt(max(0.0, statistic - self.degrees_of_freedom) / self.effective_rows)
+
+
+def chi_squared(reference: NDArray[np.int64], current: NDArray[np.int64]) -> ChiSquaredResult:
+    """Compare the counts of two samples over the same k categories or bins.
+
+    Parameters
+    ----------
+    reference, current
+        Counts, shape (k,), not negative. Columns that are empty in both are left out.
+
+    Returns
+    -------
+    ChiSquaredResult
+        Statistic and p-value are those of ``scipy.stats.chi2_contingency(correction=False)``, by the closed form for
+        two rows: sum of (r n - c m)^2 / (r + c), over n m.
+
+    Raises
+    ------
+    ValueError
+        The shapes differ, or a sample has no rows.
+
+    Examples
+    --------
+    >>> test = chi_squared(np.array([50, 50]), np.array([40, 60]))
+    >>> round(test.statistic, 3), round(test.p_value, 3), round(test.cohens_w, 3)
+    (2.02, 0.155, 0.143)
+    """
+    if reference.shape != current.shape:
+        raise ValueError("Both samples need a count for each category.")
+    totals = reference + current
+    if not totals.all():
+        filled = totals > 0
+        reference, current, totals = reference[filled], current[filled], totals[filled]
+    m, n = float(reference.sum()), float(current.sum())
+    if not m or not n:
+        raise ValueError("Both samples need at least one row.")
+    differences = reference * (n / m) - current  # between the counts that the reference predicts and the window's
+    statistic = float((differences * differences / totals).sum()) * (m / n)
+    degrees_of_freedom, effective_rows = totals.size - 1, n * (m / (n + m))
+    return ChiSquaredResult(
+        statistic=statistic,
+        degrees_of_freedom=degrees_of_freedom,
+        effective_rows=effective_rows,
+        p_value=float(chdtrc(degrees_of_freedom, statistic)) if degrees_of_freedom else 1.0,
+        cohens_w=math.sqrt(max(0.0, (statistic - degrees_of_freedom) / effective_rows)),
+    )
+
+
+def compare_bins(reference: NDArray[np.int64], current: NDArray[np.int64]) -> ChiSquaredResult:
+    """Test the counts of two samples in ordered bins.
+
+    Neighbouring bins are joined until each expects 20 rows of the window, because the chi-squared law needs expected
+    counts of that size. Bins that are left over at the end join the last pool.
+    """
+    totals = reference + current
+    smallest = SMALLEST_EXPECTED_COUNT * int(totals.sum()) / int(current.sum())
+    if (totals >= smallest).all():
+        return chi_squared(reference, current)
+    starts, held = [0], 0
+    for index, total in enumerate(totals.tolist()):
+        if held >= smallest:
+            starts.append(index)
+            held = 0
+        held += total
+    if held < smallest and len(starts) > 1:
+        starts.pop()
+    return chi_squared(np.add.reduceat(reference, starts), np.add.reduceat(current, starts))
+
+
+@dataclass(frozen=True, slots=True)
+class CategoryCounts:
+    """Two samples counted over the same k categories.
+
+    Attributes
+    ----------
+    names
+        In the reference's order; the last one is "other" if there are more categories than these, or unseen ones.
+    reference, current
+        Counts, shape (k,).
+    current_unseen
+        The part of `current` whose category has no row in the reference, shape (k,): in "other", or in the column of a
+        category that the reference names but does not have (a class that was never predicted).
+    unseen_names
+        Names of those categories, the most frequent first.
+    n_unseen
+        Rows of the window whose category has no row in the reference.
+    """
+
+    names: tuple[str, ...]
+    reference: NDArray[np.int64]
+    current: NDArray[np.int64]
+    current_unseen: NDArray[np.int64]
+    unseen_names: tuple[str, ...]
+    n_unseen: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReferenceCategories:
+    """The counts of the reference's categories, prepared for many windows.
+
+    Attributes
+    ----------
+    names
+        All categories, with those that have no row (a class that was never predicted), shape (k,).
+    counts
+        Rows of each, shape (k,).
+    kept
+        Indices of the 50 most frequent categories, in the order of `names`; one named "other" is counted with the rest.
+    n_singletons
+        The number of categories that occur once.
+    """
+
+    names: tuple[str, ...]
+    counts: NDArray[np.int64]
+    kept: NDArray[np.int64]
+    n_singletons: int
+
+    def align(self, known: NDArray[np.int64], unknown: Mapping[str, int] = NO_CATEGORIES) -> CategoryCounts:
+        """Count both samples over the kept categories and "other".
+
+        Parameters
+        ----------
+        known
+            Rows of the window by category of the reference, shape (k,).
+        unknown
+            Rows of the window by category that the reference does not name.
+        """
+        unseen_known = np.where(self.counts == 0, known, 0)
+        unseen = {**unknown, **{self.names[index]: int(known[index]) for index in np.flatnonzero(unseen_known)}}
+        columns = np.stack([self.counts[self.kept], known[self.kept], unseen_known[self.kept]])
+        n_unknown = sum(unknown.values())
+        totals = [self.counts.sum(), known.sum() + n_unknown, unseen_known.sum() + n_unknown]
+        rest = np.array(totals, dtype=np.int64) - columns.sum(axis=1)
+        names = tuple(self.names[index] for index in self.kept)
+        if rest.any():
+            names = (*names, OTHER)
+            columns = np.column_stack([columns, rest])
+        return CategoryCounts(
+            names=names,
+            reference=columns[0],
+            current=columns[1],
+            current_unseen=columns[2],
+            unseen_names=tuple(sorted(unseen, key=lambda name: (-unseen[name], name))),
+            n_unseen=int(totals[2]),
+        )
+
+
+def prepare_categories(names: Sequence[str], counts: NDArray[np.int64]) -> ReferenceCategories:
+    """Return counts prepared for many windows: every category of the reference with its count, which may be 0."""
+    candidates = [index for index, name in enumerate(names) if name != OTHER]
+    by_count = sorted(candidates, key=lambda index: (-int(counts[index]), names[index]))
+    return ReferenceCategories(
+        names=tuple(names),
+        counts=counts,
+        kept=np.array(sorted(by_count[:MOST_CATEGORIES]), dtype=np.int64),
+        n_singletons=int((counts == 1).sum()),
+    )
+
+
+def compare_categories(counts: CategoryCounts, *, reference_singletons: int) -> ChiSquaredResult:
+    """Test the categories of two samples, after pooling columns until each expects 20 rows of the window.
+
+    Columns are added up from the rarest one on (by both samples together: these are the margins of the table, so the
+    test keeps its significance level), beginning with "other". What is left over below 20 joins the smallest pool.
+
+    Unseen categories get a column of their own if pooling would hide them: from 1 % of the window on, and only if the
+    reference's own rare categories do not predict as many. If all rows are unseen, w is (n+m)/sqrt(n*m), the largest
+    possible value.
+
+    Parameters
+    ----------
+    counts
+        The aligned samples; both have rows.
+    reference_singletons
+        The number of categories that occur once in the reference.
+    """
+    n, m = int(counts.current.sum()), int(counts.reference.sum())
+    reference, current = counts.reference, counts.current.copy()
+    if not counts.n_unseen and ((reference + current) * n >= SMALLEST_EXPECTED_COUNT * (n + m)).all():
+        return chi_squared(reference, current)
+    unseen = UnseenRows(counts.n_unseen, reference_singletons, n=n, m=m)
+    stands_alone = unseen.rows >= SMALLEST_UNSEEN_SHARE * n and unseen.p_value_at(1.0) < UNSEEN_SIGNIFICANCE
+    if stands_alone:
+        current -= counts.current_unseen
+    totals = reference + current
+    names = counts.names
+    order = sorted(range(len(names)), key=lambda index: (names[index] != OTHER, int(totals[index]), names[index]))
+    pools = _pools(order, totals * n / (n + m))
+    reference = np.array([reference[pool].sum() for pool in pools], dtype=np.int64)
+    current = np.array([current[pool].sum() for pool in pools], dtype=np.int64)
+    if not stands_alone:
+        return chi_squared(reference, current)
+    seen = chi_squared(reference, current) if current.any() else None
+    table = chi_squared(np.append(reference, 0), np.append(current, unseen.rows))
+    return replace(table, unseen=unseen, seen=seen)
+
+
+def _pools(order: Sequence[int], expected: NDArray[np.float64]) -> list[list[int]]:
+    """Return the columns in pools that expect 20 rows each."""
+    pools: list[list[int]] = []
+    open_pool: list[int] = []
+    for index in order:
+        open_pool.append(index)
+        if expected[open_pool].sum() >= SMALLEST_EXPECTED_COUNT:
+            pools.append(open_pool)
+            open_pool = []
+    if open_pool and pools:
+        pools[0].extend(open_pool)
+    elif open_pool:
+        pools.append(open_pool)
+    return pools
+
+
+@dataclass(frozen=True, slots=True)
+class MissingCounts:
+    """Missing values and rows of two samples."""
+
+    reference_missing: int
+    reference_rows: int
+    current_missing: int
+    current_rows: int
+
+    @property
+    def difference(self) -> float:
+        """Share of missing values in the window less the share in the reference, in [-1, 1]."""
+        return self.current_missing / self.current_rows - self.reference_missing / self.reference_rows
+
+    def p_value_at(self, dispersion: float) -> float:
+        """Return the two-sided p-value of the 2 x 2 table.
+
+        For independent rows this is Fisher's exact test (``scipy.stats.fisher_exact``). If counts vary `dispersion`
+        times as much, it is the chi-squared p-value of X-squared / dispersion.
+        """
+        missing = np.array([self.reference_missing, self.current_missing])
+        table = np.stack([missing, np.array([self.reference_rows, self.current_rows]) - missing])
+        if dispersion > 1.0:
+            return chi_squared(table[:, 0], table[:, 1]).p_value_at(dispersion)
+        from scipy.stats import fisher_exact  # imported here because it takes 40 MB
+
+        return float(fisher_exact(table).pvalue)
+
+    def smallest_detectable_difference(self, *, alpha: float, dispersion: float) -> float:
+        """Return the smallest rise of the share with a p-value of at most `alpha`, by chi-squared.
+
+        With the reference's share p, N = n m / (n + m) and a = n / (n + m), a rise d has X-squared
+        N d^2 / (s (1 - s)) with the pooled share s = p + a d. That is a quadratic equation in d.
+        """
+        n, m = self.current_rows, self.reference_rows
+        share, a = self.reference_missing / m, n / (n + m)
+        c = dispersion * float(chdtri(1, alpha)) / (m * a)
+        # d^2 (1 + c a^2) - d c a (1 - 2 p) - c p (1 - p) = 0
+        linear = c * a * (1 - 2 * share)
+        quadratic = 1 + c * a * a
+        return (linear + math.sqrt(linear * linear + 4 * quadratic * c * share * (1 - share))) / (2 * quadratic)
+
+
+def benjamini_hochberg(p_values: Sequence[float], *, hypotheses: int, rate: float) -> float:
+    """Return the largest of the p-values that is rejected at this false discovery rate; 0 if none is.
+
+    Y. Benjamini and Y. Hochberg, *Journal of the Royal Statistical Society B* 57, 1995: the largest p with
+    p <= rank * rate / hypotheses. ``scipy.stats.false_discovery_control`` adjusts p-values in the same way.
+
+    Parameters
+    ----------
+    p_values
+        Of some of the hypotheses; the others have 1.
+    hypotheses
+        The number of all hypotheses.
+    rate
+        The expected share of rejected hypotheses that are true, at most.
+    """
+    ordered = np.sort(np.asarray(p_values, dtype=np.float64))
+    rejected = ordered <= np.arange(1, ordered.size + 1) * (rate / hypotheses)
+    return float(ordered[rejected][-1]) if rejected.any() else 0.0

@@ -1,0 +1,273 @@
+"""One column of a window beside its prepared reference: counts, tests and figures for the measures and the verdict."""
+
+import math
+from functools import cached_property
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mlmon.measures import Pair
+from mlmon.prepared import PreparedCategories, PreparedColumn, PreparedNumbers
+from mlmon.results import QUANTILE_LEVELS, Channel, Distribution, HypothesisResult
+from mlmon.statistics.bins import LARGEST, counts_between, counts_inside, quantiles_of_sorted, sturges_edges
+from mlmon.statistics.counts import CategoryCounts, ChiSquaredResult, compare_bins, compare_categories
+from mlmon.statistics.kolmogorov_smirnov import ks_distance, ks_p_value, limit_p_value
+from mlmon.verdict import Evidence
+
+Column: TypeAlias = "pa.ChunkedArray[Any]"  # pyarrow's classes take no parameters at run time
+
+
+class SimpleTest(NamedTuple):
+    """A test statistic and its p-value, as if rows were independent of each other."""
+
+    statistic: float
+    p_value: float
+
+
+class ConstantValue(NamedTuple):
+    """The only value of a window, and its share in the reference."""
+
+    name: str
+    reference_share: float
+
+
+class BinCounts(NamedTuple):
+    """Both samples of numbers, counted in bins of three rules.
+
+    Attributes
+    ----------
+    deciles
+        Between the reference's deciles; by value if the reference has few values.
+    sturges
+        In Sturges' bins of the finite values of both samples; by value if the reference has few values. None if a
+        sample has no finite value.
+    doane
+        In Doane's bins of the reference's finite values, and last the finite values outside them. None if a sample has
+        no finite value.
+    """
+
+    deciles: Pair
+    sturges: Pair | None
+    doane: Pair | None
+
+
+class NumericWindow:
+    """The last rows of a numeric column.
+
+    Parameters
+    ----------
+    reference
+        Prepared.
+    column
+        Numbers; null and NaN are missing.
+    rows
+        The length of the window.
+
+    Attributes
+    ----------
+    ordered, finite
+        The values that are not missing, and the finite ones of them, ascending.
+    n_values
+        Number of values that are not missing.
+    mean, reference_mean
+        Of the finite values; None without any, or beyond float64.
+    categories
+        Both samples by value; None if the reference has more than 20 values.
+    decile_counts
+        The values between the reference's deciles.
+    constant
+        The only value of the window, if there is one.
+    """
+
+    def __init__(self, reference: PreparedNumbers, column: Column, rows: int) -> None:
+        values = column.slice(len(column) - rows).cast(pa.float64()).to_numpy()
+        ordered = np.sort(values)  # NaN comes last
+        self.reference, self.rows = reference, rows
+        self.ordered = ordered[: ordered.searchsorted(math.nan)]
+        self.n_values = self.ordered.size
+        is_finite = np.isfinite(self.ordered[:1]).all() and np.isfinite(self.ordered[-1:]).all()
+        self.finite = self.ordered if is_finite else self.ordered[np.isfinite(self.ordered)]
+        with np.errstate(over="ignore"):
+            mean = float(self.finite.sum()) / self.finite.size if self.finite.size else math.nan
+        reference_mean = reference.profile.mean
+        self.mean = mean if math.isfinite(mean) else None
+        self.reference_mean = reference_mean if math.isfinite(reference_mean) else None
+        self.categories = None if reference.categories is None else reference.categories.count(self.ordered)
+        self.decile_counts = counts_between(self.ordered, reference.deciles.edges)
+        self.constant: ConstantValue | None = None
+        if self.n_values and self.ordered[0] == self.ordered[-1]:
+            value, before = self.ordered[0], reference.ordered.values
+            n_reference = int(before.searchsorted(value, "right") - before.searchsorted(value))
+            self.constant = ConstantValue(f"{value:g}", n_reference / max(1, before.size))
+
+    @cached_property
+    def simple_test(self) -> SimpleTest:
+        """The Kolmogorov-Smirnov test."""
+        distance = ks_distance(self.reference.ordered, self.ordered)
+        return SimpleTest(distance, ks_p_value(self.reference.ordered, self.ordered, distance))
+
+    @cached_property
+    def test(self) -> ChiSquaredResult:
+        """The chi-squared test of the verdict: by value if there are few values, or else in deciles.
+
+        Infinities are categories of their own beside the deciles.
+        """
+        reference = self.reference
+        if self.categories is not None and reference.categories is not None:
+            singletons = reference.categories.reference.n_singletons
+            return compare_categories(self.categories, reference_singletons=singletons)
+        if self.finite.size == self.n_values and reference.finite.size == reference.n_values:
+            return compare_bins(reference.deciles.counts, self.decile_counts)
+        cut_points = np.union1d(reference.deciles.edges, [-math.inf, LARGEST])
+        before = counts_between(reference.ordered.values, cut_points)
+        now = counts_between(self.ordered, cut_points)
+        unseen = np.where(before == 0, now, 0)
+        names = tuple(map(str, range(before.size)))
+        counts = CategoryCounts(names, before, now, unseen, (), n_unseen=int(unseen.sum()))
+        return compare_categories(counts, reference_singletons=0)
+
+    @cached_property
+    def counts(self) -> BinCounts:
+        """Both samples in the bins that measures use."""
+        reference = self.reference
+        deciles: Pair = reference.deciles.counts, self.decile_counts
+        sturges: Pair | None = None
+        doane: Pair | None = None
+        if self.categories is not None:
+            deciles = sturges = self.categories.reference, self.categories.current
+        elif self.finite.size and reference.finite.size:
+            edges = sturges_edges(reference.finite, self.finite)
+            sturges = counts_inside(reference.finite, edges)[:-1], counts_inside(self.finite, edges)[:-1]
+        if self.finite.size and reference.doane is not None:
+            doane = reference.doane.counts, counts_inside(self.finite, reference.doane.edges)
+        return BinCounts(deciles, sturges, doane)
+
+    def distribution(self) -> Distribution | None:
+        """Return both samples counted for a chart; None if there is nothing to draw."""
+        if self.categories is not None:
+            return _category_distribution(self.categories)
+        chart, reference = self.reference.chart, self.reference.finite
+        if chart is None or not self.finite.size:
+            return None
+        inner = chart.edges.tolist()
+        current = counts_between(self.finite, chart.edges, closed="left").tolist()
+        first, last = min(reference[0], self.finite[0]), max(reference[-1], self.finite[-1])
+        low, high = int(first == inner[0]), int(last == inner[-1] and not current[-1] and not chart.counts[-1])
+        kept = slice(low, len(current) - high)
+        return Distribution(
+            labels=(),
+            edges=(float(first), *inner, float(last))[low : len(inner) + 2 - high],
+            reference=tuple(chart.counts.tolist()[kept]),
+            current=tuple(current[kept]),
+            reference_quantiles=quantiles_of_sorted(reference, QUANTILE_LEVELS),
+            current_quantiles=quantiles_of_sorted(self.finite, QUANTILE_LEVELS),
+        )
+
+    def p_value_at(self, phi: float, alpha: float) -> tuple[float, float]:
+        """Return the p-value at a dispersion, and the significance level of the chi-squared test in it."""
+        p_value = self.test.p_value_at(phi)
+        if self.categories is not None:
+            return p_value, alpha
+        # Two tests, each at half the level.
+        ks = limit_p_value(self.simple_test.statistic, self.test.effective_rows / phi, alpha=alpha / 2)
+        return min(1.0, 2 * min(ks, p_value)), alpha / 2
+
+
+class CategoricalWindow:
+    """The last rows of a categorical column.
+
+    Parameters
+    ----------
+    reference
+        Prepared.
+    column
+        Strings; null is missing.
+    rows
+        The length of the window.
+
+    Attributes
+    ----------
+    n_values
+        Number of values that are not missing.
+    categories
+        Both samples by category.
+    constant
+        The only category of the window, if there is one.
+    """
+
+    mean = reference_mean = None
+
+    def __init__(self, reference: PreparedCategories, column: Column, rows: int) -> None:
+        column = column.slice(len(column) - rows)
+        indices: Any = pc.index_in(column, value_set=reference.names)
+        codes = indices.fill_null(-1).to_numpy()  # -1: missing, or not in the reference
+        counts = np.bincount(codes + 1, minlength=len(reference.names) + 1)
+        known, unknown = counts[1:], {}
+        if counts[0] > column.null_count:
+            others: Any = column.filter(pa.array(codes < 0)).drop_null().value_counts()
+            unknown = dict(zip(others.field(0).to_pylist(), others.field(1).to_pylist(), strict=True))
+        self.reference, self.rows = reference, rows
+        self.n_values = rows - column.null_count
+        self.categories = reference.categories.align(known, unknown)
+        self.constant: ConstantValue | None = None
+        present = np.flatnonzero(known)
+        if present.size == 1 and not unknown:
+            share = float(reference.categories.counts[present[0]] / reference.n_values) if reference.n_values else 0.0
+            self.constant = ConstantValue(reference.categories.names[present[0]], share)
+        elif not present.size and len(unknown) == 1:
+            self.constant = ConstantValue(next(iter(unknown)), 0.0)
+
+    @cached_property
+    def test(self) -> ChiSquaredResult:
+        """The chi-squared test of the pooled categories."""
+        return compare_categories(self.categories, reference_singletons=self.reference.categories.n_singletons)
+
+    @cached_property
+    def simple_test(self) -> SimpleTest:
+        """X-squared and its p-value."""
+        return SimpleTest(self.test.statistic, self.test.p_value_at(1.0))
+
+    def distribution(self) -> Distribution:
+        """Return both samples counted for a chart."""
+        return _category_distribution(self.categories)
+
+    def p_value_at(self, phi: float, alpha: float) -> tuple[float, float]:
+        """Return the p-value at a dispersion, and the significance level of the chi-squared test in it."""
+        return self.test.p_value_at(phi), alpha
+
+
+ColumnWindow = NumericWindow | CategoricalWindow
+
+
+def open_window(reference: PreparedColumn, column: Column, rows: int) -> ColumnWindow:
+    """Return the last rows of a column that has the reference's kind."""
+    if isinstance(reference, PreparedNumbers):
+        return NumericWindow(reference, column, rows)
+    return CategoricalWindow(reference, column, rows)
+
+
+def evidence_of(window: ColumnWindow, channel: Channel, name: str, *, alpha: float) -> Evidence:
+    """Return what the verdict at `alpha` needs to know about the values of a window."""
+    test, dispersion = window.test, window.reference.profile.dispersion
+    phi = dispersion.at(window.rows)
+    p_value, alpha = window.p_value_at(phi, alpha)
+    detectable = test.smallest_detectable_w(alpha=alpha, dispersion=phi)
+    hypothesis = HypothesisResult(
+        channel=channel,
+        name=name,
+        p_value=p_value,
+        effect=test.cohens_w,
+        passes_gate=False,
+        window_rows=window.rows,
+        dispersion=phi,
+        chi2_statistic=test.statistic,
+        degrees_of_freedom=test.degrees_of_freedom,
+        smallest_detectable=detectable if math.isfinite(detectable) else None,
+    )
+    return Evidence(hypothesis, dispersion.is_measured_at(window.rows))
+
+
+def _category_distribution(counts: CategoryCounts) -> Distribution:
+    return Distribution(counts.names, (), tuple(counts.reference.tolist()), tuple(counts.current.tolist()))
