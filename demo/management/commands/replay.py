@@ -1,45 +1,45 @@
-"""``manage.py replay``: flights of the demo's year through the predict API of a running server."""
+"""``manage.py replay``: flights of the demo's year, sent through the predict API of a running server."""
 
 import argparse
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 from rich.table import Table
 
-from accounts.management.terminal import ExitStatus, TeachingCommand, add_json_option, progress_bar
-from demo.drift_watch import DriftWatch, drift_table
-from demo.label_feed import LabelFeed, LabelledPeriod, estimate_errors, performance_report
-from demo.replay import Client, Flight, RefusedError, ReplayError, SentBatch, Tally, read_flights, send
+from accounts.management.terminal import ExitStatus, TeachingCommand, add_json_option, progress_bar, table
+from demo.client import Client, ReplayError
+from demo.drift_by_period import DriftByPeriod
+from demo.extract import Flight, read_flights
+from demo.outcomes import OutcomeSender
+from demo.replay import Replay
 
 EXTRACT = "flight-delay-year.parquet"
 LATER_MONTHS = tuple(range(4, 13))
 REFERENCE_MONTHS = (1, 2, 3)
-FLUSH_SECONDS = 1.0  # the server records what it answered a moment later
+SCORES_SHOWN = 3
 EXAMPLES = """
 examples:
-  The months after those the model learned from, in about three minutes; a table by month at the end:
+  The months after those of the training data, in about three minutes, with a table by month at the end:
     manage.py replay
 
-  The other way round: the months it learned from, shuffled, which must stay quiet:
+  Months of the training data, shuffled, which must cause no alarm:
     manage.py replay --shuffle
 
-  As fast as the server answers, April to July, the summary for a program:
+  April to July as fast as the server predicts, with the result as JSON:
     manage.py replay --months 4-7 --speed max --json
 
-  A server elsewhere, with a token of the scope "all", only predictions:
+  Another server, with a token of the scope "all", and predictions only:
     manage.py replay --url http://mlmon.example:8000 --token mlmon_... --no-watch --no-feedback --limit 1000
 
 exit status:
-  0    all rows were sent and answered
-  1    the server does not answer, refuses, or rows failed
-  2    an option makes no sense
+  0    all rows were predicted
+  1    the server is unavailable or refuses a request, or rows failed
+  2    an option is invalid
   130  interrupted
 """
 
@@ -47,32 +47,34 @@ exit status:
 class Command(TeachingCommand):
     help = (
         "Send flights of 2013 to the demo's model flight-delay through the HTTP API of a running server, in the order\n"
-        "of their scheduled departures, with their outcomes an hour later, and show how drift and performance move.\n"
-        "With --shuffle: flights of January to March that the model has not learned from, in random order, which is\n"
-        "no drift at all."
+        "of their scheduled departures, with their outcomes an hour later, and show drift and performance by month.\n"
+        "With --shuffle: flights of January to March that the model was not trained on, in random order, which do not\n"
+        "drift."
     )
     epilog = EXAMPLES
-    requires_system_checks: list[str] = []  # a client: the server may be on another machine
+    requires_system_checks: list[str] = []  # a client; the server may be on another machine
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--url", default="http://127.0.0.1:8000", help="the server (default: %(default)s)")
-        parser.add_argument("--token", default="", help="API token with the scopes predict and read, if one is needed")
-        parser.add_argument("--months", type=months, help="e.g. 4-12 or 6,9 (default: 4-12; with --shuffle 1-3)")
-        parser.add_argument("--shuffle", action="store_true", help="random order instead of the order of time")
-        parser.add_argument("--seed", type=int, default=0, help="of --shuffle (default: %(default)s)")
-        parser.add_argument("--limit", type=positive, help="send so many rows at most")
         parser.add_argument(
-            "--speed", type=speed, default=200.0, help="rows per second, or max (default: 200, about 3 minutes in all)"
+            "--token", default="", help="API token with the scopes predict and read, if the server requires one"
+        )
+        parser.add_argument("--months", type=months, help="e.g. 4-12 or 6,9 (default: 4-12; with --shuffle 1-3)")
+        parser.add_argument("--shuffle", action="store_true", help="random order instead of chronological order")
+        parser.add_argument("--seed", type=int, default=0, help="seed of --shuffle (default: %(default)s)")
+        parser.add_argument("--limit", type=positive, help="maximum number of rows")
+        parser.add_argument(
+            "--speed", type=speed, default=200.0, help="rows per second, or max (default: 200, about 3 minutes)"
         )
         parser.add_argument("--batch", type=positive, default=25, help="rows in a request (default: %(default)s)")
         parser.add_argument(
             "--watch",
             action=argparse.BooleanOptionalAction,
             default=True,
-            help="read the drift scores meanwhile and show them by month (default: on)",
+            help="read the drift scores during the replay and show them by month (default: on)",
         )
         parser.add_argument(
-            "--watch-rows", type=positive, default=500, help="read them each time so many rows were sent (default: 500)"
+            "--watch-rows", type=positive, default=500, help="rows between two reads of the scores (default: 500)"
         )
         parser.add_argument(
             "--feedback",
@@ -85,7 +87,7 @@ class Command(TeachingCommand):
             type=hours,
             default=timedelta(hours=1),
             metavar="HOURS",
-            help="from a flight's scheduled departure to its outcome, in the time of the flights (default: 1)",
+            help="from the scheduled departure of a flight to its outcome, in the time of the flights (default: 1)",
         )
         add_json_option(parser)
 
@@ -93,148 +95,105 @@ class Command(TeachingCommand):
         flights = _flights(options)
         try:
             with closing(Client(options["url"], token=options["token"])) as client:
-                client.demand_server()
-                replay = _Replay(client, flights, options)
-                replay.run()
+                client.check_server()
+                replay = Replay(
+                    client,
+                    flights,
+                    batch_rows=options["batch"],
+                    rows_per_second=options["speed"],
+                    drift=DriftByPeriod() if options["watch"] else None,
+                    drift_rows=options["watch_rows"],
+                    outcomes=OutcomeSender(client, options["feedback_delay"]) if options["feedback"] else None,
+                )
+                with progress_bar(total=len(flights), options=options) as show_progress:
+                    replay.run(show_progress)
         except ReplayError as error:
             raise CommandError(str(error)) from error
-        parts = [] if options["json"] else replay.report()
-        self.write_result(replay.summary(), parts, as_json=options["json"])
+        summary = replay.summary()
+        self.write_result(summary, _report(summary, shows_drift=options["watch"]), as_json=options["json"])
         if replay.error:
-            raise CommandError(
-                replay.error, returncode=ExitStatus.INTERRUPTED if replay.is_interrupted else ExitStatus.FOUND
-            )
+            status = ExitStatus.INTERRUPTED if replay.is_interrupted else ExitStatus.FOUND
+            raise CommandError(replay.error, returncode=status)
 
 
-class _Replay:
-    """One run: sending, watching, and what came of it."""
+def _flights(options: Mapping[str, Any]) -> list[Flight]:
+    path = Path(settings.BASE_DIR) / "demo" / EXTRACT
+    if not path.is_file():
+        raise CommandError(f"{path} is missing. Create it with `python -m demo.train`.")
+    shuffle: bool = options["shuffle"]
+    return read_flights(
+        path,
+        months=options["months"] or (REFERENCE_MONTHS if shuffle else LATER_MONTHS),
+        limit=options["limit"],
+        shuffle_seed=options["seed"] if shuffle else None,
+    )
 
-    def __init__(self, client: Client, flights: Sequence[Flight], options: dict[str, Any]) -> None:
-        self.client, self.flights, self.options = client, flights, options
-        self.watch = DriftWatch() if options["watch"] else None
-        self.incidents: list[dict[str, Any]] = []
-        self.labels = LabelFeed(client, options["feedback_delay"]) if options["feedback"] else None
-        self.performance: list[LabelledPeriod] = []
-        self.tally = Tally()
-        self.error = ""
-        self.is_interrupted = False
-        self.duration_seconds = 0.0
 
-    def run(self) -> None:
-        """Send everything; what stops it is in `error`."""
-        try:
-            self._send()
-            time.sleep(FLUSH_SECONDS)
-            self._look_once_more()
-            self._measure()
-        except KeyboardInterrupt:
-            self.error, self.is_interrupted = "Interrupted.", True
-        except ReplayError as error:
-            self.error = f"Stopped after {self.tally.rows:,} rows. {error}"
-        if self.tally.failed_rows and not self.error:
-            self.error = f"{self.tally.failed_rows:,} rows failed. {self.tally.last_error}"
-
-    def _send(self) -> None:
-        unwatched_rows = 0
-        started_at = time.monotonic()
-        batches = send(
-            self.client,
-            self.flights,
-            batch_rows=self.options["batch"],
-            rows_per_second=self.options["speed"],
-            tally=self.tally,
+def _report(summary: Mapping[str, Any], *, shows_drift: bool) -> list[str | Table]:
+    """Return the summary as lines and tables for a person."""
+    parts: list[str | Table] = [
+        f"{summary['rows_sent']:,} rows sent in {summary['duration_seconds']:.1f} s "
+        f"({summary['rows_per_second']:,.0f} rows/s), {summary['rows_failed']} failed, {summary['retries']} retries."
+    ]
+    if summary["mean_request_ms"] is not None:
+        parts.append(
+            f"A request took {summary['mean_request_ms']:.1f} ms on average, "
+            f"{summary['mean_server_latency_ms']:.1f} ms of it in the server."
         )
-        sent = 0
-        with progress_bar(total=len(self.flights), options=self.options) as show_progress:
-            for batch in batches:
-                sent += len(batch.flights)
-                self.duration_seconds = time.monotonic() - started_at
-                self._note(batch)
-                unwatched_rows += len(batch.flights)
-                if unwatched_rows >= self.options["watch_rows"]:
-                    unwatched_rows = 0
-                    self._look()
-                show_progress(sent, f"{batch.flights[-1].day:%d %b %Y}{self._drifted()}")
-
-    def _note(self, batch: SentBatch) -> None:
-        if self.watch is not None and batch.answer is not None:
-            self.watch.note_batch(batch.answer.prediction_ids[0], batch.flights[-1].heading)
-        if self.labels is not None and batch.answer is not None:
-            self.labels.note_batch(batch.flights, batch.answer.prediction_ids)
-
-    def _measure(self) -> None:
-        if self.labels is None:
-            return
-        self.labels.finish()
-        try:
-            self.performance = self.labels.periods()
-        except RefusedError as error:
-            raise ReplayError(f"The performance cannot be read: {error} Leave it out with --no-feedback.") from error
-
-    def _look_once_more(self) -> None:
-        if self.watch is not None:
-            self._look()
-            self.incidents = self.client.incidents()
-
-    def _look(self) -> None:
-        if self.watch is None:
-            return
-        try:
-            self.watch.add(self.client.drift())
-        except RefusedError as error:
-            raise ReplayError(f"The drift scores cannot be read: {error} Leave them out with --no-watch.") from error
-
-    def _drifted(self) -> str:
-        names = self.watch.newest_report.get("drifted_features") if self.watch is not None else None
-        return f", drifted: {', '.join(names)}" if names else ""
-
-    def summary(self) -> dict[str, Any]:
-        """Return what was done as JSON-ready values."""
-        requests = self.tally.request_seconds
-        return {
-            "rows_sent": self.tally.rows,
-            "rows_failed": self.tally.failed_rows,
-            "retries": self.tally.retries,
-            "duration_seconds": round(self.duration_seconds, 3),
-            "rows_per_second": round(self.tally.rows / max(self.duration_seconds, 1e-9), 1),
-            "mean_request_ms": round(1000 * fmean(requests), 3) if requests else None,
-            "mean_server_latency_ms": round(fmean(self.tally.latency_ms), 3) if requests else None,
-            "error": self.error,
-            "drift": [period.summary() for period in self.watch.periods] if self.watch is not None else [],
-            "incidents": self.incidents,
-            "labels": dict(self.labels.outcomes) if self.labels is not None else {},
-            "performance": [period.summary() for period in self.performance],
-            "estimate_errors": estimate_errors(self.performance),
-        }
-
-    def report(self) -> list[str | Table]:
-        """Return the summary as lines and tables for a person."""
-        summary = self.summary()
-        parts: list[str | Table] = [
-            f"{summary['rows_sent']:,} rows sent in {summary['duration_seconds']:.1f} s "
-            f"({summary['rows_per_second']:,.0f} rows/s), {summary['rows_failed']} failed, "
-            f"{summary['retries']} retries."
-        ]
-        if summary["mean_request_ms"] is not None:
-            parts.append(
-                f"A request took {summary['mean_request_ms']:.1f} ms on average, "
-                f"{summary['mean_server_latency_ms']:.1f} ms of it in the server."
-            )
-        if self.watch is not None and self.watch.periods:
-            parts.append("\nDrift of flight-delay. Each window counts for the month of its last row:\n")
-            parts.append(drift_table(self.watch.periods))
-        elif self.watch is not None:
-            parts.append("These rows did not fill a drift window. Send more of them.")
-        if self.watch is not None:
-            parts.append("\nIncidents, the latest first:\n")
-            parts.append("\n".join(map(_incident_line, self.incidents)) or "none")
-        if self.performance:
-            parts.append("\nPerformance by the outcomes, and as estimated without them:\n")
-            parts += performance_report(self.performance)
-        return parts
+    if summary["drift"]:
+        parts += ["\nDrift of flight-delay. Each window counts for the month of its last row:\n"]
+        parts += [drift_table(summary["drift"])]
+    elif shows_drift:
+        parts.append("These rows did not fill a drift window. Send more rows.")
+    if shows_drift:
+        parts.append("\nIncidents, the latest first:\n")
+        parts += [_incident_line(incident) for incident in summary["incidents"]] or ["none"]
+    if summary["performance"]:
+        parts += ["\nPerformance, measured with the outcomes and estimated without them:\n"]
+        parts += [_performance_table(summary["performance"])]
+    if summary["estimate_errors"]:
+        estimated, no_change = summary["estimate_errors"]
+        parts.append(
+            f"Mean absolute error of the estimated accuracy: {estimated:.4f}; of assuming the reference's accuracy: "
+            f"{no_change:.4f}."
+        )
+    return parts
 
 
-def _incident_line(incident: dict[str, Any]) -> str:
+def drift_table(periods: list[dict[str, Any]]) -> Table:
+    """Return a table of the periods with their drifted features and highest scores."""
+    rows = []
+    for period in periods:
+        drifted = ", ".join(f"{name} {windows}" for name, windows in period["drifted_windows"].items())
+        scores = [f"{name} {score:.3f}" for name, score in period["highest_scores"].items()]
+        score, drifted_windows = period["highest_prediction_js_divergence"], period["drifted_prediction_windows"]
+        predictions = "" if score is None else f"{score:.3f}"
+        if drifted_windows:
+            predictions += f" (drifted in {drifted_windows})"
+        windows = str(period["windows"])
+        rows.append((period["period"], windows, drifted or "none", ", ".join(scores[:SCORES_SHOWN]), predictions))
+    headings = ("period", "windows", "drifted in (windows)", "highest scores", "predictions")
+    return table(headings, rows, numbers=("windows",))
+
+
+def _performance_table(periods: list[dict[str, Any]]) -> Table:
+    columns = {
+        "accuracy": "accuracy",
+        "estimated accuracy": "estimated_accuracy",
+        "F1": "f1_score",
+        "ROC AUC": "roc_auc",
+        "estimated ROC AUC": "estimated_roc_auc",
+    }
+    rows = []
+    for period in periods:
+        values = [period[name] for name in columns.values()]
+        cells = ["none" if value is None else f"{value:.3f}" for value in values]
+        rows.append((period["period"], f"{period['labelled_rows']:,}", *cells))
+    headings = ("period", "labels", *columns)
+    return table(headings, rows, numbers=headings[1:])
+
+
+def _incident_line(incident: Mapping[str, Any]) -> str:
     strongest = incident["hypotheses"][0]
     until = f"until {incident['closed_at']:.19}" if incident["closed_at"] else "still open"
     return (
@@ -244,39 +203,39 @@ def _incident_line(incident: dict[str, Any]) -> str:
 
 
 def months(text: str) -> tuple[int, ...]:
-    """Read months such as ``4-12`` or ``1,3,6-8``."""
+    """Return the months in a string such as ``4-12`` or ``1,3,6-8``."""
     chosen: set[int] = set()
     for part in text.split(","):
         first, dash, last = part.partition("-")
         try:
             chosen.update(range(int(first), int(last if dash else first) + 1))
         except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is no list of months such as 4-12 or 6,9") from None
+            raise argparse.ArgumentTypeError(f"{text!r} is not a list of months such as 4-12 or 6,9") from None
     if not chosen or not chosen <= set(range(1, 13)):
-        raise argparse.ArgumentTypeError(f"{text!r}: months go from 1 to 12, the earlier first")
+        raise argparse.ArgumentTypeError(f"{text!r} must contain months from 1 to 12, in ascending order")
     return tuple(sorted(chosen))
 
 
 def positive(text: str) -> int:
-    """Read a whole number above 0."""
+    """Return a whole number above 0."""
     if not (text.isascii() and text.isdigit() and int(text)):
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
 
 
 def hours(text: str) -> timedelta:
-    """Read a time span in hours, 0 or more."""
+    """Return a number of hours, 0 or more, as a duration."""
     try:
-        span = timedelta(hours=float(text))
+        duration = timedelta(hours=float(text))
     except (ValueError, OverflowError):
-        span = timedelta(-1)
-    if span < timedelta(0):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of hours, 0 or more")
-    return span
+        duration = timedelta(-1)
+    if duration < timedelta(0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of hours, 0 or more")
+    return duration
 
 
 def speed(text: str) -> float | None:
-    """Read rows per second; ``max`` is None, no bound."""
+    """Return a number of rows per second, or None for ``max``."""
     if text == "max":
         return None
     try:
@@ -286,16 +245,3 @@ def speed(text: str) -> float | None:
     if not 0.0 < rows_per_second < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is neither a number of rows per second nor max")
     return rows_per_second
-
-
-def _flights(options: dict[str, Any]) -> list[Flight]:
-    path = Path(settings.BASE_DIR) / "demo" / EXTRACT
-    if not path.is_file():
-        raise CommandError(f"The extract {path.name} is missing: python -m demo.train makes it.")
-    shuffle: bool = options["shuffle"]
-    return read_flights(
-        path,
-        months=options["months"] or (REFERENCE_MONTHS if shuffle else LATER_MONTHS),
-        limit=options["limit"],
-        shuffle_seed=options["seed"] if shuffle else None,
-    )
