@@ -6,7 +6,9 @@ import numpy as np
 from django.utils import timezone
 
 from benchmarks.fleet_models import copies
-from drift.models import CheckStatus, DriftCheck, FeatureDrift, FeatureStatus
+from drift.models import CheckStatus, DriftCheck, FeatureDrift
+from mlmon.results import FeatureResult, Method
+from mlmon.schema import FeatureKind
 from models_registry.models import ModelVersion, ReferenceDataset
 from monitoring import selectors, state_metrics
 from monitoring.state_text import Sample, samples_of_check, samples_of_feature
@@ -22,15 +24,16 @@ def put_checks_in_place(models: int, features: int) -> None:
     scores = np.random.default_rng(SEED).random((len(checks), features))
     FeatureDrift.objects.bulk_create(
         (
-            FeatureDrift(
-                check_run=check,
-                feature_name=f"feature_{index:02d}",
-                kind="numeric",
-                status=FeatureStatus.OK,
-                method="ks",
-                score=float(score),
-                threshold=0.15,
-                is_drifted=bool(score > 0.15),
+            FeatureDrift.of(
+                check,
+                FeatureResult(
+                    f"feature_{index:02d}",
+                    FeatureKind.NUMERIC,
+                    0.15,
+                    method=Method.KOLMOGOROV_SMIRNOV,
+                    score=float(score),
+                    is_drifted=bool(score > 0.15),
+                ),
             )
             for check, row in zip(checks, scores, strict=True)
             for index, score in enumerate(row)

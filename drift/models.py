@@ -1,6 +1,10 @@
-"""Policies, checks and their results by feature."""
+"""Drift policies, checks, their results by feature, and incidents."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Self
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -8,14 +12,15 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Q
 
-from mlmon.schema import FeatureKind
+from drift.result_field import ResultField
+from mlmon.measures import MEASURES
+from mlmon.results import ComparisonResult, FeatureResult, HypothesisResult, ResultStatus, VerdictStatus
+from mlmon.sentences import subject_of
 from models_registry.models import Model, ModelVersion, ReferenceDataset
 
 UNIT_INTERVAL = [MinValueValidator(0.0), MaxValueValidator(1.0)]
-
-
 SMALLEST_VERDICT_WINDOW = 500  # rows
-LARGEST_WINDOW = 1_000_000  # rows, which is what a stream holds where nobody has set another number
+LARGEST_WINDOW = 1_000_000  # rows, as many as a stream holds by default
 MOST_EXTRA_WINDOWS = 4
 LARGEST_COUNT = 10**9
 LONGEST_SPAN_SECONDS = 10 * 365 * 86_400
@@ -28,15 +33,20 @@ IN_TEN_YEARS = [
 
 
 def validate_extra_windows(value: object) -> None:
-    """Refuse what is not a short list of different lengths of windows that a verdict can be given on."""
+    """Raise ValidationError unless the value is a short list of different window lengths that a verdict can use."""
     if not isinstance(value, list) or not all(type(rows) is int for rows in value):
-        raise ValidationError("Give a list of numbers of rows, such as [500, 2000].")
+        raise ValidationError("Enter a list of numbers of rows, such as [500, 2000].")
     if len(value) > MOST_EXTRA_WINDOWS or len(set(value)) != len(value):
-        raise ValidationError(f"Give at most {MOST_EXTRA_WINDOWS} further windows, each once.")
+        raise ValidationError(f"Enter at most {MOST_EXTRA_WINDOWS} further windows, each once.")
     if any(rows < SMALLEST_VERDICT_WINDOW for rows in value):
         raise ValidationError(f"A verdict needs windows of {SMALLEST_VERDICT_WINDOW} rows or more.")
     if any(rows > LARGEST_WINDOW for rows in value):
         raise ValidationError(WINDOW_TOO_LARGE)
+
+
+def choices_of(values: type[StrEnum]) -> Mapping[str, str]:
+    """Return an enumeration of the library as choices of a field."""
+    return {one.value: one.value.replace("_", " ") for one in values}
 
 
 class PolicyMode(models.TextChoices):
@@ -45,7 +55,7 @@ class PolicyMode(models.TextChoices):
 
 
 class DriftPolicy(models.Model):
-    """How a model is checked for drift; a model without a row gets these defaults."""
+    """How a model is checked for drift. A model without a policy is checked with these defaults."""
 
     model = models.OneToOneField(Model, on_delete=models.CASCADE, related_name="drift_policy")
     is_enabled = models.BooleanField(default=True)
@@ -53,49 +63,49 @@ class DriftPolicy(models.Model):
         max_length=16,
         choices=PolicyMode,
         default=PolicyMode.VERDICT,
-        help_text="The verdict opens incidents and may page someone; thresholds alone only mark what is above them.",
+        help_text="The verdict opens incidents and may page someone. Thresholds alone only mark the scores above them.",
     )
     false_alarm_budget = models.PositiveIntegerField(
         default=10_000,
         validators=[MaxValueValidator(LARGEST_COUNT, f"At most one false alarm in {LARGEST_COUNT:,} checks.")],
-        help_text="A: at most one false alarm in so many checks, whatever the number of features. "
-        "With the defaults a busy model has about one in a million predictions.",
+        help_text="A: at most one false alarm in A checks, however many features there are. With the defaults, a busy "
+        "model has about one in a million predictions.",
     )
     window_rows = models.PositiveIntegerField(
         default=1000,
         validators=IN_A_WINDOW,
-        help_text="Rows of the current window: the newest predictions of a version. With a span of time, the most.",
+        help_text="Rows of the current window: the latest predictions of a version. With a span of time, the maximum.",
     )
     window_seconds = models.PositiveIntegerField(
         null=True,
         blank=True,
         validators=IN_TEN_YEARS,
-        help_text="Only predictions of the last so many seconds; empty: whatever their age.",
+        help_text="Maximum age of the predictions in the window. Empty: any age.",
     )
     extra_window_rows = models.JSONField(
         default=list,
         blank=True,
         validators=[validate_extra_windows],
-        help_text="Further windows that the verdict looks at beside it, such as [500, 2000]: shorter ones see large "
-        "changes sooner, longer ones small ones. Each costs as much as the first.",
+        help_text="Further windows that the verdict also tests, such as [500, 2000]: shorter ones detect large changes "
+        "sooner, longer ones detect small changes. Each costs as much as the first.",
     )
     minimum_rows = models.PositiveIntegerField(
         default=100,
         validators=IN_A_WINDOW,
-        help_text="Fewer rows than this give no scores. A verdict needs 500.",
+        help_text="A window with fewer rows has no scores. A verdict needs 500 rows.",
     )
     interval_rows = models.PositiveIntegerField(
         null=True,
         blank=True,
         validators=[MaxValueValidator(LARGEST_COUNT, f"At most {LARGEST_COUNT:,} predictions.")],
-        help_text="A check is due after this many new predictions; empty: a tenth of the window, at least 100.",
+        help_text="New predictions after which a check is due. Empty: a tenth of the window, at least 100.",
     )
     longest_pause_seconds = models.PositiveIntegerField(
         null=True,
         blank=True,
         validators=IN_TEN_YEARS,
-        help_text="A check is due after so long too, if there is a new prediction at all; empty: by rows alone. "
-        "Every check uses up some of the false-alarm budget, also one that sees hardly anything new.",
+        help_text="Seconds after which a check is due even if only one prediction is new. Empty: never. Every check "
+        "uses some of the false-alarm budget, even if it sees hardly anything new.",
     )
     feature_threshold = models.FloatField(
         default=0.15,
@@ -109,13 +119,13 @@ class DriftPolicy(models.Model):
     )
     monitors_correlation = models.BooleanField(
         default=False,
-        help_text="Compare the rank correlation of each pair of numeric features too: hundredths of a second a check. "
-        "For information; it opens no incident.",
+        help_text="Also compare the rank correlation of each pair of numeric features, which takes hundredths of a "
+        "second a check. This is information only and opens no incident.",
     )
     monitors_joint_distribution = models.BooleanField(
         default=False,
-        help_text="Train a classifier to tell the window from the reference: about a second a check. For information; "
-        "it opens no incident.",
+        help_text="Train a classifier to separate the window from the reference, which takes about a second a check. "
+        "This is information only and opens no incident.",
     )
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -143,46 +153,65 @@ class DriftPolicy(models.Model):
 
     @property
     def rows_between_checks(self) -> int:
-        """New predictions after which a check is due."""
+        """The number of new predictions after which a check is due."""
         return max(100, self.window_rows // 10) if self.interval_rows is None else self.interval_rows
 
     @property
     def longest_window_rows(self) -> int:
-        """How many rows a check reads."""
+        """The number of rows that a check reads."""
         return int(max(self.window_rows, *self.extra_window_rows, 0))
 
     def oldest_observed_at(self, window_end: datetime) -> datetime | None:
-        """Return since when the rows of a window that ends then were observed; None: whatever their age."""
+        """Return the time of the oldest prediction in a window with this end; None if predictions may have any age."""
         return None if self.window_seconds is None else window_end - timedelta(seconds=self.window_seconds)
 
+    def is_check_due(self, *, rows_seen: int, reference_id: int, last: "DriftCheck | None", now: datetime) -> bool:
+        """Return whether there is enough new data to compare.
 
-class FeatureMethod(models.TextChoices):
-    DEFAULT = "", "default: KS of numbers, Cohen's w of levels"
-    KOLMOGOROV_SMIRNOV = "kolmogorov_smirnov", "Kolmogorov-Smirnov distance (numbers)"
-    CHI_SQUARED = "chi_squared", "Cohen's w"
-    WASSERSTEIN = "wasserstein", "normalised Wasserstein distance (numbers)"
-    POPULATION_STABILITY_INDEX = "population_stability_index", "population stability index"
-    JENSEN_SHANNON_DISTANCE = "jensen_shannon_distance", "Jensen-Shannon distance"
-    JENSEN_SHANNON_DIVERGENCE = "jensen_shannon_divergence", "Jensen-Shannon divergence"
-    HELLINGER = "hellinger", "Hellinger distance"
-    L_INFINITY = "l_infinity", "L-infinity distance"
+        Parameters
+        ----------
+        rows_seen
+            All observations of the version. The count restarts at 0 if Redis lost its data.
+        reference_id
+            The active reference. If it changed since the last check, one new row is enough.
+        last
+            The last check, succeeded or failed; None before the first.
+        """
+        if last is None or rows_seen < last.rows_seen:
+            return rows_seen >= self.minimum_rows
+        new_rows, pause = rows_seen - last.rows_seen, self.longest_pause_seconds
+        has_paused = pause is not None and (now - last.created_at).total_seconds() >= pause
+        if reference_id != last.reference_id or has_paused:
+            return new_rows > 0
+        return new_rows >= self.rows_between_checks
+
+
+METHOD_LABELS = {
+    "": "default: KS for numbers, Cohen's w for categories",
+    **{
+        method.value: f"{measure.name}{'' if measure.categorical else ' (numbers)'}"
+        for method, measure in MEASURES.items()
+    },
+}
 
 
 class FeaturePolicy(models.Model):
-    """What is different for one feature."""
+    """The settings of one feature."""
 
     policy = models.ForeignKey(DriftPolicy, on_delete=models.CASCADE, related_name="feature_policies")
     feature_name = models.CharField(max_length=128)
-    is_monitored = models.BooleanField(default=True, help_text="Others are left out of scores and verdict.")
+    is_monitored = models.BooleanField(
+        default=True, help_text="Other features have no score and no part in the verdict."
+    )
     method = models.CharField(
         max_length=64,
-        choices=FeatureMethod,
+        choices=METHOD_LABELS,
         blank=True,
-        default=FeatureMethod.DEFAULT,
-        help_text="What the score is. The verdict is the same with each.",
+        default="",
+        help_text="What the score is. It does not change the verdict.",
     )
     threshold = models.FloatField(
-        null=True, blank=True, validators=[MinValueValidator(0.0)], help_text="Empty: that of the policy."
+        null=True, blank=True, validators=[MinValueValidator(0.0)], help_text="Empty: the policy's threshold."
     )
 
     class Meta:
@@ -193,7 +222,7 @@ class FeaturePolicy(models.Model):
             models.CheckConstraint(
                 condition=Q(threshold__isnull=True) | Q(threshold__gte=0), name="feature_threshold_is_not_negative"
             ),
-            models.CheckConstraint(condition=Q(method__in=FeatureMethod.values), name="feature_method_is_known"),
+            models.CheckConstraint(condition=Q(method__in=list(METHOD_LABELS)), name="feature_method_is_known"),
         ]
 
     def __str__(self) -> str:
@@ -208,9 +237,10 @@ class CheckStatus(models.TextChoices):
 class DriftCheck(models.Model):
     """One comparison of a version's current window with its reference.
 
-    ``window_end`` is the id of the window's last stream entry; a version never has two checks of one window end.
-    ``verdict``, ``prediction_verdict`` and ``relations`` hold values of `mlmon.results`, as `drift.stored_results`
-    writes them. A check that was made later, over archived rows, is backfilled: it belongs to the history, not to now.
+    ``window_end`` is the id of the window's last stream entry; a version never has two checks with one window end. The
+    columns of the result are those that lists, gauges and charts query; ``result`` holds all of it except the features,
+    which are the rows of `FeatureDrift`. A backfilled check is made later over archived rows: it belongs to the history
+    and says nothing about the present.
     """
 
     version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="drift_checks")
@@ -225,19 +255,12 @@ class DriftCheck(models.Model):
     n_current = models.PositiveBigIntegerField(default=0)
     n_features = models.PositiveIntegerField(default=0)
     n_drifted_features = models.PositiveIntegerField(default=0)
-    prediction_status = models.CharField(max_length=32, blank=True)
+    n_confirmed_features = models.PositiveIntegerField(default=0)
     prediction_js_divergence = models.FloatField(null=True)
-    prediction_chi2_statistic = models.FloatField(null=True)
-    prediction_p_value = models.FloatField(null=True)
     prediction_threshold = models.FloatField(null=True)
     prediction_is_drifted = models.BooleanField(default=False)
-    prediction_reference_dist = models.JSONField(default=dict)
-    prediction_current_dist = models.JSONField(default=dict)
-    prediction_verdict = models.JSONField(null=True)
-    verdict_status = models.CharField(max_length=32, blank=True)
-    verdict = models.JSONField(null=True)
-    relations = models.JSONField(null=True, help_text="Changes between features: of correlation, and all together.")
-    n_confirmed_features = models.PositiveIntegerField(default=0)
+    verdict_status = models.CharField(max_length=32, choices=choices_of(VerdictStatus), blank=True)
+    result = ResultField(ComparisonResult, null=True, help_text="The result without the features.")
     is_backfilled = models.BooleanField(default=False)
     duration_seconds = models.FloatField(default=0)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -266,47 +289,44 @@ class DriftCheck(models.Model):
     def __str__(self) -> str:
         return f"{self.version} at {self.created_at:%Y-%m-%d %H:%M:%S}"
 
+    def succeed(self, result: ComparisonResult) -> "list[FeatureDrift]":
+        """Take over a result, and return the unsaved rows of its features."""
+        self.status, self.result = CheckStatus.SUCCEEDED, replace(result, features=())
+        self.n_reference, self.n_current, self.n_features = result.n_reference, result.n_current, len(result.features)
+        self.n_drifted_features = sum(feature.is_drifted for feature in result.features)
+        self.n_confirmed_features = sum(feature.is_confirmed for feature in result.features)
+        self.prediction_js_divergence = result.prediction.js_divergence
+        self.prediction_threshold = result.prediction.threshold
+        self.prediction_is_drifted = result.prediction.is_drifted
+        self.verdict_status = result.verdict.status
+        return [FeatureDrift.of(self, feature) for feature in result.features]
 
-class FeatureStatus(models.TextChoices):
-    OK = "ok"
-    INSUFFICIENT_DATA = "insufficient_data"
-    CONSTANT = "constant"
-    MISSING = "missing"
-    TYPE_CHANGED = "type_changed"
-    IDENTIFIER = "identifier"
-    ERROR = "error"
+    @property
+    def comparison(self) -> ComparisonResult:
+        """The whole result of a succeeded check, with the rows of its features."""
+        result: ComparisonResult = self.result
+        return replace(result, features=tuple(row.result for row in self.features.all()))
 
 
 class FeatureDrift(models.Model):
-    """The result of one check for one feature."""
+    """The result of one check for one feature; the columns are those that lists, gauges and charts query."""
 
     check_run = models.ForeignKey(DriftCheck, on_delete=models.CASCADE, related_name="features")
     feature_name = models.CharField(max_length=128)
-    kind = models.CharField(max_length=16, choices=[(k.value, k.value) for k in FeatureKind])
-    status = models.CharField(max_length=32, choices=FeatureStatus)
-    status_detail = models.CharField(max_length=255, blank=True)
-    method = models.CharField(max_length=64)
+    status = models.CharField(max_length=32, choices=choices_of(ResultStatus))
     score = models.FloatField(null=True)
     threshold = models.FloatField()
     is_drifted = models.BooleanField(default=False)
-    statistic = models.FloatField(null=True)
-    p_value = models.FloatField(null=True)
-    reference_mean = models.FloatField(null=True)
-    current_mean = models.FloatField(null=True)
-    n_reference = models.PositiveBigIntegerField(default=0)
-    n_current = models.PositiveBigIntegerField(default=0)
-    n_missing_reference = models.PositiveBigIntegerField(default=0)
-    n_missing_current = models.PositiveBigIntegerField(default=0)
-    is_confirmed = models.BooleanField(default=False, help_text="The verdict's alarm lists it.")
-    findings = models.JSONField(
-        default=dict, help_text="Measures, distribution, verdict and quality, as `drift.stored_results` writes them."
-    )
+    is_confirmed = models.BooleanField(default=False, help_text="Whether the verdict's alarm lists the feature.")
+    result = ResultField(FeatureResult)
 
     class Meta:
         ordering = ["check_run", "id"]
         constraints = [
             models.UniqueConstraint(fields=["check_run", "feature_name"], name="one_result_for_each_feature"),
-            models.CheckConstraint(condition=Q(status__in=FeatureStatus.values), name="feature_status_is_known"),
+            models.CheckConstraint(
+                condition=Q(status__in=list(choices_of(ResultStatus))), name="feature_status_is_known"
+            ),
             models.CheckConstraint(
                 condition=Q(is_drifted=False) | Q(score__isnull=False), name="a_drifted_feature_has_a_score"
             ),
@@ -315,18 +335,32 @@ class FeatureDrift(models.Model):
     def __str__(self) -> str:
         return self.feature_name
 
+    @classmethod
+    def of(cls, check: DriftCheck, result: FeatureResult) -> Self:
+        """Return the unsaved row of a result."""
+        return cls(
+            check_run=check,
+            feature_name=result.name,
+            status=result.status,
+            score=result.score,
+            threshold=result.threshold,
+            is_drifted=result.is_drifted,
+            is_confirmed=result.is_confirmed,
+            result=result,
+        )
+
 
 class ClosingReason(models.TextChoices):
-    QUIET = "quiet", "three windows in a row without a sign of it"
+    QUIET = "quiet", "three quiet windows in a row"
     BY_HAND = "by_hand", "closed by hand"
-    NEW_REFERENCE = "new_reference", "another reference came into force"
+    NEW_REFERENCE = "new_reference", "another reference became active"
     ARCHIVED = "archived", "its version was archived"
 
 
 class DriftIncident(models.Model):
-    """One alarm, from the check that raised it until it is over; it latches, however the checks between turn out.
+    """An alarm, from the check that raised it until it closes. Later checks that raise it again belong to it.
 
-    ``hypotheses`` are `mlmon.results.HypothesisResult` values, strongest first, each as it was when it was strongest.
+    ``hypotheses`` are strongest first, each as it was when it was strongest.
     """
 
     version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="drift_incidents")
@@ -335,10 +369,10 @@ class DriftIncident(models.Model):
     opened_at = models.DateTimeField()
     closed_at = models.DateTimeField(null=True)
     closing_reason = models.CharField(max_length=16, choices=ClosingReason, blank=True)
-    hypotheses = models.JSONField(default=list)
+    hypotheses = ResultField(tuple[HypothesisResult, ...], default=tuple)
     alarms = models.PositiveIntegerField(default=1, help_text="Checks that raised the alarm.")
     quiet_windows = models.PositiveIntegerField(default=0)
-    counted_rows = models.PositiveBigIntegerField(help_text="Rows seen at the end of the window that counted last.")
+    counted_rows = models.PositiveBigIntegerField(help_text="Rows seen at the end of the last window that counted.")
     acknowledged_at = models.DateTimeField(null=True)
     acknowledged_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
@@ -361,3 +395,13 @@ class DriftIncident(models.Model):
 
     def __str__(self) -> str:
         return f"{self.version} since {self.opened_at:%Y-%m-%d %H:%M}"
+
+    @property
+    def subjects(self) -> list[str]:
+        """What drifted, strongest first, each name once."""
+        return list(dict.fromkeys(subject_of(found) for found in self.hypotheses))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the incident is not closed yet."""
+        return self.closed_at is None

@@ -135,7 +135,7 @@ def _compare_feature(
         "name": name,
         "kind": kind if reference is not None else column_kind or kind,
         "threshold": scope.criteria.thresholds.of(name),
-        "method": scope.criteria.methods.get(name, Method.NONE),
+        "method": scope.criteria.methods.get(name),
     }
     rows = scope.plan.window_rows[0]
     if reference is None or column is None:

@@ -38,19 +38,18 @@ class Method(StrEnum):
     JENSEN_SHANNON_DIVERGENCE = "jensen_shannon_divergence"
     HELLINGER = "hellinger"
     L_INFINITY = "l_infinity"
-    NONE = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One number about two distributions, with what it depends on.
+    """One number about two distributions.
 
     Attributes
     ----------
     value
-        None if it is not defined for these data.
+        The number. Null if it is not defined for these data.
     parameters
-        How it was computed here, such as ``{"bins": 12}``.
+        How it was computed here, such as {"bins": 12}.
     """
 
     value: float | None

@@ -1,4 +1,8 @@
-"""What a comparison of a window with its reference finds: plain values, as they are stored and answered."""
+"""What a comparison of a window with its reference finds.
+
+These frozen dataclasses are the one form of a result: they are computed, stored, served and shown. A docstring's
+attributes are also the descriptions of the fields in the API documentation.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +14,7 @@ from mlmon.schema import FeatureKind
 
 
 class ResultStatus(StrEnum):
-    """Whether a result can be read as drift, and if not, why."""
+    """Whether a feature or the predictions were compared and, if not, why."""
 
     OK = "ok"
     INSUFFICIENT_DATA = "insufficient_data"
@@ -26,7 +30,7 @@ class Channel(StrEnum):
 
     DISTRIBUTION = "distribution"  # a feature's values
     MISSING_VALUES = "missing_values"  # a feature's share of missing values
-    PREDICTION = "prediction"  # the model's answers
+    PREDICTION = "prediction"
 
 
 class VerdictStatus(StrEnum):
@@ -39,7 +43,7 @@ class VerdictStatus(StrEnum):
 
 
 class Badge(StrEnum):
-    """What a reader of the verdict should know about the data behind it."""
+    """A limit of the data behind a verdict."""
 
     INDEPENDENCE_UNVERIFIED = "independence_unverified"  # the reference is too short to measure dependence in time
     BURSTY = "bursty"  # rows depend so much on their neighbours that longer windows are needed
@@ -47,10 +51,10 @@ class Badge(StrEnum):
 
 
 class QualityEvent(StrEnum):
-    """What is wrong with a column's data, whatever its distribution."""
+    """A problem of a column's data, apart from its distribution."""
 
     MISSING_VALUES = "missing_values"  # the share of missing values rose
-    OUT_OF_RANGE = "out_of_range"  # values beyond the reference's smallest and largest
+    OUT_OF_RANGE = "out_of_range"  # values below the reference's smallest or above its largest
     UNSEEN_CATEGORIES = "unseen_categories"
     TYPE_CHANGED = "type_changed"
     BECAME_CONSTANT = "became_constant"
@@ -59,16 +63,16 @@ class QualityEvent(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """Scores above which something has drifted.
+    """Scores above which a feature or the predictions have drifted.
 
     Attributes
     ----------
     feature
-        For every feature that has none of its own.
+        The threshold of every feature without one of its own.
     by_feature
-        Own thresholds, by feature name.
+        Thresholds of single features, by feature name.
     prediction
-        For the Jensen-Shannon divergence of the predictions, natural log.
+        The threshold of the predictions' Jensen-Shannon divergence, natural log.
     """
 
     feature: float
@@ -82,24 +86,23 @@ class Thresholds:
 
 @dataclass(frozen=True, slots=True)
 class Criteria:
-    """What a comparison is asked for.
+    """What to compare, and what counts as drift.
 
     Attributes
     ----------
-    thresholds
-        For the scores.
     methods
-        By feature name, what its score is; others: KS of numbers, Cohen's w of levels.
+        What the score of single features is, by feature name. The default is KS for numbers and Cohen's w for
+        categories.
     unmonitored
-        Features that are left out.
+        Features to leave out.
     gives_verdict
-        Whether there is a verdict, or scores and thresholds only.
+        Whether to give a verdict, or scores and thresholds only.
     false_alarm_budget
-        A: the verdict raises at most one false alarm in so many checks.
+        A: the verdict raises at most one false alarm in A checks.
     extra_window_rows
-        Lengths of further windows with the same end that the verdict looks at, beside the whole one.
+        Lengths of further windows with the same end that the verdict also tests.
     monitors_correlation, monitors_joint_distribution
-        Whether pairs of features, and all features together (by a classifier), are compared too; information only.
+        Whether to compare pairs of features, and all features together (by a classifier). Both are information only.
     """
 
     thresholds: Thresholds
@@ -117,18 +120,18 @@ QUANTILE_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """Two samples counted in the same bins or levels, to be drawn over each other.
+    """Two samples counted in the same bins or categories, to be drawn over each other.
 
     Attributes
     ----------
     labels
-        Names of k levels; empty for numbers.
+        Names of k categories. Empty for numbers.
     edges
-        k + 1 edges of the bins, the outer ones the smallest and largest finite value of both; empty for levels.
+        k + 1 edges of the bins, from the smallest to the largest finite value of both samples. Empty for categories.
     reference, current
-        Counts, k of each.
+        k counts each.
     reference_quantiles, current_quantiles
-        Of the finite values, at `QUANTILE_LEVELS`; empty for levels, and in checks of releases that kept none.
+        Quantiles of the finite values at `QUANTILE_LEVELS`. Empty for categories.
     """
 
     labels: tuple[str, ...]
@@ -141,30 +144,35 @@ class Distribution:
 
 @dataclass(frozen=True, slots=True)
 class HypothesisResult:
-    """One question of the verdict and its answer.
+    """The test of one hypothesis of the verdict.
 
     Attributes
     ----------
-    channel, name
-        What it is about; the feature's name, "" for the predictions.
+    channel
+        What the hypothesis is about: a feature's values (distribution), its share of missing values, or the
+        predictions.
+    name
+        The feature. Empty for the predictions.
     p_value
-        Corrected for dependence in time; of the most telling window where there are several.
+        The p-value, corrected for dependence in time, of the window with the strongest evidence.
     effect
-        Debiased Cohen's w; for missing values the difference of their shares, current less reference.
+        Debiased Cohen's w. For missing values: the share in the window minus the share in the reference.
     passes_gate
         Whether the effect is large enough to matter.
     window_rows
-        Length of the window that it comes from.
+        The length of the window that the p-value comes from.
     dispersion
-        phi, at least 1: how many times the counts of windows vary more than those of independent rows.
-    chi2_statistic, degrees_of_freedom
-        Of levels or deciles, before division by phi; None for missing values tested by Fisher's test.
+        phi: how many times the counts of windows vary more than those of independent rows, at least 1.
+    chi2_statistic
+        X-squared of categories or deciles, before division by phi. Null for other tests.
+    degrees_of_freedom
+        The degrees of freedom of X-squared.
     smallest_detectable
-        The smallest effect that this window could have shown at the verdict's level.
+        The smallest effect that this window could have shown as an alarm.
     is_alarm
-        p-value at most the verdict's level, and the gate passed.
+        Whether the p-value is at most the verdict's alpha and the effect passes the gate.
     is_listed
-        Among those to look at after an alarm: by Benjamini and Hochberg at .05, and the gate passed.
+        Whether an alarm lists it: by Benjamini and Hochberg at .05, if the effect passes the gate.
     """
 
     channel: Channel
@@ -182,20 +190,26 @@ class HypothesisResult:
 
     @property
     def key(self) -> str:
-        """Identifies the hypothesis among those of its model, also between checks."""
+        """Identifies the hypothesis among those of its model, also in other checks."""
         return f"{self.channel}:{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
 class QualityFinding:
-    """Something wrong with a column's data.
+    """A problem of a column's data.
 
     Attributes
     ----------
-    count, share
-        Rows of the window that it concerns, and their share.
+    event
+        The kind of problem.
+    count
+        How many rows of the window have it.
+    share
+        The share of the window's rows that have it.
+    detail
+        The values concerned, if they can be named.
     is_notable
-        Whether it is more than a stray row: large enough a share, and not what the reference itself has.
+        Whether it concerns more than a stray row, and the reference does not have it too.
     """
 
     event: QualityEvent
@@ -207,29 +221,50 @@ class QualityFinding:
 
 @dataclass(frozen=True, slots=True)
 class FeatureResult:
-    """One feature of the window against the reference.
+    """One feature of the window compared with the reference.
 
     Attributes
     ----------
-    method, score
-        What the score is; None where nothing could be compared.
+    name
+        The feature.
+    kind
+        Whether the values are numbers or categories.
+    threshold
+        The score above which the feature has drifted.
+    status
+        Whether the feature was compared and, if not, why.
+    status_detail
+        The status in words.
+    method
+        What the score is. Null if nothing was compared.
+    score
+        How far the window is from the reference, by the method. Null if nothing was compared.
     is_drifted
-        score > threshold; never with a status other than ok.
-    statistic, p_value
-        The KS distance of a numeric feature, X-squared of a categorical one, and its p-value, as if rows were
-        independent of each other. The verdict's p-value is that of `verdict`.
+        Whether the score is above the threshold. Always false if the status is not ok.
+    statistic
+        The KS statistic of a numeric feature, X-squared of a categorical one.
+    p_value
+        The p-value of the statistic if rows were independent. The verdict has its own p-value.
     reference_mean, current_mean
-        Of the finite values; None for a categorical feature.
-    n_reference, n_current
-        Values that are not missing.
+        The mean of the finite values. Null for a categorical feature.
+    n_reference
+        Reference rows in which the feature has a value.
+    n_current
+        Window rows in which the feature has a value.
+    n_missing_reference
+        Reference rows in which the feature is missing.
+    n_missing_current
+        Window rows in which the feature is missing.
     measures
-        By the method's name; empty where they were not asked for.
+        All measures, by method. Empty if they were not asked for.
     distribution
-        For drawing; None where it was not asked for.
-    verdict, missing_verdict
-        The feature's hypotheses; None without a verdict, or where there is nothing to test.
+        Both samples, for drawing. None if it was not asked for.
+    verdict
+        The hypothesis about the values. Null without a verdict, or if there was nothing to test.
+    missing_verdict
+        The hypothesis about the share of missing values.
     quality
-        What is wrong with the data.
+        Problems of the data.
     """
 
     name: str
@@ -237,7 +272,7 @@ class FeatureResult:
     threshold: float
     status: ResultStatus = ResultStatus.OK
     status_detail: str = ""
-    method: Method = Method.NONE
+    method: Method | None = None
     score: float | None = None
     is_drifted: bool = False
     statistic: float | None = None
@@ -256,31 +291,44 @@ class FeatureResult:
 
     @property
     def strength(self) -> float:
-        """How many times its threshold the score is; -1 without a score."""
+        """The score divided by its threshold; -1 without a score."""
         if self.score is None:
             return -1.0
         return self.score / max(self.threshold, 1e-9)
 
     @property
+    def hypotheses(self) -> tuple[HypothesisResult, ...]:
+        """The hypotheses about the feature: its values, then its missing values."""
+        return tuple(found for found in (self.verdict, self.missing_verdict) if found is not None)
+
+    @property
     def is_confirmed(self) -> bool:
-        """Whether the verdict's alarm lists this feature, for its values or for its missing ones."""
-        return any(found is not None and found.is_listed for found in (self.verdict, self.missing_verdict))
+        """Whether the verdict's alarm lists this feature."""
+        return any(found.is_listed for found in self.hypotheses)
 
 
 @dataclass(frozen=True, slots=True)
 class PredictionResult:
-    """The predictions of the window against those of the reference.
+    """The predictions of the window compared with those of the reference.
 
     Attributes
     ----------
+    threshold
+        The divergence above which the predictions have drifted.
+    status
+        Whether the predictions were compared and, if not, why.
     js_divergence
-        Jensen-Shannon divergence of the two distributions, natural log.
-    chi2_statistic, p_value
-        Two-sample chi-squared of their counts (small classes pooled).
+        The Jensen-Shannon divergence of the two distributions, natural log.
+    chi2_statistic
+        X-squared of the counts. Classes that expect fewer than 20 rows are pooled.
+    p_value
+        The p-value of X-squared if rows were independent.
+    is_drifted
+        Whether the divergence is above the threshold.
     reference_dist, current_dist
-        Shares that sum to 1, by class or by bin of the reference's deciles.
+        Shares that sum to 1, by class or by decile of the reference.
     verdict
-        The predictions' hypothesis; None without a verdict.
+        The hypothesis about the predictions. Null without a verdict.
     """
 
     threshold: float
@@ -296,7 +344,17 @@ class PredictionResult:
 
 @dataclass(frozen=True, slots=True)
 class CorrelationChange:
-    """A pair of numeric features whose rank correlation changed; p-value Bonferroni-corrected over all pairs."""
+    """A pair of numeric features whose rank correlation changed.
+
+    Attributes
+    ----------
+    first, second
+        A feature of the pair.
+    reference_correlation, current_correlation
+        Spearman's rho.
+    p_value
+        The p-value of Fisher's z, multiplied by the number of pairs.
+    """
 
     first: str
     second: str
@@ -307,16 +365,16 @@ class CorrelationChange:
 
 @dataclass(frozen=True, slots=True)
 class JointChange:
-    """How well a classifier tells the window's rows from the reference's.
+    """How well a classifier separates the window's rows from the reference's.
 
     Attributes
     ----------
     auc
-        Area under the ROC curve on held-out rows; .5 where they cannot be told apart.
+        The area under the ROC curve on held-out rows. At .5 the classifier cannot separate them.
     p_value
-        One-sided, of the Mann-Whitney test of that area against .5.
+        The one-sided p-value of the Mann-Whitney test of that area against .5.
     telling_features
-        Those whose shuffling costs the classifier most, strongest first.
+        The features that matter most to the classifier, strongest first.
     """
 
     auc: float
@@ -326,20 +384,26 @@ class JointChange:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The answer under a false-alarm budget: at most one false alarm in A checks, however many features are monitored.
+    """Whether there is drift, with at most one false alarm in A checks, however many features are monitored.
 
     Attributes
     ----------
+    status
+        Alarm, quiet, or why there is no verdict.
     detail
-        Why there is none, in words; else "".
+        Why there is no verdict, in words. Empty if there is one.
+    false_alarm_budget
+        A: the verdict raises at most one false alarm in A checks.
     alpha
-        The p-value from which on a hypothesis is an alarm: 1 / (A * hypotheses).
+        The largest p-value that is an alarm: 1 / (A * hypotheses).
     hypotheses
-        How many there are, over all windows.
+        How many hypotheses were tested, over all windows.
     smallest_p_value
-        Of all hypotheses, gate or not; None without any.
+        The smallest p-value of all hypotheses, whether or not the effect passes the gate.
     window_rows
-        Lengths of the windows, the whole one first.
+        The lengths of the windows, the main one first.
+    badges
+        Limits of the data behind the verdict.
     """
 
     status: VerdictStatus
@@ -357,14 +421,22 @@ NO_VERDICT = Verdict(status=VerdictStatus.NOT_ASKED)
 
 @dataclass(frozen=True, slots=True)
 class ComparisonResult:
-    """One window against its reference, with a result for every monitored feature in the reference's order.
+    """One window compared with its reference: a result for every monitored feature, in the reference's order.
 
     Attributes
     ----------
+    n_reference, n_current
+        Rows of the reference and of the window.
+    features
+        The features' results.
+    prediction
+        The predictions' result.
+    verdict
+        The verdict on all of them.
     correlation_changes
-        Pairs with a p-value below 1e-3, the smallest first; None where pairs were not compared.
+        Pairs of numeric features with a p-value below .001, the smallest first. Null if pairs were not compared.
     joint_change
-        None where no classifier was asked for, or there were too few rows.
+        How well a classifier separates window and reference. Null if it was not asked for, or with too few rows.
     """
 
     n_reference: int
@@ -377,7 +449,7 @@ class ComparisonResult:
 
     @property
     def drifted_features(self) -> tuple[FeatureResult, ...]:
-        """Features that have drifted, strongest first."""
+        """The features that have drifted, strongest first."""
         drifted = (feature for feature in self.features if feature.is_drifted)
         return tuple(sorted(drifted, key=lambda feature: (-feature.strength, feature.name)))
 
@@ -394,13 +466,11 @@ class ComparisonResult:
     @property
     def hypotheses(self) -> tuple[HypothesisResult, ...]:
         """Every hypothesis of the verdict, in no particular order."""
-        of_features = (
-            found for feature in self.features for found in (feature.verdict, feature.missing_verdict) if found
-        )
+        of_features = (found for feature in self.features for found in feature.hypotheses)
         return (*of_features, *((self.prediction.verdict,) if self.prediction.verdict else ()))
 
     @property
     def listed_hypotheses(self) -> tuple[HypothesisResult, ...]:
-        """What an alarm tells to look at, strongest first: by p-value, then by effect."""
+        """The hypotheses that an alarm lists, strongest first: by p-value, then by effect."""
         listed = (found for found in self.hypotheses if found.is_listed)
         return tuple(sorted(listed, key=lambda found: (found.p_value, -abs(found.effect), found.key)))

@@ -127,6 +127,7 @@ USE_TZ = True
 FORMAT_MODULE_PATH = ["mlmon_site.formats"]
 
 STATIC_URL = "/static/"
+STATICFILES_DIRS = [("mlmon", BASE_DIR / "mlmon" / "report" / "static")]  # the styles of results and reports
 STATIC_ROOT = Path(env.str("MLMON_STATIC_ROOT", default=str(VAR_DIR / "static")))
 MEDIA_ROOT = Path(env.str("MLMON_MEDIA_ROOT", default=str(VAR_DIR / "media")))
 STORAGES = {

@@ -123,17 +123,14 @@ def consequences_of_stage(version: ModelVersion, stage: Stage) -> list[str]:
 def version_of(model: Model, version: str) -> ModelVersion:
     """Return a version of the model; raise UnknownVersionError if there is none."""
     try:
-        return model.versions.select_related("model__drift_policy", "model__capture_policy").get(version=version)
+        return model.versions.get(version=version)
     except ModelVersion.DoesNotExist:
         raise UnknownVersionError(model.name, version) from None
 
 
 def primary_version(model: Model) -> ModelVersion | None:
     """Return the production version with the most traffic, then the latest; None if none is in production."""
-    versions = model.versions.filter(stage=Stage.PRODUCTION).select_related(
-        "model__drift_policy", "model__capture_policy"
-    )
-    return versions.order_by(*primary_first()).first()
+    return model.versions.filter(stage=Stage.PRODUCTION).order_by(*primary_first()).first()
 
 
 def served_versions() -> QuerySet[ModelVersion]:

@@ -16,8 +16,7 @@ from django.urls import reverse
 
 from accounts.roles import Action
 from drift.models import DriftIncident
-from drift.selectors import newest_succeeded_check, open_incident
-from drift.stored_results import hypotheses_of
+from drift.selectors import latest_succeeded_check, open_incident
 from models_registry.exceptions import UnknownModelError
 from models_registry.models import Model
 from models_registry.selectors import model_named, primary_version
@@ -83,14 +82,14 @@ def _drift_address(model: Model, feature: str) -> str:
     incident = open_incident(version.pk) if version else None
     if incident is not None and (not feature or _tells_of(incident, feature)):
         return reverse("admin:drift_driftincident_change", args=[incident.pk])
-    check = newest_succeeded_check(version) if version else None
+    check = latest_succeeded_check(version) if version else None
     if check is not None:
         return reverse("admin:drift_driftcheck_change", args=[check.pk])
     return reverse("admin:drift_driftcheck_changelist") + f"?version__model__id__exact={model.pk}"
 
 
 def _tells_of(incident: DriftIncident, feature: str) -> bool:
-    return any(found.name == feature for found in hypotheses_of(incident.hypotheses))
+    return any(found.name == feature for found in incident.hypotheses)
 
 
 def _fragment(feature: str) -> str:

@@ -46,13 +46,13 @@ def versions_with_alerting_incidents() -> set[int]:
 
 def checks(ids: Sequence[int]) -> dict[int, DriftCheck]:
     """Return those of the checks that are still there, by their ids."""
-    return DriftCheck.objects.in_bulk(ids)
+    return DriftCheck.objects.defer("result").in_bulk(ids)
 
 
 def feature_results(check_ids: Sequence[int]) -> dict[int, list[FeatureDrift]]:
-    """Return the feature rows of checks by the checks' ids, without their findings, which no gauge shows."""
+    """Return the feature rows of checks by the checks' ids, without their results, which no gauge shows."""
     found: defaultdict[int, list[FeatureDrift]] = defaultdict(list)
-    for row in FeatureDrift.objects.filter(check_run__in=check_ids).defer("findings").order_by("pk"):
+    for row in FeatureDrift.objects.filter(check_run__in=check_ids).defer("result").order_by("pk"):
         found[row.check_run_id].append(row)
     return found
 

@@ -163,7 +163,7 @@ def test_a_gradient_boosting_of_mixed_types_is_served_and_checked(
     drifted = wait_for_check(2 * ROWS)
     results = {row.feature_name: row for row in drifted.features.all()}
     assert {name for name, row in results.items() if row.is_drifted} == {"region"}
-    assert results["income"].n_missing_current > 0
+    assert results["income"].result.n_missing_current > 0
     assert drifted.prediction_is_drifted
     assert 'ml_feature_drift_detected{feature_name="region",model_name="credit"} 1.0' in answer(web_server, "/metrics")
     assert version.drift_checks.count() >= 2

@@ -1,4 +1,4 @@
-"""Drift in the admin: policies that people set, checks that they read, incidents that they look after."""
+"""Drift in the admin: policies, checks and incidents."""
 
 from drift.admin.checks import DriftCheckAdmin as DriftCheckAdmin
 from drift.admin.incidents import DriftIncidentAdmin as DriftIncidentAdmin

@@ -1,6 +1,5 @@
-"""Drift checks: read only; the verdict in words, and every feature with its picture."""
+"""Drift checks, read only: the verdict in words, and every feature with its picture."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin
@@ -10,18 +9,22 @@ from django.http import HttpRequest, HttpResponse
 from unfold.decorators import action, display
 
 from accounts.admin.base import ReadOnlyAdmin
-from drift.admin.checking import check_page, may_check
-from drift.admin.rebaselining import may_rebaseline, rebaseline_page
-from drift.models import CheckStatus, DriftCheck, DriftIncident, FeatureDrift
-from drift.rendering.heat_map import HeatColumn, HeatMap, PastScore, heat_map
-from drift.rendering.outcomes import ABOVE, DRIFTED, FAILED, NO_VERDICT, QUIET, outcome_of
-from drift.selectors import checks_up_to, past_scores
-from drift.stored_results import result_of_check
-from mlmon.report.result_page import result_context
+from drift.admin.actions import check_page, may_check, may_rebaseline, rebaseline_page
+from drift.models import CheckStatus, DriftCheck, FeatureDrift
+from drift.rendering.heat_map import HeatColumn, heat_map
+from drift.rendering.states import ABOVE, DRIFTED, FAILED, NO_VERDICT, QUIET, outcome_of
+from drift.selectors import checks_up_to, incidents_around, past_scores
+from mlmon.report.views import result_view
 from mlmon.results import VerdictStatus
 
 MOST_HEAT_COLUMNS, MOST_HEAT_ROWS = 40, 30
-OUTCOME_LABELS = {DRIFTED: "danger", ABOVE: "warning", QUIET: "success", NO_VERDICT: "info", FAILED: "danger"}
+OUTCOME_LABELS = {
+    DRIFTED.text: "danger",
+    ABOVE.text: "warning",
+    QUIET.text: "success",
+    NO_VERDICT.text: "info",
+    FAILED.text: "danger",
+}
 
 
 class OutcomeFilter(admin.SimpleListFilter):
@@ -30,7 +33,7 @@ class OutcomeFilter(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [
-            ("alarm", "drift: the verdict's alarm"),
+            ("alarm", "drift: the verdict is an alarm"),
             ("features", "a feature above its threshold"),
             ("predictions", "predictions above the threshold"),
             ("none", "no drift"),
@@ -55,8 +58,8 @@ class OutcomeFilter(admin.SimpleListFilter):
 @admin.register(DriftCheck)
 class DriftCheckAdmin(ReadOnlyAdmin):
     empty_text = (
-        "A version in production or shadow with reference data is checked by itself after every hundred new "
-        "predictions, from the hundredth on."
+        "A version in production or shadow that has reference data is checked automatically after every hundred new "
+        "predictions."
     )
     list_display = [
         "checked_at",
@@ -76,7 +79,7 @@ class DriftCheckAdmin(ReadOnlyAdmin):
     change_form_outer_before_template = "admin/drift/driftcheck/results.html"
 
     class Media:
-        css = {"all": ["mlmon/figures.css", "drift/drift.css", "drift/admin.css"]}
+        css = {"all": ["mlmon/figures.css", "mlmon/result.css", "drift/admin.css"]}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[DriftCheck]:
         strength = F("score") / Greatest(F("threshold"), 1e-9)
@@ -109,8 +112,8 @@ class DriftCheckAdmin(ReadOnlyAdmin):
         check = self.get_object(request, str(object_id))
         if check is None:
             return []
-        useless = set() if check.status == CheckStatus.SUCCEEDED else {"rebaseline"}
-        return [offered for offered in super().get_actions_detail(request, object_id) if offered.path not in useless]
+        hidden = set() if check.status == CheckStatus.SUCCEEDED else {"rebaseline"}
+        return [offered for offered in super().get_actions_detail(request, object_id) if offered.path not in hidden]
 
     @action(description="Check now", icon="troubleshoot", permissions=["run_check"])
     def check_now(self, request: HttpRequest, object_id: int) -> HttpResponse:
@@ -172,25 +175,17 @@ class DriftCheckAdmin(ReadOnlyAdmin):
 
 
 def results_context(check: DriftCheck) -> dict[str, Any]:
-    """Return what the page shows above a check's fields: what it found, or why it failed."""
+    """Return the context of ``admin/drift/driftcheck/results.html``: what a check found, or why it failed."""
     if check.status == CheckStatus.FAILED:
         return {"failure": check.error_message}
-    incidents = DriftIncident.objects.filter(
-        Q(closed_at=None) | Q(last_check__gte=check.pk), version=check.version_id, opened_by__lte=check.pk
-    )
-    context = result_context(result_of_check(check))
-    names = [view.name for view in context["features"]]
-    heat = _heat_map(check, names[:MOST_HEAT_ROWS])
-    return {"incidents": incidents, "heat": heat, "heat_left_out": max(0, len(names) - MOST_HEAT_ROWS), **context}
-
-
-def _heat_map(check: DriftCheck, names: Sequence[str]) -> HeatMap | None:
-    """Return these features over the checks of the version up to this one."""
+    view = result_view(check.comparison)
+    names = [feature.name for feature in view.features]
     past = checks_up_to(check, most=MOST_HEAT_COLUMNS)[::-1]
     columns = [HeatColumn(pk, checked_at, is_shown=pk == check.pk) for pk, checked_at in past]
-    found = past_scores([column.check_id for column in columns], names)
-    scores = {
-        (check_id, name): PastScore(score, threshold, is_drifted, is_confirmed)
-        for check_id, name, score, threshold, is_drifted, is_confirmed in found
+    scores = past_scores([column.check_id for column in columns], names[:MOST_HEAT_ROWS])
+    return {
+        "view": view,
+        "incidents": incidents_around(check),
+        "heat": heat_map(names[:MOST_HEAT_ROWS], columns, scores),
+        "heat_left_out": max(0, len(names) - MOST_HEAT_ROWS),
     }
-    return heat_map(names, columns, scores)

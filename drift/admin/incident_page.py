@@ -1,4 +1,4 @@
-"""What the page of an incident shows: what drifted, since when, how it is now, and who did what."""
+"""The page of an incident: what drifted, since when, how it is now, and what people did."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -8,44 +8,34 @@ from typing import Any
 
 import redis
 from django.db import DatabaseError
-from django.db.models import Prefetch, QuerySet
 from django.utils import timezone
 
 from accounts.admin.page_parts import Panels
 from accounts.selectors import changes_of
-from drift.incidents import QUIET_WINDOWS
-from drift.models import CheckStatus, DriftCheck, DriftIncident, FeatureDrift
+from drift.models import CheckStatus, DriftCheck, DriftIncident
 from drift.rendering.example_rows import ExampleRows, example_rows
-from drift.rendering.outcomes import outcome_of
-from drift.stored_results import from_plain, hypotheses_of, result_of_check
+from drift.rendering.states import outcome_of, state_of
+from drift.selectors import checks_of_incident
+from drift.services.incidents import QUIET_WINDOWS
 from inference.archive import read_observations
 from inference.exceptions import ArchiveError
 from inference.stream import FEATURE_PREFIX
 from mlmon.figures import duration_text
-from mlmon.report.feature_views import Finding, Tag, Tone, feature_views, finding_of
-from mlmon.results import ComparisonResult, HypothesisResult, Verdict
-from mlmon.sentences import found_by, p_value_text, subject_of
+from mlmon.report.views import Tag, feature_views, finding_of, p_value_figure
+from mlmon.results import ComparisonResult
+from mlmon.sentences import found_by
 
 logger = logging.getLogger(__name__)
 
 MOST_EXAMINED_ROWS = 2_000  # of the window, for examples
 MOST_HISTORY_LINES = 50
-NEW, ACKNOWLEDGED, SNOOZED, CLOSED = "open", "acknowledged", "snoozed", "closed"
-STATES = {
-    NEW: Tag(NEW, Tone.ALARM, "Nobody has acknowledged it."),
-    ACKNOWLEDGED: Tag(ACKNOWLEDGED, Tone.WARNING, "Open; someone looks after it."),
-    SNOOZED: Tag(SNOOZED, Tone.PLAIN, "Open; its alert is quiet for a time."),
-    CLOSED: Tag(CLOSED, Tone.GOOD),
-}
-INCIDENT_LABELS = {NEW: "danger", ACKNOWLEDGED: "warning", SNOOZED: "info", CLOSED: "success"}
-
 
 incident_panels: Panels[DriftIncident] = Panels()
 
 
 @dataclass(frozen=True, slots=True)
 class HistoryLine:
-    """One check of the incident's time."""
+    """One check made during the incident."""
 
     check_id: int
     checked_at: datetime
@@ -55,34 +45,24 @@ class HistoryLine:
     rows: str
 
 
-def state_of(incident: DriftIncident) -> Tag:
-    """Return in one word how an incident stands."""
-    if incident.closed_at is not None:
-        return STATES[CLOSED]
-    if incident.snoozed_until is not None and incident.snoozed_until > timezone.now():
-        return STATES[SNOOZED]
-    return STATES[ACKNOWLEDGED if incident.acknowledged_at else NEW]
-
-
-def drifted_names(incident: DriftIncident, *, most: int) -> str:
-    """Return what drifted, strongest first, each name once."""
-    names = list(dict.fromkeys(subject_of(found) for found in hypotheses_of(incident.hypotheses)))
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
-
-
 def incident_context(incident: DriftIncident) -> dict[str, Any]:
     """Return the context of ``admin/drift/driftincident/incident.html``."""
-    hypotheses = hypotheses_of(incident.hypotheses)
-    shown_check, result = _shown_result(incident)
-    names = [found.name for found in hypotheses]
+    opened_by, last = incident.opened_by, incident.last_check
+    shown_check = last if last.status == CheckStatus.SUCCEEDED else opened_by
+    opening, result = opened_by.comparison, shown_check.comparison
+    names = [found.name for found in incident.hypotheses]
     views = [view for view in feature_views(result) if view.name in names]
-    checks = _checks_of(incident)
+    # A finding is worded by the check that opened the incident or, if that did not list it, by the latest one.
+    first_keys = {found.key for found in opening.listed_hypotheses}
+    checks = checks_of_incident(incident)
     return {
         "incident": incident,
         "state": state_of(incident),
         "sentences": list(_sentences(incident)),
-        "findings": _findings(incident, hypotheses, result),
+        "findings": [
+            finding_of(found, found_by(opening if found.key in first_keys else result, found))
+            for found in incident.hypotheses
+        ],
         "shown_check": shown_check,
         "features": sorted(views, key=lambda view: names.index(view.name)),
         "history": [_history_line(check) for check in checks[:MOST_HISTORY_LINES]],
@@ -93,15 +73,8 @@ def incident_context(incident: DriftIncident) -> dict[str, Any]:
     }
 
 
-def _shown_result(incident: DriftIncident) -> tuple[DriftCheck, ComparisonResult]:
-    """Return the newest check that compared its window, for how things are now."""
-    last = incident.last_check
-    shown = last if last.status == CheckStatus.SUCCEEDED else incident.opened_by
-    return shown, result_of_check(shown)
-
-
 def _examples(check: DriftCheck, result: ComparisonResult, names: Sequence[str]) -> ExampleRows | None:
-    """Return rows of a check's window that show what changed; None where the rows are gone or cannot be read."""
+    """Return rows of a check's window that show what changed; None if the rows are deleted or cannot be read."""
     changed = sorted((one for one in result.features if one.name in names), key=lambda one: names.index(one.name))
     if not changed or check.window_ended_at is None:
         return None
@@ -119,53 +92,32 @@ def _examples(check: DriftCheck, result: ComparisonResult, names: Sequence[str])
     return example_rows(changed, observed.rename_columns(own_names))
 
 
-def _findings(
-    incident: DriftIncident, hypotheses: tuple[HypothesisResult, ...], newest: ComparisonResult
-) -> list[Finding]:
-    """Return what drifted in words: as the check saw it that opened the incident, or the newest one where that did."""
-    opening = result_of_check(incident.opened_by)
-    seen_first = {found.key for found in opening.listed_hypotheses}
-    return [finding_of(found, found_by(opening if found.key in seen_first else newest, found)) for found in hypotheses]
-
-
 def _sentences(incident: DriftIncident) -> Iterator[str]:
-    since = f"{incident.opened_at:%Y-%m-%d %H:%M}"
+    now, since = timezone.now(), f"{incident.opened_at:%Y-%m-%d %H:%M}"
+    duration = duration_text(((incident.closed_at or now) - incident.opened_at).total_seconds())
     if incident.closed_at is None:
-        open_seconds = (timezone.now() - incident.opened_at).total_seconds()
-        yield f"Open for {duration_text(open_seconds)}, since {since}."
+        yield f"Open for {duration}, since {since}."
     else:
-        lasted = duration_text((incident.closed_at - incident.opened_at).total_seconds())
-        yield f"From {since}, for {lasted}; closed: {incident.get_closing_reason_display()}."
+        yield f"From {since}, for {duration}; closed: {incident.get_closing_reason_display()}."
     yield f"{incident.alarms:,} {'check has' if incident.alarms == 1 else 'checks have'} raised the alarm."
     if incident.acknowledged_at is not None:
-        who = incident.acknowledged_by.get_username() if incident.acknowledged_by else "a person without an account now"
-        yield f"{who} looks after it since {incident.acknowledged_at:%Y-%m-%d %H:%M}."
+        who = incident.acknowledged_by.get_username() if incident.acknowledged_by else "a deleted user"
+        yield f"Acknowledged by {who} at {incident.acknowledged_at:%Y-%m-%d %H:%M}."
     if incident.closed_at is None:
-        if incident.snoozed_until is not None and incident.snoozed_until > timezone.now():
-            yield f"Its alert is quiet until {incident.snoozed_until:%Y-%m-%d %H:%M}."
+        if incident.snoozed_until is not None and incident.snoozed_until > now:
+            yield f"Its alert is silenced until {incident.snoozed_until:%Y-%m-%d %H:%M}."
         yield (
-            f"It closes by itself after {QUIET_WINDOWS} windows without a row in common and without a sign of it; "
-            f"so far {incident.quiet_windows}."
+            f"It closes automatically after {QUIET_WINDOWS} quiet windows without a common row; "
+            f"{incident.quiet_windows} so far."
         )
 
 
-def _checks_of(incident: DriftIncident) -> QuerySet[DriftCheck]:
-    """Return the checks of the incident's time, the newest first, with the features that they list."""
-    listed = Prefetch("features", FeatureDrift.objects.filter(is_confirmed=True), to_attr="listed")
-    checks = DriftCheck.objects.filter(version=incident.version_id, pk__gte=incident.opened_by_id, is_backfilled=False)
-    if incident.closed_at is not None:
-        checks = checks.filter(created_at__lte=incident.closed_at)
-    return checks.order_by("-id").prefetch_related(listed)
-
-
 def _history_line(check: Any) -> HistoryLine:
-    verdict = from_plain(check.verdict, Verdict) if check.verdict else None
-    smallest = verdict.smallest_p_value if verdict else None
     return HistoryLine(
         check_id=check.pk,
         checked_at=check.created_at,
         tag=outcome_of(check),
-        smallest_p_value="-" if smallest is None else p_value_text(smallest).removeprefix("p = ").removeprefix("p "),
+        smallest_p_value=p_value_figure(check.result.verdict.smallest_p_value if check.result else None),
         features=", ".join(feature.feature_name for feature in check.listed),
         rows=f"{check.n_current:,}",
     )

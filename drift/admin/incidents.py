@@ -1,4 +1,4 @@
-"""Drift incidents: what drifted, since when, and what people do about it."""
+"""Drift incidents: what drifted, since when, and how people handle it."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -15,14 +15,16 @@ from unfold.decorators import action, display
 from accounts.admin.base import ReadOnlyAdmin
 from accounts.admin.page_parts import confirmation_page, is_confirmed
 from accounts.roles import Action
-from drift.admin.checking import check_page, may_check
-from drift.admin.incident_page import INCIDENT_LABELS, drifted_names, incident_context, state_of
-from drift.admin.rebaselining import may_rebaseline, rebaseline_page
+from drift.admin.actions import check_page, may_check, may_rebaseline, rebaseline_page
+from drift.admin.incident_page import incident_context
 from drift.exceptions import DriftError
 from drift.models import DriftIncident
+from drift.rendering.states import ACKNOWLEDGED, CLOSED, NEW, SNOOZED, state_of
 from drift.services.incidents import acknowledge_incident, close_incident, snooze_incident
 
+MOST_NAMES = 3
 CHANGE_URL = "admin:drift_driftincident_change"
+STATE_LABELS = {NEW.text: "danger", ACKNOWLEDGED.text: "warning", SNOOZED.text: "info", CLOSED.text: "success"}
 SNOOZES = {"hours": timedelta(hours=4), "day": timedelta(days=1), "week": timedelta(weeks=1)}
 
 
@@ -31,7 +33,7 @@ class StateFilter(admin.SimpleListFilter):
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("open", "open"), ("new", "open, nobody looks after it"), ("snoozed", "snoozed"), ("closed", "closed")]
+        return [("open", "open"), ("new", "open, not acknowledged"), ("snoozed", "snoozed"), ("closed", "closed")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[DriftIncident]) -> QuerySet[DriftIncident]:
         is_open = Q(closed_at=None)
@@ -47,10 +49,10 @@ class StateFilter(admin.SimpleListFilter):
 @admin.register(DriftIncident)
 class DriftIncidentAdmin(ReadOnlyAdmin):
     empty_text = (
-        "An incident opens by itself when a check raises the alarm, and closes after three quiet windows. There "
-        "was none so far."
+        "An incident opens automatically when a check raises the alarm, and closes after three quiet windows. There "
+        "has been none so far."
     )
-    list_display = ["since", "version", "state", "drifted", "alarms", "looked_after_by", "until"]
+    list_display = ["since", "version", "state", "drifted", "alarms", "acknowledged_by_user", "until"]
     list_display_links = ["since"]
     list_filter = ["version__model", StateFilter, "closing_reason", "opened_at"]
     list_select_related = ["version__model", "acknowledged_by"]
@@ -64,7 +66,7 @@ class DriftIncidentAdmin(ReadOnlyAdmin):
     change_form_outer_before_template = "admin/drift/driftincident/incident.html"
 
     class Media:
-        css = {"all": ["mlmon/figures.css", "drift/drift.css", "drift/admin.css"]}
+        css = {"all": ["mlmon/figures.css", "mlmon/result.css", "drift/admin.css"]}
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -83,7 +85,7 @@ class DriftIncidentAdmin(ReadOnlyAdmin):
         return may_rebaseline(request)
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any = None) -> list[Any]:
-        # A closed incident offers nothing; whoever calls an address all the same is told why.
+        # A closed incident has no actions. A request to the URL of one gets the reason.
         incident = self.get_object(request, str(object_id))
         if incident is None or incident.closed_at is not None:
             return []
@@ -96,9 +98,9 @@ class DriftIncidentAdmin(ReadOnlyAdmin):
             request,
             object_id,
             button="Acknowledge",
-            changes=["Your name stands beside it: others see that you look after it.", "It stays open."],
+            changes=["Others see that you handle it.", "It stays open."],
             act=acknowledge_incident,
-            done="You look after this incident now.",
+            done="You have acknowledged this incident.",
         )
 
     @action(description="Check now", icon="troubleshoot", permissions=["run_check"])
@@ -125,9 +127,9 @@ class DriftIncidentAdmin(ReadOnlyAdmin):
             object_id,
             button="Close the incident",
             changes=[
-                "The incident is over, and its alert ends.",
-                "If the data are as they were, the next check opens another one: for a change that is here to stay, "
-                "make the window the new reference instead.",
+                "The incident closes, and its alert ends.",
+                "If the data have not changed back, the next check opens a new one. If the change is permanent, make "
+                "the window the new reference instead.",
             ],
             act=close_incident,
             done="The incident is closed.",
@@ -146,16 +148,18 @@ class DriftIncidentAdmin(ReadOnlyAdmin):
     def until(self, obj: DriftIncident) -> str:
         return "-" if obj.closed_at is None else f"{obj.closed_at:%Y-%m-%d %H:%M}"
 
-    @display(description="State", label=INCIDENT_LABELS)
+    @display(description="State", label=STATE_LABELS)
     def state(self, obj: DriftIncident) -> str:
         return state_of(obj).text
 
     @display(description="Strongest first")
     def drifted(self, obj: DriftIncident) -> str:
-        return drifted_names(obj, most=3)
+        names = obj.subjects
+        more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+        return ", ".join(names[:MOST_NAMES]) + more
 
-    @display(description="Looked after by", ordering="acknowledged_by")
-    def looked_after_by(self, obj: DriftIncident) -> str:
+    @display(description="Acknowledged by", ordering="acknowledged_by")
+    def acknowledged_by_user(self, obj: DriftIncident) -> str:
         return "-" if obj.acknowledged_by is None else obj.acknowledged_by.get_username()
 
     def _snooze(self, request: HttpRequest, object_id: int, length: str) -> HttpResponse:
@@ -165,7 +169,7 @@ class DriftIncidentAdmin(ReadOnlyAdmin):
             request,
             object_id,
             button="Snooze",
-            changes=[f"Its alert is quiet until {when}.", "It stays open, and checks go on."],
+            changes=[f"Its alert is silenced until {when}.", "It stays open, and checks continue."],
             act=lambda incident, user: snooze_incident(incident=incident, until=until, user=user),
             done=f"Snoozed until {when}.",
         )
@@ -180,7 +184,7 @@ class DriftIncidentAdmin(ReadOnlyAdmin):
         act: Callable[..., None],
         done: str,
     ) -> HttpResponse:
-        """Ask before, then let a service do it; what it refuses is told on the incident's page."""
+        """Ask for confirmation, then call the service; the incident's page shows its errors."""
         if not self.has_operate_permission(request):
             raise PermissionDenied
         incident = self.row_or_404(request, object_id)

@@ -1,4 +1,4 @@
-"""Drift policies, with what is different for single features."""
+"""Drift policies, with settings of single features."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,20 +14,19 @@ from unfold.decorators import display
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from accounts.admin.base import AuditedAdmin
-from drift.models import WINDOW_TOO_LARGE, DriftPolicy, FeatureMethod, FeaturePolicy, PolicyMode
+from drift.models import WINDOW_TOO_LARGE, DriftPolicy, FeaturePolicy, PolicyMode
+from mlmon.measures import MEASURES, Method
 from mlmon.schema import FeatureKind
 from models_registry.models import ModelFeature
 
 SMALLEST_MINIMUM_ROWS = 30
-MOST_DIGITS = 20  # Python reads no number of thousands of them
-# A model may have 2,000 features; but a page with more of them has more fields than Django takes, which is 1,000.
+MOST_DIGITS = 20  # int() refuses thousands of them
+# A form with more features would have more than the 1,000 fields that Django accepts.
 MOST_FEATURE_POLICIES = 150
-
-ORDERED_METHODS = (FeatureMethod.KOLMOGOROV_SMIRNOV, FeatureMethod.WASSERSTEIN)
 
 
 class RowCountsField(forms.CharField):
-    """Numbers of rows with commas between them, kept as a list."""
+    """Numbers of rows separated by commas, stored as a list."""
 
     widget = UnfoldAdminTextInputWidget
 
@@ -37,7 +36,7 @@ class RowCountsField(forms.CharField):
     def to_python(self, value: Any) -> Any:
         parts = [part.strip() for part in str(value or "").split(",") if part.strip()]
         if not all(part.isdecimal() for part in parts):
-            raise ValidationError("Give numbers of rows with commas between them, such as 500, 2000.")
+            raise ValidationError("Enter numbers of rows separated by commas, such as 500, 2000.")
         if any(len(part) > MOST_DIGITS for part in parts):
             raise ValidationError(WINDOW_TOO_LARGE)
         return [int(part) for part in parts]
@@ -47,14 +46,14 @@ class RowCountsField(forms.CharField):
 
 
 class DriftPolicyForm(forms.ModelForm[DriftPolicy]):
-    """Says in words what the database's constraints refuse."""
+    """Checks the database's constraints with messages for people."""
 
     extra_window_rows = RowCountsField(
         required=False,
         label="Further windows",
         widget=UnfoldAdminTextInputWidget(attrs={"placeholder": "none"}),
-        help_text="Rows of further windows that the verdict looks at too, such as 500, 2000: shorter ones see large "
-        "changes sooner, longer ones small ones. Each costs as much as the first. Empty: none.",
+        help_text="Rows of further windows that the verdict also tests, such as 500, 2000: shorter ones detect large "
+        "changes sooner, longer ones detect small changes. Each costs as much as the first. Empty: none.",
     )
 
     class Meta:
@@ -80,25 +79,25 @@ class DriftPolicyForm(forms.ModelForm[DriftPolicy]):
         cleaned: dict[str, Any] = super().clean() or {}
         window, minimum = cleaned.get("window_rows"), cleaned.get("minimum_rows")
         if minimum is not None and minimum < SMALLEST_MINIMUM_ROWS:
-            self.add_error("minimum_rows", f"At least {SMALLEST_MINIMUM_ROWS} rows are needed for a score.")
+            self.add_error("minimum_rows", f"A score needs at least {SMALLEST_MINIMUM_ROWS} rows.")
         elif window is not None and minimum is not None and window < minimum:
-            self.add_error("window_rows", f"The window must hold the minimum of {minimum} rows.")
+            self.add_error("window_rows", f"The window must have at least the minimum of {minimum} rows.")
         if cleaned.get("false_alarm_budget") == 0:
-            self.add_error("false_alarm_budget", "At least 1: one false alarm in each check.")
+            self.add_error("false_alarm_budget", "Enter at least 1, which is one false alarm in each check.")
         if cleaned.get("interval_rows") == 0:
-            self.add_error("interval_rows", "At least 1 new prediction must come between two checks.")
+            self.add_error("interval_rows", "Enter at least 1 new prediction between two checks.")
         return cleaned
 
 
 def ordered_method_error(method: str, kind: str | None) -> str:
-    """Return why a feature of this kind cannot be scored so; "" where it can."""
-    if method in ORDERED_METHODS and kind == FeatureKind.CATEGORICAL:
-        return "This feature is categorical, and its levels have no order. Choose another measure."
+    """Return why a feature of this kind cannot be scored by the method; empty if it can."""
+    if method and MEASURES[Method(method)].categorical is None and kind == FeatureKind.CATEGORICAL:
+        return "This feature is categorical, and its categories have no order. Choose another measure."
     return ""
 
 
 class FeaturePolicyFormSet(BaseInlineFormSet[FeaturePolicy, DriftPolicy, forms.ModelForm[FeaturePolicy]]):
-    """Takes the names of features that a version of the model has."""
+    """Accepts the features that a version of the model has."""
 
     default_error_messages = {
         "too_many_forms": f"At most {MOST_FEATURE_POLICIES} features can have a policy of their own.",
@@ -107,10 +106,10 @@ class FeaturePolicyFormSet(BaseInlineFormSet[FeaturePolicy, DriftPolicy, forms.M
     def add_fields(self, form: Any, index: int | None) -> None:
         super().add_fields(form, index)
         for name, field in form.fields.items():
-            # The column's heading is no label that a screen reader would find.
+            # A screen reader does not use the column's heading as a label.
             field.widget.attrs["aria-label"] = field.label or name.replace("_", " ")
         if self.instance.pk:
-            # A stored name stays a choice, also where no version has it any more.
+            # A stored name stays a choice even if no version has it now.
             names = sorted({*self._kinds(), form.instance.feature_name} - {""})
             form.fields["feature_name"].widget = UnfoldAdminSelectWidget(
                 attrs={"aria-label": "Feature name"}, choices=[("", "---------"), *((name, name) for name in names)]
@@ -119,7 +118,7 @@ class FeaturePolicyFormSet(BaseInlineFormSet[FeaturePolicy, DriftPolicy, forms.M
     def clean(self) -> None:
         super().clean()
         if self.instance.model_id is None:
-            return  # the policy's own form says that the model is missing
+            return  # the policy's form reports the missing model
         for form in self.forms:
             if form.is_valid() and form.has_changed() and not form.cleaned_data.get("DELETE"):
                 self._check_feature(form)
@@ -136,7 +135,7 @@ class FeaturePolicyFormSet(BaseInlineFormSet[FeaturePolicy, DriftPolicy, forms.M
             form.add_error("method", reason)
 
     def _kinds(self) -> Mapping[str, str]:
-        """Return the features of all versions by name, each with its kind in the newest one."""
+        """Return the kinds of the features of all versions by name; the latest version with the feature counts."""
         if not hasattr(self, "_known_kinds"):
             features = ModelFeature.objects.filter(version__model=self.instance.model).order_by("version")
             kinds = dict(features.values_list("name", "kind"))
@@ -154,15 +153,15 @@ class FeaturePolicyInline(TabularInline):
     verbose_name_plural = "single features"
 
     def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
-        """Return the formset, which makes no more forms than it takes: Django makes 1,000 more to say so."""
+        """Return the formset, limited to the forms that it accepts: Django's default would render 1,000 more."""
         return super().get_formset(request, obj, absolute_max=MOST_FEATURE_POLICIES, **kwargs)
 
 
 @admin.register(DriftPolicy)
 class DriftPolicyAdmin(AuditedAdmin):
     empty_text = (
-        "Models without a policy are checked with the defaults, which suit most. Add one to change a model's "
-        "window, thresholds, methods or false-alarm budget."
+        "Models without a policy are checked with the defaults, which suit most models. Add a policy to change a "
+        "model's window, thresholds, methods or false-alarm budget."
     )
     form = DriftPolicyForm
     inlines = [FeaturePolicyInline]
@@ -191,29 +190,28 @@ class DriftPolicyAdmin(AuditedAdmin):
                 "Verdict",
                 {
                     "fields": ["mode", "false_alarm_budget"],
-                    "description": "The defaults suit a model that nobody has tuned: one false alarm in 10,000 checks.",
+                    "description": "The default is at most one false alarm in 10,000 checks.",
                 },
             ),
             (
                 "Window",
                 {
                     "fields": ["window_rows", "window_seconds", "extra_window_rows", "minimum_rows"],
-                    "description": "Which predictions a check looks at. By default the newest 1,000, whatever their "
-                    "age.",
+                    "description": "Which predictions a check compares. By default the latest 1,000, of any age.",
                 },
             ),
             (
                 "When a check is due",
                 {
                     "fields": ["interval_rows", "longest_pause_seconds"],
-                    "description": "By new predictions, not by the clock: without new data there is nothing to see.",
+                    "description": "By new predictions, not by the clock: a check needs new data.",
                 },
             ),
             (
                 "Thresholds",
                 {
                     "fields": ["feature_threshold", "prediction_threshold"],
-                    "description": "They mark scores on pages and in metrics. The verdict does not depend on them.",
+                    "description": "Thresholds mark scores on pages and in metrics. The verdict ignores them.",
                 },
             ),
             ("Between features", {"fields": ["monitors_correlation", "monitors_joint_distribution"]}),
@@ -256,15 +254,15 @@ class DriftPolicyAdmin(AuditedAdmin):
 
 
 def policy_sentence(policy: DriftPolicy) -> str:
-    """Return what a policy comes to: when a check is made, of what, and how often it may cry wolf."""
+    """Return the effect of a policy in words: what is checked when, and how often it may raise a false alarm."""
     if not policy.is_enabled:
         return "This model is not checked for drift."
     every = policy.rows_between_checks
-    checked = f"The newest {policy.window_rows:,} predictions are checked after every {every:,} new ones"
+    checked = f"The latest {policy.window_rows:,} predictions are checked after every {every:,} new ones"
     if policy.mode == PolicyMode.THRESHOLDS:
-        return f"{checked}; scores above their thresholds are marked, and no incident is opened."
+        return f"{checked}. Scores above their thresholds are marked, and no incident opens."
     rows = every * policy.false_alarm_budget
     return (
-        f"{checked}; an alarm opens an incident. At most one false alarm in {policy.false_alarm_budget:,} checks, "
+        f"{checked}. An alarm opens an incident. At most one false alarm in {policy.false_alarm_budget:,} checks, "
         f"which is one in {rows:,} predictions."
     )

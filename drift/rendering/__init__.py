@@ -1,1 +1,1 @@
-"""What a comparison looks like: figures turned into texts and shapes, for the admin's pages and a report of its own."""
+"""What the admin shows about checks and incidents besides a result, which `mlmon.report` shows."""

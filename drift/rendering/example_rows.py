@@ -1,4 +1,4 @@
-"""Rows of a window that show what changed: those with values that are more frequent than in the reference."""
+"""Example rows of a window: those with values that are more frequent than in the reference."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from mlmon.figures import number_text, share_text, short_number_text
 from mlmon.results import Distribution, FeatureResult
@@ -17,7 +16,7 @@ from mlmon.statistics.counts import OTHER
 
 MOST_ROWS = 10
 MOST_FEATURES = 5
-LEAST_GROWTH = 0.02  # of a share: below it a value is not called more frequent
+LEAST_GROWTH = 0.02  # of its share, for a value to count as more frequent
 MISSING = "missing"
 
 
@@ -28,9 +27,9 @@ class ExampleCell:
     Attributes
     ----------
     reason
-        How much more frequent such values are; "" where they are not.
+        How much more frequent such values are; empty if they are not.
     is_repeated
-        Whether the row above has the same reason: a page says it once.
+        Whether the row above has the same reason, which a page shows once.
     """
 
     text: str
@@ -40,7 +39,7 @@ class ExampleCell:
 
 @dataclass(frozen=True, slots=True)
 class ExampleRow:
-    """One observation: when it was made, its values of the features that changed, and what the model answered."""
+    """One observation: its time, the values of the features that changed, and the prediction."""
 
     observed_at: datetime
     cells: list[ExampleCell]
@@ -50,33 +49,37 @@ class ExampleRow:
 
 @dataclass(frozen=True, slots=True)
 class ExampleRows:
-    """The rows that show most, under the names of the features."""
+    """The rows that show the change best, and the names of their features."""
 
     names: list[str]
     rows: list[ExampleRow]
 
 
 def example_rows(features: Sequence[FeatureResult], observed: pa.Table) -> ExampleRows | None:
-    """Return rows that show what changed; None where there are none.
+    """Return rows that show what changed; None if there are none.
 
-    A row counts for each of its values by how much the share of such values has grown; of rows with the same values
-    the newest stands for all.
+    Rows are ordered by the growth of the shares of their values. Of rows with the same values, the latest is shown.
 
     Parameters
     ----------
     features
-        What changed, strongest first; the first `MOST_FEATURES` of those that the rows have are looked at.
+        What changed, strongest first. The first `MOST_FEATURES` that the rows have are used.
     observed
-        The window, oldest first: the features' columns, ``observed_at``, ``prediction``, and maybe ``confidence``.
+        The window, oldest first, with the features' columns, ``observed_at``, ``prediction``, possibly ``confidence``.
     """
     shown = [one for one in features if one.name in observed.column_names][:MOST_FEATURES]
     if not shown or not observed.num_rows:
         return None
     columns = [_Column(feature, observed.column(feature.name).to_pylist()) for feature in shown]
-    worth = np.sum([column.growth for column in columns], axis=0)
-    newest_first = np.arange(observed.num_rows)[::-1]
-    order = newest_first[np.argsort(-worth[newest_first], kind="stable")]
-    rows = [_row(observed, columns, place) for place in _different(order, columns)]
+    growth = np.sum([column.growth for column in columns], axis=0)
+    latest_first = np.arange(observed.num_rows)[::-1]
+    order = latest_first[np.argsort(-growth[latest_first], kind="stable")]
+    chosen: dict[tuple[Any, ...], int] = {}
+    for place in order.tolist():
+        chosen.setdefault(tuple(column.values[place] for column in columns), place)
+        if len(chosen) == MOST_ROWS:
+            break
+    rows = [_row(observed, columns, place) for place in chosen.values()]
     for above, row in pairwise(rows):
         row.cells[:] = [
             replace(cell, is_repeated=cell.reason == before.reason)
@@ -86,34 +89,26 @@ def example_rows(features: Sequence[FeatureResult], observed: pa.Table) -> Examp
 
 
 class _Column:
-    """A feature's values in the window, with how much more frequent each is than in the reference."""
+    """A feature's values in the window, with the growth of the share of each since the reference."""
 
     def __init__(self, feature: FeatureResult, values: list[Any]) -> None:
-        self.values = values
-        shares = _Shares(feature)
-        self._places = [shares.place_of(value) for value in values]
-        self.growth = np.array([shares.growth[place] for place in self._places])
-        self._shares = shares
-
-    def cell(self, row: int) -> ExampleCell:
-        place = self._places[row]
-        text = _value_text(self.values[row])
-        return ExampleCell(text, self._shares.reason(place) if self.growth[row] >= LEAST_GROWTH else "")
-
-
-class _Shares:
-    """Shares of a feature's bins or levels, and of missing values at the end, in the reference and in the window."""
-
-    def __init__(self, feature: FeatureResult) -> None:
         distribution = feature.distribution or Distribution((), (), (), ())
+        self.values = values
         self._labels = {label: place for place, label in enumerate(distribution.labels)}
         self._edges = np.array(distribution.edges)
-        self._reference = _shares(distribution.reference, feature.n_missing_reference)
-        self._current = _shares(distribution.current, feature.n_missing_current)
-        self._missing = len(self._reference) - 1
-        self.growth = np.maximum(0.0, self._current - self._reference)
+        # Shares of the bins or categories, and of missing values at the end.
+        self._reference, self._current = (
+            np.array([*counts, missing]) / max(1, sum(counts) + missing)
+            for counts, missing in (
+                (distribution.reference, feature.n_missing_reference),
+                (distribution.current, feature.n_missing_current),
+            )
+        )
+        self._missing = self._reference.size - 1
+        self._places = [self._place_of(value) for value in values]
+        self.growth = np.maximum(0.0, self._current - self._reference)[self._places]
 
-    def place_of(self, value: Any) -> int:
+    def _place_of(self, value: Any) -> int:
         if value is None or value != value:
             return self._missing
         if self._labels:
@@ -123,26 +118,13 @@ class _Shares:
             return self._missing
         return int(np.clip(np.searchsorted(self._edges, float(value), side="right") - 1, 0, self._missing - 1))
 
-    def reason(self, place: int) -> str:
+    def cell(self, row: int) -> ExampleCell:
+        place, text = self._places[row], _value_text(self.values[row])
+        if self.growth[row] < LEAST_GROWTH:
+            return ExampleCell(text, "")
         what = "missing" if place == self._missing else "such values"
-        return f"{what}: {share_text(self._current[place])} of the window, {share_text(self._reference[place])} before"
-
-
-def _shares(counts: Sequence[int], missing: int) -> NDArray[np.float64]:
-    """Return the share of each bin, and of missing values at the end, shape (k + 1,)."""
-    all_counts = np.array([*counts, missing], dtype=np.float64)
-    shares: NDArray[np.float64] = all_counts / max(1.0, all_counts.sum())
-    return shares
-
-
-def _different(order: NDArray[np.int64], columns: Sequence[_Column]) -> list[int]:
-    """Return the first places whose values differ from those of all before."""
-    chosen: dict[tuple[Any, ...], int] = {}
-    for place in order.tolist():
-        chosen.setdefault(tuple(column.values[place] for column in columns), place)
-        if len(chosen) == MOST_ROWS:
-            break
-    return list(chosen.values())
+        now, before = share_text(self._current[place]), share_text(self._reference[place])
+        return ExampleCell(text, f"{what}: {now} of the window, {before} before")
 
 
 def _row(observed: pa.Table, columns: Sequence[_Column], place: int) -> ExampleRow:

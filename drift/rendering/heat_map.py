@@ -1,31 +1,22 @@
-"""Features over the last checks: how far each was above or below its threshold, check by check."""
+"""Features over the last checks: how far each was above or below its threshold in each check."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
-from typing import NamedTuple
 
+from drift.models import FeatureDrift
 from mlmon.figures import number_text
 
-# Of the threshold: where each step of the scale begins. The last two are above it.
+# Where each step of the scale begins, as a share of the threshold. The last two steps are above it.
 STEPS = (0.0, 0.25, 0.5, 1.0, 2.0)
 LISTED, ABOVE = "listed", "above"
 SIGNS = {LISTED: "●", ABOVE: "○", "": ""}
 
 
-class PastScore(NamedTuple):
-    """One feature in one check."""
-
-    score: float | None
-    threshold: float
-    is_drifted: bool
-    is_confirmed: bool
-
-
 @dataclass(frozen=True, slots=True)
 class HeatColumn:
-    """One check; `is_shown` where the page is about it."""
+    """One check; `is_shown` if the page is about this check."""
 
     check_id: int
     checked_at: datetime
@@ -39,15 +30,15 @@ class HeatCell:
     Attributes
     ----------
     step
-        Place in `STEPS`; None where it was not measured.
+        Index in `STEPS`; None if there is no score.
     mark
         `LISTED` by the verdict's alarm, `ABOVE` its threshold, or "".
     text
-        The same in words.
+        The score, the threshold and the mark in words.
     sign
-        What stands in the cell for the mark.
+        The mark as a character.
     kind
-        The step's class.
+        The CSS class of the step.
     """
 
     step: int | None
@@ -65,7 +56,7 @@ class HeatCell:
 
 @dataclass(frozen=True, slots=True)
 class HeatRow:
-    """One feature: its cells, oldest first, and what they say together."""
+    """One feature: its cells, oldest first, and their summary."""
 
     name: str
     cells: list[HeatCell]
@@ -74,7 +65,7 @@ class HeatRow:
 
 @dataclass(frozen=True, slots=True)
 class HeatMap:
-    """Features by check, and what the colours mean."""
+    """Features by check, and the meaning of the colours."""
 
     columns: list[HeatColumn]
     rows: list[HeatRow]
@@ -82,24 +73,26 @@ class HeatMap:
 
 
 def heat_map(
-    names: Sequence[str], columns: Sequence[HeatColumn], scores: Mapping[tuple[int, str], PastScore]
+    names: Sequence[str], columns: Sequence[HeatColumn], scores: Mapping[tuple[int, str], FeatureDrift]
 ) -> HeatMap | None:
-    """Return the features, in their order, over the checks; None with fewer than two checks.
+    """Return the features over the checks; None with fewer than two checks.
 
     Parameters
     ----------
     columns
         Oldest first.
     scores
-        By check id and feature; what was not measured may be missing.
+        Rows by check id and feature. A feature may be missing in a check.
     """
     if len(columns) < 2:
         return None
     rows = [_row(name, [scores.get((column.check_id, name)) for column in columns]) for name in names]
-    return HeatMap(list(columns), rows, _legend())
+    legend = [f"{begin:g} to {end:g} of the threshold" for begin, end in pairwise(STEPS)]
+    legend.append(f"{STEPS[-1]:g} times the threshold or more")
+    return HeatMap(list(columns), rows, list(enumerate(legend)))
 
 
-def _row(name: str, past: Sequence[PastScore | None]) -> HeatRow:
+def _row(name: str, past: Sequence[FeatureDrift | None]) -> HeatRow:
     cells = [_cell(one) for one in past]
     above = sum(one is not None and one.is_drifted for one in past)
     listed = sum(one is not None and one.is_confirmed for one in past)
@@ -108,7 +101,7 @@ def _row(name: str, past: Sequence[PastScore | None]) -> HeatRow:
     )
 
 
-def _cell(past: PastScore | None) -> HeatCell:
+def _cell(past: FeatureDrift | None) -> HeatCell:
     if past is None or past.score is None:
         return HeatCell(None, LISTED if past and past.is_confirmed else "", "not measured")
     share = past.score / past.threshold if past.threshold else float(past.score > 0) * STEPS[-1]
@@ -116,9 +109,3 @@ def _cell(past: PastScore | None) -> HeatCell:
     mark = LISTED if past.is_confirmed else ABOVE if past.is_drifted else ""
     text = f"score {number_text(past.score)}, threshold {number_text(past.threshold)}"
     return HeatCell(step, mark, f"{text}; {mark}" if mark else text)
-
-
-def _legend() -> list[tuple[int, str]]:
-    """Return each step with its words."""
-    texts = [f"{begin:g} to {end:g} of the threshold" for begin, end in pairwise(STEPS)]
-    return list(enumerate([*texts, f"{STEPS[-1]:g} times the threshold or more"]))

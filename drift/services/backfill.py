@@ -1,7 +1,7 @@
-"""Checks of the past: the windows of archived observations, compared with the reference in force."""
+"""Checks of the past: windows of archived observations, compared with the active reference."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -24,11 +24,11 @@ class BackfillRequest:
     Attributes
     ----------
     reference
-        That every window is compared with, whenever its rows were observed.
+        The reference that every window is compared with.
     since, until
-        Only windows that end between these times; `until` is not included. None: without that bound.
+        Only windows that end at `since` or later, and before `until`. None: no limit.
     every_rows
-        A window ends at each so-manieth row of the stream.
+        A window ends after every so many rows of the stream.
     """
 
     version: ModelVersion
@@ -40,16 +40,16 @@ class BackfillRequest:
 
 @dataclass(frozen=True, slots=True)
 class BackfillStep:
-    """What one window, or a stretch of rows without the end of one, came to.
+    """The outcome of one window, or of rows without the end of one.
 
     Attributes
     ----------
     rows
-        Archived rows that were passed.
+        Archived rows that were processed.
     check
-        The new check; None where there was none to make.
+        The new check, or None.
     was_there
-        Whether an earlier run has made it.
+        Whether an earlier run has already checked the window.
     """
 
     rows: int
@@ -58,58 +58,46 @@ class BackfillStep:
 
 
 def rows_to_backfill(request: BackfillRequest) -> int:
-    """Return how many archived rows a backfill passes."""
+    """Return how many archived rows a backfill processes."""
     return archived_rows(request.version.pk, since=request.since, until=request.until)
 
 
 def backfill(request: BackfillRequest) -> Iterator[BackfillStep]:
-    """Check the archived windows in the order of their rows, each once; a check is stored before the next one starts.
+    """Check the archived windows in the order of their rows, each once, and store each check before the next one.
 
-    So it can be stopped at any time, and goes on where it stopped. The ends of the windows are places in the stream,
-    not times of running: a second run finds what the first has made.
+    A backfill can be stopped at any time and continued later: the ends of the windows are places in the stream, so a
+    second run finds the checks of the first.
     """
-    policy = policy_for(request.version.model)
+    policy, every_rows = policy_for(request.version.model), request.every_rows
     made = set(
         DriftCheck.objects.filter(version=request.version, is_backfilled=True).values_list("window_end", flat=True)
     )
     kept = pa.table({})
     for part in iterate_archive(request.version.pk, since=request.since, until=request.until):
-        kept = _joined(kept, part.table)
-        passed = 0
-        for rows in _ends_in(part, request.every_rows):
-            yield _step(request, policy, made, _window_at(request, policy, kept, part, rows), rows - passed)
-            passed = rows
-        yield BackfillStep(part.table.num_rows - passed)
+        # A window has rows of one schema: those before a change are dropped.
+        kept = pa.concat_tables([kept, part.table]) if kept.schema.equals(part.table.schema) else part.table
+        processed = 0
+        first_end = every_rows - (part.first.row - 1) % every_rows
+        for rows in range(first_end, part.table.num_rows + 1, every_rows):
+            window = _window_at(request, policy, kept, part, rows)
+            step, processed = BackfillStep(rows - processed), rows
+            if window.end_id in made:
+                step = replace(step, was_there=True)
+            elif window.table.num_rows >= policy.minimum_rows and _is_wanted(request, window):
+                check = store_check(request.version, request.reference, window, policy, is_backfilled=True)
+                step = replace(step, check=check, was_there=check is None)
+            yield step
+        yield BackfillStep(part.table.num_rows - processed)
         kept = kept.slice(max(0, kept.num_rows - policy.longest_window_rows))
 
 
-def _step(request: BackfillRequest, policy: DriftPolicy, made: set[str], window: Window, rows: int) -> BackfillStep:
-    if window.end_id in made:
-        return BackfillStep(rows, was_there=True)
-    if window.table.num_rows < policy.minimum_rows or not _is_wanted(request, window):
-        return BackfillStep(rows)
-    check = store_check(request.version, request.reference, window, policy, is_backfilled=True)
-    return BackfillStep(rows, check, was_there=check is None)
-
-
-def _joined(kept: pa.Table, newer: pa.Table) -> pa.Table:
-    """Return both; without the older rows where these have other columns."""
-    return pa.concat_tables([kept, newer]) if kept.schema.equals(newer.schema) else newer
-
-
-def _ends_in(part: ArchivedRows, every_rows: int) -> range:
-    """Return after how many of a part's rows a window ends."""
-    before = part.first.row - 1
-    return range(every_rows - before % every_rows, part.table.num_rows + 1, every_rows)
-
-
 def _window_at(request: BackfillRequest, policy: DriftPolicy, kept: pa.Table, part: ArchivedRows, rows: int) -> Window:
-    """Return the window that ends after `rows` of the part that `kept` ends with."""
+    """Return the window that ends after `rows` rows of `part`, which is the end of `kept`."""
     end = kept.num_rows - part.table.num_rows + rows
     table = kept.slice(max(0, end - policy.longest_window_rows), min(end, policy.longest_window_rows))
     observed_at = table.column("observed_at")
-    newest: Any = observed_at[-1].as_py()
-    oldest = policy.oldest_observed_at(newest)
+    ended_at: Any = observed_at[-1].as_py()
+    oldest = policy.oldest_observed_at(ended_at)
     if oldest is not None:
         table = table.filter(pc.greater_equal(observed_at, pa.scalar(oldest, OBSERVED_AT_TYPE)))
     row = part.first.row + rows - 1

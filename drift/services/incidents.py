@@ -1,6 +1,13 @@
-"""Incidents: opened, followed and closed by checks; acknowledged, snoozed and closed by people."""
+"""Incidents: checks open, continue and close them; people acknowledge, snooze and close them.
 
+One alarm is one incident, however often it is raised again. An incident closes after three windows without a common row
+in which none of its own hypotheses has a p-value below .01. The hypotheses of other features do not count: of 200
+hypotheses, two fall below .01 in every window by chance, and no incident would ever close (docs/adr/0009).
+"""
+
+from dataclasses import dataclass, replace
 from datetime import datetime
+from enum import StrEnum
 
 from django.contrib.auth.models import User
 from django.db import transaction
@@ -8,24 +15,94 @@ from django.utils import timezone
 
 from accounts.services.changes import record_change
 from drift.exceptions import IncidentClosedError, SnoozeInThePastError
-from drift.incidents import Event, Incident, step
 from drift.models import ClosingReason, DriftCheck, DriftIncident
-from drift.stored_results import hypotheses_of, plain
-from mlmon.results import ComparisonResult
+from mlmon.results import ComparisonResult, HypothesisResult, VerdictStatus
 from models_registry.models import Stage
+
+QUIET_WINDOWS = 3
+QUIET_P_VALUE = 0.01
+
+
+class Event(StrEnum):
+    """What a check did to the incident of its version."""
+
+    NONE = "none"
+    OPENED = "opened"
+    CONTINUED = "continued"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """The state of an open incident.
+
+    Attributes
+    ----------
+    hypotheses
+        What drifted, strongest first, each as it was when it was strongest.
+    alarms
+        How many checks raised the alarm.
+    quiet_windows
+        How many windows in a row were quiet.
+    counted_rows
+        Rows seen at the end of the last window that counted. A window counts if it begins there or later.
+    """
+
+    hypotheses: tuple[HypothesisResult, ...]
+    alarms: int
+    quiet_windows: int
+    counted_rows: int
+
+
+def step(incident: Incident | None, result: ComparisonResult, *, rows_seen: int) -> tuple[Incident | None, Event]:
+    """Return the incident after a check, and what the check did to it.
+
+    Parameters
+    ----------
+    incident
+        The open incident of the version, or None.
+    result
+        The check's result. Without a verdict, nothing changes.
+    rows_seen
+        All observations of the version up to the window's end.
+    """
+    if result.verdict.status is VerdictStatus.ALARM:
+        listed = result.listed_hypotheses
+        if incident is None:
+            return Incident(listed, alarms=1, quiet_windows=0, counted_rows=rows_seen), Event.OPENED
+        strongest = {found.key: found for found in incident.hypotheses}
+        for found in listed:
+            if found.key not in strongest or found.p_value < strongest[found.key].p_value:
+                strongest[found.key] = found
+        hypotheses = sorted(strongest.values(), key=lambda found: (found.p_value, -abs(found.effect), found.key))
+        return Incident(tuple(hypotheses), incident.alarms + 1, 0, rows_seen), Event.CONTINUED
+    if result.verdict.status is not VerdictStatus.QUIET or incident is None:
+        return incident, Event.NONE
+    own = {found.key for found in incident.hypotheses}
+    windows = result.verdict.window_rows or (result.n_current,)
+    # A hypothesis has the smallest p-value of all windows: Bonferroni's correction over them.
+    if any(len(windows) * found.p_value < QUIET_P_VALUE for found in result.hypotheses if found.key in own):
+        return replace(incident, quiet_windows=0, counted_rows=rows_seen), Event.CONTINUED
+    has_restarted = rows_seen < incident.counted_rows  # Redis lost its count
+    if not has_restarted and rows_seen - max(windows) < incident.counted_rows:
+        return incident, Event.CONTINUED
+    if incident.quiet_windows + 1 >= QUIET_WINDOWS:
+        return None, Event.CLOSED
+    return replace(incident, quiet_windows=incident.quiet_windows + 1, counted_rows=rows_seen), Event.CONTINUED
 
 
 def follow_incident(*, check: DriftCheck, result: ComparisonResult) -> DriftIncident | None:
-    """Take a stored check into account: open, continue or close its version's incident.
+    """Open, continue or close the incident of a stored check's version.
 
-    An incident is about one reference; with another one in force it is over.
+    An incident is about one reference. It closes when another reference becomes active.
     """
     row = DriftIncident.objects.select_for_update().filter(version=check.version_id, closed_at=None).first()
     if row is not None and row.opened_by.reference_id != check.reference_id:
         _close(row, ClosingReason.NEW_REFERENCE)
         row = None
-    incident, event = step(_state(row), result, rows_seen=check.rows_seen)
-    if event is Event.OPENED and incident is not None:
+    before = None if row is None else Incident(row.hypotheses, row.alarms, row.quiet_windows, row.counted_rows)
+    incident, event = step(before, result, rows_seen=check.rows_seen)
+    if event is Event.OPENED:
         row = DriftIncident(
             version_id=check.version_id, opened_by=check, opened_at=check.window_ended_at or timezone.now()
         )
@@ -35,40 +112,39 @@ def follow_incident(*, check: DriftCheck, result: ComparisonResult) -> DriftInci
     if incident is None:
         _close(row, ClosingReason.QUIET)
         return row
-    row.hypotheses = plain(incident.hypotheses)
-    row.alarms, row.quiet_windows = incident.alarms, incident.quiet_windows
-    row.counted_rows = incident.counted_rows
+    row.hypotheses, row.alarms = incident.hypotheses, incident.alarms
+    row.quiet_windows, row.counted_rows = incident.quiet_windows, incident.counted_rows
     row.save()
     return row
 
 
 @transaction.atomic
 def acknowledge_incident(*, incident: DriftIncident, user: User) -> None:
-    """Write down that a person looks after it; the first one stays.
+    """Record that a person handles the incident. Only the first acknowledgement counts.
 
     Raises
     ------
     IncidentClosedError
-        It is over.
+        The incident is closed.
     """
     row = _open_row(incident)
     if row.acknowledged_at is None:
         row.acknowledged_at, row.acknowledged_by = timezone.now(), user
         row.save(update_fields=["acknowledged_at", "acknowledged_by"])
-        changes = {"Looked after by": (None, user.get_username())}
+        changes = {"Acknowledged by": (None, user.get_username())}
         record_change(user=user, row=row, message="Acknowledged.", changes=changes)
 
 
 @transaction.atomic
 def snooze_incident(*, incident: DriftIncident, until: datetime, user: User) -> None:
-    """Keep an incident's alert quiet until then; it stays open.
+    """Silence an incident's alert until a time; the incident stays open.
 
     Raises
     ------
     IncidentClosedError
-        It is over.
+        The incident is closed.
     SnoozeInThePastError
-        `until` has passed.
+        `until` is in the past.
     """
     if until <= timezone.now():
         raise SnoozeInThePastError(until)
@@ -81,14 +157,20 @@ def snooze_incident(*, incident: DriftIncident, until: datetime, user: User) -> 
 
 @transaction.atomic
 def close_incident(*, incident: DriftIncident, user: User) -> None:
-    """Close an incident by hand; the next alarm opens another one. IncidentClosedError where it is over already."""
+    """Close an incident by hand. The next alarm opens a new one.
+
+    Raises
+    ------
+    IncidentClosedError
+        The incident is already closed.
+    """
     row = _open_row(incident)
     _close(row, ClosingReason.BY_HAND)
     record_change(user=user, row=row, message="Closed by hand.", changes={"State": ("open", "closed")})
 
 
 def close_incidents_of_archived_versions() -> int:
-    """Close what no check will ever close; return how many there were."""
+    """Close the incidents that no check will close, and return how many there were."""
     rows = DriftIncident.objects.filter(closed_at=None, version__stage=Stage.ARCHIVED)
     return rows.update(closed_at=timezone.now(), closing_reason=ClosingReason.ARCHIVED)
 
@@ -103,9 +185,3 @@ def _open_row(incident: DriftIncident) -> DriftIncident:
 def _close(row: DriftIncident, reason: ClosingReason) -> None:
     row.closed_at, row.closing_reason = timezone.now(), reason
     row.save()
-
-
-def _state(row: DriftIncident | None) -> Incident | None:
-    if row is None:
-        return None
-    return Incident(hypotheses_of(row.hypotheses), row.alarms, row.quiet_windows, row.counted_rows)

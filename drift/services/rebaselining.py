@@ -1,4 +1,4 @@
-"""Making the window of a check the new reference: for a change that is here to stay."""
+"""Making the window of a check the new reference, after a permanent change."""
 
 import io
 from datetime import timedelta
@@ -23,24 +23,24 @@ CLOCK_STEP = timedelta(microseconds=1)  # of observed_at
 
 
 def make_window_the_reference(*, check: DriftCheck, user: Actor) -> ReferenceDataset:
-    """Upload the rows of a check's window as reference data of its version; once profiled they are in force.
+    """Upload the rows of a check's window as reference data of its version, which become active once profiled.
 
     Raises
     ------
     FeaturesNotStoredError
-        The capture policy keeps features out of the rows.
+        The capture policy does not store some features.
     WindowGoneError
-        The rows are neither in the live window nor in the archive any more.
+        The rows are neither in the live window nor in the archive.
     ConflictError
         The version is archived.
     WindowAlreadyUsedError
-        They are reference data already.
+        The rows already are reference data.
     ReferenceFileError
-        They make a larger file than is taken.
+        The file would be larger than the limit.
     redis.RedisError
         The live window could not be read.
     """
-    features = _features_of_window(check)  # before the transaction: an archive takes its time to read
+    features = _features_of_window(check)  # before the transaction, as reading the archive is slow
     names = [feature.name for feature in check.version.schema().features]
     if missing := [name for name in names if name not in features.column_names]:
         raise FeaturesNotStoredError(missing)
@@ -49,41 +49,29 @@ def make_window_the_reference(*, check: DriftCheck, user: Actor) -> ReferenceDat
     name = f"window-of-check-{check.pk}.parquet"
     file = ContentFile(sink.getvalue(), name=name)
     with transaction.atomic():
-        _refuse_second(check, name)
+        lock_version(check.version_id)  # against a second press of the button
+        of_window = ReferenceDataset.objects.filter(version=check.version_id, original_filename=name)
+        in_progress = Q(status__in=[ReferenceStatus.PENDING, ReferenceStatus.PROFILING])
+        if of_window.filter(in_progress | Q(is_active=True)).exists():
+            raise WindowAlreadyUsedError(name)
         reference = upload_reference(version=check.version, file=file, filename=name, user=user)
-        message = f"Made of the {features.num_rows:,} rows of the window of drift check {check.pk}."
+        message = f"Made from the {features.num_rows:,} rows of the window of drift check {check.pk}."
         record_change(user=user, row=reference, message=message)
     return reference
 
 
-def _refuse_second(check: DriftCheck, name: str) -> None:
-    """Refuse a window that is in force or on its way there: somebody pressed the button twice."""
-    lock_version(check.version_id)
-    of_window = ReferenceDataset.objects.filter(version=check.version_id, original_filename=name)
-    on_its_way = Q(status__in=[ReferenceStatus.PENDING, ReferenceStatus.PROFILING])
-    if of_window.filter(on_its_way | Q(is_active=True)).exists():
-        raise WindowAlreadyUsedError(name)
-
-
 def _features_of_window(check: DriftCheck) -> pa.Table:
     """Return the features of the window's rows, oldest first, under their own names."""
-    features = pa.table({}) if check.is_backfilled else _live_features(check)
-    if features.num_rows < check.n_current:  # the stream is trimmed from its old end: it may still hold a part
-        features = _archived_features(check)
+    features = pa.table({})
+    if not check.is_backfilled:
+        features = read_window(redis_client(), check.version_id, check.n_current, check.window_end).features
+    # The stream is trimmed from its old end, so it may have only a part of the window.
+    if features.num_rows < check.n_current and check.window_started_at and check.window_ended_at:
+        until = check.window_ended_at + CLOCK_STEP
+        table = read_observations(check.version_id, since=check.window_started_at, until=until)
+        names = [name for name in table.column_names if name.startswith(FEATURE_PREFIX)]
+        features = table.select(names).rename_columns([name.removeprefix(FEATURE_PREFIX) for name in names])
+        features = features.slice(max(0, table.num_rows - check.n_current))
     if features.num_rows < check.n_current or not features.num_rows:
         raise WindowGoneError(check.n_current, features.num_rows)
     return features
-
-
-def _live_features(check: DriftCheck) -> pa.Table:
-    return read_window(redis_client(), check.version_id, check.n_current, check.window_end).features
-
-
-def _archived_features(check: DriftCheck) -> pa.Table:
-    if check.window_started_at is None or check.window_ended_at is None:
-        return pa.table({})
-    table = read_observations(check.version_id, since=check.window_started_at, until=check.window_ended_at + CLOCK_STEP)
-    names = [name for name in table.column_names if name.startswith(FEATURE_PREFIX)]
-    features = table.select(names).rename_columns([name.removeprefix(FEATURE_PREFIX) for name in names])
-    newest: pa.Table = features.slice(max(0, table.num_rows - check.n_current))
-    return newest

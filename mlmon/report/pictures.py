@@ -1,4 +1,4 @@
-"""Two distributions over each other, as shapes that a template draws: geometry only, no colours and no markup."""
+"""Two distributions drawn over each other: geometry for the templates, without colours and markup."""
 
 import math
 from collections.abc import Sequence
@@ -11,15 +11,15 @@ from mlmon.figures import number_text, share_text, short_number_text
 from mlmon.results import QUANTILE_LEVELS, Distribution
 from mlmon.sentences import level_text
 
-WIDTH, HEIGHT = 1000, 200  # of a histogram's drawing, in units of its own
-MOST_ROWS = 12  # of levels
-MOST_ORDERED_ROWS = 24  # of levels that are numbers, such as hours: all or none
+WIDTH, HEIGHT = 1000, 200  # of a histogram, in units of its SVG
+MOST_CATEGORIES = 12
+MOST_NUMBERED_CATEGORIES = 24  # if all are numbers, such as hours
 LONGEST_LABEL = 28
 
 
 @dataclass(frozen=True, slots=True)
 class BinLine:
-    """One bin in words."""
+    """One bin as text."""
 
     label: str
     reference: str
@@ -28,7 +28,7 @@ class BinLine:
 
 @dataclass(frozen=True, slots=True)
 class QuantileLine:
-    """One quantile in words."""
+    """One quantile as text."""
 
     name: str
     reference: str
@@ -37,18 +37,18 @@ class QuantileLine:
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """Two histograms on the same bins, each one path of an SVG.
+    """Two histograms on the same bins, each one an SVG path.
 
     Attributes
     ----------
     reference, current
-        Outlines from the base line to the base line; the highest bin of both is as high as the drawing.
+        Outlines that start and end at the base line. The highest bin of both is as high as the drawing.
     ticks
-        Texts below it: the smallest value, the middle of the range, the largest.
+        The smallest value, the middle of the range and the largest value.
     bins
-        The same as a table.
+        The same figures for a table.
     quantiles
-        Empty where a check kept none.
+        Empty if they were not computed.
     """
 
     width: int
@@ -61,8 +61,8 @@ class Histogram:
 
 
 @dataclass(frozen=True, slots=True)
-class LevelLine:
-    """One level; widths in percent of the largest share of both."""
+class CategoryLine:
+    """One category; widths in percent of the largest share of both samples."""
 
     label: str
     name: str
@@ -74,40 +74,40 @@ class LevelLine:
 
 
 @dataclass(frozen=True, slots=True)
-class Levels:
-    """Shares of levels, reference above current; those left out together in one text."""
+class Categories:
+    """Shares of categories, reference above current, and a text about those left out."""
 
-    lines: tuple[LevelLine, ...]
+    lines: tuple[CategoryLine, ...]
     left_out: str
 
 
-Picture = Histogram | Levels
+Picture = Histogram | Categories
 
 
 def picture_of(distribution: Distribution | None) -> Picture | None:
-    """Return the picture of two samples; None where one of them has no values."""
+    """Return the picture of two samples; None if one of them has no values."""
     if distribution is None or not sum(distribution.reference) or not sum(distribution.current):
         return None
     reference, current = _shares(distribution.reference), _shares(distribution.current)
     if distribution.labels:
-        return levels_of(distribution.labels, reference, current)
+        return shares_picture(distribution.labels, reference, current)
     return _histogram(distribution, reference, current)
 
 
-def levels_of(labels: Sequence[str], reference: NDArray[np.float64], current: NDArray[np.float64]) -> Levels:
-    """Return the picture of shares that sum to 1: of the levels that are large or changed most.
+def shares_picture(labels: Sequence[str], reference: NDArray[np.float64], current: NDArray[np.float64]) -> Categories:
+    """Return the picture of shares that sum to 1: the categories that are large or changed most.
 
     Parameters
     ----------
     labels
-        k names, commonest in the reference first.
+        k names, the most frequent in the reference first.
     reference, current
         Shares, shape (k,).
     """
-    shown = _shown_levels(labels, reference, current)
+    shown = _shown_categories(labels, reference, current)
     longest = float(max(reference.max(), current.max()))
     lines = tuple(
-        LevelLine(
+        CategoryLine(
             label=_short(labels[index]),
             name=labels[index],
             reference=share_text(reference[index]),
@@ -118,18 +118,18 @@ def levels_of(labels: Sequence[str], reference: NDArray[np.float64], current: ND
         )
         for index in shown
     )
-    return Levels(lines, _left_out(shown, reference, current))
+    return Categories(lines, _left_out(shown, reference, current))
 
 
 def _shares(counts: Sequence[int]) -> NDArray[np.float64]:
     return np.array(counts, dtype=np.float64) / sum(counts)
 
 
-def _shown_levels(labels: Sequence[str], reference: NDArray[np.float64], current: NDArray[np.float64]) -> list[int]:
-    if len(labels) <= MOST_ORDERED_ROWS and all(_is_number(label) for label in labels):
+def _shown_categories(labels: Sequence[str], reference: NDArray[np.float64], current: NDArray[np.float64]) -> list[int]:
+    if len(labels) <= MOST_NUMBERED_CATEGORIES and all(_is_number(label) for label in labels):
         return sorted(range(len(labels)), key=lambda index: float(labels[index]))
     weight = np.maximum(reference, current) + 4 * np.abs(current - reference)
-    return sorted(np.argsort(-weight, kind="stable")[:MOST_ROWS].tolist())
+    return sorted(np.argsort(-weight, kind="stable")[:MOST_CATEGORIES].tolist())
 
 
 def _is_number(text: str) -> bool:
@@ -160,7 +160,7 @@ def _histogram(
     widths = np.diff(places)
     if not (widths > 0).all():
         return None
-    # Bins of unequal widths: a share is an area.
+    # Bins have unequal widths: the area is the share.
     densities = reference / widths, current / widths
     highest = float(max(densities[0].max(), densities[1].max()))
     low, high = float(edges[0]), float(edges[-1])
@@ -193,13 +193,13 @@ def _quantile_lines(distribution: Distribution) -> tuple[QuantileLine, ...]:
 
 
 def _places(edges: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return where the edges are, 0 to 1; in halves, for the range of two float64 may be beyond float64."""
+    """Return the places of the edges from 0 to 1. Halves are subtracted, as a range may overflow float64."""
     offsets = edges / 2 - edges[0] / 2
     return offsets / offsets[-1] if offsets[-1] > 0 else np.linspace(0, 1, edges.size)
 
 
 def _outline(places: NDArray[np.float64], heights: NDArray[np.float64]) -> str:
-    """Return a path that goes along the tops of the bins."""
+    """Return an SVG path along the tops of the bins."""
     steps = [f"M0 {HEIGHT}"]
     for right, height in zip(places[1:], heights, strict=True):
         steps.append(f"V{HEIGHT * (1 - height):.1f}H{WIDTH * right:.1f}")

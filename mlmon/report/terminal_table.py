@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from mlmon.figures import plain_text
-from mlmon.report.feature_views import FeatureView
+from mlmon.report.views import FeatureView
 
 LONGEST_NAME = 32
 HEADINGS = ("feature", "state", "score", "threshold", "p-value", "effect w", "missing", "quality", "what changed")

@@ -44,8 +44,8 @@ def class_table(
     """Return the classes' shares on the reference (of the newest check) and by version; None without any."""
     columns: dict[str, dict[str, float]] = {}
     is_classifier = any(version.task_type != TaskType.REGRESSION for version in versions)
-    if is_classifier and check is not None and check.prediction_reference_dist:
-        columns["reference"] = _shares(dict(check.prediction_reference_dist))
+    if is_classifier and check is not None and check.result is not None:
+        columns["reference"] = _shares(dict(check.result.prediction.reference_dist))
     for version in versions:
         series = traffic.get(version.pk)
         if series is not None and series.class_counts.any():

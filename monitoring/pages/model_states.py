@@ -23,13 +23,6 @@ from performance.selectors import reports_by_id
 STAGES = [stage for stage in Stage if stage != Stage.ARCHIVED]
 RECENT_MINUTES = 10
 SPARKLINE_MINUTES = 60
-LARGE_FIELDS_OF_CHECK = (
-    "verdict",
-    "prediction_verdict",
-    "relations",
-    "prediction_reference_dist",
-    "prediction_current_dist",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +134,7 @@ def facts_of(version_ids: Collection[int]) -> dict[int, VersionFacts]:
     """Return what is newest about versions, by their ids."""
     newest = {pk: _Newest(*ids) for pk, *ids in _newest_ids(version_ids)}
     check_ids = {pk for one in newest.values() for pk in (one.check, one.succeeded_check) if pk}
-    checks = DriftCheck.objects.defer(*LARGE_FIELDS_OF_CHECK).in_bulk(check_ids)
+    checks = DriftCheck.objects.defer("result").in_bulk(check_ids)
     drifted = _drifted_features({one.succeeded_check for one in newest.values() if one.succeeded_check})
     reports = reports_by_id([one.report for one in newest.values() if one.report])
     incidents = {row.version_id: row for row in _open_incidents(version_ids)}

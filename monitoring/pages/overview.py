@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 from django.urls import reverse
 
-from drift.rendering.outcomes import outcome_of
+from drift.rendering.states import outcome_of
 from inference.traffic_history import Recently
 from mlmon.figures import ago_text
-from mlmon.report.feature_views import Tag, Tone
+from mlmon.report.views import Tag, Tone
 from mlmon.schema import TaskType
 from models_registry.models import ModelVersion, Stage
 from monitoring import selectors

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.urls import reverse
 
-from drift.rendering.outcomes import outcome_of
+from drift.rendering.states import outcome_of
 from inference.traffic import TrafficCounts
 from inference.traffic_history import Recently, recent_counts
 from mlmon.figures import ago_text, duration_text

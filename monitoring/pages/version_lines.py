@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from django.urls import reverse
 
-from drift.rendering.outcomes import outcome_of
+from drift.rendering.states import outcome_of
 from inference.traffic import CONFIDENCE_EDGES, LATENCY_EDGES
 from inference.traffic_history import TrafficSeries
-from mlmon.report.feature_views import Tag
+from mlmon.report.views import Tag
 from models_registry.models import ModelVersion, Stage
 from monitoring.pages.figures import Figure, accuracy_figure, count_figure, ratio_figure, seconds_figure
 from monitoring.pages.model_states import VersionFacts

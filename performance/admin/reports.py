@@ -108,7 +108,7 @@ class PerformanceReportAdmin(ReadOnlyAdmin):
     change_form_outer_before_template = "admin/performance/performancereport/figures.html"
 
     class Media:
-        css = {"all": ["mlmon/figures.css", "drift/drift.css", "drift/admin.css"]}
+        css = {"all": ["mlmon/figures.css", "mlmon/result.css", "drift/admin.css"]}
 
     def get_fields(self, request: HttpRequest, obj: PerformanceReport | None = None) -> list[str | tuple[str, str]]:
         return [("version", "period"), ("started_at", "ended_at"), ("computed_at", "delay"), ("labels", "drop_points")]

@@ -1,5 +1,7 @@
 """Drift in the admin: policies are set and checked, checks are only read, incidents are looked after."""
 
+from dataclasses import replace
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,6 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.html import escape
 from pytest_django.fixtures import Settings
 
 from accounts.models import ChangeRecord
@@ -20,7 +21,6 @@ from inference.models import CapturePolicy
 from inference.redis_client import redis_client
 from inference.stream import delete_window
 from mlmon.measures import MEASURES, PHI
-from mlmon.results import Method
 from models_registry.models import ModelFeature, ModelVersion, ReferenceDataset
 from tests.factories import uploaded_version
 from tests.mlmon.observed import iris_rows, observe, profiled_reference
@@ -85,13 +85,13 @@ def test_a_policy_with_a_threshold_of_one_feature(admin_client: Client, version:
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        ({"minimum_rows": 29}, "At least 30 rows are needed for a score."),
-        ({"window_rows": 99}, "The window must hold the minimum of 100 rows."),
+        ({"minimum_rows": 29}, "A score needs at least 30 rows."),
+        ({"window_rows": 99}, "The window must have at least the minimum of 100 rows."),
         ({"extra_window_rows": "100"}, "A verdict needs windows of 500 rows or more."),
-        ({"extra_window_rows": "many"}, "Give numbers of rows with commas between them"),
+        ({"extra_window_rows": "many"}, "Enter numbers of rows separated by commas"),
         ({"extra_window_rows": "1000, 1000"}, "each once."),
-        ({"false_alarm_budget": 0}, "At least 1: one false alarm in each check."),
-        ({"interval_rows": 0}, "At least 1 new prediction must come between two checks."),
+        ({"false_alarm_budget": 0}, "Enter at least 1, which is one false alarm in each check."),
+        ({"interval_rows": 0}, "Enter at least 1 new prediction between two checks."),
         ({"window_seconds": 315_360_001}, "At most 315,360,000 seconds, which is 10 years."),
         ({"window_seconds": 9223372036854775807}, "At most 315,360,000 seconds"),
         ({"longest_pause_seconds": 315_360_001}, "At most 315,360,000 seconds"),
@@ -201,7 +201,7 @@ def test_levels_have_no_ordered_measure(admin_client: Client, version: ModelVers
     row = {"feature_name": "sepal_width", "is_monitored": "on", "method": "wasserstein"}
     response = admin_client.post(reverse(f"{POLICIES}_add"), _form(version, [row]))
     assert response.status_code == 200
-    assert "its levels have no order" in response.content.decode()
+    assert "its categories have no order" in response.content.decode()
     row["feature_name"] = "petal_width"
     assert admin_client.post(reverse(f"{POLICIES}_add"), _form(version, [row])).status_code == 302
 
@@ -233,15 +233,21 @@ def test_the_list_of_checks_and_its_filters(admin_client: Client, check: DriftCh
 def test_a_check_shows_every_figure(admin_client: Client, check: DriftCheck) -> None:
     response = admin_client.get(reverse(f"{CHECKS}_change", args=[check.pk]))
     assert response.status_code == 200
-    content = response.content.decode()
-    shown = [view.score for view in response.context["features"]]
+    content = unescape(response.content.decode())
+    shown = [feature.score for feature in response.context["view"].features]
     assert shown == [f"{score:.3f}" for score in check.features.order_by("-score").values_list("score", flat=True)]
     assert "No verdict: The window has 100 rows; a verdict needs 500." in content
-    assert escape(PHI.removeprefix("phi: ")) in content
-    for name in ("sepal_length", "KS statistic D", "Jensen-Shannon divergence", "setosa", "above threshold"):
+    assert PHI.removeprefix("phi: ") in content
+    for name in (
+        "sepal_length",
+        "Kolmogorov-Smirnov distance",
+        "Jensen-Shannon divergence",
+        "setosa",
+        "above threshold",
+    ):
         assert name in content
-    for method in {Method(name) for row in check.features.all() for name in row.findings["measures"]}:
-        assert escape(MEASURES[method].text) in content
+    for method in {name for row in check.features.all() for name in row.result.measures}:
+        assert MEASURES[method].text in content
     assert content.count('class="histogram-drawing"') == 4
     assert 'name="_save"' not in content
 
@@ -304,7 +310,7 @@ def test_an_incident_says_what_drifted_and_since_when(admin_client: Client, inci
     assert f"since {incident.opened_at:%Y-%m-%d %H:%M}" in content
     assert "1 check has raised the alarm." in content
     assert "mean went from" in content
-    assert "It closes by itself after 3 windows" in content
+    assert "It closes automatically after 3 quiet windows" in content
     subjects = [finding.subject for finding in response.context["findings"]]
     assert {"petal_length", "petal_width"} <= set(subjects)
     assert [view.name for view in response.context["features"]] == [name for name in subjects if name != "predictions"]
@@ -323,7 +329,7 @@ def test_a_check_shows_its_features_over_the_checks_before(admin_client: Client,
     response = admin_client.get(reverse(f"{CHECKS}_change", args=[second.pk]))
     found = response.context["heat"]
     assert [column.check_id for column in found.columns] == [first.pk, second.pk]
-    assert [row.name for row in found.rows] == [view.name for view in response.context["features"]]
+    assert [row.name for row in found.rows] == [feature.name for feature in response.context["view"].features]
     marks = {row.name: [cell.mark for cell in row.cells] for row in found.rows}
     assert marks["petal_length"] == ["listed", ""]
     assert "Features over the last 2 checks" in response.content.decode()
@@ -342,7 +348,7 @@ def test_an_incident_shows_rows_that_show_it_or_says_why_not(admin_client: Clien
     delete_window(redis_client(), incident.version_id)
     gone = admin_client.get(_address(incident, "change"))
     assert gone.context["examples"] is None
-    assert "There are none to show" in gone.content.decode()
+    assert "There are no example rows" in gone.content.decode()
 
 
 def test_a_check_leads_to_its_incident(admin_client: Client, incident: DriftIncident) -> None:
@@ -450,7 +456,7 @@ def test_a_window_that_is_gone_cannot_become_the_reference(
     redis_client.flushdb()
     page = admin_client.post(_address(incident, "rebaseline"), follow=True)
     assert page.redirect_chain == [(_address(incident, "change"), 302)]
-    assert "Of the 1,000 rows of this window 0 are kept." in page.content.decode()
+    assert "Only 0 of the 1,000 rows of this window are still stored." in page.content.decode()
     assert ReferenceDataset.objects.count() == 1
 
 
@@ -479,8 +485,8 @@ def test_an_operator_looks_after_incidents_and_uploads_nothing(client: Client, i
 
 def test_hostile_names_are_text(admin_client: Client, incident: DriftIncident) -> None:
     incident.opened_by.features.all().delete()  # the names of the incident are found no more
-    stored = [{**found, "name": "<script>alert(1)</script>"} for found in incident.hypotheses]
-    DriftIncident.objects.update(hypotheses=stored)
+    incident.hypotheses = tuple(replace(found, name="<script>alert(1)</script>") for found in incident.hypotheses)
+    incident.save()
     content = admin_client.get(_address(incident, "change")).content.decode()
     assert "<script>alert(1)" not in content
     assert "&lt;script&gt;alert(1)" in content

@@ -21,7 +21,6 @@ from drift.api.serializers import (
     VerdictSerializer,
 )
 from drift.models import DriftCheck, DriftIncident, FeatureDrift
-from drift.stored_results import fill_check, plain
 from mlmon.measures import MEASURES
 from mlmon.results import ComparisonResult, VerdictStatus
 from models_registry.models import Model, ModelFeature, ModelVersion, ReferenceDataset
@@ -75,7 +74,7 @@ def _stored(reference: ReferenceDataset, result: ComparisonResult, hour: int, *,
         window_ended_at=NOON + hour * HOUR,
         is_backfilled=is_backfilled,
     )
-    features = fill_check(check, result)
+    features = check.succeed(result)
     check.save()
     FeatureDrift.objects.bulk_create(features)
     return check.pk
@@ -90,7 +89,7 @@ def _incident(reference: ReferenceDataset, *, is_open: bool) -> DriftIncident:
         opened_at=NOON,
         closed_at=None if is_open else NOON + HOUR,
         closing_reason="" if is_open else "quiet",
-        hypotheses=plain((values_of("dest", 1e-19), values_of("distance", 1e-7))),
+        hypotheses=(values_of("dest", 1e-19), values_of("distance", 1e-7)),
         counted_rows=1000,
     )
 

@@ -15,10 +15,13 @@ from sklearn.datasets import load_diabetes
 
 from drift.models import DriftCheck, DriftPolicy, FeatureDrift, FeaturePolicy
 from drift.selectors import criteria_of, due_versions, policy_for
-from drift.services import checks
-from drift.services.checks import run_drift_check
-from drift.services.window_comparison import PREPARED_REFERENCES, compare_window, prepared_reference
-from drift.stored_results import result_of_check
+from drift.services.checks import (
+    PREPARED_REFERENCES,
+    compare_window,
+    prepared_reference,
+    run_drift_check,
+    store_check,
+)
 from inference.stream import delete_window, read_window
 from mlmon.windows import NumericWindow
 from models_registry.models import ModelVersion, Stage
@@ -57,12 +60,13 @@ def test_a_check_writes_scores_of_every_feature(checked: ModelVersion) -> None:
     for index, name in enumerate(IRIS_FEATURES):
         expected = ks_2samp(reference[:, index], current[:, index], method="asymp")
         assert rows[name].score == pytest.approx(expected.statistic, abs=1e-12)
-        assert rows[name].p_value == pytest.approx(expected.pvalue, rel=1e-9, abs=1e-300)
-        assert rows[name].reference_mean == pytest.approx(reference[:, index].mean())
-        assert rows[name].current_mean == pytest.approx(DRIFTED_ROW[index])
+        result = rows[name].result
+        assert result.p_value == pytest.approx(expected.pvalue, rel=1e-9, abs=1e-300)
+        assert result.reference_mean == pytest.approx(reference[:, index].mean())
+        assert result.current_mean == pytest.approx(DRIFTED_ROW[index])
         assert rows[name].is_drifted
     assert check.prediction_is_drifted
-    assert sum(share for _, share in check.prediction_current_dist) == pytest.approx(1)
+    assert sum(check.result.prediction.current_dist.values()) == pytest.approx(1)
 
 
 def test_rows_like_the_references_have_not_drifted(checked: ModelVersion) -> None:
@@ -78,8 +82,8 @@ def test_the_stored_rows_are_the_comparison(checked: ModelVersion, redis_client:
     check = run_drift_check(version_id=checked.pk)
     assert check is not None
     window = read_window(redis_client, checked.pk, 1000)
-    stored = result_of_check(DriftCheck.objects.get(pk=check.pk))
-    computed = compare_window(window, check.reference, criteria_of(policy_for(checked.model)))
+    stored = DriftCheck.objects.get(pk=check.pk).comparison
+    computed = compare_window(window, check.reference, policy_for(checked.model))
     assert computed.features[0].measures
     assert stored == computed
     assert list(stored.prediction.reference_dist) == ["setosa", "versicolor", "virginica"]  # the schema's order
@@ -93,10 +97,10 @@ def test_a_regression_is_compared_by_deciles(version: ModelVersion) -> None:
     observe(regression, rows[rows[:, 2] > 0.03])  # the heaviest patients
     check = run_drift_check(version_id=regression.pk)
     assert check is not None
-    assert check.prediction_status == "ok"
+    assert check.result.prediction.status == "ok"
     assert check.prediction_is_drifted
     assert check.features.order_by("-score").values_list("feature_name", flat=True)[0] == "x2"
-    prediction = result_of_check(DriftCheck.objects.get(pk=check.pk)).prediction
+    prediction = DriftCheck.objects.get(pk=check.pk).comparison.prediction
     assert len(prediction.reference_dist) == 10
     assert next(iter(prediction.reference_dist)).startswith("<= ")
     assert list(prediction.reference_dist.values()) == pytest.approx([0.1] * 10, abs=0.01)
@@ -193,10 +197,11 @@ def test_a_window_that_another_worker_has_written_is_left_to_it(
     observe(checked, iris_rows(200))
     window = read_window(redis_client, checked.pk, 1000)
     reference, policy = checked.references.get(), policy_for(checked.model)
-    mine, theirs = (checks._compared(checked, reference, window, policy) for _ in range(2))
-    assert checks._saved(*theirs) == theirs[0]
-    assert checks._saved(*mine) is None
-    assert DriftCheck.objects.get().features.count() == 4
+    theirs = store_check(checked, reference, window, policy)
+    assert theirs is not None
+    assert store_check(checked, reference, window, policy) is None
+    assert DriftCheck.objects.get() == theirs
+    assert theirs.features.count() == 4
 
 
 @pytest.mark.django_db(transaction=True)

@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from drift.rendering.heat_map import ABOVE, LISTED, HeatColumn, PastScore, heat_map
+from drift.models import FeatureDrift
+from drift.rendering.heat_map import ABOVE, LISTED, HeatColumn, heat_map
 
 BEGIN = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -13,8 +14,9 @@ def columns(count: int) -> list[HeatColumn]:
     return [HeatColumn(pk, BEGIN + timedelta(hours=pk), is_shown=pk == count) for pk in range(1, count + 1)]
 
 
-def past(score: float | None, *, threshold: float = 0.2, confirmed: bool = False) -> PastScore:
-    return PastScore(score, threshold, is_drifted=score is not None and score > threshold, is_confirmed=confirmed)
+def past(score: float | None, *, threshold: float = 0.2, confirmed: bool = False) -> FeatureDrift:
+    is_drifted = score is not None and score > threshold
+    return FeatureDrift(score=score, threshold=threshold, is_drifted=is_drifted, is_confirmed=confirmed)
 
 
 @pytest.mark.parametrize(

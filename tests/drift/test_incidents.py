@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from drift.incidents import Event, Incident, step
+from drift.services.incidents import Event, Incident, step
 from mlmon.results import ComparisonResult, VerdictStatus
 from tests.mlmon.comparison_results import judged, values_of
 

@@ -7,7 +7,7 @@ import redis
 from pytest_django.fixtures import Settings
 
 from drift.models import DriftPolicy
-from drift.services.live_windows import trim_live_windows
+from drift.services.checks import trim_live_windows
 from inference.services.archiving import archive_batch, archive_observations
 from inference.stream import read_window, rows_seen, stream_key
 from models_registry.models import ModelVersion

@@ -24,8 +24,7 @@ from drift.models import (
 )
 from drift.selectors import criteria_of, due_versions
 from drift.services.checks import run_drift_check
-from drift.services.preview import latest_or_live_drift
-from drift.stored_results import result_of_check
+from drift.services.latest import latest_drift
 from mlmon.results import Criteria, Method, Thresholds
 from models_registry.models import Model, ModelVersion
 from tests.factories import IRIS_FEATURES, uploaded_version
@@ -103,7 +102,7 @@ def test_features_are_left_out_and_scored_by_their_method(version: ModelVersion)
     reference = iris_rows(5000, seed=1)[:, 3]
     expected = wasserstein_distance(reference, current[:, 3]) / reference.std()
     width = rows["petal_width"]
-    assert (width.method, width.threshold, width.is_drifted) == ("wasserstein", 0.5, True)
+    assert (width.result.method, width.threshold, width.is_drifted) == ("wasserstein", 0.5, True)
     assert width.score == pytest.approx(expected, rel=1e-9)
 
 
@@ -138,7 +137,7 @@ def test_the_widest_policy_that_is_taken_is_checked_and_shown(version: ModelVers
     widest.save()
     _observe_ago(version, 600, timedelta(hours=2))
     assert _due(version)
-    live = latest_or_live_drift(version=ModelVersion.objects.get())
+    live = latest_drift(version=ModelVersion.objects.get())
     assert live.window is not None
     assert (live.status, live.window.rows) == ("ok", 600)
     assert (_check(version).n_current, _due(version)) == (600, False)
@@ -157,7 +156,7 @@ def test_further_windows_are_judged_and_the_scores_are_those_of_the_first(versio
     current = iris_rows(2500, seed=3)
     observe(version, current)
     check = _check(version)
-    result = result_of_check(check)
+    result = check.comparison
     assert (check.n_current, result.verdict.window_rows) == (600, (600, 500, 2000))
     assert result.features[0].current_mean == pytest.approx(current[-600:, 0].mean())
 

@@ -76,7 +76,7 @@ def test_it_is_logged_under_the_persons_name(check: DriftCheck, anna: User) -> N
     entries = ChangeRecord.objects.filter(row_id=str(reference.pk), user=anna)
     assert {entry.message for entry in entries} == {
         "Uploaded.",
-        f"Made of the 1,000 rows of the window of drift check {check.pk}.",
+        f"Made from the 1,000 rows of the window of drift check {check.pk}.",
     }
 
 
@@ -92,10 +92,10 @@ def test_rows_that_left_the_live_window_come_from_the_archive(
 def test_rows_that_are_gone_are_said_to_be_gone(check: DriftCheck, anna: User, redis_client: redis.Redis) -> None:
     entries: Any = redis_client.xrange(stream_key(check.version_id))
     redis_client.xtrim(stream_key(check.version_id), minid=entries[2][0], approximate=False)  # 100 of the window too
-    with pytest.raises(WindowGoneError, match=r"Of the 1,000 rows of this window 900 are kept"):
+    with pytest.raises(WindowGoneError, match="Only 900 of the 1,000 rows of this window are still stored"):
         make_window_the_reference(check=check, user=anna)
     redis_client.delete(stream_key(check.version_id))
-    with pytest.raises(WindowGoneError, match=r"Of the 1,000 rows of this window 0 are kept"):
+    with pytest.raises(WindowGoneError, match="Only 0 of the 1,000 rows of this window are still stored"):
         make_window_the_reference(check=check, user=anna)
     assert ReferenceDataset.objects.count() == 1
 
@@ -106,7 +106,9 @@ def test_a_window_without_a_feature_that_is_not_stored_is_refused(version: Model
     append(version, observations(version, iris_rows(600, seed=2)).drop_columns(["feature.sepal_width"]))
     check = run_drift_check(version_id=version.pk)
     assert check is not None
-    with pytest.raises(FeaturesNotStoredError, match="lack sepal_width, which the capture policy does not store"):
+    with pytest.raises(
+        FeaturesNotStoredError, match="have no sepal_width, because the capture policy does not store them"
+    ):
         make_window_the_reference(check=check, user=anna)
 
 
@@ -121,7 +123,7 @@ def test_a_backfilled_checks_rows_are_looked_for_in_the_archive(
 
 def test_a_window_becomes_the_reference_once(check: DriftCheck, anna: User) -> None:
     reference = make_window_the_reference(check=check, user=anna)
-    with pytest.raises(WindowAlreadyUsedError, match="is reference data already"):
+    with pytest.raises(WindowAlreadyUsedError, match="already is reference data"):
         make_window_the_reference(check=check, user=anna)
     profile_reference(reference_id=reference.pk)
     with pytest.raises(WindowAlreadyUsedError):

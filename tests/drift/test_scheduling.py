@@ -9,12 +9,11 @@ import redis
 from celery.exceptions import SoftTimeLimitExceeded
 from pytest_django.fixtures import Settings
 
-from drift.due import LONGEST_GAP_SECONDS, start_delays
 from drift.models import DriftCheck, DriftPolicy
 from drift.selectors import due_versions
 from drift.services import checks
 from drift.services.checks import run_drift_check
-from drift.tasks import check_due_versions, check_version
+from drift.tasks import LONGEST_GAP_SECONDS, check_due_versions, check_version, start_delays
 from models_registry.models import ModelVersion
 from tests.factories import uploaded_version
 from tests.mlmon.observed import iris_rows, observe, profiled_reference

@@ -15,7 +15,7 @@ from scipy.stats import binom
 
 from accounts.models import ChangeRecord
 from drift.services.checks import run_drift_check
-from drift.services.preview import latest_or_live_drift
+from drift.services.latest import latest_drift
 from inference import stream
 from inference.capture import drawn
 from inference.models import CapturePolicy
@@ -132,7 +132,7 @@ def test_a_model_without_features_that_are_stored_is_checked_for_its_predictions
     assert check is not None
     assert (check.status, check.error_message, check.n_current) == ("succeeded", "", 600)
     assert check.features.count() == 0
-    assert check.prediction_status == "ok"
+    assert check.result.prediction.status == "ok"
 
 
 def test_a_window_goes_on_where_a_feature_is_not_stored_any_more(
@@ -155,10 +155,10 @@ def test_a_window_goes_on_where_a_feature_is_not_stored_any_more(
 def test_the_answer_about_drift_follows_a_change_of_the_policy(version: ModelVersion) -> None:
     profiled_reference(version, iris_rows(1000, seed=1))
     predict(iris_rows(300).tolist())
-    before = latest_or_live_drift(version=version)
+    before = latest_drift(version=version)
     save_policy(version.model, never_stored_features=["petal_length"])
     version = ModelVersion.objects.get()
-    after = latest_or_live_drift(version=version)
+    after = latest_drift(version=version)
     assert before.result is not None
     assert after.result is not None
     assert {feature.name for feature in before.result.features} == FEATURES

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import chi2_contingency, ks_2samp
 
-from drift.models import FeatureStatus
 from mlmon.comparison import compare
 from mlmon.prepared import PreparedCategories, PreparedNumbers, prepare
 from mlmon.profile import CategoricalProfile, ColumnProfile, ReferenceProfile, from_bytes
@@ -76,10 +75,6 @@ def _compared_numbers(
 
 def _compared_levels(reference: Sequence[str | None], current: Sequence[str | None]) -> FeatureResult:
     return _compared(column_profile(_levels(reference).combine_chunks()), _levels(current))
-
-
-def test_the_statuses_are_those_of_the_rows() -> None:
-    assert [status.value for status in ResultStatus] == FeatureStatus.values
 
 
 def test_a_numeric_feature_is_scored_by_ks() -> None:

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from mlmon.report.feature_views import feature_views
 from mlmon.report.pictures import Histogram, picture_of
+from mlmon.report.views import feature_views
 from mlmon.results import (
     NO_VERDICT,
     Channel,

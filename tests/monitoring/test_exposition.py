@@ -12,7 +12,9 @@ from django.utils import timezone
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families as text_families
 
-from drift.models import CheckStatus, DriftCheck, DriftIncident, FeatureDrift, FeatureStatus
+from drift.models import CheckStatus, DriftCheck, DriftIncident, FeatureDrift
+from mlmon.results import FeatureResult, ResultStatus
+from mlmon.schema import FeatureKind
 from models_registry.models import ModelVersion, ReferenceDataset, Stage
 from models_registry.services.versions import set_stage
 from monitoring import state_metrics
@@ -63,16 +65,8 @@ def check_of(version: ModelVersion, *, window_end: str, score: float) -> DriftCh
         prediction_threshold=0.1,
         prediction_is_drifted=True,
     )
-    FeatureDrift.objects.create(
-        check_run=check,
-        feature_name="sepal_length",
-        kind="numeric",
-        status=FeatureStatus.OK,
-        method="ks",
-        score=score,
-        threshold=0.15,
-        is_drifted=score > 0.15,
-    )
+    result = FeatureResult("sepal_length", FeatureKind.NUMERIC, 0.15, score=score, is_drifted=score > 0.15)
+    FeatureDrift.of(check, result).save()
     return check
 
 
@@ -118,8 +112,8 @@ def test_a_failed_check_leaves_the_last_figures(client: Client) -> None:
 def test_what_the_verdict_confirms_is_shown_until_the_incident_is_over_or_snoozed(client: Client) -> None:
     version = uploaded_version("classifier")
     check = check_of(version, window_end="1-0", score=0.4)
-    rows = {"check_run": check, "kind": "numeric", "method": "", "threshold": 0.15}
-    FeatureDrift.objects.create(feature_name="petal_width", status=FeatureStatus.INSUFFICIENT_DATA, **rows)
+    result = FeatureResult("petal_width", FeatureKind.NUMERIC, 0.15, ResultStatus.INSUFFICIENT_DATA)
+    FeatureDrift.of(check, result).save()
     incident = DriftIncident.objects.create(
         version=version, opened_by=check, last_check=check, opened_at=timezone.now(), counted_rows=100
     )

@@ -1,4 +1,4 @@
-"""``manage.py drift_backfill``: drift checks of the past, over archived observations."""
+"""``manage.py drift_backfill``: drift checks of archived observations."""
 
 from argparse import ArgumentTypeError
 from datetime import UTC, datetime
@@ -8,50 +8,52 @@ from django.core.management.base import CommandError, CommandParser
 
 from accounts.management.terminal import ExitStatus, TeachingCommand, add_json_option, progress_bar
 from drift.models import CheckStatus
-from drift.selectors import policy_for
+from drift.selectors import monitored_model, monitored_version, policy_for
 from drift.services.backfill import BackfillRequest, BackfillStep, backfill, rows_to_backfill
 from mlmon.results import VerdictStatus
-from models_registry.models import ModelVersion
-from models_registry.selectors import active_reference, model_named, primary_version, version_of
+from models_registry.selectors import active_reference
 
 EXAMPLES = """
 examples:
-  All that is archived of the production version:
+  All archived observations of the production version:
     manage.py drift_backfill credit
 
-  March, a window at each 500th prediction, the summary for a program:
+  March, with a window after every 500 predictions, and a summary in JSON:
     manage.py drift_backfill credit --since 2026-03-01 --until 2026-04-01 --every 500 --json
 
-Every window is compared with the reference that is in force now. The checks appear in the history, in the API with
-source "backfilled"; they open no incident and move no gauge. Stop it at any time: the same command goes on.
+Every window is compared with the reference that is active now. The checks appear in the history, in the API with the
+source "backfilled"; they open no incident and set no gauge. You can stop the command at any time and run it again to
+continue.
 
 exit status:
   0    done
-  1    no reference, or nothing archived; or a check failed
-  2    an option makes no sense, or there is no such model or version
-  3    the database does not answer
+  1    no reference, nothing archived, or a check failed
+  2    an invalid option, or an unknown model or version
+  3    the database is unavailable
   130  interrupted
 """
 
 
 class Command(TeachingCommand):
-    help = "Check archived observations for drift, window by window, in the order in which they came."
+    help = "Check archived observations for drift, window by window, in the order of time."
     epilog = EXAMPLES
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("model", help="the model's name")
         # --version is Django's own.
         parser.add_argument("--model-version", metavar="V", help="default: the production version with most traffic")
-        parser.add_argument("--since", type=_time, metavar="TIME", help="only windows that end then or later; ISO 8601")
-        parser.add_argument("--until", type=_time, metavar="TIME", help="only windows that end before")
-        parser.add_argument("--every", type=_rows, metavar="ROWS", help="default: as the policy's checks are due")
+        parser.add_argument(
+            "--since", type=_time, metavar="TIME", help="only windows that end then or later (ISO 8601)"
+        )
+        parser.add_argument("--until", type=_time, metavar="TIME", help="only windows that end before this time")
+        parser.add_argument("--every", type=_rows, metavar="ROWS", help="rows between windows (default: by the policy)")
         add_json_option(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         request = _request(options)
         total = rows_to_backfill(request)
         if not total:
-            raise CommandError(f"Nothing is archived of {request.version} in that time.")
+            raise CommandError(f"No observations of {request.version} are archived in that time.")
         tally = _Tally()
         interrupted = False
         with progress_bar(total=total, options=options) as show_progress:
@@ -63,27 +65,27 @@ class Command(TeachingCommand):
                 interrupted = True
         self._say(request, tally, as_json=options["json"])
         if interrupted:
-            raise CommandError("Interrupted; the same command goes on.", returncode=ExitStatus.INTERRUPTED)
+            raise CommandError("Interrupted. Run the command again to continue.", returncode=ExitStatus.INTERRUPTED)
         if tally.failed:
-            raise CommandError(f"{tally.failed} checks failed; their rows say why.")
+            raise CommandError(f"{tally.failed} checks failed. Their pages in the admin give the reason.")
 
     def _say(self, request: BackfillRequest, tally: "_Tally", *, as_json: bool) -> None:
         line = (
-            f"{request.version}: {tally.checks} checks made, {tally.were_there} were there already; "
+            f"{request.version}: {tally.checks} checks made, {tally.were_there} found from an earlier run; "
             f"{tally.drifted} with a score above its threshold, {tally.alarms} alarms."
         )
         self.write_result(tally.summary(request), [line, *tally.alarm_lines], as_json=as_json)
 
 
 class _Tally:
-    """What a backfill has come to."""
+    """The figures of a backfill."""
 
     def __init__(self) -> None:
         self.checks = self.were_there = self.drifted = self.alarms = self.failed = self.rows = 0
         self.alarm_lines: list[str] = []
 
     def add(self, step: BackfillStep) -> None:
-        """Count a step."""
+        """Add a step to the figures."""
         self.rows += step.rows
         self.were_there += step.was_there
         check = step.check
@@ -112,12 +114,10 @@ class _Tally:
 
 
 def _request(options: dict[str, Any]) -> BackfillRequest:
-    model = model_named(options["model"])
-    version: ModelVersion | None = (
-        version_of(model, options["model_version"]) if options["model_version"] else primary_version(model)
-    )
+    model = monitored_model(options["model"])
+    version = monitored_version(model, options["model_version"])
     if version is None:
-        raise CommandError(f"No version of {model.name} is in production; name one with --model-version.")
+        raise CommandError(f"No version of {model.name} is in production. Choose one with --model-version.")
     reference = active_reference(version.pk)
     if reference is None:
         raise CommandError(f"{version} has no reference data to compare with.")
@@ -129,11 +129,11 @@ def _time(text: str) -> datetime:
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
-        raise ArgumentTypeError("a date or a time in ISO 8601, such as 2026-03-01 or 2026-03-01T12:00+01:00") from None
+        raise ArgumentTypeError("enter a time in ISO 8601, such as 2026-03-01 or 2026-03-01T12:00+01:00") from None
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def _rows(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError("a whole number from 1 on")
+        raise ArgumentTypeError("enter a whole number of at least 1")
     return int(text)

@@ -10,16 +10,15 @@ from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
 from accounts.management.terminal import ExitStatus, TeachingCommand
-from drift.rendering.html_report import html_report
 from mlmon.figures import plain_text
 from mlmon.file_columns import ComparedFileError
 from mlmon.file_comparison import ColumnChoices, FileComparison, compare_files
-from mlmon.report.feature_views import feature_views, prediction_view, tone_of
-from mlmon.report.json_body import result_members
-from mlmon.report.result_page import together_sentences
+from mlmon.report.html import report_page
+from mlmon.report.json_body import comparison_body
 from mlmon.report.terminal_table import table_lines
+from mlmon.report.views import prediction_view, result_view
 from mlmon.results import ComparisonResult, Criteria, Thresholds, VerdictStatus
-from mlmon.sentences import BADGE_TEXTS, verdict_sentence
+from mlmon.sentences import verdict_sentence
 from mlmon.tables import TableLimits
 from mlmon.verdict import FEWEST_WINDOW_ROWS as SMALLEST_VERDICT_WINDOW
 
@@ -148,15 +147,16 @@ class Command(TeachingCommand):
 
     def _print(self, comparison: FileComparison) -> None:
         result = comparison.result
+        view = result_view(result)
         style = {"alarm": self.style.ERROR, "warning": self.style.WARNING, "good": self.style.SUCCESS}
-        self.stdout.write(style.get(tone_of(result), str)(plain_text(verdict_sentence(result))))
-        for badge in result.verdict.badges:
-            self.stdout.write(BADGE_TEXTS[badge])
+        self.stdout.write(style.get(view.tone, str)(plain_text(view.verdict)))
+        for badge in view.badges:
+            self.stdout.write(badge)
         self.stdout.write(f"\n{result.n_current:,} rows against {result.n_reference:,} rows of reference.\n\n")
-        self.stdout.write("\n".join(table_lines(feature_views(result))))
+        self.stdout.write("\n".join(table_lines(view.features)))
         if comparison.has_predictions:
             self.stdout.write(f"\n{_prediction_line(comparison)}")
-        for sentence in (*together_sentences(result), *comparison.notes):
+        for sentence in (*view.together, *comparison.notes):
             self.stdout.write(plain_text(sentence))
 
     def _write(self, comparison: FileComparison, options: dict[str, Any]) -> None:
@@ -167,7 +167,7 @@ class Command(TeachingCommand):
             else:
                 Path(options["json"]).write_text(f"{body}\n")
         if options["html"]:
-            options["html"].write_text(html_report(comparison))
+            options["html"].write_text(report_page(comparison))
 
 
 def _add_columns(parser: CommandParser, option: str, description: str) -> None:
@@ -239,7 +239,7 @@ def _prediction_line(comparison: FileComparison) -> str:
 
 
 def _body(comparison: FileComparison) -> dict[str, Any]:
-    members = result_members(comparison.result)
+    members = comparison_body(comparison.result)
     return {
         "reference": {"file": comparison.reference.name, "rows": comparison.result.n_reference},
         "current": {"file": comparison.current.name, "rows": comparison.result.n_current},

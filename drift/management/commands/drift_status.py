@@ -1,4 +1,4 @@
-"""``manage.py drift_status``: the newest drift check of each version that is watched, also for cron."""
+"""``manage.py drift_status``: the latest drift check of each monitored version, also for cron."""
 
 import sys
 from collections.abc import Mapping
@@ -9,49 +9,47 @@ from rich.table import Table
 
 from accounts.management.terminal import ExitStatus, TeachingCommand, add_json_option, table
 from drift.models import CheckStatus, DriftCheck, DriftIncident
-from drift.selectors import CHECKED_STAGES, newest_check, open_incident
-from drift.stored_results import hypotheses_of
-from mlmon.sentences import subject_of
+from drift.selectors import CHECKED_STAGES, latest_check, open_incident
 from models_registry.models import ModelVersion
 from models_registry.selectors import model_named
 
 HEADINGS = ("model", "version", "stage", "checked at (UTC)", "rows", "verdict", "above threshold", "open incident")
 EXAMPLES = """
 examples:
-  All models; or one:
+  All models, or one:
     manage.py drift_status
     manage.py drift_status credit
 
   In a pipeline, which stops while an incident is open:
     manage.py drift_status credit && deploy
 
-  In cron, also for a single score above its threshold; what it is, for a program:
+  In cron, also for a single score above its threshold; what drifted, as JSON:
     manage.py drift_status --fail-on drift
     manage.py drift_status --json | jq -r '.versions[] | select(.incident) | .incident.features[]'
 
 exit status:
-  0  quiet: nothing found of what --fail-on names; also where nothing was checked yet
-  1  an incident is open, or the newest check failed (or what else --fail-on names)
-  2  an option makes no sense, or there is no such model
-  3  the database does not answer
+  0  quiet: nothing that --fail-on names, or nothing checked yet
+  1  an incident is open, or the latest check failed (or whatever --fail-on names)
+  2  an invalid option, or an unknown model
+  3  the database is unavailable
 """
 
 
 class Command(TeachingCommand):
     help = (
-        "Tell the newest drift check of every version in production or shadow, and whether an incident is open.\n"
-        "It reads what the worker has checked and computes nothing; drift_compare compares two files now."
+        "Show the latest drift check of every version in production or shadow, and whether an incident is open.\n"
+        "The command reads stored checks and computes nothing; drift_compare compares two files now."
     )
     epilog = EXAMPLES
-    requires_system_checks: list[str] = []  # so that 1 means drift, and it answers at once
+    requires_system_checks: list[str] = []  # they take time, and would also exit with 1
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("model", nargs="?", help="only this one")
+        parser.add_argument("model", nargs="?", help="only this model")
         parser.add_argument(
             "--fail-on",
             choices=["incident", "drift", "never"],
             default="incident",
-            help="what ends with 1: incident (default) is an open incident or a failed check; drift is also a score "
+            help="what exits with 1: incident (default) is an open incident or a failed check; drift is also a score "
             "above its threshold",
         )
         add_json_option(parser)
@@ -67,7 +65,7 @@ class Command(TeachingCommand):
 
 
 def _state(version: ModelVersion) -> dict[str, Any]:
-    check, incident = newest_check(version), open_incident(version.pk)
+    check, incident = latest_check(version), open_incident(version.pk)
     return {
         "model_name": version.model.name,
         "model_version": version.version,
@@ -97,7 +95,7 @@ def _incident_body(incident: DriftIncident) -> dict[str, Any]:
     return {
         "id": incident.pk,
         "opened_at": incident.opened_at,
-        "features": list(dict.fromkeys(subject_of(found) for found in hypotheses_of(incident.hypotheses))),
+        "features": incident.subjects,
         "alarms": incident.alarms,
         "acknowledged_at": incident.acknowledged_at,
         "snoozed_until": incident.snoozed_until,
@@ -116,7 +114,7 @@ def _is_found(state: Mapping[str, Any], fail_on: str) -> bool:
 
 def _shown(states: list[dict[str, Any]]) -> list[str | Table]:
     if not states:
-        return ["No version is in production or shadow, so none is checked. Put one there with promote."]
+        return ["No version is in production or shadow, so none is checked. Use promote to put one there."]
     return [table(HEADINGS, map(_cells, states), numbers=("rows",))]
 
 

@@ -4,12 +4,13 @@ import math
 from dataclasses import replace
 
 import pytest
+from django.core.serializers import deserialize, serialize
+from django.utils import timezone
 
-from drift.models import DriftCheck, FeatureDrift
-from drift.stored_results import LONGEST_DETAIL, fill_check, hypotheses_of, plain, result_of_check
+from drift.models import DriftCheck, DriftIncident, FeatureDrift
 from mlmon.results import ComparisonResult, Measure, Method, PredictionResult
 from models_registry.models import Model, ModelVersion, ReferenceDataset
-from tests.mlmon.comparison_results import BROKEN, NUMBERS, WITH_EVERYTHING, values_of
+from tests.mlmon.comparison_results import NUMBERS, WITH_EVERYTHING, values_of
 
 pytestmark = pytest.mark.django_db
 
@@ -25,34 +26,35 @@ def reference() -> ReferenceDataset:
 
 def _stored(reference: ReferenceDataset, result: ComparisonResult) -> DriftCheck:
     check = DriftCheck(version=reference.version, reference=reference, window_end="1-0", rows_seen=1000)
-    features = fill_check(check, result)
+    features = check.succeed(result)
     check.save()
     FeatureDrift.objects.bulk_create(features)
     return DriftCheck.objects.get(pk=check.pk)
 
 
 def test_a_result_with_everything_is_read_as_it_was_written(reference: ReferenceDataset) -> None:
-    read = result_of_check(_stored(reference, WITH_EVERYTHING))
+    read = _stored(reference, WITH_EVERYTHING).comparison
     assert read == WITH_EVERYTHING
     assert list(read.prediction.reference_dist) == ["late", "in time"]  # equality of mappings does not see the order
+    assert list(read.features[0].measures) == list(NUMBERS.measures)
     assert type(read.features[0].measures[Method.JENSEN_SHANNON_DISTANCE].parameters["bins"]) is int
 
 
 def test_a_result_with_nothing_is_read_as_it_was_written(reference: ReferenceDataset) -> None:
     nothing = ComparisonResult(n_reference=0, n_current=0, features=(), prediction=PredictionResult(threshold=0.1))
-    assert result_of_check(_stored(reference, nothing)) == nothing
+    assert _stored(reference, nothing).comparison == nothing
 
 
 def test_relations_that_were_asked_for_and_not_found_are_not_those_that_were_not_asked_for(
     reference: ReferenceDataset,
 ) -> None:
     found_none = replace(WITH_EVERYTHING, correlation_changes=(), joint_change=None)
-    assert result_of_check(_stored(reference, found_none)).correlation_changes == ()
+    assert _stored(reference, found_none).comparison.correlation_changes == ()
 
 
 def test_what_is_no_number_does_not_break_the_row(reference: ReferenceDataset) -> None:
     numbers = replace(NUMBERS, measures={Method.HELLINGER: Measure(math.nan), Method.L_INFINITY: Measure(-math.inf)})
-    read = result_of_check(_stored(reference, replace(WITH_EVERYTHING, features=(numbers,)))).features[0].measures
+    read = _stored(reference, replace(WITH_EVERYTHING, features=(numbers,))).comparison.features[0].measures
     hellinger = read[Method.HELLINGER].value
     assert hellinger is not None
     assert math.isnan(hellinger)
@@ -66,22 +68,24 @@ def test_counts_of_the_check_are_those_of_its_features(reference: ReferenceDatas
     assert list(check.features.filter(is_confirmed=True).values_list("feature_name", flat=True)) == ["distance"]
 
 
-def test_a_long_detail_is_cut_to_what_the_column_holds(reference: ReferenceDataset) -> None:
-    long = replace(BROKEN, status_detail="x" * 1000)
-    read = result_of_check(_stored(reference, replace(WITH_EVERYTHING, features=(long,))))
-    assert len(read.features[0].status_detail) == LONGEST_DETAIL
+def test_the_hypotheses_of_an_incident(reference: ReferenceDataset) -> None:
+    check, hypotheses = _stored(reference, WITH_EVERYTHING), (values_of("dest", 1e-19), values_of("hour", 1e-7))
+    DriftIncident.objects.create(
+        version=reference.version,
+        opened_by=check,
+        last_check=check,
+        opened_at=timezone.now(),
+        hypotheses=hypotheses,
+        counted_rows=1000,
+    )
+    assert DriftIncident.objects.get().hypotheses == hypotheses
 
 
-def test_a_check_of_before_there_was_a_verdict_can_be_read(reference: ReferenceDataset) -> None:
+def test_a_dump_of_the_database_can_be_loaded(reference: ReferenceDataset) -> None:
     check = _stored(reference, WITH_EVERYTHING)
-    DriftCheck.objects.update(verdict=None, verdict_status="", relations=None, prediction_verdict=None)
-    FeatureDrift.objects.update(findings={})
-    check.refresh_from_db()
-    read = result_of_check(check)
-    assert read.verdict.status == "not_asked"
-    assert (read.features[0].measures, read.features[0].verdict, read.joint_change) == ({}, None, None)
-
-
-def test_the_hypotheses_of_an_incident() -> None:
-    hypotheses = (values_of("dest", 1e-19, is_listed=True), values_of("hour", 1e-7))
-    assert hypotheses_of(plain(hypotheses)) == hypotheses
+    dump = serialize("json", [check, *check.features.all()])
+    FeatureDrift.objects.all().delete()
+    DriftCheck.objects.all().delete()
+    for row in deserialize("json", dump):
+        row.save()
+    assert DriftCheck.objects.get().comparison == WITH_EVERYTHING
