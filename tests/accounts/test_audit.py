@@ -1,4 +1,4 @@
-"""The audit trail: who changed what, from what to what; from pages, commands and jobs alike, and no secret in it."""
+"""The audit trail: changes by pages, commands and tasks, with old and new values and without secrets."""
 
 import getpass
 import json
@@ -48,7 +48,7 @@ def _media(settings: Settings, tmp_path: Path) -> None:
     settings.MEDIA_ROOT = tmp_path
 
 
-def newest(row: Any) -> ChangeRecord:
+def latest(row: Any) -> ChangeRecord:
     record = changes_of(row).first()
     assert record is not None
     return record
@@ -60,37 +60,37 @@ def reference_of(version: ModelVersion, name: str) -> ReferenceDataset:
     return profile_reference(reference_id=uploaded.pk)
 
 
-def test_a_promotion_writes_what_both_versions_were_and_are(anna: User) -> None:
+def test_a_promotion_records_both_versions(anna: User) -> None:
     first = uploaded_version("classifier")
     second = uploaded_version("classifier", "1.1.0", onnx=iris_onnx(1), production=False)
     promote(version=second, user=anna)
-    up, down = newest(second), newest(first)
+    up, down = latest(second), latest(first)
     assert (up.user, up.actor, up.model_name, up.row_name) == (anna, "anna", "classifier", "classifier 1.1.0")
     assert up.changes == [["Stage", "staging", "production"], ["Traffic weight", 0, 100]]
     assert down.changes == [["Stage", "production", "staging"], ["Traffic weight", 100, 0]]
-    promote(version=first, user=anna)  # the way back
-    assert newest(first).changes == [["Stage", "staging", "production"], ["Traffic weight", 0, 100]]
+    promote(version=first, user=anna)  # rollback
+    assert latest(first).changes == [["Stage", "staging", "production"], ["Traffic weight", 0, 100]]
 
 
-def test_traffic_that_is_shared_out_is_written(anna: User) -> None:
+def test_a_traffic_weight_is_recorded(anna: User) -> None:
     version = uploaded_version("classifier")
     set_stage(version=version, stage=Stage.PRODUCTION, traffic_weight=30, user=anna)
-    assert ["Traffic weight", 100, 30] in newest(version).changes
+    assert ["Traffic weight", 100, 30] in latest(version).changes
 
 
-def test_a_reference_that_comes_into_force_names_the_one_before(anna: User) -> None:
+def test_an_activation_records_the_previous_reference(anna: User) -> None:
     version = uploaded_version("classifier")
     first, second = reference_of(version, "first.csv"), reference_of(version, "second.csv")
-    assert newest(second).changes == [["Active reference", "first.csv", "second.csv"]]
+    assert latest(second).changes == [["Active reference", "first.csv", "second.csv"]]
     activate_reference(reference=first, user=anna)
-    record = newest(first)
+    record = latest(first)
     assert (record.actor, record.changes) == ("anna", [["Active reference", "second.csv", "first.csv"]])
 
 
-def test_a_capture_rule_is_written_when_set_and_when_removed(anna: User) -> None:
+def test_capture_policies_are_recorded_when_set_and_removed(anna: User) -> None:
     policy = CapturePolicy(model=register_model(name="m"), sampling_rate=0.5, never_stored_features=["age"])
     save_capture_policy(policy=policy, user=anna)
-    assert newest(policy).changes == [["Sampling rate", 1.0, 0.5], ["Never stored features", [], ["age"]]]
+    assert latest(policy).changes == [["Sampling rate", 1.0, 0.5], ["Never stored features", [], ["age"]]]
     pk = policy.pk
     remove_capture_policy(policy=policy, user=anna)
     gone = ChangeRecord.objects.filter(row_type="inference.capturepolicy", row_id=str(pk)).first()
@@ -99,28 +99,28 @@ def test_a_capture_rule_is_written_when_set_and_when_removed(anna: User) -> None
     assert ["Sampling rate", 0.5, 1.0] in gone.changes
 
 
-def test_a_tokens_life_is_written_and_nothing_of_the_token_itself(anna: User) -> None:
+def test_tokens_are_recorded_without_the_token(anna: User) -> None:
     row, token = create_token(name="checkout", scope="predict", user=anna)
     revoke_token(token=row, user=anna)
     made, revoked = changes_of(row).order_by("pk")
     assert made.changes == [["Scope", None, "predict"], ["Expires at", None, None]]
     assert (revoked.message, revoked.actor) == ("Revoked.", "anna")
     assert not revoke_token(token=row, user=anna)
-    assert changes_of(row).count() == 2  # revoked already: nothing happened
+    assert changes_of(row).count() == 2  # revoked before: nothing happened
     kept = json.dumps(list(ChangeRecord.objects.values()), default=str)
     assert token not in kept
     assert row.digest not in kept
 
 
-def test_a_secret_that_a_caller_hands_over_is_not_kept(anna: User) -> None:
+def test_secrets_of_callers_are_not_stored(anna: User) -> None:
     model = register_model(name="m")
     record_change(user=anna, row=model, message="", changes={"Password": ("old one", "new one"), "Digest": (1, 2)})
-    record = newest(model)
+    record = latest(model)
     assert record.changes == [["Password", NOT_SHOWN, NOT_SHOWN], ["Digest", NOT_SHOWN, NOT_SHOWN]]
     assert record.text == "Password: not shown → not shown. Digest: not shown → not shown."
 
 
-def test_no_password_reaches_the_trail(admin_client: Client) -> None:
+def test_passwords_are_not_stored(admin_client: Client) -> None:
     sent = {"username": "carl", "password1": "a long first one", "password2": "a long first one"}
     admin_client.post(reverse("admin:auth_user_add"), {**sent, "usable_password": "true"})
     account = User.objects.get(username="carl")
@@ -132,30 +132,30 @@ def test_no_password_reaches_the_trail(admin_client: Client) -> None:
     kept = json.dumps(list(ChangeRecord.objects.values()), default=str)
     assert "a long" not in kept
     assert account.password not in kept
-    assert newest(account).changes == [["Password", NOT_SHOWN, NOT_SHOWN]]
+    assert latest(account).changes == [["Password", NOT_SHOWN, NOT_SHOWN]]
 
 
-def test_who_was_given_a_role_is_written(admin_client: Client) -> None:
+def test_a_change_of_roles_is_recorded(admin_client: Client) -> None:
     account, viewer = User.objects.create_user("carl", is_staff=True), Group.objects.get(name="viewer")
     account.groups.add(Group.objects.get(name="admin"))
     joined = account.date_joined
     sent = {"username": "carl", "is_active": "on", "is_staff": "on", "groups": [viewer.pk]}
     sent |= {"date_joined_0": f"{joined:%Y-%m-%d}", "date_joined_1": f"{joined:%H:%M:%S}"}
     admin_client.post(reverse("admin:auth_user_change", args=[account.pk]), sent)
-    assert ["Groups", ["admin"], ["viewer"]] in newest(account).changes
+    assert ["Groups", ["admin"], ["viewer"]] in latest(account).changes
 
 
-def test_a_page_that_is_saved_as_it_was_is_no_change(admin_client: Client) -> None:
+def test_an_unchanged_form_is_not_recorded(admin_client: Client) -> None:
     model = register_model(name="m", description="as it was")
     before = ChangeRecord.objects.count()
     address = reverse("admin:models_registry_model_change", args=[model.pk])
     assert admin_client.post(address, {"description": "as it was"}).status_code == 302
     assert ChangeRecord.objects.count() == before
     assert admin_client.post(address, {"description": "another"}).status_code == 302
-    assert newest(model).text == "Description: as it was → another."
+    assert latest(model).text == "Description: as it was → another."
 
 
-def test_single_features_of_a_policy_are_written(admin_client: Client) -> None:
+def test_feature_policies_are_recorded(admin_client: Client) -> None:
     version = uploaded_version("classifier")
     form = {
         "model": version.model_id,
@@ -176,20 +176,20 @@ def test_single_features_of_a_policy_are_written(admin_client: Client) -> None:
     add = reverse("admin:drift_driftpolicy_add")
     assert admin_client.post(add, form).status_code == 302
     policy = version.model.drift_policy
-    assert ["sepal_width: Threshold", None, 0.3] in newest(policy).changes
+    assert ["sepal_width: Threshold", None, 0.3] in latest(policy).changes
 
     feature = policy.feature_policies.get()
     form |= {"feature_policies-INITIAL_FORMS": 1, "feature_policies-0-id": feature.pk}
     form |= {"feature_policies-0-policy": policy.pk, "feature_policies-0-threshold": 0.4, "feature_threshold": 0.2}
     change = reverse("admin:drift_driftpolicy_change", args=[policy.pk])
     assert admin_client.post(change, form).status_code == 302
-    assert newest(policy).changes == [["Feature threshold", 0.15, 0.2], ["sepal_width: Threshold", 0.3, 0.4]]
+    assert latest(policy).changes == [["Feature threshold", 0.15, 0.2], ["sepal_width: Threshold", 0.3, 0.4]]
 
     assert admin_client.post(change, {**form, "feature_policies-0-DELETE": "on"}).status_code == 302
-    assert newest(policy).changes == [["sepal_width", "present", "removed"]]
+    assert latest(policy).changes == [["sepal_width", "present", "removed"]]
 
 
-def test_a_command_is_named_with_who_ran_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_is_recorded_with_its_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(getpass, "getuser", lambda: "deploy")
     (tmp_path / "model.onnx").write_bytes(iris_onnx())
     (tmp_path / "rows.csv").write_bytes(CSV)
@@ -206,13 +206,13 @@ def test_a_command_is_named_with_who_ran_it(tmp_path: Path, monkeypatch: pytest.
     version = ModelVersion.objects.get()
     assert actors_of(version) == {"upload_version, run by deploy"}
     assert actors_of(version.model) == {"upload_version, run by deploy"}
-    # The profiling activates it, as the platform's own job would.
+    # The profiling activates it, as in a background task.
     assert actors_of(version.references.get()) == {"upload_reference, run by deploy", "mlmon"}
     assert actors_of(ApiToken.objects.get()) == {"create_token, run by deploy"}
     assert not ChangeRecord.objects.exclude(user=None).exists()
 
 
-def test_a_container_without_a_name_for_its_user_is_named_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_without_a_name_is_recorded_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
     def nameless() -> str:
         raise KeyError("getpwuid(): uid not found: 10001")
 
@@ -221,20 +221,20 @@ def test_a_container_without_a_name_for_its_user_is_named_by_number(monkeypatch:
     assert actors.command("create_token").name == "create_token, run by user 10001"
 
 
-def test_what_nobody_did_mlmon_did(anna: User) -> None:
+def test_changes_without_an_actor_are_recorded_as_mlmons(anna: User) -> None:
     assert (name_of(None), name_of(Program("a job")), name_of(anna)) == (PLATFORM.name, "a job", "anna")
 
 
-def test_the_name_outlives_the_account_and_the_row(anna: User) -> None:
+def test_the_names_outlive_account_and_row(anna: User) -> None:
     model = register_model(name="m", user=anna)
-    record = newest(model)
+    record = latest(model)
     model.delete()
     anna.delete()
     record.refresh_from_db()
     assert (record.user, record.actor, record.row_name, record.text) == (None, "anna", "m", "Registered.")
 
 
-def test_a_change_that_is_undone_leaves_no_line(anna: User) -> None:
+def test_a_change_that_is_rolled_back_is_not_recorded(anna: User) -> None:
     before = ChangeRecord.objects.count()
     with transaction.atomic():
         register_model(name="m", user=anna)
@@ -242,13 +242,13 @@ def test_a_change_that_is_undone_leaves_no_line(anna: User) -> None:
     assert (Model.objects.count(), ChangeRecord.objects.count()) == (0, before)
 
 
-def test_every_page_of_the_admin_writes_to_the_trail() -> None:
+def test_every_admin_page_is_audited() -> None:
     assert all(isinstance(model_admin, AuditedAdmin) for model_admin in model_admins().values())
 
 
 @pytest.fixture
 def trail(anna: User) -> list[ChangeRecord]:
-    """Two people, two models, three kinds of rows."""
+    """Return changes by two people of two models and three kinds of rows."""
     bert = User.objects.create_user("bert")
     first, second = register_model(name="first", user=anna), register_model(name="second", user=bert)
     save_capture_policy(policy=CapturePolicy(model=second, sampling_rate=0.5), user=anna)
@@ -273,7 +273,7 @@ CHANGES = "/admin/accounts/changerecord/"
         ({"q": "checkout"}, {3}),
     ],
 )
-def test_the_trail_is_filtered_by_kind_model_person_and_time(
+def test_the_trail_can_be_filtered(
     admin_client: Client, trail: list[ChangeRecord], query: dict[str, str], expected: set[int]
 ) -> None:
     page = admin_client.get(CHANGES, query)
@@ -281,7 +281,7 @@ def test_the_trail_is_filtered_by_kind_model_person_and_time(
     assert {row.pk for row in page.context["cl"].result_list} == {trail[index].pk for index in expected}
 
 
-def test_a_line_shows_old_and_new_and_leads_to_its_row(admin_client: Client, trail: list[ChangeRecord]) -> None:
+def test_a_change_shows_both_values_and_links_to_its_row(admin_client: Client, trail: list[ChangeRecord]) -> None:
     page = admin_client.get(f"{CHANGES}{trail[4].pk}/change/").content.decode()
     assert reverse("admin:models_registry_model_change", args=[trail[4].row_id]) in page
     assert "<del>none</del> → <ins>&lt;script&gt;alert(1)&lt;/script&gt;</ins>" in page
@@ -292,7 +292,7 @@ def test_a_line_shows_old_and_new_and_leads_to_its_row(admin_client: Client, tra
     assert "<script>alert(1)" not in listed
 
 
-def test_nobody_writes_or_deletes_a_line_here(admin_client: Client, trail: list[ChangeRecord]) -> None:
+def test_changes_are_read_only(admin_client: Client, trail: list[ChangeRecord]) -> None:
     assert admin_client.get(f"{CHANGES}add/").status_code == 403
     assert admin_client.post(f"{CHANGES}{trail[0].pk}/change/", {"actor": "somebody"}).status_code == 403
     assert admin_client.post(f"{CHANGES}{trail[0].pk}/delete/", {"post": "yes"}).status_code == 403
@@ -301,12 +301,12 @@ def test_nobody_writes_or_deletes_a_line_here(admin_client: Client, trail: list[
     assert list(ChangeRecord.objects.order_by("pk")) == trail
 
 
-def test_the_history_of_a_row_is_its_part_of_the_trail(admin_client: Client, trail: list[ChangeRecord]) -> None:
+def test_the_history_of_a_row_shows_its_changes(admin_client: Client, trail: list[ChangeRecord]) -> None:
     second = Model.objects.get(name="second")
     page = admin_client.get(reverse("admin:models_registry_model_history", args=[second.pk])).content.decode()
     assert "Registered." in page
     assert "bert" in page
-    assert "Sampling rate" not in page  # that is the policy's
+    assert "Sampling rate" not in page  # which belongs to the policy
     never = Group.objects.create(name="night shift")
     empty = admin_client.get(reverse("admin:auth_group_history", args=[never.pk])).content.decode()
     assert "No change has been recorded" in empty
@@ -324,7 +324,7 @@ def test_a_long_history_has_pages(admin_client: Client, anna: User) -> None:
     assert "Change 149." not in second
 
 
-def test_the_list_asks_the_database_a_fixed_number_of_times(
+def test_the_number_of_queries_of_the_list_is_constant(
     admin_client: Client, trail: list[ChangeRecord], django_assert_max_num_queries: Any
 ) -> None:
     model = Model.objects.get(name="first")
@@ -334,14 +334,14 @@ def test_the_list_asks_the_database_a_fixed_number_of_times(
         assert admin_client.get(CHANGES).status_code == 200
 
 
-def test_rows_that_this_release_does_not_know_have_a_text_and_no_link() -> None:
+def test_unknown_types_of_rows_have_no_link() -> None:
     record = ChangeRecord(row_type="gone.thing", row_id="1")
     assert (row_type_in_words("gone.thing"), row_url(record)) == ("gone.thing", "")
     assert row_url(ChangeRecord(row_type="models_registry.model", row_id="12345")) == ""
 
 
 class TrailIsFullError(Exception):
-    """The line could not be written."""
+    """Raised in place of writing the change."""
 
 
 @pytest.fixture
@@ -353,7 +353,7 @@ def _no_line_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_no_line_is_written")
-def test_what_cannot_be_written_down_is_not_done(admin_client: Client) -> None:
+def test_a_change_that_cannot_be_recorded_is_not_made(admin_client: Client) -> None:
     account, model = User.objects.create_user("carl", password="before"), Model.objects.create(name="m")
     interval = IntervalSchedule.objects.create(every=20, period="seconds")
     task = PeriodicTask.objects.create(name="ticks", task="drift.tasks.check_due_versions", interval=interval)

@@ -1,4 +1,4 @@
-"""docs/permissions.md and the table of roles say the same."""
+"""docs/permissions.md agrees with the table of roles."""
 
 import re
 
@@ -10,7 +10,7 @@ from accounts.roles import Action, Role
 PAGE = (settings.BASE_DIR / "docs" / "permissions.md").read_text()
 
 
-def test_the_table_on_the_page_is_the_table_of_the_code() -> None:
+def test_the_table_of_the_page_equals_that_of_the_code() -> None:
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")]
         for line in PAGE.splitlines()
@@ -23,7 +23,7 @@ def test_the_table_on_the_page_is_the_table_of_the_code() -> None:
     assert rows == expected
 
 
-def test_the_permission_and_the_commands_that_it_names_exist() -> None:
+def test_the_permissions_and_commands_of_the_page_exist() -> None:
     named = set(re.findall(r"`(\w+\.\w+_\w+)`", PAGE))
     assert named == {"models_registry.promote_modelversion"}
     assert named <= set(Action.CHANGE_STAGE.permissions)

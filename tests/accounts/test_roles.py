@@ -1,4 +1,4 @@
-"""The groups of the database are what the table of roles says, and stay so."""
+"""The groups of the database follow the table of roles."""
 
 from itertools import pairwise
 
@@ -26,8 +26,8 @@ def member(role: Role) -> User:
 
 
 @pytest.mark.parametrize("role", Role)
-def test_a_new_database_has_the_group_with_every_permission_of_its_role(role: Role) -> None:
-    assert granted(role) == permissions_of(role)  # as the migrations of the test database left it
+def test_a_new_database_has_a_group_for_each_role(role: Role) -> None:
+    assert granted(role) == permissions_of(role)  # after the migrations of the test database
 
 
 def test_every_permission_of_the_table_exists() -> None:
@@ -36,26 +36,26 @@ def test_every_permission_of_the_table_exists() -> None:
     assert permissions_of(Role.ADMIN) <= known
 
 
-def test_each_role_may_what_those_before_it_may_and_something_more() -> None:
+def test_each_role_extends_the_one_before() -> None:
     sets = [permissions_of(role) for role in Role]
     assert all(less < more for less, more in pairwise(sets))
 
 
 @pytest.mark.parametrize("role", Role)
 @pytest.mark.parametrize("action", Action)
-def test_a_member_is_allowed_what_the_table_says_and_nothing_else(role: Role, action: Action) -> None:
-    # The order of the roles, written out a second time.
+def test_members_have_exactly_the_permissions_of_their_role(role: Role, action: Action) -> None:
+    # The order of the roles, repeated by hand.
     order = {"viewer": 0, "operator": 1, "model owner": 2, "admin": 3}
     assert action.is_allowed(member(role)) == (order[role.value] >= order[action.least_role.value])
 
 
-def test_who_has_no_role_may_nothing_and_a_superuser_everything() -> None:
+def test_no_role_allows_nothing_and_superusers_everything() -> None:
     nobody, root = User.objects.create_user("nobody", is_staff=True), User.objects.create_superuser("root")
     assert not any(action.is_allowed(nobody) for action in Action)
     assert all(action.is_allowed(root) for action in Action)
 
 
-def test_what_was_changed_in_a_role_is_put_right_again_and_its_people_stay() -> None:
+def test_changed_permissions_are_restored_and_members_stay() -> None:
     viewer, user = Group.objects.get(name="viewer"), User.objects.create_user("anna")
     user.groups.add(viewer)
     viewer.permissions.set(Permission.objects.filter(codename__in=["promote_modelversion", "view_model"]))
@@ -71,7 +71,7 @@ def test_what_was_changed_in_a_role_is_put_right_again_and_its_people_stay() -> 
     assert [row.codename for row in own.permissions.all()] == ["change_driftincident"]
 
 
-def test_migrate_puts_the_roles_right(capsys: pytest.CaptureFixture[str]) -> None:
+def test_migrate_restores_the_roles(capsys: pytest.CaptureFixture[str]) -> None:
     Permission.objects.filter(codename__in=["promote_modelversion", "view_driftcheck"]).delete()
     Group.objects.filter(name="model owner").delete()
     call_command("migrate", verbosity=0, interactive=False)
@@ -79,7 +79,7 @@ def test_migrate_puts_the_roles_right(capsys: pytest.CaptureFixture[str]) -> Non
     assert "models_registry.promote_modelversion" in granted(Role.MODEL_OWNER)
 
 
-def test_a_database_without_accounts_is_left_alone() -> None:
+def test_a_database_without_accounts_is_not_changed() -> None:
     class WithoutAccounts:
         def get_model(self, *names: str) -> None:
             raise LookupError(*names)
@@ -90,10 +90,10 @@ def test_a_database_without_accounts_is_left_alone() -> None:
     assert not Group.objects.exists()
 
 
-def test_a_viewer_may_see_every_page_of_the_admin() -> None:
+def test_viewers_can_see_every_page_of_the_admin() -> None:
     pages = {f"{model._meta.app_label}.view_{model._meta.model_name}" for model in model_admins()}
     assert pages <= permissions_of(Role.VIEWER)
 
 
-def test_a_viewer_changes_nothing() -> None:
+def test_viewers_cannot_change_anything() -> None:
     assert all(name.partition(".")[2].startswith("view_") for name in permissions_of(Role.VIEWER))

@@ -1,4 +1,4 @@
-"""Inspection of a model that a test has built."""
+"""Inspect models that tests build."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def inspect(content: bytes | onnx.ModelProto, folder: Path, limits: ArtefactLimi
 
 
 def refusal(content: bytes | onnx.ModelProto, folder: Path, limits: ArtefactLimits = LIMITS) -> str:
-    """Return the message with which the model is refused."""
+    """Return the error message that the inspection of the model raises."""
     with pytest.raises(ArtefactError) as caught:
         inspect(content, folder, limits)
     return str(caught.value)

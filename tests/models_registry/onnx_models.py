@@ -1,4 +1,4 @@
-"""Real ONNX models for tests: exports of scikit-learn estimators, and graphs written by hand."""
+"""ONNX models for tests: exports of scikit-learn estimators, and graphs built by hand."""
 
 import itertools
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ _make_attribute = helper.make_attribute
 
 
 def export(estimator: Any, *, types: list[tuple[str, Any]], **options: Any) -> bytes:
-    """Return the estimator as ONNX, a classifier without ZipMap unless told otherwise."""
+    """Return the estimator as ONNX; classifiers without ZipMap by default."""
     if is_classifier(estimator):
         options = {"zipmap": False} | options
     with patch.object(helper, "make_attribute", _attribute):
@@ -67,14 +67,14 @@ def iris_export(estimator: Any, *, named: bool = False, **options: Any) -> bytes
 
 @dataclass(frozen=True, eq=False)
 class MixedModel:
-    """A pipeline over strings, floats with gaps and integers, its export, and rows for it."""
+    """A pipeline over strings, floats with missing values and integers, its export, and rows for it."""
 
     pipeline: Any
     content: bytes
     columns: dict[str, NDArray[Any]]
 
     def frame(self) -> NDArray[np.object_]:
-        """Return the rows as the pipeline takes them."""
+        """Return the rows in the form that the pipeline accepts."""
         return np.column_stack([column.astype(object) for column in self.columns.values()])
 
 
@@ -139,7 +139,7 @@ def graph_model(
     opset: int = 17,
     domains: Sequence[str] = (),
 ) -> onnx.ModelProto:
-    """Return a model from nodes; by default float X (rows x 1) in and float Y (rows x 1) out."""
+    """Return a model built from nodes; by default its input is float X (rows x 1) and its output float Y (rows x 1)."""
     graph = helper.make_graph(
         nodes, "test", inputs or [value("X")], outputs or [value("Y")], initializer=list(initializers)
     )
@@ -149,7 +149,7 @@ def graph_model(
 
 
 def identity_model(**options: Any) -> onnx.ModelProto:
-    """Return the model that answers what it is given."""
+    """Return a model that returns its input."""
     return graph_model([helper.make_node("Identity", ["X"], ["Y"])], **options)
 
 
@@ -171,7 +171,7 @@ def loop_model(turns: int) -> onnx.ModelProto:
 
 
 def doubling_model(doublings: int) -> onnx.ModelProto:
-    """Return a model of a few hundred bytes that widens a row by 2 to the power of ``doublings``, and sums it up."""
+    """Return a model of a few hundred bytes that widens a row by 2 to the power of ``doublings`` and sums it."""
     names = ["X", *(f"wide{step}" for step in range(doublings))]
     nodes = [helper.make_node("Concat", [a, a], [b], axis=1) for a, b in itertools.pairwise(names)]
     nodes.append(helper.make_node("ReduceMean", [names[-1]], ["Y"], axes=[1], keepdims=1))
@@ -179,7 +179,7 @@ def doubling_model(doublings: int) -> onnx.ModelProto:
 
 
 def slow_model(layers: int, width: int) -> onnx.ModelProto:
-    """Return a small model that multiplies large matrices many times over: much CPU time and bounded memory."""
+    """Return a small model that multiplies large matrices many times: much CPU time, little memory."""
     nodes = [
         helper.make_node("ConstantOfShape", ["shape"], ["m0"], value=constant("one", [0.5], np.float32)),
         helper.make_node("ReduceMean", ["X"], ["x"], keepdims=0),
@@ -194,7 +194,7 @@ def slow_model(layers: int, width: int) -> onnx.ModelProto:
 
 
 def parsed(content: bytes) -> onnx.ModelProto:
-    """Return the model in the bytes."""
+    """Return the parsed model."""
     model = onnx.ModelProto()
     model.ParseFromString(content)
     return model

@@ -1,4 +1,4 @@
-"""Files and graphs that are refused before anything is run: by their first bytes and by their operators."""
+"""Files and graphs that are refused before anything runs, by their first bytes or their operators."""
 
 import bz2
 import gzip
@@ -73,7 +73,7 @@ def test_other_formats_are_refused_by_content(content: bytes, named: str, tmp_pa
 
 
 @pytest.mark.parametrize("protocol", [0, 1])
-def test_old_pickles_are_not_onnx_either(protocol: int, tmp_path: Path) -> None:
+def test_pickles_of_every_protocol_are_refused(protocol: int, tmp_path: Path) -> None:
     assert "Export the model to ONNX" in refusal(pickle.dumps(LogisticRegression(), protocol=protocol), tmp_path)
 
 
@@ -82,7 +82,7 @@ def test_old_pickles_are_not_onnx_either(protocol: int, tmp_path: Path) -> None:
     [b"hello", bytes(100), b"\x08\x08", build.identity_model().SerializeToString()[:-9], b"<html></html>"],
     ids=["text", "zeros", "no graph", "cut off", "html"],
 )
-def test_what_is_not_onnx_is_refused(content: bytes, tmp_path: Path) -> None:
+def test_other_content_is_refused(content: bytes, tmp_path: Path) -> None:
     assert "not an ONNX model" in refusal(content, tmp_path)
 
 
@@ -126,7 +126,7 @@ def test_custom_domains_are_refused(domain: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("operator", ["RandomUniformLike", "NonZero", "RegexFullMatch", "MadeUp"])
-def test_operators_off_the_list_are_refused(operator: str, tmp_path: Path) -> None:
+def test_unsupported_operators_are_refused(operator: str, tmp_path: Path) -> None:
     message = refusal(build.graph_model([node(operator, ["X"], ["Y"])]), tmp_path)
     assert f"Operator {operator} is not supported" in message
 
@@ -157,7 +157,7 @@ def test_a_branch_is_refused(tmp_path: Path) -> None:
     assert "Operator If contains a subgraph" in refusal(model, tmp_path)
 
 
-def test_a_graph_that_hides_in_an_attribute_is_refused(tmp_path: Path) -> None:
+def test_a_subgraph_hidden_in_an_attribute_is_refused(tmp_path: Path) -> None:
     model = build.identity_model()
     attribute = model.graph.node[0].attribute.add(name="note", type=onnx.AttributeProto.INT)
     attribute.g.CopyFrom(build.loop_model(2**62).graph)
@@ -181,12 +181,12 @@ def test_training_graphs_are_refused(tmp_path: Path) -> None:
     assert "training graphs" in refusal(model, tmp_path)
 
 
-def test_zipmap_is_refused_with_its_remedy(tmp_path: Path) -> None:
+def test_zipmap_is_refused_with_a_solution(tmp_path: Path) -> None:
     content = build.iris_export(LogisticRegression(max_iter=500), zipmap=True)
     assert 'options={"zipmap": False}' in refusal(content, tmp_path)
 
 
-def test_shapes_that_follow_from_feature_values_are_refused(tmp_path: Path) -> None:
+def test_shapes_that_depend_on_feature_values_are_refused(tmp_path: Path) -> None:
     nodes = [
         node("Cast", ["X"], ["length"], to=TensorProto.INT64),
         node("Reshape", ["length", "flat"], ["shape"]),
@@ -197,8 +197,8 @@ def test_shapes_that_follow_from_feature_values_are_refused(tmp_path: Path) -> N
     assert "The shape of ConstantOfShape's result depends on feature values" in refusal(model, tmp_path)
 
 
-def test_a_file_that_swells_when_it_is_parsed_is_refused(tmp_path: Path) -> None:
-    # A node without content: two bytes in the file, more than a hundred in memory.
+def test_a_file_that_grows_when_it_is_parsed_is_refused(tmp_path: Path) -> None:
+    # A node without content has two bytes in the file and more than a hundred in memory.
     graph = b"\x0a\x00" * 4_000_000
     length = len(graph)
     varint = b""

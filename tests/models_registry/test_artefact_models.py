@@ -1,4 +1,4 @@
-"""Models that are refused for what they take, what they do in their trial, and what they answer."""
+"""Models that are refused for their inputs, for their behaviour in the trial, or for their outputs."""
 
 import contextlib
 import os
@@ -47,15 +47,15 @@ from tests.models_registry.onnx_models import node
         (build.value("X\n"), "printable characters"),
     ],
 )
-def test_inputs_that_are_no_table_are_refused(described: Any, reason: str, tmp_path: Path) -> None:
+def test_inputs_that_are_not_tables_are_refused(described: Any, reason: str, tmp_path: Path) -> None:
     assert reason in refusal(build.identity_model(inputs=[described]), tmp_path)
 
 
-def test_a_name_that_is_used_twice_is_refused(tmp_path: Path) -> None:
+def test_a_duplicate_input_name_is_refused(tmp_path: Path) -> None:
     assert "'X' is used twice" in refusal(build.identity_model(inputs=[build.value("X")] * 2), tmp_path)
 
 
-def test_columns_that_would_share_a_name_are_refused(tmp_path: Path) -> None:
+def test_columns_with_the_same_name_are_refused(tmp_path: Path) -> None:
     inputs = [build.value("a", shape=[None, 2]), build.value("a_1")]
     assert "Two columns would have the name 'a_1'" in refusal(build.identity_model(inputs=inputs), tmp_path)
 
@@ -76,23 +76,23 @@ def test_a_memory_bomb_is_refused(tmp_path: Path) -> None:
 
 
 def test_memory_that_grows_with_the_rows_is_refused(tmp_path: Path) -> None:
-    # A row takes 4 MiB, so that only the large batch breaks the limit.
+    # A row needs 4 MiB, so only the large batch exceeds the limit.
     assert "needs more memory" in refusal(build.doubling_model(20), tmp_path)
 
 
-def test_a_model_that_burns_cpu_time_is_refused(tmp_path: Path) -> None:
+def test_a_model_that_exceeds_the_cpu_limit_is_refused(tmp_path: Path) -> None:
     message = refusal(build.slow_model(400, 2000), tmp_path, replace(LIMITS, cpu_seconds=1))
     assert "more than 1 s of CPU time" in message
 
 
-def test_a_model_that_takes_too_long_is_refused(tmp_path: Path) -> None:
+def test_a_model_that_exceeds_the_time_limit_is_refused(tmp_path: Path) -> None:
     message = refusal(build.slow_model(400, 2000), tmp_path, replace(LIMITS, wall_seconds=1))
     assert "within 1 s" in message
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="finds the trial in Linux's /proc")
-def test_a_crash_of_the_trial_is_a_refusal(tmp_path: Path) -> None:
-    # No file that crashes ONNX Runtime is known; its process gets the signal that a crash would raise.
+def test_a_model_that_crashes_the_trial_is_refused(tmp_path: Path) -> None:
+    # No file is known that crashes ONNX Runtime, so this sends the signal of a crash to the process.
     crash = threading.Thread(target=_crash_the_trial, args=(tmp_path,))
     crash.start()
     message = refusal(build.slow_model(400, 2000), tmp_path)
@@ -104,10 +104,9 @@ def _crash_the_trial(folder: Path) -> None:
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         for status in Path("/proc").glob("[0-9]*/status"):
-            with contextlib.suppress(OSError):  # it ended meanwhile
+            with contextlib.suppress(OSError):  # the process has ended
                 is_child = f"PPid:\t{os.getpid()}\n" in status.read_text(encoding="ascii", errors="replace")
                 if is_child and b"models_registry.artefacts.trial" in (status.parent / "cmdline").read_bytes():
-                    time.sleep(0.5)  # into its trial
                     os.kill(int(status.parent.name), signal.SIGSEGV)
                     return
         time.sleep(0.01)
@@ -120,7 +119,7 @@ def test_a_fixed_batch_inside_the_graph_is_refused(tmp_path: Path) -> None:
     assert "accepts any number of rows" in refusal(model, tmp_path)
 
 
-def test_an_answer_for_all_rows_together_is_refused(tmp_path: Path) -> None:
+def test_an_output_that_combines_all_rows_is_refused(tmp_path: Path) -> None:
     model = build.graph_model([node("ReduceMean", ["X"], ["Y"], keepdims=1)])
     assert "No output has one result for each row" in refusal(model, tmp_path)
 
@@ -129,18 +128,18 @@ def test_an_answer_for_all_rows_together_is_refused(tmp_path: Path) -> None:
     ("options", "reason"),
     [({"ir_version": 99}, "IR version is newer"), ({"opset": 99}, "does not support the model's opset")],
 )
-def test_versions_from_the_future_are_refused(options: dict[str, int], reason: str, tmp_path: Path) -> None:
+def test_newer_versions_of_onnx_are_refused(options: dict[str, int], reason: str, tmp_path: Path) -> None:
     message = refusal(build.identity_model(**options), tmp_path)
     assert reason in message
     assert "/onnxruntime_src" not in message
     assert str(tmp_path) not in message
 
 
-def test_a_graph_that_does_not_fit_together_is_refused(tmp_path: Path) -> None:
+def test_an_inconsistent_graph_is_refused(tmp_path: Path) -> None:
     assert "cannot load the model" in refusal(build.graph_model([node("Add", ["X", "absent"], ["Y"])]), tmp_path)
 
 
-def test_a_tree_in_a_circle_is_refused(tmp_path: Path) -> None:
+def test_a_cyclic_tree_is_refused(tmp_path: Path) -> None:
     tree = node(
         "TreeEnsembleRegressor", ["X"], ["Y"], domain="ai.onnx.ml", n_targets=1,
         nodes_treeids=[0, 0, 0], nodes_nodeids=[0, 1, 2], nodes_featureids=[0, 0, 0],
@@ -161,13 +160,13 @@ def test_a_model_that_fails_on_unknown_categories_is_refused(tmp_path: Path) -> 
 # --- refused by the outputs -----------------------------------------------------------------------------------------
 
 
-def test_several_numbers_a_row_are_refused(tmp_path: Path) -> None:
+def test_multi_output_regression_is_refused(tmp_path: Path) -> None:
     rows, _ = build.iris()
     content = build.export(LinearRegression().fit(rows, rows[:, :2]), types=build.floats(4))
     assert "2 numbers a row (multi-output regression)" in refusal(content, tmp_path)
 
 
-def test_several_outputs_of_one_kind_are_refused(tmp_path: Path) -> None:
+def test_ambiguous_outputs_are_refused(tmp_path: Path) -> None:
     model = build.graph_model(
         [node("Identity", ["X"], ["mean"]), node("Abs", ["X"], ["deviation"])],
         outputs=[build.value("mean"), build.value("deviation")],
@@ -175,14 +174,14 @@ def test_several_outputs_of_one_kind_are_refused(tmp_path: Path) -> None:
     assert "several number outputs ('mean', 'deviation')" in refusal(model, tmp_path)
 
 
-def test_labels_without_their_classes_are_refused(tmp_path: Path) -> None:
+def test_labels_without_a_list_of_classes_are_refused(tmp_path: Path) -> None:
     model = build.graph_model(
         [node("Cast", ["X"], ["Y"], to=TensorProto.INT64)], outputs=[build.value("Y", TensorProto.INT64)]
     )
     assert "does not list its classes" in refusal(model, tmp_path)
 
 
-def test_scores_of_another_width_than_the_classes_are_refused(tmp_path: Path) -> None:
+def test_a_wrong_number_of_scores_is_refused(tmp_path: Path) -> None:
     model = build.parsed(build.iris_export(LogisticRegression(max_iter=500)))
     for each in model.graph.output:
         if each.name == "probabilities":
@@ -219,7 +218,7 @@ def test_a_label_outside_the_classes_is_refused(tmp_path: Path) -> None:
         ([b"a", b"b", b"\xff"], "not UTF-8"),
     ],
 )
-def test_labels_that_cannot_name_a_class_are_refused(labels: list[Any], reason: str, tmp_path: Path) -> None:
+def test_invalid_class_labels_are_refused(labels: list[Any], reason: str, tmp_path: Path) -> None:
     model = build.parsed(build.iris_export(LogisticRegression(max_iter=500), named=True))
     for each in model.graph.node:
         for attribute in each.attribute:
@@ -229,13 +228,13 @@ def test_labels_that_cannot_name_a_class_are_refused(labels: list[Any], reason: 
     assert reason in refusal(model, tmp_path)
 
 
-def test_more_classes_than_are_served_are_refused(tmp_path: Path) -> None:
+def test_too_many_classes_are_refused(tmp_path: Path) -> None:
     content = build.iris_export(LogisticRegression(max_iter=500))
     message = refusal(content, tmp_path, replace(LIMITS, max_classes=2))
     assert message == "The model has 3 class(es); 2 to 2 are supported."
 
 
-def test_a_model_that_never_answers_a_number_is_refused(tmp_path: Path) -> None:
+def test_a_model_that_only_predicts_nan_is_refused(tmp_path: Path) -> None:
     model = build.graph_model([node("Sub", ["X", "ten"], ["low"]), node("Log", ["low"], ["Y"])],
                               initializers=[build.constant("ten", [10.0], np.float32)])  # fmt: skip
     assert "is NaN or infinite for every sample row" in refusal(model, tmp_path)

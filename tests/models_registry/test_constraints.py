@@ -1,4 +1,4 @@
-"""What the database itself refuses, in the registry, in inference and in monitoring."""
+"""Each database constraint of accounts, models_registry and monitoring refuses an invalid row."""
 
 from collections.abc import Callable
 from typing import Any
@@ -96,12 +96,12 @@ REFUSED: dict[str, Callable[[], object]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_the_database_refuses(name: str) -> None:
+def test_the_constraint_refuses(name: str) -> None:
     with pytest.raises(IntegrityError, match=name.split(" ")[0]), transaction.atomic():
         REFUSED[name]()
 
 
-def test_every_declared_constraint_is_tried() -> None:
+def test_every_declared_constraint_is_tested() -> None:
     declared = {
         constraint.name
         for model in (

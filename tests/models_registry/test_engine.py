@@ -1,4 +1,4 @@
-"""Predictions of ONNX models. Oracles: scikit-learn's own predictions with the same estimators, and SciPy's softmax."""
+"""Predictions of ONNX models. Oracles: scikit-learn's predictions with the same estimators, and SciPy's softmax."""
 
 import time
 from pathlib import Path
@@ -85,7 +85,7 @@ def passing_scores(width: int) -> bytes:
     return content
 
 
-def answer_only(content: bytes, output: str) -> bytes:
+def with_only(content: bytes, output: str) -> bytes:
     """Return the model without its other outputs."""
     model = build.parsed(content)
     kept = [each for each in model.graph.output if each.name == output]
@@ -97,7 +97,7 @@ def answer_only(content: bytes, output: str) -> bytes:
 
 @pytest.mark.parametrize("named", [False, True], ids=["numbers", "names"])
 @pytest.mark.parametrize("estimator", CLASSIFIERS, ids=lambda each: type(each).__name__)
-def test_classifiers_answer_what_scikit_learn_answers(estimator: Any, named: bool, tmp_path: Path) -> None:
+def test_classifiers_predict_what_scikit_learn_predicts(estimator: Any, named: bool, tmp_path: Path) -> None:
     engine = engine_for(build.iris_export(estimator, named=named), tmp_path)
     rows, _ = build.iris()
 
@@ -117,7 +117,7 @@ def test_classifiers_answer_what_scikit_learn_answers(estimator: Any, named: boo
 
 
 @pytest.mark.parametrize("estimator", REGRESSORS, ids=lambda each: type(each).__name__)
-def test_regressors_answer_what_scikit_learn_answers(estimator: Any, tmp_path: Path) -> None:
+def test_regressors_predict_what_scikit_learn_predicts(estimator: Any, tmp_path: Path) -> None:
     rows, _ = build.iris()
     estimator.fit(rows[:, :3], rows[:, 3])
     engine = engine_for(build.export(estimator, types=build.floats(3)), tmp_path)
@@ -130,7 +130,9 @@ def test_regressors_answer_what_scikit_learn_answers(estimator: Any, tmp_path: P
     assert (predictions.class_index, predictions.confidence, predictions.scores) == (None, None, None)
 
 
-def test_a_pipeline_over_strings_gaps_and_integers_answers_what_scikit_learn_answers(tmp_path: Path) -> None:
+def test_a_pipeline_over_mixed_types_predicts_what_scikit_learn_predicts(
+    tmp_path: Path,
+) -> None:
     mixed = build.mixed_model()
     engine = engine_for(mixed.content, tmp_path)
     columns = {
@@ -143,7 +145,7 @@ def test_a_pipeline_over_strings_gaps_and_integers_answers_what_scikit_learn_ans
     assert_close(predictions.scores, mixed.pipeline.predict_proba(mixed.frame()))
 
 
-def test_five_hundred_features_find_their_places(tmp_path: Path) -> None:
+def test_five_hundred_features_reach_their_columns(tmp_path: Path) -> None:
     rows, classes = make_classification(300, 500, n_informative=30, random_state=1)
     rows = rows.astype(np.float32)
     estimator = LogisticRegression(max_iter=500).fit(rows, classes)
@@ -151,7 +153,7 @@ def test_five_hundred_features_find_their_places(tmp_path: Path) -> None:
     assert_close(engine.predict(columns_of(rows)).scores, estimator.predict_proba(rows))
 
 
-def test_one_row_is_predicted_as_it_is_among_many(tmp_path: Path) -> None:
+def test_a_single_row_is_predicted_as_in_a_batch(tmp_path: Path) -> None:
     engine = engine_for(build.iris_export(LogisticRegression(max_iter=500), named=True), tmp_path)
     rows, _ = build.iris()
     many = engine.predict(columns_of(rows))
@@ -162,18 +164,18 @@ def test_one_row_is_predicted_as_it_is_among_many(tmp_path: Path) -> None:
     np.testing.assert_allclose(one.confidence, many.confidence[70:71], rtol=1e-5)  # float32
 
 
-def test_many_rows_are_answered_in_slices_as_scikit_learn_answers_them(tmp_path: Path) -> None:
+def test_many_rows_are_predicted_in_slices(tmp_path: Path) -> None:
     model = LogisticRegression(max_iter=500)
     engine = engine_for(build.iris_export(model, named=True), tmp_path)
     rows = np.random.default_rng(7).uniform(0, 8, size=(2 * MOST_ROWS_AT_ONCE + 1, 4)).astype(np.float32)
-    answered = engine.predict(columns_of(rows))
-    assert answered.scores is not None
-    assert len(answered.labels) == len(rows)
-    assert_close(answered.scores, model.predict_proba(rows))
+    predictions = engine.predict(columns_of(rows))
+    assert predictions.scores is not None
+    assert len(predictions.labels) == len(rows)
+    assert_close(predictions.scores, model.predict_proba(rows))
 
 
 @pytest.mark.filterwarnings("ignore:Attribute `prob:FutureWarning")  # skl2onnx reads it
-def test_scores_that_are_no_probabilities_get_a_softmax_confidence(tmp_path: Path) -> None:
+def test_the_confidence_of_other_scores_is_their_softmax(tmp_path: Path) -> None:
     estimator = SVC(random_state=1)
     engine = engine_for(build.iris_export(estimator), tmp_path)
     rows, _ = build.iris()
@@ -186,7 +188,7 @@ def test_scores_that_are_no_probabilities_get_a_softmax_confidence(tmp_path: Pat
     assert_close(predictions.confidence, softmax(decision, axis=1).max(axis=1), atol=1e-4)
 
 
-def test_scores_alone_answer_the_class_of_the_largest() -> None:
+def test_without_labels_the_largest_score_wins() -> None:
     engine = Engine(passing_scores(3), by_scores(("a", "b", "c")), timeout_seconds=5)
     scores = np.array([[1.0, 3.0, 2.0], [1e4, -1e4, 0.0], [0.0, 0.0, 0.5]])
 
@@ -196,7 +198,7 @@ def test_scores_alone_answer_the_class_of_the_largest() -> None:
     assert_close(predictions.confidence, softmax(scores, axis=1).max(axis=1))
 
 
-def test_softmax_is_that_of_the_chosen_score_and_does_not_overflow() -> None:
+def test_softmax_of_the_chosen_score_does_not_overflow() -> None:
     scores = np.array([[1000.0, 1000.0], [-1000.0, 0.0], [2.0, 1.0]])
     expected = softmax(scores, axis=1)[:, 0]
     np.testing.assert_allclose(softmax_of(scores, scores[:, 0]), expected, atol=1e-300)
@@ -210,16 +212,16 @@ def test_probabilities_stay_in_their_range() -> None:
 
 
 @pytest.mark.parametrize("named", [False, True], ids=["numbers", "names"])
-def test_labels_alone_have_no_confidence(named: bool, tmp_path: Path) -> None:
+def test_without_scores_there_is_no_confidence(named: bool, tmp_path: Path) -> None:
     estimator = RandomForestClassifier(n_estimators=5, random_state=1)
-    engine = engine_for(answer_only(build.iris_export(estimator, named=named), "label"), tmp_path)
+    engine = engine_for(with_only(build.iris_export(estimator, named=named), "label"), tmp_path)
     rows, _ = build.iris()
     predictions = engine.predict(columns_of(rows))
     assert predictions.labels.tolist() == [str(label) for label in estimator.predict(rows)]
     assert (predictions.confidence, predictions.scores) == (None, None)
 
 
-def test_the_distances_of_a_clusterer_are_not_taken_for_scores(tmp_path: Path) -> None:
+def test_distances_of_a_clusterer_are_not_scores(tmp_path: Path) -> None:
     rows, _ = build.iris()
     estimator = KMeans(3, n_init=1, random_state=1).fit(rows)
     engine = engine_for(build.export(estimator, types=build.floats(4)), tmp_path)
@@ -277,7 +279,7 @@ def test_a_missing_string_is_the_empty_string() -> None:
 
 @pytest.mark.parametrize("value", [np.nan, 2.5, 3e9], ids=["missing", "fraction", "too large"])
 @pytest.mark.parametrize("tensor_type", [TensorType.INT32, TensorType.BOOL])
-def test_an_integer_tensor_refuses_what_it_cannot_hold(value: float, tensor_type: TensorType) -> None:
+def test_an_integer_tensor_refuses_values_that_it_cannot_hold(value: float, tensor_type: TensorType) -> None:
     element = TensorProto.INT32 if tensor_type is TensorType.INT32 else TensorProto.BOOL
     model = build.graph_model(
         [helper.make_node("Cast", ["X"], ["Y"], to=TensorProto.FLOAT)], inputs=[build.value("X", element)]
@@ -292,13 +294,13 @@ def test_a_number_beyond_float32_becomes_infinite_without_a_warning() -> None:
     assert engine.predict(columns_of(np.array([[0.0, 1e300]]))).labels.tolist() == ["b"]
 
 
-def test_scores_that_are_not_numbers_fail() -> None:
+def test_scores_that_are_nan_fail() -> None:
     engine = Engine(passing_scores(2), by_scores(("a", "b")), timeout_seconds=5)
     with pytest.raises(PredictionFailedError, match="Row 1: the model's scores are NaN or infinite"):
         engine.predict(columns_of(np.array([[0.0, 1.0], [0.0, np.nan]])))
 
 
-def test_a_regression_without_a_finite_answer_fails() -> None:
+def test_a_non_finite_prediction_fails() -> None:
     model = build.graph_model([helper.make_node("Log", ["X"], ["Y"])])
     engine = Engine(model.SerializeToString(), regression(feature("X", TensorType.FLOAT32)), timeout_seconds=5)
     with pytest.raises(PredictionFailedError, match="Row 1: the prediction is not a finite number"):
@@ -317,7 +319,7 @@ def test_a_label_outside_the_classes_fails() -> None:
         engine.predict(columns_of(rows[140:]))
 
 
-def test_scores_of_another_width_fail() -> None:
+def test_scores_of_the_wrong_width_fail() -> None:
     schema = by_scores(("a", "b", "c"))
     model = build.graph_model(
         [helper.make_node("Concat", ["X", "X"], ["Y"], axis=1)], inputs=[build.value("X", shape=[None, 3])],
@@ -336,8 +338,8 @@ def test_an_error_of_onnx_runtime_is_a_failed_prediction() -> None:
         engine.predict({"X": np.zeros(3)})
 
 
-def test_a_model_that_does_not_end_is_stopped() -> None:
-    # The static check refuses such a model; here it stands for one that is slow on certain rows.
+def test_an_endless_model_is_stopped() -> None:
+    # The inspection refuses such a model; here it represents one that is slow for certain rows.
     schema = regression(feature("X", TensorType.FLOAT32))
     endless = Engine(build.loop_model(2**62).SerializeToString(), schema, timeout_seconds=0.3)
     quick = Engine(build.loop_model(3).SerializeToString(), schema, timeout_seconds=5)
@@ -349,14 +351,14 @@ def test_a_model_that_does_not_end_is_stopped() -> None:
         assert quick.predict({"X": np.ones(1)}).labels.tolist() == [4.0]
 
 
-def test_memory_is_at_least_that_of_the_artefact() -> None:
+def test_memory_is_at_least_the_size_of_the_artefact() -> None:
     content = build.iris_export(RandomForestClassifier(n_estimators=20, random_state=1))
     features = tuple(feature(f"f{i}", TensorType.FLOAT32, input_name="X", column=i) for i in range(4))
     schema = ModelSchema(TaskType.CLASSIFICATION, features, ("0", "1", "2"), "label", "probabilities", True)
     assert Engine(content, schema, timeout_seconds=5).memory_bytes >= len(content)
 
 
-def test_what_is_no_model_is_not_loaded() -> None:
+def test_other_content_is_not_loaded() -> None:
     with pytest.raises(ArtefactError, match="cannot load the model"):
         Engine(b"not a model", regression(feature("X", TensorType.FLOAT32)), timeout_seconds=5)
 

@@ -35,13 +35,13 @@ def change_page(reference: ReferenceDataset) -> str:
     return reverse("admin:models_registry_referencedataset_change", args=[reference.pk])
 
 
-def test_an_upload_leads_to_its_page_and_is_profiled_there(client: Client, version: ModelVersion) -> None:
+def test_the_page_of_an_upload_shows_progress_and_report(client: Client, version: ModelVersion) -> None:
     response = upload(client, version, REFERENCE.read_bytes())
     reference = ReferenceDataset.objects.get()
     assert response.status_code == 302
     assert response["Location"] == change_page(reference)
     waiting = client.get(change_page(reference)).content.decode()
-    assert 'id="reference-report" data-live="1"' in waiting  # the page looks again by itself
+    assert 'id="reference-report" data-live="1"' in waiting  # the page refreshes automatically
     assert "Profiling the file" in waiting
     assert "waiting for a worker · 0 %" in waiting
 
@@ -50,12 +50,12 @@ def test_an_upload_leads_to_its_page_and_is_profiled_there(client: Client, versi
     report = client.get(change_page(reference)).content.decode()
     assert "150 rows, 4 features" in report
     assert "sepal_length" in report
-    assert "5.843" in report  # the mean, as R. A. Fisher's data set gives it
+    assert "5.843" in report  # the mean in R. A. Fisher's data set
     assert "setosa" in report
-    assert 'id="reference-report">' in report  # and no more
+    assert 'id="reference-report">' in report  # and no longer refreshes
 
 
-def test_a_bad_file_says_why_and_what_to_do(client: Client, version: ModelVersion) -> None:
+def test_the_page_of_a_bad_file_shows_reason_and_solution(client: Client, version: ModelVersion) -> None:
     upload(client, version, b"sepal_length,sepal_width,petal_length,petal_width\n1,2,3,4\n1,2,wide,4\n")
     reference = ReferenceDataset.objects.get()
     profile_reference(reference_id=reference.pk)
@@ -70,9 +70,7 @@ def test_a_bad_file_says_why_and_what_to_do(client: Client, version: ModelVersio
     assert not reference.is_active
 
 
-def test_a_file_beyond_the_bound_is_refused_in_the_form(
-    client: Client, version: ModelVersion, settings: Settings
-) -> None:
+def test_the_form_refuses_a_large_file(client: Client, version: ModelVersion, settings: Settings) -> None:
     settings.MLMON_MAX_REFERENCE_BYTES = 10
     response = upload(client, version, REFERENCE.read_bytes())
     assert response.status_code == 200
@@ -80,7 +78,7 @@ def test_a_file_beyond_the_bound_is_refused_in_the_form(
     assert not ReferenceDataset.objects.exists()
 
 
-def test_an_older_reference_is_activated_again(client: Client, version: ModelVersion) -> None:
+def test_an_older_reference_can_be_activated(client: Client, version: ModelVersion) -> None:
     for _ in range(2):
         upload(client, version, REFERENCE.read_bytes())
     newer, older = ReferenceDataset.objects.order_by("-pk")
@@ -92,7 +90,7 @@ def test_an_older_reference_is_activated_again(client: Client, version: ModelVer
     assert newest not in client.get(change_page(newer)).content.decode()  # it is active
     assert "From the next one on" in client.get(address).content.decode()
     older.refresh_from_db()
-    assert not older.is_active  # a link alone changes nothing
+    assert not older.is_active  # GET changes nothing
     client.post(address)
     older.refresh_from_db()
     newer.refresh_from_db()
@@ -100,7 +98,7 @@ def test_an_older_reference_is_activated_again(client: Client, version: ModelVer
     assert ChangeRecord.objects.filter(message="Activated.", row_id=str(older.pk)).exists()
 
 
-def test_who_may_only_look_cannot_upload_or_activate(client: Client, version: ModelVersion) -> None:
+def test_a_viewer_cannot_upload_or_activate(client: Client, version: ModelVersion) -> None:
     upload(client, version, REFERENCE.read_bytes())
     reference = ReferenceDataset.objects.get()
     viewer = User.objects.create_user("viewer", is_staff=True)
@@ -115,7 +113,7 @@ def test_who_may_only_look_cannot_upload_or_activate(client: Client, version: Mo
     assert client.get(change_page(reference)).status_code == 403
 
 
-def test_the_upload_is_enqueued_when_it_is_committed(
+def test_the_upload_is_enqueued_on_commit(
     client: Client, version: ModelVersion, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
 ) -> None:
     with django_capture_on_commit_callbacks() as callbacks:

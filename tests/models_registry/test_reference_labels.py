@@ -1,4 +1,4 @@
-"""The ground truth in reference files: which column it is, what its values mean, and what is kept of it."""
+"""The ground truth in reference files: its column, its values, and the predictions that are stored with it."""
 
 import io
 from pathlib import Path
@@ -32,7 +32,7 @@ def schema(*classes: str) -> ModelSchema:
 
 
 def labels_of(folder: Path, columns: dict[str, Any], classes: tuple[str, ...], chosen: str = "") -> ReferenceLabels:
-    """Return the labels that are found in a Parquet file and, the same, in a CSV file."""
+    """Return the labels in a Parquet file, which must equal those in a CSV file."""
     table = pa.table({"x": [1.0] * len(next(iter(columns.values()))), **columns})
     pq.write_table(table, folder / "reference.parquet")
     found = read_labels(ReferenceTable(folder / "reference.parquet", [X], LIMITS), schema(*classes), chosen)
@@ -51,13 +51,13 @@ def labels_of(folder: Path, columns: dict[str, Any], classes: tuple[str, ...], c
         ({"species": ["a", "b", "c"], "colour": ["red", "a", "b"]}, ("a", "b", "c"), "species", ["a", "b", "c"]),
     ],
 )
-def test_the_column_is_found_by_its_name_or_its_values(
+def test_the_column_is_detected_by_its_name_or_its_values(
     tmp_path: Path, columns: dict[str, Any], classes: tuple[str, ...], column: str, values: list[Any]
 ) -> None:
     assert labels_of(tmp_path, columns, classes) == ReferenceLabels(column, values)
 
 
-def test_the_column_that_the_uploader_names_is_taken(tmp_path: Path) -> None:
+def test_a_named_column_is_used(tmp_path: Path) -> None:
     columns = {"target": ["a", "b"], "outcome": ["b", "a"]}
     assert labels_of(tmp_path, columns, ("a", "b"), "outcome").values == ["b", "a"]
 
@@ -71,7 +71,7 @@ def test_the_column_that_the_uploader_names_is_taken(tmp_path: Path) -> None:
         ({"target": ["a", "z"]}, "Column 'target' is not used as ground truth. Column 'target', row 2: 'z' is not one"),
     ],
 )
-def test_where_none_is_found_the_reason_is_given(tmp_path: Path, columns: dict[str, Any], note: str) -> None:
+def test_the_note_says_why_no_column_is_used(tmp_path: Path, columns: dict[str, Any], note: str) -> None:
     found = labels_of(tmp_path, columns, ("a", "b"))
     assert (found.column, found.labelled_rows) == ("", 0)
     assert found.note.startswith(note)
@@ -85,19 +85,19 @@ def test_where_none_is_found_the_reason_is_given(tmp_path: Path, columns: dict[s
         ("target", "Column 'target', row 3: 'z' is not one of the model's classes: a, b."),
     ],
 )
-def test_a_named_column_that_cannot_be_used_is_refused(tmp_path: Path, chosen: str, reason: str) -> None:
+def test_an_unusable_named_column_is_refused(tmp_path: Path, chosen: str, reason: str) -> None:
     with pytest.raises(ReferenceFileError) as refused:
         labels_of(tmp_path, {"target": ["a", "b", "z"]}, ("a", "b"), chosen)
     assert str(refused.value) == reason
 
 
-def test_a_column_of_lists_is_no_ground_truth(tmp_path: Path) -> None:
+def test_a_column_of_lists_is_not_ground_truth(tmp_path: Path) -> None:
     pq.write_table(pa.table({"x": [1.0], "target": [["a"]]}), tmp_path / "lists.parquet")
     table = ReferenceTable(tmp_path / "lists.parquet", [X], LIMITS)
     assert "neither texts nor numbers" in read_labels(table, schema("a", "b"), "").note
 
 
-def test_scores_are_kept_of_three_classes_or_more() -> None:
+def test_scores_of_three_classes_or_more_are_stored() -> None:
     logits = np.array([[1.0, 2.0, 1000.0], [0.0, 0.0, 0.0]])
     raw = ModelSchema(TaskType.CLASSIFICATION, (X,), ("a", "b", "c"), "", "scores", False)
     kept = kept_scores(logits, raw)
@@ -129,7 +129,7 @@ def profiled(version: Any, content: bytes, **options: Any) -> ReferenceDataset:
 
 
 @pytest.mark.django_db
-def test_a_labelled_reference_keeps_its_answers() -> None:
+def test_predictions_of_labelled_rows_are_stored() -> None:
     from sklearn.datasets import load_iris
     from sklearn.linear_model import LogisticRegression
 
@@ -148,7 +148,7 @@ def test_a_labelled_reference_keeps_its_answers() -> None:
 
 
 @pytest.mark.django_db
-def test_a_reference_without_ground_truth_says_so() -> None:
+def test_a_reference_without_ground_truth_has_a_note() -> None:
     version = uploaded_version("classifier")
     table = pq.read_table(io.BytesIO(iris_file())).drop_columns(["species"])
     sink = io.BytesIO()
@@ -160,7 +160,7 @@ def test_a_reference_without_ground_truth_says_so() -> None:
 
 
 @pytest.mark.django_db
-def test_a_wrong_named_column_fails_the_upload() -> None:
+def test_a_wrong_column_fails_the_profiling() -> None:
     reference = profiled(uploaded_version("classifier"), iris_file(), label_column="sepal_width")
     assert reference.status == ReferenceStatus.FAILED
     assert (
@@ -169,7 +169,7 @@ def test_a_wrong_named_column_fails_the_upload() -> None:
 
 
 @pytest.mark.django_db
-def test_a_regression_keeps_numbers() -> None:
+def test_labels_of_a_regression_are_numbers() -> None:
     from sklearn.datasets import load_diabetes
 
     data = load_diabetes()

@@ -1,4 +1,4 @@
-"""Reference data from upload to the profile in force."""
+"""Reference data, from upload to active profile."""
 
 import re
 import subprocess
@@ -74,7 +74,7 @@ def wait_for_end(reference: ReferenceDataset) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_worker_profiles_what_was_uploaded(celery_worker_process: subprocess.Popen[bytes]) -> None:
+def test_a_worker_profiles_an_upload(celery_worker_process: subprocess.Popen[bytes]) -> None:
     version = uploaded_version("classifier")
     good = upload_reference(version=version, file=ContentFile(REFERENCE.read_bytes()), filename="flowers.csv")
     wait_for_end(good)
@@ -86,8 +86,8 @@ def test_a_worker_profiles_what_was_uploaded(celery_worker_process: subprocess.P
     assert active_reference(version.pk) == good
 
 
-def test_the_profile_holds_the_rows_and_the_models_own_predictions(version: ModelVersion) -> None:
-    """Moments are numpy's; predictions those of the scikit-learn model that was exported."""
+def test_the_profile_contains_rows_and_predictions(version: ModelVersion) -> None:
+    """Oracles: NumPy's moments and the predictions of the exported scikit-learn model."""
     from sklearn.datasets import load_iris
     from sklearn.linear_model import LogisticRegression
 
@@ -124,18 +124,18 @@ def test_a_second_delivery_of_the_task_does_nothing(version: ModelVersion) -> No
     assert reference.profiled_at == first
 
 
-def test_what_a_dead_worker_left_is_taken_again(version: ModelVersion) -> None:
+def test_the_work_of_a_dead_worker_is_repeated(version: ModelVersion) -> None:
     reference = uploaded(version)
     rows = ReferenceDataset.objects.filter(pk=reference.pk)
     rows.update(status=ReferenceStatus.PROFILING, claimed_at=timezone.now())
-    assert profile_reference(reference_id=reference.pk).status == ReferenceStatus.PROFILING  # somebody is at it
+    assert profile_reference(reference_id=reference.pk).status == ReferenceStatus.PROFILING  # another worker does it
     assert enqueue_waiting_references() == 0
     rows.update(claimed_at=timezone.now() - ABANDONED_AFTER - timedelta(seconds=1))
     assert enqueue_waiting_references() == 1
     assert profile_reference(reference_id=reference.pk).status == ReferenceStatus.READY
 
 
-def test_what_kills_worker_after_worker_is_given_up(version: ModelVersion) -> None:
+def test_a_reference_that_kills_workers_fails(version: ModelVersion) -> None:
     reference = uploaded(version)
     ReferenceDataset.objects.filter(pk=reference.pk).update(
         status=ReferenceStatus.PROFILING,
@@ -148,14 +148,14 @@ def test_what_kills_worker_after_worker_is_given_up(version: ModelVersion) -> No
     assert "Upload a sample of the rows" in reference.error_message
 
 
-def test_what_never_reached_the_broker_is_enqueued_again(version: ModelVersion) -> None:
+def test_a_lost_message_is_sent_again(version: ModelVersion) -> None:
     reference = uploaded(version)
     assert enqueue_waiting_references() == 0
     ReferenceDataset.objects.filter(pk=reference.pk).update(created_at=timezone.now() - timedelta(minutes=2))
     assert enqueue_waiting_references() == 1
 
 
-def test_the_newest_ready_reference_is_active_and_an_older_one_can_be(version: ModelVersion) -> None:
+def test_the_latest_reference_is_active_and_an_older_one_can_be_activated(version: ModelVersion) -> None:
     older, newer = profiled(version), profiled(version)
     assert active_reference(version.pk) == newer
     activate_reference(reference=older)
@@ -164,14 +164,14 @@ def test_the_newest_ready_reference_is_active_and_an_older_one_can_be(version: M
         activate_reference(reference=profiled(version, BAD))
 
 
-def test_what_is_active_is_not_put_active_again(version: ModelVersion) -> None:
+def test_activating_the_active_reference_changes_nothing(version: ModelVersion) -> None:
     reference = profiled(version)
     before = ChangeRecord.objects.count()
     activate_reference(reference=reference)
     assert ChangeRecord.objects.count() == before
 
 
-def test_an_archived_version_takes_no_reference_any_more(version: ModelVersion) -> None:
+def test_an_archived_version_accepts_no_reference(version: ModelVersion) -> None:
     older, _ = profiled(version), profiled(version)
     set_stage(version=version, stage=Stage.ARCHIVED)
     with pytest.raises(ConflictError, match="is archived"):
@@ -184,11 +184,23 @@ def test_an_archived_version_takes_no_reference_any_more(version: ModelVersion) 
     assert version.references.count() == 2
 
 
-def test_an_upload_that_ends_late_does_not_replace_a_later_one(version: ModelVersion) -> None:
+def test_an_earlier_upload_does_not_replace_a_later_one(version: ModelVersion) -> None:
     earlier, later = uploaded(version), uploaded(version)
     profile_reference(reference_id=later.pk)
     assert profile_reference(reference_id=earlier.pk).status == ReferenceStatus.READY
     assert active_reference(version.pk) == later
+
+
+def wait_until_blocked() -> None:
+    """Wait until a transaction waits for a lock of another one."""
+    deadline = time.monotonic() + 30
+    with connection.cursor() as cursor:
+        while True:
+            cursor.execute("SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted)")
+            if cursor.fetchone() == (True,):
+                return
+            assert time.monotonic() < deadline, "no transaction waits for a lock"
+            time.sleep(0.05)
 
 
 def in_a_thread(work: Callable[[], object]) -> threading.Thread:
@@ -204,14 +216,14 @@ def in_a_thread(work: Callable[[], object]) -> threading.Thread:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_that_are_put_active_at_once_wait_for_each_other() -> None:
+def test_concurrent_activations_wait_for_each_other() -> None:
     version = uploaded_version("classifier")
     older, _, newest = profiled(version), profiled(version), uploaded(version)
     with transaction.atomic():
         activate_reference(reference=older)
         other = in_a_thread(lambda: profile_reference(reference_id=newest.pk))
-        other.join(2)
-        assert other.is_alive()  # it waits for this transaction
+        wait_until_blocked()
+        assert other.is_alive()
     other.join(30)
     newest.refresh_from_db()
     assert (newest.status, newest.error_message) == (ReferenceStatus.READY, "")
@@ -219,13 +231,13 @@ def test_two_that_are_put_active_at_once_wait_for_each_other() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_worker_that_lost_its_work_to_another_changes_nothing_any_more() -> None:
+def test_a_worker_that_lost_its_claim_changes_nothing() -> None:
     version = uploaded_version("classifier")
     active, slow = profiled(version), uploaded(version)
     with transaction.atomic():
-        activate_reference(reference=active)  # holds the version: the slow worker waits with its result
+        activate_reference(reference=active)  # locks the version, so the slow worker waits with its result
         worker = in_a_thread(lambda: profile_reference(reference_id=slow.pk))
-        worker.join(3)
+        wait_until_blocked()
         assert worker.is_alive()
         taken_over = timezone.now()
         ReferenceDataset.objects.filter(pk=slow.pk).update(claimed_at=taken_over)
@@ -235,7 +247,7 @@ def test_a_worker_that_lost_its_work_to_another_changes_nothing_any_more() -> No
     assert active_reference(version.pk) == active
 
 
-def test_each_step_is_saved_and_serving_hears_of_the_result(version: ModelVersion) -> None:
+def test_each_step_is_saved_and_the_generation_grows(version: ModelVersion) -> None:
     reference = uploaded(version)
     generation = ServingGeneration.objects.get().number
     with CaptureQueriesContext(connection) as queries:
@@ -248,12 +260,12 @@ def test_each_step_is_saved_and_serving_hears_of_the_result(version: ModelVersio
 def parquet(**changes: Any) -> bytes:
     names = ("sepal_length", "sepal_width", "petal_length", "petal_width")
     table, sink = pa.table({name: [1.0] * 200 for name in names} | changes), BytesIO()
-    # Without the Arrow schema in the file a dictionary is plain text to a reader.
+    # Without the Arrow schema in the file, a reader sees a dictionary as plain strings.
     pq.write_table(table, sink, compression="zstd", store_schema=False)
     return sink.getvalue()
 
 
-# 200 rows share a text of 15 MB: 3 GB when it is unpacked.
+# 200 rows share a string of 15 MB: unpacked they need 3 GB.
 BOMB = pa.DictionaryArray.from_arrays(pa.array([0] * 200, pa.int32()), pa.array(["x" * 15_000_000]))
 
 
@@ -274,9 +286,7 @@ HEADER = b"sepal_length,sepal_width,petal_length,petal_width\n"
         pytest.param(parquet(sepal_width=BOMB), "Column 'sepal_width', row 1: the value is longer", id="bomb"),
     ],
 )
-def test_a_bad_file_fails_with_its_reason_and_the_reference_active_stays(
-    version: ModelVersion, content: bytes, reason: str
-) -> None:
+def test_a_bad_file_fails_and_the_active_reference_stays(version: ModelVersion, content: bytes, reason: str) -> None:
     active = profiled(version)
     bad = profiled(version, content)
     assert (bad.status, bad.is_active) == (ReferenceStatus.FAILED, False)
@@ -284,13 +294,13 @@ def test_a_bad_file_fails_with_its_reason_and_the_reference_active_stays(
     assert active_reference(version.pk) == active
 
 
-def test_long_texts_that_no_dictionary_holds_fail_by_the_first(version: ModelVersion) -> None:
+def test_the_first_of_many_long_strings_is_named(version: ModelVersion) -> None:
     bad = profiled(version, parquet(sepal_width=["x" * 15_000_000] * 20 + ["x"] * 180))
     assert (bad.status, bad.is_active) == (ReferenceStatus.FAILED, False)
     assert "Column 'sepal_width', row 1: the value is longer" in bad.error_message
 
 
-def test_an_empty_file_fails_and_the_reference_active_stays(version: ModelVersion) -> None:
+def test_an_empty_file_fails_and_the_active_reference_stays(version: ModelVersion) -> None:
     active = profiled(version)
     empty = upload_reference(version=version, file=ContentFile(b""), filename="empty.csv", enqueue=False)
     assert profile_reference(reference_id=empty.pk).error_message == "The file is empty."
@@ -303,13 +313,13 @@ def test_a_row_without_a_finite_prediction_is_named() -> None:
     rows = [b"0.01,0.01,0.01,0.01,0.01,0.01,0.01,0.01,0.01,0.01"] * 30_000
     rows[25_000] = b"inf,-inf,0,0,0,0,0,0,0,0"
     content = names.encode() + b"\n" + b"\n".join(rows)
-    assert len(content) > 2**20  # the row is not in the first block
+    assert len(content) > 2**20  # so the row is not in the first block
     reference = profiled(version, content)
     assert reference.error_message == "Row 25001: the prediction is not a finite number."
 
 
 @pytest.mark.parametrize("filename", ["ä" * 250 + ".csv", "..", "a\\b/c.csv", ".csv", "x" * 400, "con"])
-def test_any_file_name_is_taken(version: ModelVersion, filename: str) -> None:
+def test_any_file_name_is_accepted(version: ModelVersion, filename: str) -> None:
     reference = upload_reference(
         version=version, file=ContentFile(REFERENCE.read_bytes()), filename=filename, enqueue=False
     )
@@ -318,7 +328,7 @@ def test_any_file_name_is_taken(version: ModelVersion, filename: str) -> None:
 
 
 class BreakingFile(BytesIO):
-    """Ends as a full disk or a killed process would end the copy: after its first part."""
+    """Breaks after the first part, like a copy to a full disk or of a killed process."""
 
     def read(self, size: int | None = -1) -> bytes:
         if self.tell():
@@ -326,17 +336,17 @@ class BreakingFile(BytesIO):
         return super().read(3)
 
 
-def test_a_file_is_kept_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_a_file_is_stored_completely_or_not_at_all(tmp_path: Path) -> None:
     storage = FileSystemStorage(tmp_path)
     with pytest.raises(OSError, match="broken off"):
         keep_file(storage=storage, name="profiles/a.arrow", content=BreakingFile(b"content"))
     assert list((tmp_path / "profiles").iterdir()) == []
     keep_file(storage=storage, name="profiles/a.arrow", content=BytesIO(b"content"))
-    keep_file(storage=storage, name="profiles/a.arrow", content=BreakingFile(b"content"))  # it is there: not read
+    keep_file(storage=storage, name="profiles/a.arrow", content=BreakingFile(b"content"))  # exists: not read
     assert [path.read_bytes() for path in (tmp_path / "profiles").iterdir()] == [b"content"]
 
 
-def test_a_file_beyond_the_bound_is_not_kept(version: ModelVersion, settings: Settings) -> None:
+def test_a_large_file_is_not_stored(version: ModelVersion, settings: Settings) -> None:
     settings.MLMON_MAX_REFERENCE_BYTES = 100
     with pytest.raises(ReferenceFileError, match="limit is 0 MiB"):
         uploaded(version)
@@ -369,6 +379,6 @@ def test_the_command_profiles_and_reports(version: ModelVersion) -> None:
         (("classifier", "1.0.0", __file__), "The file lacks the columns"),
     ],
 )
-def test_the_command_says_what_is_wrong(version: ModelVersion, arguments: tuple[str, ...], reason: str) -> None:
+def test_the_command_reports_errors(version: ModelVersion, arguments: tuple[str, ...], reason: str) -> None:
     with pytest.raises(CommandError, match=reason):
         call_command("upload_reference", *arguments, stdout=StringIO())

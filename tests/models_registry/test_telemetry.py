@@ -1,4 +1,4 @@
-"""Nothing is told to others: ONNX Runtime keeps no identifier and opens no store of usage data."""
+"""ONNX Runtime collects no usage data: it creates no identifier and opens no database."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ print([target for target in targets if "onnxruntime" in target])
 
 
 def run(folder: Path) -> str:
-    """Load a model in a process whose home is `folder`; outside of CI, where ONNX Runtime is silent by itself."""
+    """Load a model in a process with the home `folder`, without the variables of CI that silence ONNX Runtime."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("CI", "ORT_", "PYTEST"))}
     environment = kept | {"HOME": str(folder), "XDG_CACHE_HOME": str(folder)}
     command = [sys.executable, "-c", LOAD_A_MODEL]
@@ -25,6 +25,6 @@ def run(folder: Path) -> str:
     return result.stdout.strip()
 
 
-def test_loading_a_model_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_loading_a_model_creates_no_files(tmp_path: Path) -> None:
     assert run(tmp_path) == "[]"
     assert list(tmp_path.iterdir()) == []

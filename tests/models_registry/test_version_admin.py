@@ -54,7 +54,7 @@ def test_registering_a_model(client: Client) -> None:
     assert "lower-case letters" in again.content.decode()
 
 
-def test_an_onnx_file_becomes_a_version_in_staging(client: Client) -> None:
+def test_an_uploaded_file_becomes_a_version_in_staging(client: Client) -> None:
     response = upload(client, register_model(name="classifier"), iris_onnx())
     version = ModelVersion.objects.get()
     assert response["Location"] == change_page(version)
@@ -75,7 +75,7 @@ def test_an_onnx_file_becomes_a_version_in_staging(client: Client) -> None:
         (None, "1.0.0", "a\na\nb\nc", "Two features are named"),
     ],
 )
-def test_what_is_refused_is_said_in_the_form(
+def test_the_form_shows_why_an_upload_is_refused(
     client: Client, content: bytes | None, version: str, names: str, reason: str
 ) -> None:
     response = upload(client, register_model(name="m"), content or iris_onnx(), version=version, names=names)
@@ -85,7 +85,7 @@ def test_what_is_refused_is_said_in_the_form(
 
 
 def feature_form(version: ModelVersion, **changes: dict[str, str]) -> dict[str, Any]:
-    """Return what the browser would send for the version's page, with `changes` by feature name."""
+    """Return the form of the version's page, with `changes` by feature name."""
     return form_of(version, list(version.features.all()), changes)
 
 
@@ -110,7 +110,7 @@ def form_of(
     return data
 
 
-def test_features_are_edited_while_the_version_is_in_staging(client: Client) -> None:
+def test_features_can_be_edited_in_staging(client: Client) -> None:
     version = uploaded_version("classifier", production=False)
     swapped = {"sepal_length": {"name": "sepal_width"}, "sepal_width": {"name": "sepal_length"}}
     edits = {**swapped, "petal_width": {"kind": "categorical", "is_required": ""}}
@@ -123,7 +123,7 @@ def test_features_are_edited_while_the_version_is_in_staging(client: Client) -> 
     assert version.notes == "edited"
 
 
-def test_two_features_of_one_name_are_refused(client: Client) -> None:
+def test_duplicate_feature_names_are_refused(client: Client) -> None:
     version = uploaded_version("classifier", production=False)
     response = client.post(change_page(version), feature_form(version, sepal_length={"name": "petal_width"}))
     assert response.status_code == 200
@@ -133,7 +133,7 @@ def test_two_features_of_one_name_are_refused(client: Client) -> None:
 @pytest.mark.parametrize(
     "wrong", [{"sepal_width": {"name": " "}}, {"sepal_width": {"name": "x" * 129}}, {"notes": "\0"}]
 )
-def test_a_page_that_is_refused_changes_nothing_and_can_be_sent_again(client: Client, wrong: dict[str, Any]) -> None:
+def test_an_invalid_form_changes_nothing_and_can_be_sent_again(client: Client, wrong: dict[str, Any]) -> None:
     version = uploaded_version("classifier", production=False)
     form = feature_form(version, sepal_length={"name": "length"}, **wrong)
     if "notes" in wrong:
@@ -145,7 +145,7 @@ def test_a_page_that_is_refused_changes_nothing_and_can_be_sent_again(client: Cl
     assert "sepal_length" in set(version.features.values_list("name", flat=True))
     assert ChangeRecord.objects.count() == before
     fixed = feature_form(version, sepal_length={"name": "length"})
-    for _ in range(2):  # a second window with the same form, too
+    for _ in range(2):  # also from a second window
         assert client.post(change_page(version), fixed).status_code == 302
     assert "length" in set(version.features.values_list("name", flat=True))
 
@@ -156,14 +156,14 @@ def test_features_are_read_only_in_production(client: Client) -> None:
     assert not version.features.filter(name="other").exists()
 
 
-def test_promoting_shows_what_changes_and_then_changes_it(client: Client) -> None:
+def test_a_promotion_asks_for_confirmation(client: Client) -> None:
     first = uploaded_version("classifier")
     second = uploaded_version("classifier", "1.1.0", onnx=iris_onnx(2), production=False)
     page = client.get(move("promote", second)).content.decode()
     assert "classifier 1.0.0 loses its traffic and goes to staging." in page
     assert "no reference data yet" in page
     second.refresh_from_db()
-    assert second.stage == Stage.STAGING  # a link alone changes nothing
+    assert second.stage == Stage.STAGING  # GET changes nothing
     client.post(move("promote", second))
     first.refresh_from_db()
     second.refresh_from_db()
@@ -175,7 +175,7 @@ def test_promoting_shows_what_changes_and_then_changes_it(client: Client) -> Non
     ("name", "stage"),
     [("start_shadow", Stage.SHADOW), ("back_to_staging", Stage.STAGING), ("archive", Stage.ARCHIVED)],
 )
-def test_other_stages(client: Client, name: str, stage: Stage) -> None:
+def test_versions_move_to_other_stages(client: Client, name: str, stage: Stage) -> None:
     version = uploaded_version("classifier")
     assert "has no version in production" in client.get(move(name, version)).content.decode()
     client.post(move(name, version))
@@ -190,7 +190,7 @@ def test_archived_is_final(client: Client) -> None:
     assert "is archived, which is final" in response.content.decode()
 
 
-def test_who_may_only_look_changes_nothing(client: Client) -> None:
+def test_a_viewer_changes_nothing(client: Client) -> None:
     version = uploaded_version("classifier")
     viewer = User.objects.create_user("viewer", is_staff=True)
     viewer.user_permissions.add(Permission.objects.get(codename="view_modelversion"))
@@ -223,20 +223,20 @@ def offered(client: Client, version: ModelVersion) -> set[str]:
     return {name for name in names if f'href="{move(name, version)}"' in page}
 
 
-def test_only_moves_that_change_something_are_offered(client: Client) -> None:
+def test_only_effective_moves_are_offered(client: Client) -> None:
     first = uploaded_version("classifier")
     assert offered(client, first) == {"start_shadow", "back_to_staging", "archive"}
     second = uploaded_version("classifier", "1.1.0", onnx=iris_onnx(1), production=False)
     assert offered(client, second) == {"promote", "start_shadow", "archive"}
     set_stage(version=second, stage=Stage.PRODUCTION, traffic_weight=10)
-    assert "promote" in offered(client, second)  # it would take the other's share
+    assert "promote" in offered(client, second)  # it would take the other's traffic
     page = client.get(move("promote", second)).content.decode()
     assert "from production to production" not in page
     set_stage(version=second, stage=Stage.ARCHIVED)
     assert offered(client, second) == set()
 
 
-def test_feature_edits_carry_the_name_of_who_made_them(client: Client) -> None:
+def test_feature_edits_record_their_author(client: Client) -> None:
     version = uploaded_version("classifier", production=False)
     editor = User.objects.create_superuser("editor")
     client.force_login(editor)
@@ -250,12 +250,12 @@ def test_feature_edits_carry_the_name_of_who_made_them(client: Client) -> None:
 
 @pytest.mark.parametrize("kind", ["modelversion", "referencedataset", "model"])
 @pytest.mark.parametrize("key", ["abc", "0", "9" * 30, "1_2"])
-def test_an_address_of_no_row_leads_back(client: Client, kind: str, key: str) -> None:
+def test_an_invalid_key_redirects(client: Client, kind: str, key: str) -> None:
     response = client.get(f"/admin/models_registry/{kind}/{key}/change/")
     assert response.status_code == 302
 
 
-def test_a_person_who_may_only_view_is_offered_no_move(client: Client) -> None:
+def test_a_viewer_is_offered_no_move(client: Client) -> None:
     version = uploaded_version("classifier")
     viewer = User.objects.create_user("viewer", is_staff=True)
     viewer.user_permissions.add(Permission.objects.get(codename="view_modelversion"))
@@ -269,14 +269,14 @@ def test_a_model_with_versions_is_not_deleted(client: Client) -> None:
     assert ModelVersion.objects.filter(pk=version.pk).exists()
 
 
-def test_a_feature_name_that_is_too_long_is_said_beside_it(client: Client) -> None:
+def test_a_long_feature_name_is_refused_in_the_form(client: Client) -> None:
     response = upload(client, register_model(name="m"), iris_onnx(), names="a\nb\nc\n" + "x" * 129)
     assert response.status_code == 200
     assert "at most 128 characters" in response.content.decode()
     assert not ModelVersion.objects.exists()
 
 
-def test_the_page_shows_the_artefact_in_words(client: Client) -> None:
+def test_the_page_shows_classes_and_size(client: Client) -> None:
     version = uploaded_version("classifier")
     page = client.get(change_page(version)).content.decode()
     assert "setosa, versicolor, virginica" in page
@@ -285,7 +285,7 @@ def test_the_page_shows_the_artefact_in_words(client: Client) -> None:
 
 @functools.cache
 def wide_onnx() -> bytes:
-    """A regression over one float tensor of 230 columns: more than one form can have fields for."""
+    """Return a regression over one float tensor of 230 columns, more than one form can hold."""
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(300, 230)).astype(np.float32)
     model = LinearRegression().fit(rows, rows[:, 0])
@@ -293,7 +293,7 @@ def wide_onnx() -> bytes:
     return content
 
 
-def test_a_schema_of_hundreds_of_features_is_edited_page_by_page(client: Client) -> None:
+def test_a_wide_schema_is_edited_page_by_page(client: Client) -> None:
     version = uploaded_version("wide", onnx=wide_onnx(), features=None, production=False)
     page = client.get(change_page(version), {"features-page": 2}).content.decode()
     features = list(version.features.all())

@@ -1,4 +1,4 @@
-"""Registering models, uploading versions, and their stages; and the registry's API."""
+"""Registering models, uploading versions, their stages, and the registry's API."""
 
 from io import StringIO
 from pathlib import Path
@@ -38,38 +38,38 @@ def test_a_malformed_name_is_refused(name: str) -> None:
         register_model(name=name)
 
 
-def test_a_name_is_taken_once() -> None:
+def test_a_duplicate_name_is_refused() -> None:
     register_model(name="a")
     with pytest.raises(ValidationError, match="already exists"):
         register_model(name="a")
 
 
 @pytest.mark.parametrize("version", ["1", "1.0", "01.0.0", "1.0.0+build", "v1.0.0", "1.0.0-", "1.0.0-01", ""])
-def test_only_semantic_versions_are_taken(version: str) -> None:
+def test_other_than_semantic_versions_are_refused(version: str) -> None:
     with pytest.raises(ValidationError):
         upload_version(model=register_model(name="a"), version=version, artefact=ContentFile(iris_onnx()))
 
 
-def test_a_version_is_taken_once() -> None:
+def test_a_duplicate_version_is_refused() -> None:
     uploaded_version("a", "1.0.0-rc.1")
     with pytest.raises(ValidationError, match="already has a version"):
         uploaded_version("a", "1.0.0-rc.1")
 
 
-def test_a_refused_file_leaves_nothing_behind() -> None:
+def test_a_refused_file_stores_nothing() -> None:
     model = register_model(name="a")
     with pytest.raises(ArtefactError):
         upload_version(model=model, version="1.0.0", artefact=ContentFile(b"no model"))
     assert not ModelVersion.objects.exists()
 
 
-def test_the_same_file_is_kept_once() -> None:
+def test_identical_files_are_stored_once() -> None:
     one, other = uploaded_version("a"), uploaded_version("b")
     assert one.artefact.name == other.artefact.name == f"artefacts/{one.artefact_sha256}.onnx"
     assert Path(one.artefact.path).read_bytes() == iris_onnx()
 
 
-def test_every_change_moves_the_generation() -> None:
+def test_every_change_bumps_the_generation() -> None:
     seen = [generation()]
     version = uploaded_version("a", production=False)
     seen.append(generation())
@@ -79,7 +79,7 @@ def test_every_change_moves_the_generation() -> None:
     assert seen == sorted(set(seen))
 
 
-def test_promoting_takes_the_traffic_from_the_others() -> None:
+def test_a_promotion_takes_all_traffic() -> None:
     first = uploaded_version("a")
     second = uploaded_version("a", "2.0.0", onnx=iris_onnx(1), production=False)
     set_stage(version=second, stage=Stage.PRODUCTION, traffic_weight=10)
@@ -90,7 +90,7 @@ def test_promoting_takes_the_traffic_from_the_others() -> None:
 
 
 @pytest.mark.parametrize(("stage", "weight"), [(Stage.PRODUCTION, 0), (Stage.SHADOW, 5), (Stage.STAGING, 1)])
-def test_traffic_belongs_to_production(stage: Stage, weight: int) -> None:
+def test_only_production_takes_traffic(stage: Stage, weight: int) -> None:
     with pytest.raises(ConflictError):
         set_stage(version=uploaded_version("a", production=False), stage=stage, traffic_weight=weight)
 
@@ -102,7 +102,7 @@ def test_archived_is_final() -> None:
         promote(version=version)
 
 
-def test_a_move_to_where_a_version_is_leaves_no_line_in_the_trail() -> None:
+def test_a_move_to_the_same_stage_is_not_recorded() -> None:
     version = uploaded_version("classifier")
     before, seen = ChangeRecord.objects.count(), generation()
     promote(version=version)
@@ -112,7 +112,7 @@ def test_a_move_to_where_a_version_is_leaves_no_line_in_the_trail() -> None:
     assert ChangeRecord.objects.count() == before + 1
 
 
-def test_features_are_edited_in_staging_only() -> None:
+def test_features_can_be_edited_in_staging_only() -> None:
     version = uploaded_version("a", production=False)
     edit = FeatureEdit(name="length", kind=FeatureKind.NUMERIC, is_required=False)
     edit_features(version=version, edits={0: edit})
@@ -132,14 +132,14 @@ def test_features_are_edited_in_staging_only() -> None:
         ("petal_width", "Two features are named"),
     ],
 )
-def test_names_that_features_cannot_have(name: str, reason: str) -> None:
+def test_invalid_feature_names_are_refused(name: str, reason: str) -> None:
     version = uploaded_version("a", production=False)
     with pytest.raises(ValidationError, match=reason):
         edit_features(version=version, edits={0: FeatureEdit(name=name, kind=FeatureKind.NUMERIC, is_required=True)})
     assert [feature.name for feature in version.features.all()] == list(IRIS_FEATURES)
 
 
-def test_features_keep_their_names_once_reference_data_carries_them() -> None:
+def test_features_with_reference_data_keep_their_names() -> None:
     version = uploaded_version("a", production=False)
     upload_reference(version=version, file=ContentFile(b"x"), filename="r.csv", enqueue=False)
     with pytest.raises(ConflictError, match="reference data"):
@@ -148,13 +148,13 @@ def test_features_keep_their_names_once_reference_data_carries_them() -> None:
         )
 
 
-def test_the_api_asks_the_database_as_often_for_many_models_as_for_one(
+def test_the_number_of_queries_does_not_depend_on_the_number_of_models(
     client: Client, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
     for name in ("a", "b", "c"):
         uploaded_version(name)
         uploaded_version(name, "1.1.0", production=False)
-    with django_assert_max_num_queries(4):  # how many, which, their versions, their features
+    with django_assert_max_num_queries(4):  # count, models, versions, features
         assert client.get("/api/v1/models").json()["count"] == 3
 
 

@@ -1,4 +1,4 @@
-"""Deadlines pass in time, are lifted without a trace, and survive a fork."""
+"""Deadlines expire in time, can be lifted, and work after a fork."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ import time
 from models_registry.onnx_session import deadline
 
 
-def test_a_deadline_passes_at_its_time() -> None:
+def test_a_deadline_expires_in_time() -> None:
     passed = threading.Event()
     start = time.monotonic()
     limit = deadline(0.1, passed.set)
@@ -28,7 +28,7 @@ def test_a_shorter_deadline_overtakes_a_longer_one() -> None:
     long.lift()
 
 
-def test_a_lifted_deadline_never_passes() -> None:
+def test_a_lifted_deadline_never_expires() -> None:
     passed = threading.Event()
     limit = deadline(0.05, passed.set)
     limit.lift()
@@ -36,7 +36,7 @@ def test_a_lifted_deadline_never_passes() -> None:
     assert not limit.has_passed
 
 
-def test_one_thread_keeps_all_deadlines() -> None:
+def test_one_thread_serves_all_deadlines() -> None:
     limits = [deadline(30, lambda: None) for _ in range(50)]
     names = [thread.name for thread in threading.enumerate()]
     assert names.count("prediction-watchdog") == 1
@@ -44,8 +44,8 @@ def test_one_thread_keeps_all_deadlines() -> None:
         limit.lift()
 
 
-def test_a_forked_child_has_a_watchdog_of_its_own() -> None:
-    # In a process of its own: pytest's has threads, which newer Pythons warn of at a fork.
+def test_a_forked_child_starts_its_own_watchdog() -> None:
+    # In a separate process, because newer Pythons warn when a process with threads, such as pytest's, forks.
     script = """
 import os, threading
 from models_registry.onnx_session import deadline

@@ -1,4 +1,4 @@
-"""What is accepted as a model, and what is read from it."""
+"""Models that are accepted, and the schema that is read from them."""
 
 import hashlib
 from pathlib import Path
@@ -18,7 +18,7 @@ from tests.models_registry.inspection import LIMITS, inspect
 from tests.models_registry.onnx_models import node
 
 
-def test_a_report_tells_the_file_and_the_schema(tmp_path: Path) -> None:
+def test_the_report_describes_file_and_schema(tmp_path: Path) -> None:
     content = build.iris_export(LogisticRegression(max_iter=500), named=True)
     report = inspect(content, tmp_path)
 
@@ -35,7 +35,7 @@ def test_a_report_tells_the_file_and_the_schema(tmp_path: Path) -> None:
     )
 
 
-def test_inputs_of_their_own_name_the_features(tmp_path: Path) -> None:
+def test_separate_inputs_name_the_features(tmp_path: Path) -> None:
     schema = inspect(build.mixed_model().content, tmp_path).schema
     described = [(each.name, each.kind, each.tensor_type, each.column) for each in schema.features]
     assert described == [
@@ -49,7 +49,7 @@ def test_inputs_of_their_own_name_the_features(tmp_path: Path) -> None:
     assert schema.classes == ("late", "on time")
 
 
-def test_a_regressor_answers_a_number(tmp_path: Path) -> None:
+def test_a_regressor_predicts_a_number(tmp_path: Path) -> None:
     rows, classes = build.iris()
     content = build.export(LinearRegression().fit(rows, classes), types=build.floats(4))
     schema = inspect(content, tmp_path).schema
@@ -60,12 +60,12 @@ def test_a_regressor_answers_a_number(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("named", [False, True], ids=["numbers", "names"])
 @pytest.mark.parametrize("estimator", [GaussianNB(), MLPClassifier(max_iter=2000, random_state=1)], ids=type)
-def test_classes_are_found_in_the_table_at_the_end(estimator: Any, named: bool, tmp_path: Path) -> None:
+def test_classes_are_read_from_the_final_lookup_table(estimator: Any, named: bool, tmp_path: Path) -> None:
     schema = inspect(build.iris_export(estimator, named=named), tmp_path).schema
     assert schema.classes == (build.IRIS_NAMES if named else ("0", "1", "2"))
 
 
-def test_classes_are_found_in_a_label_encoder(tmp_path: Path) -> None:
+def test_classes_are_read_from_a_label_encoder(tmp_path: Path) -> None:
     encoder = node(
         "LabelEncoder", ["best"], ["label"], domain="ai.onnx.ml", keys_int64s=[1, 0], values_strings=["yes", "no"]
     )
@@ -79,7 +79,7 @@ def test_classes_are_found_in_a_label_encoder(tmp_path: Path) -> None:
     assert schema.scores_are_probabilities
 
 
-def test_scores_without_labels_are_classes_by_number(tmp_path: Path) -> None:
+def test_classes_of_scores_without_labels_are_numbered(tmp_path: Path) -> None:
     model = build.graph_model(
         [node("Identity", ["X"], ["logits"])],
         inputs=[build.value("X", shape=[None, 3])],
@@ -90,7 +90,7 @@ def test_scores_without_labels_are_classes_by_number(tmp_path: Path) -> None:
     assert not schema.scores_are_probabilities
 
 
-def test_the_widest_model_that_is_allowed_passes(tmp_path: Path) -> None:
+def test_a_model_with_the_most_allowed_features_is_accepted(tmp_path: Path) -> None:
     width = LIMITS.max_features
     model = build.graph_model(
         [node("ReduceSum", ["X", "axis"], ["Y"])],
@@ -100,7 +100,7 @@ def test_the_widest_model_that_is_allowed_passes(tmp_path: Path) -> None:
     assert len(inspect(model, tmp_path).schema.features) == width
 
 
-def test_initializers_that_are_listed_as_inputs_are_no_features(tmp_path: Path) -> None:
+def test_initializers_listed_as_inputs_are_not_features(tmp_path: Path) -> None:
     model = build.graph_model(
         [node("Add", ["X", "bias"], ["Y"])],
         inputs=[build.value("X"), build.value("bias", shape=[1])],
@@ -109,7 +109,7 @@ def test_initializers_that_are_listed_as_inputs_are_no_features(tmp_path: Path) 
     assert [each.name for each in inspect(model, tmp_path).schema.features] == ["X"]
 
 
-def test_shapes_that_follow_from_the_number_of_rows_are_allowed(tmp_path: Path) -> None:
+def test_shapes_that_depend_on_the_number_of_rows_are_allowed(tmp_path: Path) -> None:
     nodes = [
         node("Shape", ["X"], ["shape"]),
         node("ConstantOfShape", ["shape"], ["zeros"]),
@@ -120,12 +120,12 @@ def test_shapes_that_follow_from_the_number_of_rows_are_allowed(tmp_path: Path) 
     assert inspect(model, tmp_path).schema.task_type is TaskType.REGRESSION
 
 
-def test_the_trial_gets_no_secret_of_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_sandbox_does_not_get_the_servers_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET_KEY", "hidden")
     monkeypatch.setenv("DATABASE_URL", "postgres://user:password@host/name")
     assert not {"SECRET_KEY", "DATABASE_URL"} & set(sandbox_environment())
 
 
-def test_nothing_is_left_beside_the_file(tmp_path: Path) -> None:
+def test_the_inspection_leaves_no_files(tmp_path: Path) -> None:
     inspect(build.identity_model(), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["upload"]
