@@ -1,1 +1,1 @@
-"""Measurements of what mlmon claims: ``python -m benchmarks.NAME``. See docs/benchmarks.md."""
+"""Measurements of what mlmon promises: ``python -m benchmarks.NAME``. See docs/benchmarks.md."""

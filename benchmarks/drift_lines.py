@@ -1,15 +1,13 @@
-"""Where one drift check of ours spends its time, line by line: ``python -m benchmarks.drift_lines [--rows N]``."""
+"""On which lines a drift check spends its time: ``python -m benchmarks.drift_lines [--rows N] [--json FILE]``."""
 
-import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from benchmarks.arrays import drawn
-from benchmarks.report import seconds_text
-from benchmarks.rivals import ours
-from benchmarks.sampling import sampled
+from benchmarks.competitors import shipped_check
+from benchmarks.report import argument_parser, conditions, seconds_text, write_json
+from benchmarks.sampling import report_lines, sampled
 
 ROWS = 100_000
 SECONDS = 10.0
@@ -18,32 +16,40 @@ COMPARISON_FILE = "mlmon/comparison.py"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Sample the stack of one check after another."""
-    parsed = _parser().parse_args(arguments)
-    check = ours.prepare(drawn(parsed.rows))
+    """Repeat a check and sample its stack."""
+    parser = argument_parser("drift_lines", __doc__)
+    parser.add_argument("--rows", type=int, default=ROWS, help="of reference and window (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="duration of the run (%(default)s)")
+    parser.add_argument("--lines", type=int, default=MOST_LINES, help="number of lines to print (%(default)s)")
+    parsed = parser.parse_args(arguments)
+    check = shipped_check.SIDE.prepare(drawn(parsed.rows))
     check()
     runs: list[float] = []
-    samples = sampled(lambda: _repeat(check, parsed.seconds, runs), file=COMPARISON_FILE)
-    lines = [f"{len(runs)} checks of {parsed.rows:,} x 100, {seconds_text(sum(runs) / len(runs))} each"]
-    for title, counted in ((f"lines of {COMPARISON_FILE}", samples.within), ("innermost lines", samples.innermost)):
-        lines += ["", title]
-        lines += [f"{share:6.1%}  {line.text}" for share, line in samples.shares(counted, parsed.lines)]
+
+    def repeat() -> None:
+        while sum(runs) < parsed.seconds:
+            started = time.perf_counter()
+            check()
+            runs.append(time.perf_counter() - started)
+
+    samples = sampled(repeat, file=COMPARISON_FILE)
+    figures = {
+        "rows": parsed.rows,
+        "checks": len(runs),
+        "mean_seconds": sum(runs) / len(runs),
+        "lines_of_the_comparison": samples.report(samples.within, parsed.lines),
+        "lines": samples.report(samples.innermost, parsed.lines),
+        **conditions("numpy", "scipy", "pyarrow"),
+    }
+    lines = [
+        f"{len(runs)} checks of {parsed.rows:,} x 100, {seconds_text(sum(runs) / len(runs))} each",
+        f"\nLines of {COMPARISON_FILE}",
+        *report_lines(samples.report(samples.within, parsed.lines)),
+        "\nInnermost lines",
+        *report_lines(samples.report(samples.innermost, parsed.lines)),
+    ]
     sys.stdout.write("\n".join(lines) + "\n")
-
-
-def _repeat(check: Callable[[], Any], seconds: float, runs: list[float]) -> None:
-    while sum(runs) < seconds:
-        started = time.perf_counter()
-        check()
-        runs.append(time.perf_counter() - started)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.drift_lines", description=__doc__)
-    parser.add_argument("--rows", type=int, default=ROWS, help="of reference and window (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=SECONDS, help="to look for (%(default)s)")
-    parser.add_argument("--lines", type=int, default=MOST_LINES, help="to print (%(default)s)")
-    return parser
+    write_json(parsed.json, figures)
 
 
 if __name__ == "__main__":

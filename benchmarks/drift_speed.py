@@ -1,40 +1,37 @@
-"""How long one drift check takes beside other ways to do it, on the same arrays in the same run.
+"""How long a drift check takes, compared with other implementations on the same arrays in the same run.
 
-``python -m benchmarks.drift_speed [--json FILE]``; docs/benchmarks.md says what each side computes.
+``python -m benchmarks.drift_speed [--json FILE]``; docs/benchmarks.md describes what each side computes.
 """
 
-import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from benchmarks.arrays import CATEGORICAL_FEATURES, NUMERIC_FEATURES, SEED, drawn
-from benchmarks.environments import Environments, RivalUnavailableError, default_folder
-from benchmarks.machine import library_versions, machine
+from benchmarks.competitors import COMPETITORS, DEFAULT_COMPETITORS, OUR_SIDE, Competitor
 from benchmarks.memory import PeakMemory
-from benchmarks.report import bytes_text, progress, seconds_text, table, write_json
-from benchmarks.rivals import DEFAULT_RIVALS, OURS, RIVALS, Rival
-from benchmarks.timing import PairedTimes, paired
-from benchmarks.worker import Worker
+from benchmarks.report import argument_parser, bytes_text, conditions, progress, seconds_text, table, write_json
+from benchmarks.timing import PairedTimes, paired, spread_text
+from benchmarks.worker import CompetitorUnavailableError, Worker, default_environments, python_with
 
 SIZES = (10_000, 100_000)
 PAIRS = 15
-BUDGET_SECONDS = 15.0  # for the pairs of one rival at one size; never fewer than three pairs
-ESTIMATE = "About seven minutes with every rival at both sizes, and a minute or two more when they are installed first."
+BUDGET_SECONDS = 15.0  # for the pairs of one competitor at one size; never fewer than three pairs
+DURATION = "Takes about seven minutes, and one or two more to install the competitors first."
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Ours beside one rival at one size.
+    """Our side and one competitor at one size.
 
     Attributes
     ----------
     largest_difference
-        Of the KS statistics of all numeric features; None where the rival gives none.
+        Between the KS statistics of both sides over all numeric features; None if the competitor has none.
     """
 
     times: PairedTimes
@@ -42,8 +39,8 @@ class Comparison:
 
 
 @dataclass(slots=True)
-class SizeFigures:
-    """What was found at one size, by side."""
+class SizeResults:
+    """Results at one size, by name of the side."""
 
     rows: int
     comparisons: dict[str, Comparison] = field(default_factory=dict)
@@ -58,52 +55,128 @@ class SizeFigures:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a run is asked for."""
+    """Options of a run."""
 
     sizes: Sequence[int]
-    rivals: Sequence[Rival]
+    competitors: Sequence[Competitor]
     pairs: int
     budget_seconds: float
-    environments: Environments
+    environments: Path
 
 
-def measure(options: Options) -> list[SizeFigures]:
-    """Return the figures at every size."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the benchmark."""
+    parser = argument_parser("drift_speed", __doc__, DURATION)
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, metavar="ROWS", help="of reference and window")
+    parser.add_argument(
+        "--competitors",
+        nargs="+",
+        choices=COMPETITORS,
+        default=DEFAULT_COMPETITORS,
+        metavar="NAME",
+        help=", ".join(COMPETITORS),
+    )
+    parser.add_argument("--pairs", type=int, default=PAIRS, help="at most, for each competitor and size (%(default)s)")
+    parser.add_argument(
+        "--budget",
+        type=float,
+        default=BUDGET_SECONDS,
+        metavar="SECONDS",
+        help="for the pairs of each competitor and size (%(default)s)",
+    )
+    parser.add_argument(
+        "--environments",
+        type=Path,
+        default=default_environments(),
+        metavar="DIR",
+        help="where competitors are installed (%(default)s)",
+    )
+    parsed = parser.parse_args(arguments)
+    options = Options(
+        sizes=parsed.sizes,
+        competitors=[COMPETITORS[name] for name in parsed.competitors],
+        pairs=parsed.pairs,
+        budget_seconds=parsed.budget,
+        environments=parsed.environments,
+    )
+    progress(DURATION)
+    started = time.monotonic()
+    sizes = measure(options)
+    figures = figures_of(sizes, seconds=time.monotonic() - started)
+    computes = "\n".join(f"  {competitor.name}: {competitor.computes}" for competitor in options.competitors)
+    sys.stdout.write(
+        "\n\n".join(text_of(size) for size in sizes)
+        + "\n\nRatios are our time divided by theirs, medians of alternating pairs. Computed for each feature:\n"
+        f"  ours: KS, chi-squared, PSI, JS, Wasserstein, the verdict, the predictions\n{computes}\n"
+    )
+    write_json(parsed.json, figures)
+
+
+def measure(options: Options) -> list[SizeResults]:
+    """Return the results at every size."""
+    sizes = [SizeResults(rows) for rows in options.sizes]
     with tempfile.TemporaryDirectory(prefix="mlmon-benchmark-") as folder:
-        return [_measure_size(rows, options, Path(folder)) for rows in options.sizes]
+        for size in sizes:
+            arrays = Path(folder) / str(size.rows)
+            arrays.mkdir()
+            drawn(size.rows).save(arrays)
+            with Worker(OUR_SIDE, arrays, python=Path(sys.executable), log=arrays / "ours.log") as ours:
+                ours.run()
+                size.memory["ours"] = ours.peak_memory()
+                for competitor in options.competitors:
+                    progress(f"{size.label}: {competitor.name} …")
+                    try:
+                        _measure_competitor(size, ours, competitor, arrays, options)
+                    except CompetitorUnavailableError as error:
+                        size.unavailable[competitor.name] = str(error)
+    return sizes
 
 
-def figures_of(sizes: Sequence[SizeFigures], *, seconds: float) -> dict[str, Any]:
-    """Return the figures as they are written: ratios are ours divided by theirs, medians of pairs."""
+def _measure_competitor(
+    size: SizeResults, ours: Worker, competitor: Competitor, arrays: Path, options: Options
+) -> None:
+    python = python_with(competitor.requirements, options.environments)
+    with Worker(competitor.side, arrays, python=python, log=arrays / f"{competitor.name}.log") as theirs:
+        times = paired(ours.run, theirs.run, pairs=options.pairs, budget_seconds=options.budget_seconds)
+        our_statistics, their_statistics = ours.ks_statistics(), theirs.ks_statistics()
+        differences = [abs(our_statistics[name] - value) for name, value in their_statistics.items()]
+        size.comparisons[competitor.name] = Comparison(times, max(differences, default=None))
+        size.memory[competitor.name] = theirs.peak_memory()
+
+
+def figures_of(sizes: Sequence[SizeResults], *, seconds: float) -> dict[str, Any]:
+    """Return the results for the JSON file. Ratios are our time divided by theirs, medians of pairs."""
+
+    def by_size(value: Callable[[Comparison], Any]) -> dict[str, Any]:
+        return {size.label: {name: value(one) for name, one in size.comparisons.items()} for size in sizes}
+
+    def memory(field_name: str) -> dict[str, Any]:
+        return {size.label: {name: getattr(peak, field_name) for name, peak in size.memory.items()} for size in sizes}
+
     return {
-        "ratios": {size.label: {name: one.times.ratio.median for name, one in _by_rival(size)} for size in sizes},
-        "required": {rival.name: rival.required_ratio for rival in RIVALS.values() if rival.required_ratio},
-        "ratio_spread": {
-            size.label: {name: asdict(one.times.ratio) for name, one in _by_rival(size)} for size in sizes
-        },
-        "cpu_ratios": {
-            size.label: {name: one.times.cpu_ratio.median for name, one in _by_rival(size)} for size in sizes
-        },
-        "seconds": {size.label: _seconds(size) for size in sizes},
-        "pairs": {size.label: {name: len(one.times.pairs) for name, one in _by_rival(size)} for size in sizes},
-        "ks_difference": {
-            size.label: {name: one.largest_difference for name, one in _by_rival(size)} for size in sizes
-        },
-        "peak_memory_bytes": {size.label: _memory(size, "added_bytes") for size in sizes},
-        "process_memory_bytes": {size.label: _memory(size, "total_bytes") for size in sizes},
+        "ratios": by_size(lambda one: one.times.ratio.median),
+        "required": {one.name: one.required_ratio for one in COMPETITORS.values() if one.required_ratio},
+        "ratio_spread": by_size(lambda one: asdict(one.times.ratio)),
+        "cpu_ratios": by_size(lambda one: one.times.cpu_ratio.median),
+        "seconds": by_size(
+            lambda one: {"ours": one.times.ours_seconds.median, "theirs": one.times.theirs_seconds.median}
+        ),
+        "pairs": by_size(lambda one: len(one.times.pairs)),
+        "ks_difference": by_size(lambda one: one.largest_difference),
+        "peak_memory_bytes": memory("added_bytes"),
+        "process_memory_bytes": memory("total_bytes"),
         "unavailable": {name: reason for size in sizes for name, reason in size.unavailable.items()},
-        "computes": {rival.name: rival.computes for rival in RIVALS.values()},
-        "machine": machine(),
-        "libraries": library_versions("numpy", "scipy", "pyarrow"),
+        "computes": {competitor.name: competitor.computes for competitor in COMPETITORS.values()},
+        **conditions("numpy", "scipy", "pyarrow"),
         "seed": SEED,
         "run_seconds": round(seconds, 1),
     }
 
 
-def text_of(size: SizeFigures) -> str:
-    """Return the figures of one size as a table."""
-    headers = [
-        "against",
+def text_of(size: SizeResults) -> str:
+    """Return the results of one size as a table."""
+    headings = (
+        "compared with",
         "ratio",
         "quartiles",
         "required",
@@ -113,132 +186,30 @@ def text_of(size: SizeFigures) -> str:
         "pairs",
         "peak memory",
         "KS off by",
-    ]
-    rows = [_row(name, one, size) for name, one in _by_rival(size)]
+    )
+    rows = []
+    for name, one in size.comparisons.items():
+        ratio, required = one.times.ratio, COMPETITORS[name].required_ratio
+        verdict = "" if required is None else f"<= {required:g}: {'met' if ratio.median <= required else 'missed'}"
+        rows.append(
+            [
+                name,
+                f"{ratio.median:.3g}",
+                spread_text(ratio),
+                verdict,
+                f"{one.times.cpu_ratio.median:.3g}",
+                seconds_text(one.times.ours_seconds.median),
+                seconds_text(one.times.theirs_seconds.median),
+                str(len(one.times.pairs)),
+                bytes_text(size.memory[name].added_bytes) if name in size.memory else "",
+                "" if one.largest_difference is None else f"{one.largest_difference:.1g}",
+            ]
+        )
     rows += [[name, "-", reason, *[""] * 7] for name, reason in size.unavailable.items()]
-    ours = size.memory.get("ours")
-    peak = (
-        f"\nPeak memory of one check of ours, above what the data take: {bytes_text(ours.added_bytes)}" if ours else ""
-    )
-    return f"{size.rows:,} x {NUMERIC_FEATURES + CATEGORICAL_FEATURES}\n{table(headers, rows)}{peak}"
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the benchmark."""
-    parsed = _parser().parse_args(arguments)
-    options = Options(
-        sizes=parsed.sizes,
-        rivals=[RIVALS[name] for name in parsed.rivals],
-        pairs=parsed.repeats,
-        budget_seconds=parsed.budget,
-        environments=Environments(parsed.environments),
-    )
-    progress(ESTIMATE)
-    started = time.monotonic()
-    sizes = measure(options)
-    figures = figures_of(sizes, seconds=time.monotonic() - started)
-    sys.stdout.write("\n\n".join(text_of(size) for size in sizes) + f"\n\n{_legend(options)}\n")
-    write_json(parsed.json, figures)
-
-
-def _measure_size(rows: int, options: Options, folder: Path) -> SizeFigures:
-    size = SizeFigures(rows)
-    arrays = folder / str(rows)
-    arrays.mkdir()
-    drawn(rows).save(arrays)
-    with Worker(OURS, arrays, python=Path(sys.executable), log=arrays / "ours.log") as ours:
-        ours.run()
-        size.memory["ours"] = ours.peak_memory()
-        for rival in options.rivals:
-            progress(f"{size.label}: {rival.name} …")
-            try:
-                _measure_rival(size, ours, rival, arrays, options)
-            except RivalUnavailableError as error:
-                size.unavailable[rival.name] = str(error)
-    return size
-
-
-def _measure_rival(size: SizeFigures, ours: Worker, rival: Rival, arrays: Path, options: Options) -> None:
-    python = _python_for(rival, options.environments)
-    with Worker(rival.module, arrays, python=python, log=arrays / f"{rival.name}.log") as theirs:
-        times = paired(ours.run, theirs.run, pairs=options.pairs, budget_seconds=options.budget_seconds)
-        size.comparisons[rival.name] = Comparison(times, _largest_difference(ours.answers(), theirs.answers()))
-        size.memory[rival.name] = theirs.peak_memory()
-
-
-def _python_for(rival: Rival, environments: Environments) -> Path:
-    if rival.requirements_file is None:
-        return Path(sys.executable)
-    return environments.python_with(rival.requirements_file)
-
-
-def _largest_difference(ours: Mapping[str, float], theirs: Mapping[str, float]) -> float | None:
-    return max((abs(ours[name] - value) for name, value in theirs.items()), default=None)
-
-
-def _by_rival(size: SizeFigures) -> list[tuple[str, Comparison]]:
-    return list(size.comparisons.items())
-
-
-def _seconds(size: SizeFigures) -> dict[str, dict[str, float]]:
-    return {
-        name: {"ours": one.times.ours_seconds.median, "theirs": one.times.theirs_seconds.median}
-        for name, one in _by_rival(size)
-    }
-
-
-def _memory(size: SizeFigures, field_name: str) -> dict[str, int]:
-    return {name: getattr(peak, field_name) for name, peak in size.memory.items()}
-
-
-def _row(name: str, one: Comparison, size: SizeFigures) -> list[str]:
-    ratio, required = one.times.ratio, RIVALS[name].required_ratio
-    verdict = "" if required is None else f"<= {required:g}: {'met' if ratio.median <= required else 'missed'}"
-    return [
-        name,
-        f"{ratio.median:.3g}",
-        f"{ratio.lower_quartile:.3g} to {ratio.upper_quartile:.3g}",
-        verdict,
-        f"{one.times.cpu_ratio.median:.3g}",
-        seconds_text(one.times.ours_seconds.median),
-        seconds_text(one.times.theirs_seconds.median),
-        str(len(one.times.pairs)),
-        bytes_text(size.memory[name].added_bytes) if name in size.memory else "",
-        "" if one.largest_difference is None else f"{one.largest_difference:.1g}",
-    ]
-
-
-def _legend(options: Options) -> str:
-    lines = ["Ratios are ours divided by theirs, medians of pairs run side by side. Computed for each feature:"]
-    lines.append("  ours: KS, chi-squared, PSI, JS, Wasserstein, the verdict, the predictions")
-    return "\n".join(lines + [f"  {rival.name}: {rival.computes}" for rival in options.rivals])
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.drift_speed", description=__doc__, epilog=ESTIMATE)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
-    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, metavar="ROWS", help="of reference and window")
-    parser.add_argument(
-        "--rivals", nargs="+", choices=RIVALS, default=DEFAULT_RIVALS, metavar="NAME", help=", ".join(RIVALS)
-    )
-    parser.add_argument(
-        "--repeats", type=int, default=PAIRS, metavar="PAIRS", help="at most so many pairs (%(default)s)"
-    )
-    parser.add_argument(
-        "--budget",
-        type=float,
-        default=BUDGET_SECONDS,
-        metavar="SECONDS",
-        help="of pairs per rival and size (%(default)s)",
-    )
-    parser.add_argument(
-        "--environments",
-        type=Path,
-        default=default_folder(),
-        metavar="DIR",
-        help="where rivals are installed (%(default)s)",
-    )
-    return parser
+    text = f"{size.rows:,} x {NUMERIC_FEATURES + CATEGORICAL_FEATURES}\n{table(headings, rows)}"
+    if "ours" in size.memory:
+        text += f"\nPeak memory of one of our checks, without the data: {bytes_text(size.memory['ours'].added_bytes)}"
+    return text
 
 
 if __name__ == "__main__":

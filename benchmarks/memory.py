@@ -1,18 +1,22 @@
-"""How much memory a piece of work needs at its peak, measured in a process that does nothing else.
+"""Measure the peak memory of some work, in a process that does nothing else.
 
-tracemalloc sees only what Python's own allocator and numpy's hooks report: neither Arrow's pools nor the buffers of
-compiled libraries. So the process's resident memory is watched, by the kernel's own high-water mark. On Linux that is
-VmHWM, which can be reset just before the work; ``ru_maxrss`` there also counts the parent that the process was forked
-from, and is used only where there is no /proc (then as growth of the mark, a lower bound).
+tracemalloc sees only the allocations of Python and NumPy, not those of Arrow and of compiled libraries. These functions
+read the high-water mark of resident memory that the kernel keeps: on Linux VmHWM, which can be reset before the work.
+On other systems they use ``ru_maxrss`` and report how much it grew, a lower bound.
 """
 
 import ctypes
 import gc
+import multiprocessing
 import resource
 import sys
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+WARM_UP_ROWS = 1_000
 _STATUS = Path("/proc/self/status")
 _RESET = Path("/proc/self/clear_refs")
 _RESET_HIGH_WATER_MARK = "5"  # proc(5)
@@ -25,7 +29,7 @@ class PeakMemory:
     Attributes
     ----------
     added_bytes
-        Above what was resident when the work began.
+        Above what was resident before the work.
     total_bytes
         Of the whole process: interpreter, libraries, data and work.
     """
@@ -34,35 +38,43 @@ class PeakMemory:
     total_bytes: int
 
 
-class MemoryWatch:
-    """Watches the process from now on."""
+class MemoryMeter:
+    """Measures the process from the creation of the object on."""
 
     def __init__(self) -> None:
         gc.collect()
-        _give_back_what_is_free()
-        self._before = _resident_bytes()
+        # Free memory goes back to the system. Otherwise the work could reuse it without being measured.
+        if (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:  # glibc
+            trim(0)
+        if (pyarrow := sys.modules.get("pyarrow")) is not None:
+            pyarrow.default_memory_pool().release_unused()
+        try:
+            _RESET.write_text(_RESET_HIGH_WATER_MARK)
+            self._before = _status_bytes("VmRSS")
+        except OSError:
+            self._before = _high_water_bytes()
 
     def peak(self) -> PeakMemory:
-        """Return the peak up to now; work that comes later, in the same process, finds memory that is still held."""
+        """Return the peak until now. Memory that this work keeps would hide the peak of later work."""
         peak = _high_water_bytes()
         return PeakMemory(added_bytes=max(0, peak - self._before), total_bytes=peak)
 
 
-def _give_back_what_is_free() -> None:
-    """Return freed memory to the system, which else the work could use again without being seen to."""
-    if (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:  # glibc's
-        trim(0)
-    if (pyarrow := sys.modules.get("pyarrow")) is not None:
-        pyarrow.default_memory_pool().release_unused()
+def peak_of(read: Callable[[int], Any], rows: int) -> PeakMemory:
+    """Return the peak of reading `rows`, after a small read that opens connections and fills caches."""
+    read(WARM_UP_ROWS)
+    meter = MemoryMeter()
+    read(rows)
+    return meter.peak()
 
 
-def _resident_bytes() -> int:
-    """Return what is resident now, and let the high-water mark begin there; the mark itself where that cannot be."""
-    try:
-        _RESET.write_text(_RESET_HIGH_WATER_MARK)
-    except OSError:
-        return _high_water_bytes()
-    return _status_bytes("VmRSS")
+def in_new_process(function: Callable[..., PeakMemory], *arguments: Any) -> PeakMemory:
+    """Call a function with Django set up, in a process that does nothing else."""
+    import django
+
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context, initializer=django.setup) as pool:
+        return pool.submit(function, *arguments).result()
 
 
 def _high_water_bytes() -> int:
@@ -77,4 +89,4 @@ def _status_bytes(field: str) -> int:
         name, _, value = line.partition(":")
         if name == field:
             return int(value.split()[0]) * 1024
-    raise LookupError(f"{_STATUS} has no {field}.")
+    raise LookupError(f"{_STATUS} has no field {field}.")

@@ -1,6 +1,6 @@
-"""Months of a fleet's history, for the pages to read: one of each row made on its real way, the others its copies.
+"""Months of history of a fleet, for the pages to show. Importing this module needs Django.
 
-The copies are made inside PostgreSQL, one statement for each table.
+The first row of each table is created as in production. The others are copies, made with one SQL statement per table.
 """
 
 import uuid
@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from accounts.models import ChangeRecord
 from accounts.services.changes import record_change
-from benchmarks.fleet_models import observe_again, put_in_place
+from benchmarks.fleet_models import add_windows, create_fleet
 from drift.models import DriftCheck, DriftIncident, FeatureDrift
 from drift.services.checks import run_drift_check
 from inference.models import RollupSpan, TrafficRollup
@@ -29,12 +29,12 @@ MINUTES_KEPT = 2 * HOURS_A_DAY * 60
 LABELS_A_DAY, CHANGES_A_DAY = 100, 1  # of each version
 
 
-def put_history_in_place(*, model_count: int, feature_count: int, days: int, checks_a_day: int) -> None:
-    """Store a fleet with `days` days of checks, traffic and reports; its first model is checked every hour.
+def create_history(*, model_count: int, feature_count: int, days: int, checks_a_day: int) -> None:
+    """Store a fleet with `days` days of checks, traffic and reports. Its first model is checked every hour.
 
-    The newest check of each version is a real one, and the first model has drifted: it has an open incident.
+    The latest check of each version is real. The first model has drifted and has an open incident.
     """
-    version_ids = put_in_place(model_count, feature_count, REFERENCE_ROWS, WINDOW_ROWS)
+    version_ids = create_fleet(model_count, feature_count, REFERENCE_ROWS, WINDOW_ROWS)
     first = version_ids[0]
     run_drift_check(version_id=first)
     template = DriftCheck.objects.get()
@@ -46,8 +46,8 @@ def put_history_in_place(*, model_count: int, feature_count: int, days: int, che
     _fill_reports(version_ids, days)
     _fill_ground_truth(version_ids, days)
     _fill_changes(version_ids, days)
-    DriftIncident.objects.all().delete()  # of the template's alarm; the real newest checks open their own
-    observe_again(version_ids, feature_count, WINDOW_ROWS)
+    DriftIncident.objects.all().delete()  # of the template; the real checks open their own
+    add_windows(version_ids, feature_count, WINDOW_ROWS)
     for version_id in version_ids:
         run_drift_check(version_id=version_id)
     with connection.cursor() as cursor:
@@ -55,14 +55,14 @@ def put_history_in_place(*, model_count: int, feature_count: int, days: int, che
 
 
 def logged_in_client() -> Client:
-    """Return a client of the pages."""
+    """Return a client that is logged in as a superuser."""
     client = Client(SERVER_NAME="localhost")
     client.force_login(User.objects.create_superuser("reader", password=None))
     return client
 
 
 def pages() -> dict[str, str]:
-    """Return the addresses of the pages, by what they show."""
+    """Return the paths of the pages by name."""
     incident = DriftIncident.objects.filter(closed_at=None).order_by("pk")[0]
     report = PerformanceReport.objects.filter(version=incident.version).latest("pk")
     label = GroundTruth.objects.filter(version=incident.version)[0]
@@ -87,7 +87,7 @@ def pages() -> dict[str, str]:
 
 
 def history_size() -> dict[str, int]:
-    """Return how many rows the tables hold."""
+    """Return the number of rows in each table."""
     return {
         model.__name__: model._default_manager.count()
         for model in (
@@ -103,7 +103,7 @@ def history_size() -> dict[str, int]:
 
 
 def _copy_checks(template: DriftCheck, version_ids: Sequence[int], *, copies: int, days: int) -> None:
-    """Store copies of a check for each version, evenly over the days up to now, the oldest first."""
+    """Store copies of a check for each version, evenly spaced over the last `days` days."""
     at = "now() - interval '1 day' * %(days)s * (%(copies)s - s.step + 1) / %(copies)s"
     _insert_copies(
         DriftCheck,
@@ -124,7 +124,7 @@ def _copy_checks(template: DriftCheck, version_ids: Sequence[int], *, copies: in
 
 
 def _copy_features(template: DriftCheck) -> None:
-    """Give each copy of the template its features."""
+    """Copy the features of the template to each of its copies."""
     _insert_copies(
         FeatureDrift,
         f"{DriftCheck._meta.db_table} AS c WHERE t.check_run_id = %(template)s AND c.window_end LIKE 'past-%%'",
@@ -138,11 +138,15 @@ def _fill_traffic(version_ids: Sequence[int], days: int) -> None:
     counts = TrafficCounts(success=50, error=1, latency_seconds=1.0, predictions=50)
     counts.latency_counts[:8] = 7
     counts.confidence_counts[6:] = 6
-    for span, length in ((RollupSpan.MINUTE, MINUTES_KEPT), (RollupSpan.HOUR, days * HOURS_A_DAY)):
+    minute = timezone.now().replace(second=0, microsecond=0)
+    for span, length, begins_at in (
+        (RollupSpan.MINUTE, MINUTES_KEPT, minute),
+        (RollupSpan.HOUR, days * HOURS_A_DAY, minute.replace(minute=0)),
+    ):
         row = TrafficRollup.objects.create(
             version_id=version_ids[0],
             span_seconds=span,
-            begins_at=_floor(span),
+            begins_at=begins_at,
             **{**counts.figures(), "class_counts": [20, 30]},
         )
         _insert_copies(
@@ -157,7 +161,7 @@ def _fill_traffic(version_ids: Sequence[int], days: int) -> None:
 
 
 def _fill_reports(version_ids: Sequence[int], days: int) -> None:
-    """Store a report of each day, and one of the newest predictions for each hour of the last week."""
+    """Store a report for each day, and a report on the latest predictions for each hour of the last week."""
     figures = {"accuracy": 0.9, "f1_score": 0.9}
     for period, length, step in ((Period.DAY, days, "1 day"), (Period.LATEST, KEPT_REPORTS_HOURS, "1 hour")):
         row = PerformanceReport.objects.create(
@@ -183,7 +187,7 @@ def _fill_reports(version_ids: Sequence[int], days: int) -> None:
 
 
 def _fill_ground_truth(version_ids: Sequence[int], days: int) -> None:
-    """Store labels that have met their predictions, evenly over the days."""
+    """Store labels with their predictions, evenly spaced over the days."""
     now = timezone.now()
     row = GroundTruth.objects.create(
         prediction_id=uuid.uuid4(),
@@ -212,7 +216,7 @@ def _fill_ground_truth(version_ids: Sequence[int], days: int) -> None:
 
 
 def _fill_changes(version_ids: Sequence[int], days: int) -> None:
-    """Store a change of each version and day."""
+    """Store a change for each version and day."""
     version = ModelVersion.objects.select_related("model").get(pk=version_ids[0])
     record_change(user=None, row=version, message="Notes changed.", changes={"notes": ("before", "after")})
     row = ChangeRecord.objects.latest("pk")
@@ -229,7 +233,7 @@ def _fill_changes(version_ids: Sequence[int], days: int) -> None:
 def _insert_copies(model: type[models.Model], source: str, changed: Mapping[str, str], **parameters: Any) -> None:
     """Insert copies of rows ``t`` of a table, one for each row of `source`, with some columns changed.
 
-    The statement is put together from this file's own texts alone.
+    All parts of the statement are constants of this module.
     """
     fields = model._meta.concrete_fields
     columns = [str(field.column) for field in fields if not field.primary_key or field.column in changed]
@@ -241,8 +245,3 @@ def _insert_copies(model: type[models.Model], source: str, changed: Mapping[str,
             f"INSERT INTO {table} ({names}) SELECT {values} FROM {table} AS t, {source}",  # noqa: S608
             parameters,
         )
-
-
-def _floor(span: RollupSpan) -> Any:
-    now = timezone.now().replace(second=0, microsecond=0)
-    return now if span == RollupSpan.MINUTE else now.replace(minute=0)

@@ -1,7 +1,7 @@
-"""Where the time goes, by looking at the stack a thousand times a second.
+"""A sampling profiler: records the stack a thousand times a second.
 
-A timer interrupts the main thread by the wall clock, so waiting for a server counts too, and nothing is slowed down the
-way that a tracing profiler slows Python code. A call into C is counted at the line that made it.
+A timer interrupts the main thread by wall-clock time, so waiting for a server counts too. Unlike a tracing profiler, it
+does not slow down Python code. A call into C counts for the line that made it.
 """
 
 import linecache
@@ -17,20 +17,9 @@ from typing import Any
 
 PROJECT = Path(__file__).resolve().parent.parent
 INTERVAL_SECONDS = 0.001
+NOT_MEASURED = ("tests", "benchmarks")
 _ROOTS = tuple(
-    f"{PROJECT / name}/"
-    for name in (
-        "mlmon",
-        "rest",
-        "accounts",
-        "models_registry",
-        "inference",
-        "performance",
-        "drift",
-        "monitoring",
-        "mlmon_site",
-        "demo",
-    )
+    f"{package.parent}/" for package in PROJECT.glob("*/__init__.py") if package.parent.name not in NOT_MEASURED
 )
 
 
@@ -44,47 +33,52 @@ class Line:
 
     @property
     def text(self) -> str:
-        """Where it is and what it says."""
+        """Its place and its code."""
         code = linecache.getline(str(PROJECT / self.file), self.number).strip()
         return f"{self.file}:{self.number} {self.function}: {code}"
 
 
 @dataclass(slots=True)
 class Samples:
-    """What was seen.
+    """Recorded lines.
 
     Attributes
     ----------
     innermost
-        How often each line of the project was the innermost of the project's on the stack.
+        By line of the project: how often it was the innermost one on the stack.
     within
-        The same for the innermost line of one file.
+        The same for the lines of one file.
     """
 
     innermost: Counter[Line] = field(default_factory=Counter)
     within: Counter[Line] = field(default_factory=Counter)
     total: int = 0
 
-    def shares(self, lines: Counter[Line], most: int) -> list[tuple[float, Line]]:
-        """Return the commonest lines with their share of all samples."""
-        return [(count / max(1, self.total), line) for line, count in lines.most_common(most)]
+    def report(self, lines: Counter[Line], most: int) -> dict[str, float]:
+        """Return the most frequent lines with their shares of all samples."""
+        return {line.text: count / max(1, self.total) for line, count in lines.most_common(most)}
+
+
+def report_lines(shares: dict[str, float]) -> list[str]:
+    """Return a report as lines for a person."""
+    return [f"{share:6.1%}  {text}" for text, share in shares.items()]
 
 
 def sampled(function: Callable[[], Any], *, file: str) -> Samples:
-    """Run `function` in the main thread and return where its time went; `file` is looked at on its own."""
+    """Run `function` in the main thread and return where its time went, in all code and in one file."""
     samples = Samples()
-    looking = threading.Lock()
+    recording = threading.Lock()
 
-    def look(_signal: int, frame: FrameType | None) -> None:
-        if not looking.acquire(blocking=False):  # on a busy machine the next look comes while this one counts
+    def record(_signal: int, frame: FrameType | None) -> None:
+        if not recording.acquire(blocking=False):  # on a busy machine, the next signal can arrive during this one
             return
-        lines = list(_lines(frame))
+        lines = list(_project_lines(frame))
         samples.total += 1
         samples.innermost.update(lines[:1])
         samples.within.update([line for line in lines if line.file == file][:1])
-        looking.release()
+        recording.release()
 
-    before = signal.signal(signal.SIGALRM, look)
+    before = signal.signal(signal.SIGALRM, record)
     signal.setitimer(signal.ITIMER_REAL, INTERVAL_SECONDS, INTERVAL_SECONDS)
     try:
         function()
@@ -94,8 +88,8 @@ def sampled(function: Callable[[], Any], *, file: str) -> Samples:
     return samples
 
 
-def _lines(frame: FrameType | None) -> Iterator[Line]:
-    """Return the project's lines on the stack, the innermost first."""
+def _project_lines(frame: FrameType | None) -> Iterator[Line]:
+    """Yield the project's lines on the stack, the innermost first."""
     while frame is not None:
         path = frame.f_code.co_filename
         if path.startswith(_ROOTS):

@@ -1,14 +1,12 @@
-"""A scrape of 100,000 state gauges: our text, with its queries, beside prometheus_client's own ways.
+"""How long a scrape of 100,000 state gauges takes: our text with its queries, compared with prometheus_client.
 
-``python -m benchmarks.scrape [--json FILE]`` starts a PostgreSQL of its own and fills it with the newest checks of many
-models. docs/benchmarks.md has the details.
+``python -m benchmarks.scrape [--json FILE]`` starts PostgreSQL and fills it with the latest checks of many models.
+docs/benchmarks.md has the details.
 """
 
-import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Gauge
@@ -18,29 +16,28 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
-from benchmarks.machine import library_versions, machine
-from benchmarks.report import progress, seconds_text, table, write_json
+from benchmarks.report import argument_parser, conditions, progress, seconds_text, table, write_json
 from benchmarks.services import own_services
-from benchmarks.timing import PairedTimes, paired, timed
+from benchmarks.timing import PairedTimes, paired_calls, spread_text, timed
 from tests.services.postgresql import DURABLE
 
-MODELS, FEATURES = 1_000, 25  # four gauges of each feature: 100,000
+MODELS, FEATURES = 1_000, 25  # each feature has four gauges: 100,000
 PAIRS = 15
 BUDGET_SECONDS = 60.0
 REQUIRED_RATIO = 0.15
-ESTIMATE = "About a minute and a half."
+DURATION = "Takes about a minute and a half."
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
-    """What was found.
+class Results:
+    """Results of the benchmark.
 
     Attributes
     ----------
     series
-        Lines of the scrape that are no comments.
+        Number of samples in a scrape.
     first_seconds
-        Of the first scrape of a process, which reads all rows.
+        Duration of the first scrape of a process, which reads all rows.
     """
 
     series: int
@@ -51,47 +48,45 @@ class Figures:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the benchmark."""
-    parsed = _parser().parse_args(arguments)
-    progress(ESTIMATE)
+    parser = argument_parser("scrape", __doc__, DURATION)
+    parser.add_argument("--models", type=int, default=MODELS, help="%(default)s")
+    parser.add_argument("--features", type=int, default=FEATURES, help="of each model (%(default)s)")
+    parser.add_argument("--pairs", type=int, default=PAIRS, help="at most, for each comparison (%(default)s)")
+    parsed = parser.parse_args(arguments)
+    progress(DURATION)
     with own_services(postgresql_settings=DURABLE):
-        from benchmarks.scrape_rows import put_checks_in_place  # only now: it declares nothing before Django is set up
+        from benchmarks.scrape_rows import create_checks
 
         progress(f"Storing a check of {parsed.features} features for each of {parsed.models:,} models …")
-        put_checks_in_place(parsed.models, parsed.features)
-        figures = measured(pairs=parsed.pairs)
-    sys.stdout.write(text_of(figures))
-    write_json(parsed.json, figures_of(figures))
+        create_checks(parsed.models, parsed.features)
+        results = measured(pairs=parsed.pairs)
+    sys.stdout.write(text_of(results))
+    write_json(parsed.json, figures_of(results))
 
 
-def measured(*, pairs: int = PAIRS) -> Figures:
-    """Return what a scrape takes; each side in turn, in pairs with ours."""
+def measured(*, pairs: int = PAIRS) -> Results:
+    """Return the durations of our scrape in pairs with each of the others."""
     from monitoring.state_text import StateText
 
     ours = StateText()
     first, text = timed(ours.render)
-    rivals = {"families": _from_families(), "gauges": _from_gauges(text)}
-    for rival in rivals.values():
-        _check_same_series(text, rival())
-    times = {
-        name: paired(
-            lambda: timed(ours.render)[0],
-            lambda rival=rival: timed(rival)[0],  # type: ignore[misc]  # mypy takes the default for an argument
-            pairs=pairs,
-            budget_seconds=BUDGET_SECONDS,
-        )
-        for name, rival in rivals.items()
-    }
-    return Figures(len(_series(text)), len(text), first.seconds, times)
+    times = {}
+    for name, other in {"families": _families_renderer(), "gauges": _gauges_renderer(text)}.items():
+        difference = _series(text) ^ _series(other())
+        if difference:
+            raise RuntimeError(f"{name} differs in {len(difference)} series, such as {min(difference)!r}.")
+        times[name] = paired_calls(ours.render, other, pairs=pairs, budget_seconds=BUDGET_SECONDS)
+    return Results(len(_series(text)), len(text), first.seconds, times)
 
 
 class _Families(Collector):
-    """The families of a collector that reads its rows anew, as prometheus_client's guide shows."""
+    """A collector that reads its rows at each scrape, as in the guide of prometheus_client."""
 
     def collect(self) -> Iterator[Metric]:
-        from benchmarks.scrape_rows import newest_samples
+        from benchmarks.scrape_rows import latest_samples
 
         families: dict[str, GaugeMetricFamily] = {}
-        for metric, labels, value in newest_samples():
+        for metric, labels, value in latest_samples():
             if value is None:
                 continue
             family = families.get(metric.name)
@@ -105,14 +100,14 @@ class _Families(Collector):
         return []
 
 
-def _from_families() -> Callable[[], bytes]:
+def _families_renderer() -> Callable[[], bytes]:
     registry = CollectorRegistry()
     registry.register(_Families())
     return lambda: generate_latest(registry)
 
 
-def _from_gauges(text: bytes) -> Callable[[], bytes]:
-    """Return the writing of gauges that hold the same values in memory: no row is read at all."""
+def _gauges_renderer(text: bytes) -> Callable[[], bytes]:
+    """Return the rendering of gauges that hold the values of `text` in memory, without any query."""
     registry = CollectorRegistry()
     for family in text_string_to_metric_families(text.decode()):
         if not family.samples:
@@ -127,59 +122,41 @@ def _series(text: bytes) -> set[bytes]:
     return {line for line in text.splitlines() if not line.startswith(b"#")}
 
 
-def _check_same_series(ours: bytes, theirs: bytes) -> None:
-    missing = _series(ours) ^ _series(theirs)
-    if missing:
-        raise RuntimeError(f"The sides differ by {len(missing)} series, such as {min(missing)!r}.")
-
-
-def figures_of(figures: Figures) -> dict[str, Any]:
-    """Return the figures as they are written."""
+def figures_of(results: Results) -> dict[str, Any]:
+    """Return the results for the JSON file."""
     return {
-        "series": figures.series,
-        "text_bytes": figures.text_bytes,
-        "first_seconds": figures.first_seconds,
-        "ratios": {name: times.ratio.median for name, times in figures.times.items()},
+        "series": results.series,
+        "text_bytes": results.text_bytes,
+        "first_seconds": results.first_seconds,
+        "ratios": {name: times.ratio.median for name, times in results.times.items()},
         "required_ratio": REQUIRED_RATIO,
-        "spreads": {name: asdict(times.ratio) for name, times in figures.times.items()},
-        "ours_seconds": {name: asdict(times.ours_seconds) for name, times in figures.times.items()},
-        "theirs_seconds": {name: asdict(times.theirs_seconds) for name, times in figures.times.items()},
-        "machine": machine(),
-        "libraries": library_versions("django", "prometheus-client", "psycopg"),
+        "spreads": {name: asdict(times.ratio) for name, times in results.times.items()},
+        "ours_seconds": {name: asdict(times.ours_seconds) for name, times in results.times.items()},
+        "theirs_seconds": {name: asdict(times.theirs_seconds) for name, times in results.times.items()},
+        **conditions("django", "prometheus-client", "psycopg"),
     }
 
 
-def text_of(figures: Figures) -> str:
-    """Return the figures for a person."""
-    rows = [_row(name, times) for name, times in figures.times.items()]
-    headers = ["beside prometheus_client's", "ours", "theirs", "ratio", "quartiles", f"at most {REQUIRED_RATIO:g}"]
+def text_of(results: Results) -> str:
+    """Return the results for a person."""
+    headings = ["prometheus_client's", "ours", "theirs", "ratio", "quartiles", f"at most {REQUIRED_RATIO:g}"]
+    rows = [
+        [
+            name,
+            seconds_text(times.ours_seconds.median),
+            seconds_text(times.theirs_seconds.median),
+            f"{times.ratio.median:.3g}",
+            spread_text(times.ratio),
+            "met" if times.ratio.median <= REQUIRED_RATIO else "missed",
+        ]
+        for name, times in results.times.items()
+    ]
     return (
-        f"{figures.series:,} series, {figures.text_bytes / 1e6:.1f} MB of text; the first scrape of a process took "
-        f"{seconds_text(figures.first_seconds)}\n\n{table(headers, rows)}\n\n"
-        "families: a collector that reads the rows at each scrape. gauges: values that lie in memory.\n"
+        f"{results.series:,} series, {results.text_bytes / 1e6:.1f} MB of text; the first scrape of a process took "
+        f"{seconds_text(results.first_seconds)}\n\n{table(headings, rows)}\n\n"
+        "families: a collector that reads the rows at each scrape. gauges: values in memory.\n"
         "Ours includes its queries.\n"
     )
-
-
-def _row(name: str, times: PairedTimes) -> list[str]:
-    ratio = times.ratio
-    return [
-        name,
-        seconds_text(times.ours_seconds.median),
-        seconds_text(times.theirs_seconds.median),
-        f"{ratio.median:.3g}",
-        f"{ratio.lower_quartile:.3g} to {ratio.upper_quartile:.3g}",
-        "met" if ratio.median <= REQUIRED_RATIO else "missed",
-    ]
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.scrape", description=__doc__, epilog=ESTIMATE)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
-    parser.add_argument("--models", type=int, default=MODELS, help="%(default)s")
-    parser.add_argument("--features", type=int, default=FEATURES, help="of each model (%(default)s)")
-    parser.add_argument("--pairs", type=int, default=PAIRS, help="of each comparison (%(default)s)")
-    return parser
 
 
 if __name__ == "__main__":

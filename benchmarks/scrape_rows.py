@@ -1,11 +1,11 @@
-"""The newest checks of many models, stored at once, and what a collector makes of them."""
+"""The latest checks of many models, and the samples of a scrape. Importing this module needs Django."""
 
 from collections.abc import Iterator
 
 import numpy as np
 from django.utils import timezone
 
-from benchmarks.fleet_models import copies
+from benchmarks.fleet_models import copy_version
 from drift.models import CheckStatus, DriftCheck, FeatureDrift
 from mlmon.results import FeatureResult, Method
 from mlmon.schema import FeatureKind
@@ -17,10 +17,10 @@ from tests.factories import uploaded_version
 SEED = 20_261_123
 
 
-def put_checks_in_place(models: int, features: int) -> None:
-    """Store `models` models in production, each with one succeeded check of `features` features."""
+def create_checks(models: int, features: int) -> None:
+    """Store `models` models in production, each with a succeeded check of `features` features."""
     first = uploaded_version("scraped")
-    checks = DriftCheck.objects.bulk_create(_check(version) for version in [first, *copies(first, models - 1)])
+    checks = DriftCheck.objects.bulk_create(_check(version) for version in [first, *copy_version(first, models - 1)])
     scores = np.random.default_rng(SEED).random((len(checks), features))
     FeatureDrift.objects.bulk_create(
         (
@@ -42,8 +42,8 @@ def put_checks_in_place(models: int, features: int) -> None:
     )
 
 
-def newest_samples() -> Iterator[Sample]:
-    """Yield every sample of a scrape, all rows read anew."""
+def latest_samples() -> Iterator[Sample]:
+    """Yield every sample of a scrape, from rows that are read again each time."""
     yield from ((state_metrics.MODEL_INFO, row, 1) for row in selectors.version_infos())
     newest = selectors.newest_checks_of_primary_versions()
     rows = selectors.checks([check.pk for check in newest])

@@ -1,12 +1,12 @@
-"""Comparing how long two things take, fairly on a machine that does other things too.
+"""Compare the durations of two functions on a machine that also does other work.
 
-The two sides run alternately, A, B, A, B, …, and each pair gives one ratio: what slows the machine for a while slows
-both sides of a pair. The median of the ratios is the result; a single time never is.
+The two sides run alternately, A, B, A, B, …, and each pair gives one ratio, because other load slows both sides of a
+pair. The result is the median of the ratios, never a single time.
 """
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ FEWEST_PAIRS = 3
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Median, quartiles and smallest of some numbers."""
+    """Median, quartiles and minimum of some numbers."""
 
     median: float
     lower_quartile: float
@@ -25,14 +25,14 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Elapsed:
-    """What one run took.
+    """Duration of one run.
 
     Attributes
     ----------
     seconds
-        On the wall clock.
+        Wall-clock time.
     cpu_seconds
-        Of all threads of the process together.
+        CPU time of all threads of the process.
     """
 
     seconds: float
@@ -41,7 +41,7 @@ class Elapsed:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One run of each side, one straight after the other."""
+    """One run of each side, directly after each other."""
 
     ours: Elapsed
     theirs: Elapsed
@@ -55,12 +55,12 @@ class PairedTimes:
 
     @property
     def ratio(self) -> Spread:
-        """Ours divided by theirs, wall clock, pair by pair."""
+        """Our wall-clock time divided by theirs, pair by pair."""
         return spread([pair.ours.seconds / pair.theirs.seconds for pair in self.pairs])
 
     @property
     def cpu_ratio(self) -> Spread:
-        """Ours divided by theirs, processor time, pair by pair."""
+        """Our CPU time divided by theirs, pair by pair."""
         return spread([pair.ours.cpu_seconds / pair.theirs.cpu_seconds for pair in self.pairs])
 
     @property
@@ -75,11 +75,16 @@ class PairedTimes:
 
 
 def spread(numbers: list[float]) -> Spread:
-    """Return the spread of at least one number; quartiles are interpolated linearly, as numpy's default does."""
+    """Return the spread of at least one number; quartiles are interpolated linearly, as in NumPy's default."""
     if len(numbers) == 1:
         return Spread(numbers[0], numbers[0], numbers[0], numbers[0])
     lower, median, upper = statistics.quantiles(numbers, n=4, method="inclusive")
     return Spread(median=median, lower_quartile=lower, upper_quartile=upper, minimum=min(numbers))
+
+
+def spread_text(numbers: Spread) -> str:
+    """Return the quartiles with three significant digits."""
+    return f"{numbers.lower_quartile:.3g} to {numbers.upper_quartile:.3g}"
 
 
 def paired(
@@ -90,25 +95,27 @@ def paired(
     Parameters
     ----------
     ours, theirs
-        Run a side once and say what it took; what the side needs only once is done before.
+        Functions that run one side once and return its duration. Set-up must be done before.
     pairs
-        How many pairs to run, at least 3.
+        Number of pairs, at least 3.
     budget_seconds
-        No pair is begun once they have taken so long, except that there are never fewer than 3.
+        No pair starts after this time, except for the first 3.
     """
-    return PairedTimes(tuple(_pairs(ours, theirs, max(pairs, FEWEST_PAIRS), budget_seconds)))
-
-
-def _pairs(
-    ours: Callable[[], Elapsed], theirs: Callable[[], Elapsed], pairs: int, budget_seconds: float
-) -> Iterator[Pair]:
+    measured: list[Pair] = []
     spent = 0.0
-    for index in range(pairs):
+    for index in range(max(pairs, FEWEST_PAIRS)):
         if index >= FEWEST_PAIRS and spent >= budget_seconds:
-            return
-        pair = Pair(ours=ours(), theirs=theirs())
-        spent += pair.ours.seconds + pair.theirs.seconds
-        yield pair
+            break
+        measured.append(Pair(ours=ours(), theirs=theirs()))
+        spent += measured[-1].ours.seconds + measured[-1].theirs.seconds
+    return PairedTimes(tuple(measured))
+
+
+def paired_calls(
+    ours: Callable[[], Any], theirs: Callable[[], Any], *, pairs: int, budget_seconds: float
+) -> PairedTimes:
+    """Time two functions of this process alternately, as in `paired`."""
+    return paired(lambda: timed(ours)[0], lambda: timed(theirs)[0], pairs=pairs, budget_seconds=budget_seconds)
 
 
 def timed(
@@ -117,8 +124,8 @@ def timed(
     clock: Callable[[], float] = time.perf_counter,
     cpu_clock: Callable[[], float] = time.process_time,
 ) -> tuple[Elapsed, Any]:
-    """Run `function` once; return what it took, and its answer."""
+    """Run `function` once; return its duration and its result."""
     cpu_started, started = cpu_clock(), clock()
-    answer = function()
+    result = function()
     seconds, cpu_seconds = clock() - started, cpu_clock() - cpu_started
-    return Elapsed(seconds=seconds, cpu_seconds=cpu_seconds), answer
+    return Elapsed(seconds=seconds, cpu_seconds=cpu_seconds), result

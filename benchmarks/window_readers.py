@@ -1,4 +1,4 @@
-"""The same observations in three places, and how each is read back as columns."""
+"""The same observations in three places, and the read of each as columns. Importing this module needs Django."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +12,7 @@ import pyarrow as pa
 from django.db import connection
 from psycopg.types.json import set_json_loads
 
+from benchmarks.memory import PeakMemory, peak_of
 from inference import stream
 from inference.archive import read_observations
 from inference.prediction_ids import new_prediction_ids
@@ -21,11 +22,11 @@ from inference.services.compaction import compact_archive
 from models_registry.models import Model, ModelVersion
 
 SEED = 20_261_123
-VERSION_ID = 1  # told by the ids; the same rows go to several versions
-LEVELS = np.array(["JFK", "LGA", "EWR", "ORD", "ATL"], dtype=object)
+VERSION_ID = 1  # part of the ids; the same rows are written for several versions
+CATEGORIES = np.array(["JFK", "LGA", "EWR", "ORD", "ATL"], dtype=object)
 CLASSES = np.array(["late", "on time"], dtype=object)
-DECIMALS = 4  # short numbers are what JSON is best at
-CATEGORICAL_EVERY = 5  # each fifth feature has levels
+DECIMALS = 4  # JSON is at its best with short numbers
+CATEGORICAL_EVERY = 5  # one feature in five is categorical
 ROWS_OF_A_PAGE = 20_000
 CONNECTION_PARAMETERS = ("host", "port", "user", "password", "dbname")
 FIRST_OBSERVED_AT = datetime(2026, 11, 1, tzinfo=UTC)
@@ -42,26 +43,26 @@ CREATE TABLE one_row_per_prediction (
 );
 CREATE INDEX ON one_row_per_prediction (version_id, id);
 """
-NEWEST_ROWS = """
+LATEST_ROWS = """
 SELECT * FROM (
     SELECT id, prediction_id, observed_at, confidence, latency_ms, prediction, features
     FROM one_row_per_prediction WHERE version_id = %s ORDER BY id DESC LIMIT %s
-) AS newest ORDER BY id
+) AS latest ORDER BY id
 """
 
 
 def feature_names(features: int) -> list[str]:
-    """Return names as long as people give them."""
+    """Return names of a typical length."""
     return [f"feature_{index:03d}" for index in range(features)]
 
 
 def is_categorical(index: int) -> bool:
-    """Return whether the feature of this number has levels."""
+    """Return whether the feature with this index is categorical."""
     return index % CATEGORICAL_EVERY == CATEGORICAL_EVERY - 1
 
 
 def schema_of(features: int) -> pa.Schema:
-    """Return the columns that every reader gives."""
+    """Return the columns that every reader returns."""
     types = [pa.string() if is_categorical(index) else pa.float64() for index in range(features)]
     named = zip(feature_names(features), types, strict=True)
     fields: list[Any] = [
@@ -73,7 +74,7 @@ def schema_of(features: int) -> pa.Schema:
 
 
 def observations(rows: int, features: int, *, seed: int) -> pa.Table:
-    """Return rows as the recorder packs them."""
+    """Return observations in the format of the stream."""
     rng = np.random.default_rng([SEED, seed])
     first = FIRST_OBSERVED_AT + timedelta(seconds=seed)
     columns: list[Any] = [
@@ -82,7 +83,10 @@ def observations(rows: int, features: int, *, seed: int) -> pa.Table:
         rng.uniform(0.5, 1, rows).round(DECIMALS),
         rng.gamma(2, 1, rows).round(DECIMALS),
         rng.choice(CLASSES, rows),
-        *(_values(rng, rows, index) for index in range(features)),
+        *(
+            rng.choice(CATEGORIES, rows) if is_categorical(index) else rng.normal(size=rows).round(DECIMALS)
+            for index in range(features)
+        ),
     ]
     schema = schema_of(features)
     arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
@@ -90,7 +94,7 @@ def observations(rows: int, features: int, *, seed: int) -> pa.Table:
 
 
 def new_version(name: str) -> int:
-    """Return the id of a version that is only a row: what observes and archives needs no artefact."""
+    """Return the id of a version without an artefact, which capture and archive do not need."""
     version = ModelVersion.objects.create(
         model=Model.objects.create(name=name),
         version="1",
@@ -103,7 +107,7 @@ def new_version(name: str) -> int:
 
 
 def fill_stream(version_id: int, rows: int, features: int, *, entry_rows: int) -> None:
-    """Append rows to the version's stream, `entry_rows` in each entry."""
+    """Append rows to the stream of the version, `entry_rows` in each entry."""
     client = redis_client()
     for table in _pages(rows, features):
         for start in range(0, table.num_rows, entry_rows):
@@ -111,7 +115,7 @@ def fill_stream(version_id: int, rows: int, features: int, *, entry_rows: int) -
 
 
 def fill_archive(version_id: int, rows: int, features: int, *, entry_rows: int) -> float:
-    """Archive rows on the shipped way, and compact them; return the seconds that archiving took."""
+    """Archive rows with the shipped service and compact them; return the duration of archiving in seconds."""
     client = redis_client()
     seconds = 0.0
     for table in _pages(rows, features):
@@ -127,20 +131,20 @@ def fill_archive(version_id: int, rows: int, features: int, *, entry_rows: int) 
 
 
 def fill_jsonb(version_id: int, rows: int, features: int) -> None:
-    """Write the same rows, one in each row of a table."""
+    """Write the same rows to a table with one row per prediction."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT to_regclass('one_row_per_prediction')")
         if cursor.fetchone() == (None,):
             cursor.execute(JSONB_TABLE)
     columns = "version_id, prediction_id, observed_at, confidence, latency_ms, prediction, features"
-    with _rival_connection() as rival, rival.cursor() as cursor_of_rival:
-        with cursor_of_rival.copy(f"COPY one_row_per_prediction ({columns}) FROM STDIN") as copy:
+    with _plain_connection() as plain, plain.cursor() as plain_cursor:
+        with plain_cursor.copy(f"COPY one_row_per_prediction ({columns}) FROM STDIN") as copy:
             for table in _pages(rows, features):
                 for row in _json_rows(table, features):
                     copy.write_row((version_id, *row))
-        rival.commit()
-        rival.autocommit = True
-        cursor_of_rival.execute("VACUUM ANALYZE one_row_per_prediction")
+        plain.commit()
+        plain.autocommit = True
+        plain_cursor.execute("VACUUM ANALYZE one_row_per_prediction")
 
 
 def read_stream(version_id: int, features: int, rows: int) -> pa.Table:
@@ -149,20 +153,26 @@ def read_stream(version_id: int, features: int, rows: int) -> pa.Table:
 
 
 def read_archive(version_id: int, features: int, rows: int) -> pa.Table:
-    """Return the newest archived rows."""
+    """Return the latest archived rows."""
     return read_observations(version_id, rows=rows)
 
 
 def read_jsonb(version_id: int, features: int, rows: int) -> pa.Table:
-    """Return the newest rows of the table with a JSON document for each prediction.
+    """Return the latest rows of the table with one JSON document per prediction.
 
-    In its favour: binary results, documents decoded by orjson rather than by Python's own module, pages rather than
-    all rows as objects at once, no object-relational mapper.
+    Advantages that this read has: binary results, documents decoded by orjson instead of Python's json, pages instead
+    of all rows as objects at once, and no object-relational mapper.
     """
     schema = schema_of(features)
-    with _rival_connection() as rival, rival.cursor("rows", binary=True) as cursor:
-        cursor.execute(NEWEST_ROWS, (version_id, rows))
-        pages = [_columns_of(page, schema, features) for page in iter(lambda: cursor.fetchmany(ROWS_OF_A_PAGE), [])]
+    with _plain_connection() as plain, plain.cursor("rows", binary=True) as cursor:
+        cursor.execute(LATEST_ROWS, (version_id, rows))
+        pages = []
+        while page := cursor.fetchmany(ROWS_OF_A_PAGE):
+            _, ids, *others, documents = zip(*page, strict=True)
+            columns: list[Any] = [[one.bytes for one in ids], *others]
+            columns += [[document[name] for document in documents] for name in feature_names(features)]
+            arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+            pages.append(pa.table(arrays, schema=schema))
     return pa.concat_tables(pages).combine_chunks() if pages else schema.empty_table()
 
 
@@ -170,8 +180,13 @@ Reader = Callable[[int, int, int], pa.Table]
 READERS: dict[str, Reader] = {"stream": read_stream, "archive": read_archive, "jsonb": read_jsonb}
 
 
+def peak_of_reader(reader: str, version_id: int, features: int, rows: int) -> PeakMemory:
+    """Return the peak memory of this process during a read."""
+    return peak_of(lambda wanted: READERS[reader](version_id, features, wanted), rows)
+
+
 def bytes_on_disk() -> dict[str, int]:
-    """Return what the archive and the other table take, with their indexes and large values."""
+    """Return the disk space of the archive and of the other table, with indexes and large values."""
     tables = {"archive": "inference_observationchunk", "jsonb": "one_row_per_prediction"}
     with connection.cursor() as cursor:
         sizes = {}
@@ -182,13 +197,9 @@ def bytes_on_disk() -> dict[str, int]:
 
 
 def _pages(rows: int, features: int) -> Iterator[pa.Table]:
-    """Yield the rows, the same ones but for their ids at each call."""
+    """Yield the rows, which differ only in their ids from call to call."""
     for number, start in enumerate(range(0, rows, ROWS_OF_A_PAGE)):
         yield observations(min(ROWS_OF_A_PAGE, rows - start), features, seed=number)
-
-
-def _values(rng: np.random.Generator, rows: int, index: int) -> Any:
-    return rng.choice(LEVELS, rows) if is_categorical(index) else rng.normal(size=rows).round(DECIMALS)
 
 
 def _json_rows(table: pa.Table, features: int) -> Iterator[tuple[Any, ...]]:
@@ -199,16 +210,9 @@ def _json_rows(table: pa.Table, features: int) -> Iterator[tuple[Any, ...]]:
         yield (prediction_id.hex(), *others[:4], document)
 
 
-def _columns_of(page: list[tuple[Any, ...]], schema: pa.Schema, features: int) -> pa.Table:
-    _, ids, *others, documents = zip(*page, strict=True)
-    columns: list[Any] = [[one.bytes for one in ids], *others]
-    columns += [[document[name] for document in documents] for name in feature_names(features)]
-    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
-    return pa.table(arrays, schema=schema)
-
-
-def _rival_connection() -> "psycopg.Connection[tuple[Any, ...]]":
-    asked = connection.get_connection_params()
-    rival = psycopg.connect(**{name: asked[name] for name in CONNECTION_PARAMETERS if asked.get(name)})
-    set_json_loads(orjson.loads, rival)
-    return rival
+def _plain_connection() -> "psycopg.Connection[tuple[Any, ...]]":
+    """Return a connection to Django's database without Django's adaptations."""
+    parameters = connection.get_connection_params()
+    plain = psycopg.connect(**{name: parameters[name] for name in CONNECTION_PARAMETERS if parameters.get(name)})
+    set_json_loads(orjson.loads, plain)
+    return plain

@@ -1,4 +1,4 @@
-"""The benchmark of the archive under a steady load, with a short one."""
+"""The benchmark of the archive under a steady load, with a short load."""
 
 import argparse
 import json
@@ -8,7 +8,7 @@ import pytest
 import redis
 from pytest_django.fixtures import Settings
 
-from benchmarks.archive_lag import Run, Sample, archived_by_a_worker, figures_of, steady_load, text_of
+from benchmarks.archive_lag import Run, Sample, figures_of, run_worker, steady_load, text_of
 from tests.conftest import environment_of_tests
 
 
@@ -18,15 +18,15 @@ def test_a_worker_archives_all_of_a_short_load(
 ) -> None:
     settings.MLMON_ARCHIVE_TICK_SECONDS = 1
     monkeypatch.setenv("DATABASE_URL", environment_of_tests()["DATABASE_URL"])
-    run = archived_by_a_worker(tmp_path, argparse.Namespace(rows_per_second=2_000, features=5, seconds=1.0))
+    run = run_worker(tmp_path, argparse.Namespace(rows_per_second=2_000, features=5, seconds=1.0))
     assert run.end.archived == run.end.appended
     assert 1_000 <= run.end.appended <= 2_200
     assert run.rows_lost == 0
     assert len(run.task_seconds) >= 1
 
 
-def test_the_load_has_its_rate_and_ends_when_all_is_archived() -> None:
-    """An archive that takes everything at each tick is behind by one tick's rows at the most."""
+def test_the_load_keeps_its_rate_and_ends_when_all_rows_are_archived() -> None:
+    """An archive that takes everything at each tick is at most one tick behind."""
     waiting: list[int] = []
     archived = [0]
 
@@ -47,8 +47,8 @@ def test_the_load_has_its_rate_and_ends_when_all_is_archived() -> None:
     assert 0 < max(sample.lag_rows for sample in samples) <= 4_000
 
 
-def test_the_figures_tell_an_archive_that_falls_behind() -> None:
-    """By hand: 100 rows a second of which 60 are archived, so that 40 more wait each second."""
+def test_the_figures_show_an_archive_that_falls_behind() -> None:
+    """By hand: of 100 rows a second, 60 are archived, so the lag grows by 40 rows a second."""
     samples = [Sample(float(second), 100 * second, 60 * second) for second in range(1, 10)]
     run = Run(samples, end=Sample(18.0, 900, 900), rows_lost=0, task_seconds=[4.5, 4.5])
     figures = figures_of(run, tick_seconds=10)
@@ -58,4 +58,4 @@ def test_the_figures_tell_an_archive_that_falls_behind() -> None:
     assert figures["drain_seconds"] == pytest.approx(9)
     assert figures["busy_share"] == pytest.approx(0.5)
     assert json.loads(json.dumps(figures)) == figures
-    assert "Behind by 360 rows, 3.6 s, at the most" in text_of(figures)
+    assert "At most 360 rows (3.6 s) behind" in text_of(figures)

@@ -1,4 +1,4 @@
-"""The speed benchmark at a size that takes no time: what it runs and what it writes, not how fast anything is."""
+"""The speed benchmark with little data: what it runs and what it writes, not how fast it is."""
 
 import json
 import subprocess
@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 from scipy.stats import ks_2samp
 
-from benchmarks import drift_speed, rivals
+from benchmarks import drift_speed
 from benchmarks.arrays import drawn, load
-from benchmarks.environments import Environments
-from benchmarks.rivals import RIVALS, scipy_loop
+from benchmarks.competitors import COMPETITORS, scipy_loop
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 NUMBERS_OF_A_SIZE = ("ratios", "cpu_ratios", "seconds", "pairs", "ratio_spread", "ks_difference")
@@ -22,10 +21,10 @@ NUMBERS_OF_A_SIZE = ("ratios", "cpu_ratios", "seconds", "pairs", "ratio_spread",
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]:
-    """What the command prints and writes."""
+    """Output of the command and content of its JSON file."""
     file = tmp_path_factory.mktemp("benchmark") / "figures.json"
-    command = [sys.executable, "-m", "benchmarks.drift_speed", "--sizes", "2000", "--rivals", "np_sort", "scipy"]
-    command += ["--repeats", "3", "--budget", "1", "--json", str(file)]
+    command = [sys.executable, "-m", "benchmarks.drift_speed", "--sizes", "2000", "--competitors", "np_sort", "scipy"]
+    command += ["--pairs", "3", "--budget", "1", "--json", str(file)]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout, json.loads(file.read_text())
@@ -53,25 +52,25 @@ def test_both_sides_compared_the_same_data(run: tuple[str, dict[str, Any]]) -> N
     assert figures["ks_difference"]["2000x100"]["scipy"] < 1e-12
 
 
-def test_a_person_reads_ratios_and_what_was_computed(run: tuple[str, dict[str, Any]]) -> None:
+def test_the_text_has_ratios_and_what_each_side_computes(run: tuple[str, dict[str, Any]]) -> None:
     printed, figures = run
 
     (row,) = [line for line in printed.splitlines() if line.startswith("scipy ")]
     assert f"{figures['ratios']['2000x100']['scipy']:.3g}" in row.split()
     assert "2,000 x 100" in printed
-    assert RIVALS["scipy"].computes in printed
+    assert COMPETITORS["scipy"].computes in printed
     assert "nannyml" not in printed
 
 
-def test_what_cannot_be_installed_is_reported_and_not_invented(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rivals, "_FOLDER", tmp_path)
-    (tmp_path / "absent.txt").write_text("./there-is-no-such-project\n")
+def test_a_competitor_that_cannot_be_installed_is_reported_with_the_reason(tmp_path: Path) -> None:
+    absent = tmp_path / "absent.txt"
+    absent.write_text("./there-is-no-such-project\n")
     options = drift_speed.Options(
         sizes=[500],
-        rivals=[replace(RIVALS["np_sort"], name="nannyml", requirements="absent")],
+        competitors=[replace(COMPETITORS["np_sort"], name="nannyml", requirements=absent)],
         pairs=3,
         budget_seconds=1,
-        environments=Environments(tmp_path / "environments"),
+        environments=tmp_path / "environments",
     )
 
     sizes = drift_speed.measure(options)
@@ -82,7 +81,7 @@ def test_what_cannot_be_installed_is_reported_and_not_invented(tmp_path: Path, m
     assert "cannot be installed" in drift_speed.text_of(sizes[0])
 
 
-def test_arrays_come_back_from_their_files_and_only_some_features_drift(tmp_path: Path) -> None:
+def test_arrays_are_saved_and_loaded_and_one_feature_in_five_drifts(tmp_path: Path) -> None:
     arrays = drawn(2_000)
     arrays.save(tmp_path)
     read = load(tmp_path)
@@ -100,9 +99,9 @@ def test_arrays_come_back_from_their_files_and_only_some_features_drift(tmp_path
 
 def test_the_scipy_loop_finds_drift_and_measures_each_feature() -> None:
     arrays = drawn(10_000)
-    found, drifted = scipy_loop.prepare(arrays)()
+    measures, drifted = scipy_loop.prepare(arrays)()
 
-    assert list(found) == [*arrays.numeric_names, *arrays.categorical_names]
-    assert {"number_00", "level_00"} <= set(drifted)
+    assert list(measures) == [*arrays.numeric_names, *arrays.categorical_names]
+    assert {"number_00", "category_00"} <= set(drifted)
     assert "number_01" not in drifted
-    assert all(one.wasserstein is not None for name, one in found.items() if name.startswith("number"))
+    assert all(one.wasserstein is not None for name, one in measures.items() if name.startswith("number"))

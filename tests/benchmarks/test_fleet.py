@@ -1,4 +1,4 @@
-"""The fleet benchmark with a handful of models, checked in the test's own process."""
+"""The fleet benchmark with three models, checked in the process of the test."""
 
 import json
 import time
@@ -7,19 +7,19 @@ import pytest
 import redis
 
 from benchmarks import fleet
-from benchmarks.fleet_models import put_in_place
-from benchmarks.fleet_run import Run, check_all
+from benchmarks.fleet import Run
+from benchmarks.fleet_models import check_all, create_fleet
 from benchmarks.sampling import Samples, sampled
 from drift.models import CheckStatus, DriftCheck
 from drift.selectors import due_versions
 from mlmon.columns import level_name
 
-ASKED = {"models": 3, "features": 6, "window_rows": 600, "reference_rows": 2_000, "processes": 1}
+OPTIONS = {"models": 3, "features": 6, "window_rows": 600, "reference_rows": 2_000, "processes": 1}
 
 
 @pytest.mark.django_db
 def test_every_model_of_the_fleet_is_due_and_is_checked(redis_client: redis.Redis) -> None:
-    versions = put_in_place(3, features=6, reference_rows=2_000, window_rows=600)
+    versions = create_fleet(3, features=6, reference_rows=2_000, window_rows=600)
     assert sorted(version.pk for version in due_versions()) == sorted(versions)
 
     check_all(versions)
@@ -32,9 +32,9 @@ def test_every_model_of_the_fleet_is_due_and_is_checked(redis_client: redis.Redi
     assert due_versions() == []
 
 
-def test_the_figures_say_whether_all_were_checked_in_time() -> None:
+def test_the_figures_show_whether_all_models_were_checked_in_time() -> None:
     run = Run(models=3, checked=3, failed=0, seconds=12.5, ticks=1, task_seconds=[0.1, 0.2, 0.4], check_seconds=[0.05])
-    figures = json.loads(json.dumps(fleet.figures_of(run, Samples(), ASKED)))
+    figures = json.loads(json.dumps(fleet.figures_of(run, Samples(), OPTIONS)))
 
     assert (figures["seconds"], figures["required_seconds"], figures["is_complete"]) == (12.5, 60, True)
     assert figures["models"] == 3
@@ -51,13 +51,13 @@ def test_the_figures_say_whether_all_were_checked_in_time() -> None:
         Run(models=3, checked=3, failed=1, seconds=30, ticks=2, task_seconds=[0.1], check_seconds=[0.1]),
         Run(models=3, checked=3, failed=0, seconds=61, ticks=4, task_seconds=[0.1], check_seconds=[0.1]),
     ],
-    ids=["one unchecked", "one failed", "too late"],
+    ids=["one unchecked", "one failed", "too slow"],
 )
-def test_what_is_not_met_is_said(run: Run) -> None:
+def test_a_missed_target_is_reported(run: Run) -> None:
     assert "missed" in fleet.text_of(run, Samples())
 
 
-def test_samples_are_counted_at_the_lines_of_the_project() -> None:
+def test_samples_count_for_lines_of_the_project() -> None:
     def work() -> None:
         until = time.monotonic() + 0.3
         while time.monotonic() < until:
@@ -69,6 +69,6 @@ def test_samples_are_counted_at_the_lines_of_the_project() -> None:
     assert samples.total > 20
     assert {line.function for line in samples.innermost} == {"level_name"}
     assert samples.within == samples.innermost
-    (share, line), *_ = samples.shares(samples.within, 1)
+    ((text, share),) = samples.report(samples.within, 1).items()
     assert 0 < share <= 1
-    assert line.text.startswith("mlmon/columns.py:")
+    assert text.startswith("mlmon/columns.py:")

@@ -1,20 +1,20 @@
-"""The benchmark of the pages at a size that takes little time: that every page answers, and what it writes."""
+"""The benchmark of the pages with little data: every page responds, and what it writes."""
 
 import json
 
 import pytest
 import redis
 
-from benchmarks.page_rows import history_size, logged_in_client, pages, put_history_in_place
+from benchmarks.page_rows import create_history, history_size, logged_in_client, pages
 from benchmarks.pages import PLAIN_PAGE, figures_of, measured, text_of
 from drift.models import DriftCheck, DriftIncident, FeatureDrift
 from inference.models import TrafficRollup
 
 
 @pytest.mark.django_db(transaction=True)
-def test_every_page_answers_with_history_behind_it(redis_client: redis.Redis) -> None:
-    put_history_in_place(model_count=2, feature_count=3, days=2, checks_a_day=1)
-    # The template, its copies of two days (hourly and daily), and a real one of each model.
+def test_every_page_responds_with_a_history(redis_client: redis.Redis) -> None:
+    create_history(model_count=2, feature_count=3, days=2, checks_a_day=1)
+    # The template, its copies of two days (hourly and daily), and a real check of each model.
     assert DriftCheck.objects.count() == 1 + 2 * 24 + 2 * 1 + 2
     assert FeatureDrift.objects.count() == 3 * DriftCheck.objects.count()
     assert TrafficRollup.objects.filter(span_seconds=3600).count() == 2 * (2 * 24 + 1)

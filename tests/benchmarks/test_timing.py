@@ -1,4 +1,4 @@
-"""Pairs and their ratios, on a clock that the test moves."""
+"""Pairs and their ratios, with a clock that the test controls."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from benchmarks.timing import Elapsed, paired, spread, timed
 
 
 class Clock:
-    """Seconds that pass when a side runs."""
+    """A clock that moves only when a side runs."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -43,7 +43,7 @@ def test_sides_run_alternately_and_each_pair_gives_one_ratio() -> None:
     assert times.pairs[1].ours.cpu_seconds == pytest.approx(12.0)
 
 
-def test_a_slow_minute_hits_both_sides_of_a_pair() -> None:
+def test_a_slow_minute_affects_both_sides_of_a_pair() -> None:
     clock = Clock()
     ours, theirs = clock.side("ours", 1.0, 8.0, 1.0), clock.side("theirs", 2.0, 16.0, 2.0)
 
@@ -55,16 +55,16 @@ def test_a_slow_minute_hits_both_sides_of_a_pair() -> None:
 @pytest.mark.parametrize(
     ("pairs", "budget_seconds", "expected"),
     [(6, 1000, 6), (6, 7, 4), (6, 0, 3), (1, 1000, 3)],
-    ids=["all", "until the budget is spent", "never fewer than three", "three where one is asked for"],
+    ids=["all", "until the budget is spent", "never fewer than three", "three if one is requested"],
 )
-def test_how_many_pairs_run(pairs: int, budget_seconds: float, expected: int) -> None:
+def test_the_number_of_pairs(pairs: int, budget_seconds: float, expected: int) -> None:
     clock = Clock()
     ours, theirs = clock.side("ours", *[1.0] * 6), clock.side("theirs", *[1.0] * 6)
 
     assert len(paired(ours, theirs, pairs=pairs, budget_seconds=budget_seconds).pairs) == expected
 
 
-def test_quartiles_are_those_of_r() -> None:
+def test_quartiles_equal_those_of_r() -> None:
     # R: quantile(c(7, 1, 3, 10), c(.25, .5, .75)), type 7, numpy's default.
     found = spread([7.0, 1.0, 3.0, 10.0])
 
@@ -77,8 +77,8 @@ def test_one_number_is_its_own_spread() -> None:
     assert {found.lower_quartile, found.median, found.upper_quartile, found.minimum} == {2.0}
 
 
-def test_the_answer_of_what_is_timed_comes_back() -> None:
-    elapsed, answer = timed(lambda: sum(range(1000)))
+def test_the_result_of_a_timed_function_is_returned() -> None:
+    elapsed, result = timed(lambda: sum(range(1000)))
 
-    assert answer == 499_500
+    assert result == 499_500
     assert elapsed.seconds > 0

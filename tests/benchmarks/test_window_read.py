@@ -7,9 +7,8 @@ import redis
 from django.db import connection
 
 from benchmarks import window_read, window_readers
-from benchmarks.memory import PeakMemory
+from benchmarks.memory import PeakMemory, peak_of
 from benchmarks.timing import Elapsed, Pair, PairedTimes
-from benchmarks.window_peak import peak_of
 from inference.models import ObservationChunk
 from inference.stream import rows_seen
 
@@ -17,7 +16,7 @@ ROWS, FEATURES = 3_000, 6
 
 
 @pytest.mark.django_db(transaction=True)
-def test_every_reader_gives_the_same_columns(redis_client: redis.Redis) -> None:
+def test_every_reader_returns_the_same_columns(redis_client: redis.Redis) -> None:
     version_id = window_readers.new_version("read")
     window_readers.fill_stream(version_id, ROWS, FEATURES, entry_rows=70)
     window_readers.fill_jsonb(version_id, ROWS, FEATURES)
@@ -34,7 +33,7 @@ def test_every_reader_gives_the_same_columns(redis_client: redis.Redis) -> None:
     finally:
         with connection.cursor() as cursor:
             cursor.execute("DROP TABLE one_row_per_prediction")
-    # Each filling draws new ids.
+    # Each call draws new ids.
     expected = window_readers.observations(ROWS, FEATURES, seed=0).slice(1_000).drop_columns(["prediction_id"])
     for table in (streamed, archived, from_json):
         assert table.schema.equals(window_readers.schema_of(FEATURES))
@@ -48,29 +47,29 @@ def _reading(name: str, ours: float, theirs: float) -> window_read.Reading:
 
 
 @pytest.mark.parametrize(("seconds", "verdict"), [(0.25, "<= 0.03: met"), (0.5, "<= 0.03: missed")])
-def test_the_figures_are_ratios_and_say_whether_they_are_met(seconds: float, verdict: str) -> None:
-    figures = window_read.Figures(
+def test_the_figures_are_ratios_and_show_whether_they_meet_the_target(seconds: float, verdict: str) -> None:
+    results = window_read.Results(
         stream=_reading("stream", seconds, 10.0),
         archive=_reading("archive", 1.0, 8.0),
         archived_per_second=12_000.0,
         archive_bytes=100 * 2**20,
         jsonb_bytes=700 * 2**20,
     )
-    written = json.loads(json.dumps(window_read.figures_of(figures)))
+    written = json.loads(json.dumps(window_read.figures_of(results)))
     assert written["ratios"] == {"stream_vs_jsonb": pytest.approx(seconds / 10), "archive_vs_jsonb": 0.125}
     assert written["required"]["stream_vs_jsonb"] == 0.03
-    text = window_read.text_of(figures)
+    text = window_read.text_of(results)
     assert verdict in text
     assert "One process archived 12,000 observations a second" in text
     assert "take 100 MiB in the archive; as JSONB rows 7.0 times as much" in text
 
 
-def test_the_peak_is_that_of_the_wanted_rows() -> None:
+def test_the_peak_is_measured_for_the_requested_rows() -> None:
     read: list[int] = []
 
     def reader(rows: int) -> None:
         read.append(rows)
-        # Written to, so that it is resident.
+        # Written, so that it is resident.
         block = bytearray(b"x") * (rows * 1000)
         assert len(block) == rows * 1000
 
