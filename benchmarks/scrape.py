@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def measured(*, pairs: int = PAIRS) -> Results:
     """Return the durations of our scrape in pairs with each of the others."""
-    from monitoring.state_text import StateText
+    from monitoring.metrics.state import StateText
 
     ours = StateText()
     first, text = timed(ours.render)
@@ -86,12 +86,12 @@ class _Families(Collector):
         from benchmarks.scrape_rows import latest_samples
 
         families: dict[str, GaugeMetricFamily] = {}
-        for metric, labels, value in latest_samples():
+        for metric, group, labels, value in latest_samples():
             if value is None:
                 continue
             family = families.get(metric.name)
             if family is None:
-                family = GaugeMetricFamily(metric.name, metric.documentation, labels=metric.labels)
+                family = GaugeMetricFamily(metric.name, metric.documentation, labels=group.labels)
                 families[metric.name] = family
             family.add_metric(labels, value)
         yield from families.values()

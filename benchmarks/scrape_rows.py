@@ -1,6 +1,7 @@
 """The latest checks of many models, and the samples of a scrape. Importing this module needs Django."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from django.utils import timezone
@@ -10,8 +11,10 @@ from drift.models import CheckStatus, DriftCheck, FeatureDrift
 from mlmon.results import FeatureResult, Method
 from mlmon.schema import FeatureKind
 from models_registry.models import ModelVersion, ReferenceDataset
-from monitoring import selectors, state_metrics
-from monitoring.state_text import Sample, samples_of_check, samples_of_feature
+from monitoring import selectors
+from monitoring.metrics import declarations
+from monitoring.metrics.declarations import MetricGroup, StateMetric, Value
+from monitoring.metrics.state import samples_of_check
 from tests.factories import uploaded_version
 
 SEED = 20_261_123
@@ -42,19 +45,20 @@ def create_checks(models: int, features: int) -> None:
     )
 
 
-def latest_samples() -> Iterator[Sample]:
+def latest_samples() -> Iterator[tuple[StateMetric[Any], MetricGroup[Any], tuple[str, ...], Value]]:
     """Yield every sample of a scrape, from rows that are read again each time."""
-    yield from ((state_metrics.MODEL_INFO, row, 1) for row in selectors.version_infos())
-    newest = selectors.newest_checks_of_primary_versions()
-    rows = selectors.checks([check.pk for check in newest])
-    features = selectors.feature_results([check.pk for check in newest])
+    rows: list[Any] = [(declarations.MODEL_VERSION, labels, None) for labels in selectors.version_infos()]
+    latest = selectors.latest_checks_of_primary_versions()
+    checks = selectors.checks([check.pk for check in latest])
+    features = selectors.feature_results([check.pk for check in latest])
     alerting = selectors.versions_with_alerting_incidents()
-    for check in newest:
-        yield from samples_of_check(check.model_name, rows[check.pk])
-        for row in features[check.pk]:
-            yield from samples_of_feature(check.model_name, row)
-        yield state_metrics.DRIFT_INCIDENT_OPEN, (check.model_name,), check.version_id in alerting
-    yield state_metrics.COLLECTOR_SUCCESS, (), 1
+    for check in latest:
+        rows += samples_of_check(check.model_name, checks[check.pk], features[check.pk])
+        rows.append((declarations.INCIDENT, (check.model_name,), check.version_id in alerting))
+    rows.append((declarations.SCRAPE, (), True))
+    for group, labels, row in rows:
+        for metric in group.metrics:
+            yield metric, group, labels, metric.value(row)
 
 
 def _check(version: ModelVersion) -> DriftCheck:

@@ -95,7 +95,7 @@ def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Itera
     from django.conf import settings
     from django.db import connection
 
-    from monitoring.exposition import render_metrics
+    from monitoring.metrics.exposition import render_metrics
 
     if environ["PATH_INFO"] != "/metrics" or environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
         start_response(_status_line(HTTPStatus.NOT_FOUND), [("Content-Type", "text/plain; charset=utf-8")])

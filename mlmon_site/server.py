@@ -21,7 +21,7 @@ from granian.server import Server
 from mlmon_site.ports import port_number
 from mlmon_site.processes import die_with_parent, kill_when_orphaned, wake_for_signals
 from mlmon_site.scrape_server import ScrapeProcess
-from monitoring.multiprocess import reset_metrics
+from monitoring.metrics.slots import reset_metrics
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mlmon_site.settings")
 

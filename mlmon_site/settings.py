@@ -322,7 +322,7 @@ UNFOLD = {
         lambda request: static("mlmon/search.js"),
     ],
     "SHOW_VIEW_ON_SITE": False,
-    "DASHBOARD_CALLBACK": "monitoring.admin.overview.with_overview",
+    "DASHBOARD_CALLBACK": "monitoring.views.with_overview",
     "SIDEBAR": {
         "show_search": True,
         "navigation": [

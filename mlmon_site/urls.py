@@ -5,7 +5,7 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
-from monitoring.admin.search import search
+from monitoring.views import search
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 
 from mlmon_site.processes import at_process_end
-from monitoring.multiprocess import enable_multiprocess_metrics
+from monitoring.metrics.slots import enable_multiprocess_metrics
 
 enable_multiprocess_metrics(settings.MLMON_METRICS_DIR)  # before Django's setup imports the metrics
 

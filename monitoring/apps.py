@@ -6,4 +6,4 @@ class MonitoringConfig(AppConfig):
     verbose_name = "Monitoring"
 
     def ready(self) -> None:
-        from monitoring import job_signals as job_signals  # connects the receivers
+        from monitoring.services import jobs as jobs  # connects the signal receivers

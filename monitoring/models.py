@@ -1,4 +1,4 @@
-"""What the platform knows about its own jobs, and how right the models are."""
+"""The periodic jobs."""
 
 from django.db import models
 

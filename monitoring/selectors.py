@@ -1,16 +1,29 @@
-"""The latest rows for a scrape, in a fixed number of queries."""
+"""Queries of the metrics and the pages: the latest rows and the history of models, in a fixed number of queries."""
 
-from collections import defaultdict
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
 
-from django.db.models import OuterRef, Q, QuerySet, Subquery
+from django.db.models import F, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 
 from drift.models import CheckStatus, DriftCheck, DriftIncident, FeatureDrift
-from models_registry.models import Model, ModelVersion, Stage
+from inference.traffic import TrafficCounts
+from inference.traffic_history import ByMinute, Recently, counts_by_minute, recent_counts
+from models_registry.models import Model, ModelVersion, ReferenceDataset, Stage
 from models_registry.selectors import primary_first, served_versions
 from monitoring.models import JobRun
+from performance.models import PerformancePolicy, PerformanceReport, Period
+from performance.selectors import reports_by_id
+
+STAGES = [stage for stage in Stage if stage != Stage.ARCHIVED]
+RECENT_MINUTES = 10
+SPARKLINE_MINUTES = 60
+
+# --- Metrics --------------------------------------------------------------------------------------------------------
 
 
 def version_infos() -> list[tuple[str, str, str, str]]:
@@ -18,39 +31,39 @@ def version_infos() -> list[tuple[str, str, str, str]]:
     return list(served_versions().values_list("model__name", "version", "framework", "stage"))
 
 
-class NewestCheck(NamedTuple):
-    """The newest succeeded check of a model's primary production version."""
+class LatestCheck(NamedTuple):
+    """The latest succeeded check of the primary production version of a model."""
 
     pk: int
     version_id: int
     model_name: str
 
 
-def newest_checks_of_primary_versions() -> list[NewestCheck]:
-    """Return one for each model that has any."""
+def latest_checks_of_primary_versions() -> list[LatestCheck]:
+    """Return the latest check of each model that has one."""
     primary = ModelVersion.objects.filter(model=OuterRef("pk"), stage=Stage.PRODUCTION).order_by(*primary_first())
-    # One step into an index for each model: grouping all checks would read the whole history at every scrape.
-    newest = DriftCheck.objects.filter(
+    # One index lookup for each model; grouping all checks would read the whole history at every scrape.
+    latest = DriftCheck.objects.filter(
         version=OuterRef("primary"), status=CheckStatus.SUCCEEDED, is_backfilled=False
     ).order_by("-id")
     of_models = Model.objects.annotate(primary=Subquery(primary.values("pk")[:1]))
-    found = of_models.annotate(newest=Subquery(newest.values("pk")[:1])).exclude(newest=None)
-    return [NewestCheck(*row) for row in found.order_by("name").values_list("newest", "primary", "name")]
+    found = of_models.annotate(latest=Subquery(latest.values("pk")[:1])).exclude(latest=None)
+    return [LatestCheck(*row) for row in found.order_by("name").values_list("latest", "primary", "name")]
 
 
 def versions_with_alerting_incidents() -> set[int]:
-    """Return the versions with an open incident that nobody has snoozed."""
+    """Return the versions with an open incident that is not snoozed."""
     is_awake = Q(snoozed_until=None) | Q(snoozed_until__lte=timezone.now())
     return set(DriftIncident.objects.filter(is_awake, closed_at=None).values_list("version_id", flat=True))
 
 
 def checks(ids: Sequence[int]) -> dict[int, DriftCheck]:
-    """Return those of the checks that are still there, by their ids."""
+    """Return the checks that still exist, by their ids."""
     return DriftCheck.objects.defer("result").in_bulk(ids)
 
 
 def feature_results(check_ids: Sequence[int]) -> dict[int, list[FeatureDrift]]:
-    """Return the feature rows of checks by the checks' ids, without their results, which no gauge shows."""
+    """Return the feature rows of checks by the ids of the checks, without their results."""
     found: defaultdict[int, list[FeatureDrift]] = defaultdict(list)
     for row in FeatureDrift.objects.filter(check_run__in=check_ids).defer("result").order_by("pk"):
         found[row.check_run_id].append(row)
@@ -60,3 +73,229 @@ def feature_results(check_ids: Sequence[int]) -> dict[int, list[FeatureDrift]]:
 def job_runs() -> QuerySet[JobRun]:
     """Return the latest run of each job."""
     return JobRun.objects.all()
+
+
+# --- Current state of models ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class VersionFacts:
+    """The latest rows about one version.
+
+    Attributes
+    ----------
+    has_reference
+        Whether its drift can be measured.
+    check, latest_check
+        The latest succeeded check and the latest check; backfilled checks belong to the history.
+    drifted
+        Features of `check` that the verdict lists or that are above their threshold, strongest first.
+    incident
+        The open incident.
+    report
+        The performance of its latest predictions.
+    """
+
+    has_reference: bool = False
+    check: DriftCheck | None = None
+    latest_check: DriftCheck | None = None
+    drifted: tuple[str, ...] = ()
+    incident: DriftIncident | None = None
+    report: PerformanceReport | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelState:
+    """One model.
+
+    Attributes
+    ----------
+    shown
+        The version that represents it: the primary production version, or the latest version that is not archived.
+    versions
+        Number of versions by stage, without archived ones.
+    recent
+        Traffic of all its versions in the last `RECENT_MINUTES` minutes.
+    by_minute
+        The same for each of the last `SPARKLINE_MINUTES` minutes.
+    largest_drop
+        Largest drop of performance without an alert.
+    facts
+        The latest rows about the shown version.
+    others
+        The latest rows about each other version that is not archived, by its version.
+    """
+
+    pk: int
+    name: str
+    shown: ModelVersion | None
+    versions: dict[Stage, int]
+    recent: TrafficCounts
+    by_minute: ByMinute
+    largest_drop: float
+    facts: VersionFacts
+    others: dict[str, VersionFacts]
+
+    @property
+    def has_only_observations(self) -> bool:
+        """Whether it had rows but no requests, because it is served elsewhere or as a shadow."""
+        return not any(self.by_minute.requests) and any(self.by_minute.predictions)
+
+    @property
+    def open_incidents(self) -> int:
+        """Number of its versions with an open incident."""
+        return sum(facts.incident is not None for facts in (self.facts, *self.others.values()))
+
+
+def model_states(now: datetime, *, names: Collection[str] | None = None) -> list[ModelState]:
+    """Return the states of all models, or of the named ones, ordered by name."""
+    models = list(_models_with_shown_version(names))
+    owners: dict[int, int] = {}
+    names_of: defaultdict[int, dict[int, str]] = defaultdict(dict)
+    stages_of: defaultdict[int, Counter[Stage]] = defaultdict(Counter)
+    rows = ModelVersion.objects.filter(model__in=models).order_by("pk")
+    for pk, model_id, version, stage in rows.values_list("pk", "model_id", "version", "stage"):
+        owners[pk] = model_id
+        if stage != Stage.ARCHIVED:
+            names_of[model_id][pk] = version
+            stages_of[model_id][Stage(stage)] += 1
+    recent, by_minute = _traffic_by_model(now, owners)
+    shown = ModelVersion.objects.select_related("model").in_bulk([model.shown for model in models if model.shown])
+    facts = facts_of([pk for names_of_model in names_of.values() for pk in names_of_model])
+    return [
+        ModelState(
+            pk=model.pk,
+            name=model.name,
+            shown=shown.get(model.shown),
+            versions={stage: count for stage in STAGES if (count := stages_of[model.pk][stage])},
+            recent=recent[model.pk],
+            by_minute=by_minute[model.pk],
+            largest_drop=PerformancePolicy().largest_drop if model.largest_drop is None else model.largest_drop,
+            facts=facts.get(model.shown, VersionFacts()),
+            others={
+                version: facts.get(pk, VersionFacts())
+                for pk, version in names_of[model.pk].items()
+                if pk != model.shown
+            },
+        )
+        for model in models
+    ]
+
+
+def facts_of(version_ids: Collection[int]) -> dict[int, VersionFacts]:
+    """Return the latest rows about versions, by their ids."""
+    of_version = {"version": OuterRef("pk")}
+    all_checks = DriftCheck.objects.filter(is_backfilled=False, **of_version).order_by("-id")
+    latest_rows: dict[str, QuerySet[Any]] = {
+        "reference_id": ReferenceDataset.objects.filter(is_active=True, **of_version),
+        "check_id": all_checks,
+        "succeeded_check_id": all_checks.filter(status=CheckStatus.SUCCEEDED),
+        "report_id": PerformanceReport.objects.filter(period=Period.LATEST, **of_version).order_by("-id"),
+    }
+    # One index lookup for each version and kind of row.
+    latest_ids = {name: Subquery(rows.values("pk")[:1]) for name, rows in latest_rows.items()}
+    versions = ModelVersion.objects.filter(pk__in=version_ids).annotate(**latest_ids)
+    ids: list[dict[str, Any]] = list(versions.values("pk", *latest_ids))
+    check_ids = {row[name] for row in ids for name in ("check_id", "succeeded_check_id") if row[name]}
+    found_checks = DriftCheck.objects.defer("result").in_bulk(check_ids)
+    drifted = _drifted_features({row["succeeded_check_id"] for row in ids if row["succeeded_check_id"]})
+    reports = reports_by_id([row["report_id"] for row in ids if row["report_id"]])
+    open_incidents = DriftIncident.objects.filter(closed_at=None, version__in=version_ids).defer("hypotheses")
+    incidents = {incident.version_id: incident for incident in open_incidents}
+    return {
+        row["pk"]: VersionFacts(
+            has_reference=row["reference_id"] is not None,
+            check=found_checks.get(row["succeeded_check_id"]),
+            latest_check=found_checks.get(row["check_id"]),
+            drifted=tuple(drifted.get(row["succeeded_check_id"], ())),
+            incident=incidents.get(row["pk"]),
+            report=reports.get(row["report_id"]),
+        )
+        for row in ids
+    }
+
+
+def _models_with_shown_version(names: Collection[str] | None) -> QuerySet[Any]:
+    """Return models with the id of their ``shown`` version and their ``largest_drop``."""
+    versions = ModelVersion.objects.filter(model=OuterRef("pk"))
+    primary = versions.filter(stage=Stage.PRODUCTION).order_by(*primary_first())
+    latest = versions.exclude(stage=Stage.ARCHIVED).order_by("-id")
+    models = Model.objects.annotate(
+        shown=Coalesce(Subquery(primary.values("pk")[:1]), Subquery(latest.values("pk")[:1])),
+        largest_drop=F("performance_policy__largest_drop"),
+    ).order_by("name")
+    return models if names is None else models.filter(name__in=names)
+
+
+def _traffic_by_model(
+    now: datetime, owners: dict[int, int]
+) -> tuple[defaultdict[int, TrafficCounts], defaultdict[int, ByMinute]]:
+    """Return recent traffic, in total and by minute, by the ids of models; `owners` are the models of versions."""
+    recent: defaultdict[int, TrafficCounts] = defaultdict(TrafficCounts)
+    for version_id, counts in recent_counts(Recently.of(now, minutes=RECENT_MINUTES), owners).items():
+        recent[owners[version_id]].add(counts)
+    by_minute = defaultdict(lambda: ByMinute([0] * SPARKLINE_MINUTES, [0] * SPARKLINE_MINUTES))
+    for version_id, minutes in counts_by_minute(Recently.of(now, minutes=SPARKLINE_MINUTES), owners).items():
+        for sums, added in zip(by_minute[owners[version_id]], minutes, strict=True):
+            sums[:] = [a + b for a, b in zip(sums, added, strict=True)]
+    return recent, by_minute
+
+
+def _drifted_features(check_ids: Collection[int]) -> dict[int, list[str]]:
+    """Return the names of drifted features, strongest first, by the ids of their checks."""
+    strength = F("score") / Greatest(F("threshold"), 1e-9)
+    rows = FeatureDrift.objects.filter(Q(is_confirmed=True) | Q(is_drifted=True), check_run__in=check_ids)
+    found: defaultdict[int, list[str]] = defaultdict(list)
+    ordered = rows.order_by("-is_confirmed", strength.desc(nulls_last=True))
+    for check_id, name in ordered.values_list("check_run_id", "feature_name"):
+        found[check_id].append(name)
+    return found
+
+
+# --- History --------------------------------------------------------------------------------------------------------
+
+
+def incidents_since(model: Model, since: datetime) -> list[DriftIncident]:
+    """Return the incidents of a model that were open at any time after `since`, latest first."""
+    rows = DriftIncident.objects.filter(Q(closed_at=None) | Q(closed_at__gte=since), version__model=model)
+    return list(rows.defer("hypotheses").select_related("version__model").order_by("-id"))
+
+
+def check_figures(version: ModelVersion, since: datetime, until: datetime) -> QuerySet[DriftCheck, dict[str, Any]]:
+    """Return when the succeeded checks of a version ended and how much had drifted, oldest first."""
+    found = DriftCheck.objects.filter(
+        version=version, status=CheckStatus.SUCCEEDED, window_ended_at__gte=since, window_ended_at__lte=until
+    )
+    return found.order_by("window_ended_at").values(
+        "window_ended_at",
+        "n_drifted_features",
+        "n_confirmed_features",
+        "prediction_js_divergence",
+        "prediction_threshold",
+    )
+
+
+def reports_since(
+    version: ModelVersion, since: datetime, period: Period
+) -> Iterator[tuple[datetime, PerformanceReport]]:
+    """Yield the reports of a version with their times, oldest first."""
+    reports = PerformanceReport.objects.filter(version=version, period=period)
+    if period == Period.DAY:
+        for report in reports.filter(started_at__gte=since).order_by("started_at"):
+            yield report.started_at, report
+    else:
+        for report in reports.filter(computed_at__gte=since).order_by("id"):
+            yield report.computed_at, report
+
+
+def report_before(version: ModelVersion, moment: datetime) -> PerformanceReport | None:
+    """Return the last report before a moment: of the latest predictions, or else of a day."""
+    reports = PerformanceReport.objects.filter(version=version)
+    latest = reports.filter(period=Period.LATEST, computed_at__lt=moment).order_by("-id").first()
+    return latest or reports.filter(period=Period.DAY, ended_at__lte=moment).order_by("-started_at").first()
+
+
+def last_report_between(version: ModelVersion, since: datetime, until: datetime) -> PerformanceReport | None:
+    """Return the last report of the latest predictions that was computed between two moments."""
+    reports = PerformanceReport.objects.filter(version=version, period=Period.LATEST)
+    return reports.filter(computed_at__gte=since, computed_at__lte=until).order_by("-id").first()

@@ -1,65 +1,70 @@
-"""What machines ask: metrics and health."""
+"""Pages for people: the overview, the page of a model, and the search of the sidebar."""
 
-import functools
-from collections.abc import Callable
-from http import HTTPStatus
+from dataclasses import dataclass
+from typing import Any
 
-from django.conf import settings
-from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.views.decorators.csrf import csrf_exempt
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
 
-from accounts.models import TokenScope, token_digest
-from inference.serving import serving
-from monitoring.exposition import render_metrics
-from monitoring.health import readiness_problems
-from rest.problems import method_not_allowed
+from accounts.roles import Action
+from models_registry.exceptions import UnknownModelError
+from models_registry.models import Model
+from models_registry.selectors import model_named
+from monitoring.pages.charts import TimeRange
+from monitoring.pages.model import model_context
+from monitoring.pages.overview import overview_context
 
-READING_SCOPES = (TokenScope.READ, TokenScope.ALL)
-READING_METHODS = ("GET", "HEAD")
-
-
-def _read_only(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Let only GET and HEAD through; others are told so, and not that they lack a form's CSRF token."""
-
-    @csrf_exempt
-    @functools.wraps(view)
-    def answer(request: HttpRequest) -> HttpResponse:
-        if request.method in READING_METHODS:
-            return view(request)
-        return method_not_allowed(request.method or "", allowed=READING_METHODS)
-
-    return answer
+MOST_MODELS = 10
 
 
-@_read_only
-def metrics(request: HttpRequest) -> HttpResponse:
-    """Return the metrics of all worker processes."""
-    if settings.MLMON_METRICS_ACCESS == "token" and not _has_reading_token(request):
-        return HttpResponse(
-            "A token with the scope read is needed.\n",
-            status=HTTPStatus.UNAUTHORIZED,
-            content_type="text/plain",
-            headers={"WWW-Authenticate": "Bearer"},
-        )
-    body, content_type = render_metrics(request.headers.get("Accept", ""))
-    return HttpResponse(body, content_type=content_type)
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """One result of the search."""
+
+    title: str
+    description: str
+    link: str
 
 
-@_read_only
-def healthz(request: HttpRequest) -> JsonResponse:
-    """Answer that this process lives."""
-    return JsonResponse({"status": "ok"})
+def with_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """Return the context of the admin's first page with the overview, if the person may see it; unfold calls this."""
+    if Action.SEE.is_allowed(request.user):
+        may_register = Action.REGISTER_MODEL.is_allowed(request.user)
+        context |= overview_context(timezone.now()) | {"may_see": True, "may_register": may_register}
+    return context
 
 
-@_read_only
-def readyz(request: HttpRequest) -> JsonResponse:
-    """Answer whether the database, Redis and the models in production answer."""
-    problems = readiness_problems()
-    status = HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK
-    return JsonResponse({"status": "unavailable" if problems else "ok", "problems": problems}, status=status)
+@admin.site.admin_view
+def model_page(request: HttpRequest, model_name: str) -> HttpResponse:
+    """Show a model over the time of ``?range=``; by default a day, or less for a younger model."""
+    if not Action.SEE.is_allowed(request.user):
+        raise PermissionDenied
+    try:
+        model = model_named(model_name)
+    except UnknownModelError as error:
+        raise Http404(f"There is no model {model_name!r}.") from error
+    now = timezone.now()
+    time_range = TimeRange.named(request.GET.get("range", "")) or TimeRange.default(now - model.created_at)
+    context = model_context(model, time_range, now)
+    return TemplateResponse(request, "monitoring/model_page.html", {**admin.site.each_context(request), **context})
 
 
-def _has_reading_token(request: HttpRequest) -> bool:
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    known = serving().snapshot().tokens.get(token_digest(token.strip())) if scheme.lower() == "bearer" else None
-    return known is not None and known.is_valid() and known.scope in READING_SCOPES
+@admin.site.admin_view
+def search(request: HttpRequest) -> HttpResponse:
+    """Show the models and the pages of the sidebar whose names contain ``?s=``."""
+    term = request.GET.get("s", "").strip().lower()
+    results: list[SearchResult] = []
+    if term and Action.SEE.is_allowed(request.user):
+        models = Model.objects.filter(name__icontains=term).order_by("name")
+        for name in models.values_list("name", flat=True)[:MOST_MODELS]:
+            results.append(SearchResult(name, "model", reverse("model-page", args=[name])))
+    if term:
+        for group in admin.site.each_context(request)["sidebar_navigation"]:
+            for item in group["items"]:
+                if item["has_permission"] and term in f"{group['title']} {item['title']}".lower():
+                    results.append(SearchResult(str(item["title"]), str(group["title"]), str(item["link"])))
+    return TemplateResponse(request, "monitoring/search_results.html", {"term": term, "results": results})

@@ -1,4 +1,5 @@
-"""API tokens and the audit trail in the admin, and the base classes of all admin pages."""
+"""Users, groups, API tokens and the audit trail in the admin, and the base classes of all its pages."""
 
 from accounts.admin import changes as changes
+from accounts.admin import people as people
 from accounts.admin import tokens as tokens

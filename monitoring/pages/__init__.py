@@ -1,1 +1,1 @@
-"""What the dashboard pages show, from our own tables: figures first, then their texts and shapes."""
+"""Contexts of the pages: the overview, the page of a model, and panels on other pages."""

@@ -1,21 +1,108 @@
-"""Lines over time: what a page's script draws, and the same in words."""
+"""Charts over time: their steps, and their lines as data for the script and as sentences."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from enum import StrEnum
+from datetime import UTC, datetime, timedelta
+from enum import Enum, StrEnum
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.models import RollupSpan
 from mlmon.figures import number_text, share_text
 from monitoring.pages.figures import seconds_text
 
+HOUR = 3600
+DAY = 24 * HOUR
 Values = list[float | None]
 
 
+class TimeRange(Enum):
+    """A time range up to now: its key in URLs, its label, its length and step in seconds, and the rows it reads.
+
+    Each range has about a hundred steps, as many as a chart can show.
+    """
+
+    ONE_HOUR = "1h", "1 hour", HOUR, 60, RollupSpan.MINUTE
+    SIX_HOURS = "6h", "6 hours", 6 * HOUR, 300, RollupSpan.MINUTE
+    ONE_DAY = "24h", "24 hours", DAY, 900, RollupSpan.MINUTE
+    SEVEN_DAYS = "7d", "7 days", 7 * DAY, 2 * HOUR, RollupSpan.HOUR
+    THIRTY_DAYS = "30d", "30 days", 30 * DAY, 8 * HOUR, RollupSpan.HOUR
+    NINETY_DAYS = "90d", "90 days", 90 * DAY, DAY, RollupSpan.HOUR
+
+    def __init__(self, key: str, label: str, seconds: int, step_seconds: int, span: RollupSpan) -> None:
+        self.key = key
+        self.label = label
+        self.seconds = seconds
+        self.step_seconds = step_seconds
+        self.span = span
+
+    @classmethod
+    def named(cls, key: str) -> "TimeRange | None":
+        """Return the range with that key."""
+        return next((one for one in cls if one.key == key), None)
+
+    @classmethod
+    def covering(cls, seconds: float) -> "TimeRange":
+        """Return the shortest range of at least that length, or the longest range."""
+        return next((one for one in cls if one.seconds >= seconds), cls.NINETY_DAYS)
+
+    @classmethod
+    def default(cls, age: timedelta) -> "TimeRange":
+        """Return the range to start with: a day, or less for a younger model."""
+        return min(cls.covering(age.total_seconds()), cls.ONE_DAY, key=lambda one: one.seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """The steps of a range that ends now.
+
+    Attributes
+    ----------
+    begins
+        Unix time of the start of each step, ascending, shape (n,); the last step contains `now`.
+    """
+
+    now: datetime
+    seconds: int
+    begins: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, time_range: TimeRange, now: datetime) -> "Steps":
+        """Return the steps of a range; they start at multiples of its step in Unix time."""
+        step = time_range.step_seconds
+        last = int(now.timestamp()) // step * step
+        begins = np.arange(last - time_range.seconds + step, last + 1, step, dtype=np.int64)
+        return cls(now=now, seconds=step, begins=begins)
+
+    @property
+    def since(self) -> datetime:
+        """Start of the first step."""
+        return datetime.fromtimestamp(int(self.begins[0]), UTC)
+
+    def place_of(self, moment: datetime) -> int:
+        """Return the step of a moment; the first or the last step for moments outside the range."""
+        place = (int(moment.timestamp()) - int(self.begins[0])) // self.seconds
+        return min(max(place, 0), len(self.begins) - 1)
+
+    def lengths_in_minutes(self) -> NDArray[np.float64]:
+        """Return the length of each step so far, in minutes, shape (n,); the last step is not over."""
+        minutes = np.full(len(self.begins), self.seconds / 60)
+        since_begin = self.now - datetime.fromtimestamp(int(self.begins[-1]), UTC)
+        minutes[-1] = max(since_begin / timedelta(minutes=1), 1 / 60)
+        return minutes
+
+    def no_values(self) -> Values:
+        """Return a line without values."""
+        return [None] * len(self.begins)
+
+
 class Unit(StrEnum):
-    """What the numbers of a chart are; board.js writes them in the same way."""
+    """The unit of a chart; charts.js writes its numbers in the same way."""
 
     COUNT = "count"
-    RATE = "rate"  # in a minute
+    RATE = "rate"  # per minute
     SECONDS = "seconds"
     RATIO = "ratio"
     NUMBER = "number"
@@ -34,16 +121,16 @@ class Unit(StrEnum):
 
 
 class Stroke(StrEnum):
-    """How a line is drawn."""
+    """The style of a line."""
 
     SOLID = "solid"
-    DASHED = "dashed"  # an estimate beside what it estimates
+    DASHED = "dashed"  # an estimate
     LIMIT = "limit"  # a threshold
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line: a value for each step, None where there is none."""
+    """One line: a value for each step, None for steps without one."""
 
     label: str
     values: Values
@@ -56,7 +143,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A time that a chart shades, in Unix time, such as that of an incident."""
+    """A period that a chart shades, in Unix time, such as an incident."""
 
     begin: int
     end: int
@@ -65,7 +152,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A picture of lines over the same steps.
+    """Lines over the same steps.
 
     Attributes
     ----------
@@ -74,9 +161,9 @@ class Chart:
     steps
         Unix time.
     nothing
-        What to say where no line has a value, and what to do next.
+        Text for a chart without values, with what to do next.
     from_zero
-        Whether the axis begins at 0 whatever the values, so that what is small looks small.
+        Whether the axis always starts at 0, so that small values look small.
     """
 
     key: str
@@ -85,13 +172,13 @@ class Chart:
     steps: list[int]
     lines: Sequence[Line]
     note: str = ""
-    nothing: str = "Nothing was measured in this time."
+    nothing: str = "There are no values in this range."
     spans: Sequence[Span] = field(default_factory=tuple)
     from_zero: bool = False
 
     @property
     def script_id(self) -> str:
-        """The id of the element that holds `payload`."""
+        """The id of the element with the `payload`."""
         return f"chart-{self.key}"
 
     @property
@@ -100,12 +187,21 @@ class Chart:
 
     @property
     def summary(self) -> list[str]:
-        """Each line in words."""
-        return [self._summary(line) for line in self.lines if not line.is_empty]
+        """One sentence for each line."""
+        sentences = []
+        for line in self.lines:
+            known = [value for value in line.values if value is not None]
+            if known:
+                lowest, highest, last = (self.unit.text(value) for value in (min(known), max(known), known[-1]))
+                is_constant = line.stroke == Stroke.LIMIT or lowest == highest
+                sentences.append(
+                    f"{line.label}: {last}" if is_constant else f"{line.label}: from {lowest} to {highest}, last {last}"
+                )
+        return sentences
 
     @property
     def payload(self) -> dict[str, Any]:
-        """What the script draws."""
+        """The data that the script draws."""
         return {
             "unit": self.unit,
             "steps": self.steps,
@@ -113,10 +209,3 @@ class Chart:
             "spans": [asdict(span) for span in self.spans],
             "fromZero": self.from_zero,
         }
-
-    def _summary(self, line: Line) -> str:
-        known = [value for value in line.values if value is not None]
-        lowest, highest, last = (self.unit.text(value) for value in (min(known), max(known), known[-1]))
-        if line.stroke == Stroke.LIMIT or lowest == highest:
-            return f"{line.label}: {last}"
-        return f"{line.label}: from {lowest} to {highest}, last {last}"

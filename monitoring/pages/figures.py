@@ -1,15 +1,30 @@
-"""Figures as a reader expects them, and as a program does."""
+"""Figures on pages, each with its value and its text."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
 
+from drift.models import DriftCheck
+from drift.rendering.states import outcome_of
+from inference.traffic import LATENCY_EDGES, TrafficCounts
+from inference.traffic_history import Recently
 from mlmon.figures import number_text, share_text
+from mlmon.report.views import Tag, Tone
+from mlmon.schema import TaskType
+from models_registry.models import ModelVersion
+from monitoring.selectors import RECENT_MINUTES
+from performance.measures import headline_of
+from performance.models import PerformanceReport
 
 NOTHING = "-"
+MOST_NAMES = 3
+NOT_CHECKED = Tag("not checked", Tone.PLAIN, "No window has been compared with the reference yet.")
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A number, or None where there is none, and its text."""
+    """A number, or None if it is unknown, and its text."""
 
     value: float | None
     text: str
@@ -21,7 +36,7 @@ def seconds_figure(seconds: float | None) -> Figure:
 
 
 def seconds_text(seconds: float) -> str:
-    """Return a latency in the unit that fits, with two digits."""
+    """Return a latency with two digits, in the unit that fits."""
     if seconds >= 0.9995:
         return f"{number_text(seconds, 2)} s"
     if seconds >= 0.001:
@@ -29,9 +44,10 @@ def seconds_text(seconds: float) -> str:
     return f"{seconds * 1e6:.0f} µs"
 
 
-def rate_figure(per_minute: float) -> Figure:
-    """Return requests in a minute: "1,240", "12", "0.4", "0"."""
-    return Figure(per_minute, f"{per_minute:,.0f}" if per_minute >= 10 or not per_minute else f"{per_minute:.1f}")
+def rate_figure(count: int, now: datetime) -> Figure:
+    """Return the mean per minute of a count of the last `RECENT_MINUTES` minutes: "1,240", "12", "0.4", "0"."""
+    rate = count / max(1.0, Recently.of(now, minutes=RECENT_MINUTES).minutes)
+    return Figure(rate, f"{rate:,.0f}" if rate >= 10 or not rate else f"{rate:.1f}")
 
 
 def count_figure(count: int) -> Figure:
@@ -44,6 +60,69 @@ def ratio_figure(ratio: float | None) -> Figure:
     return Figure(ratio, NOTHING if ratio is None else share_text(ratio))
 
 
-def accuracy_figure(value: float | None) -> Figure:
-    """Return an accuracy, or an error in the target's unit, with three digits."""
+def number_figure(value: float | None) -> Figure:
+    """Return a number with three digits: an accuracy, a confidence, or an error in the unit of the target."""
     return Figure(value, NOTHING if value is None else number_text(value))
+
+
+def headline_figure(figures: Mapping[str, Any] | None) -> Figure:
+    """Return the figure that summarises a performance."""
+    return number_figure(headline_of(figures))
+
+
+def headline(report: PerformanceReport | None, kind: Literal["realised", "estimated"]) -> float | None:
+    """Return the figure that summarises a report, or None if it has none."""
+    return headline_of(getattr(report, kind, None))
+
+
+def measure_of(version: ModelVersion | None) -> str:
+    """Return the name of the figure that summarises the performance of a version."""
+    return "mean absolute error" if version and version.task_type == TaskType.REGRESSION else "accuracy"
+
+
+def error_ratio(counts: TrafficCounts) -> float | None:
+    """Return the share of requests with a server error, or None without requests."""
+    return counts.error / counts.requests if counts.requests else None
+
+
+def latency_quantile(q: float, counts: TrafficCounts) -> float | None:
+    """Return a quantile of the latency in seconds, as Prometheus computes it, or None without requests."""
+    return histogram_quantile(q, LATENCY_EDGES, counts.latency_counts.tolist())
+
+
+def histogram_quantile(q: float, edges: Sequence[float], counts: Sequence[int]) -> float | None:
+    """Return a quantile of a histogram, or None if it is empty.
+
+    As in PromQL's ``histogram_quantile``, it is linear within a bucket, starts from 0 in the first bucket and is the
+    highest edge above the last one (https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile).
+
+    Parameters
+    ----------
+    q
+        Between 0 and 1.
+    edges
+        Upper edges, ascending and above 0, shape (n,).
+    counts
+        Counts of each bucket and above the last edge, not cumulative, shape (n + 1,).
+    """
+    rank = q * sum(counts)
+    if not sum(counts):
+        return None
+    below = 0
+    for place, count in enumerate(counts[:-1]):
+        if below + count >= rank and count:
+            lower = edges[place - 1] if place else 0.0
+            return float(lower + (edges[place] - lower) * (rank - below) / count)
+        below += count
+    return float(edges[-1])
+
+
+def drift_tag(check: DriftCheck | None) -> Tag:
+    """Return the outcome of a check, in one or two words."""
+    return NOT_CHECKED if check is None else outcome_of(check)
+
+
+def names_text(names: tuple[str, ...] | list[str]) -> str:
+    """Return the first names and the number of the others."""
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return ", ".join(names[:MOST_NAMES]) + more

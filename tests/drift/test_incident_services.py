@@ -23,7 +23,7 @@ from inference.stream import read_window
 from models_registry.models import ModelVersion, Stage
 from models_registry.selectors import active_reference
 from models_registry.services.versions import set_stage
-from monitoring.selectors import newest_checks_of_primary_versions, versions_with_alerting_incidents
+from monitoring.selectors import latest_checks_of_primary_versions, versions_with_alerting_incidents
 from tests.factories import IRIS_FEATURES, uploaded_version
 from tests.mlmon.observed import iris_rows, observe, profiled_reference
 
@@ -165,7 +165,7 @@ def test_a_backfilled_check_is_history_only(version: ModelVersion, redis_client:
     assert (check.verdict_status, check.is_backfilled) == ("alarm", True)
     assert not DriftIncident.objects.exists()
     assert latest_check(version) == newest
-    assert [check.pk for check in newest_checks_of_primary_versions()] == [newest.pk]
+    assert [check.pk for check in latest_checks_of_primary_versions()] == [newest.pk]
     assert due_versions() == [version]  # it counts from the newest check that is not backfilled
 
 

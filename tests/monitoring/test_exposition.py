@@ -17,10 +17,10 @@ from mlmon.results import FeatureResult, ResultStatus
 from mlmon.schema import FeatureKind
 from models_registry.models import ModelVersion, ReferenceDataset, Stage
 from models_registry.services.versions import set_stage
-from monitoring import state_metrics
+from monitoring.metrics.declarations import GROUPS
+from monitoring.metrics.state import StateText
 from monitoring.models import JobRun
-from monitoring.services.jobs import note_job_finished, note_job_started
-from monitoring.state_text import StateText
+from monitoring.services.jobs import record_job_end, record_job_start
 from tests.factories import iris_onnx, uploaded_version
 
 pytestmark = pytest.mark.django_db
@@ -173,10 +173,10 @@ def test_the_number_of_queries_does_not_grow_with_the_models(client: Client) -> 
 
 
 def test_jobs_are_shown(client: Client) -> None:
-    note_job_started(job_name="drift.tasks.check_due_versions")
-    note_job_finished(job_name="drift.tasks.check_due_versions", duration_seconds=0.5, error="")
-    note_job_started(job_name="drift.tasks.check_due_versions")
-    note_job_finished(job_name="drift.tasks.check_due_versions", duration_seconds=0.7, error="ValueError: no")
+    record_job_start(job_name="drift.tasks.check_due_versions")
+    record_job_end(job_name="drift.tasks.check_due_versions", duration_seconds=0.5, error="")
+    record_job_start(job_name="drift.tasks.check_due_versions")
+    record_job_end(job_name="drift.tasks.check_due_versions", duration_seconds=0.7, error="ValueError: no")
     job = JobRun.objects.get()
     assert (job.runs, job.failures, job.last_error) == (2, 1, "ValueError: no")
     shown = scrape(client)
@@ -198,7 +198,7 @@ def test_openmetrics_is_given_to_who_accepts_it(client: Client) -> None:
 
 def test_every_state_gauge_is_collected() -> None:
     collected = {family.name for family in text_families(StateText().render().decode())}
-    assert collected == {metric.name.removesuffix("_total") for metric in state_metrics.ALL}
+    assert collected == {metric.name.removesuffix("_total") for group in GROUPS for metric in group.metrics}
 
 
 @pytest.mark.django_db(transaction=True)

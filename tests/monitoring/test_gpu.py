@@ -6,7 +6,7 @@ from typing import Any, cast
 import pynvml
 from prometheus_client import CollectorRegistry
 
-from monitoring.gpu import GpuCollector
+from monitoring.metrics.collectors import GpuCollector
 
 
 def registry(nvml: Any) -> CollectorRegistry:

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from monitoring.multiprocess import reset_metrics
-from monitoring.worker_counts import WorkerCountsCollector
+from monitoring.metrics.collectors import WorkerCountsCollector
+from monitoring.metrics.slots import reset_metrics
 
 WORKER = textwrap.dedent(
     """
     import sys
     from pathlib import Path
-    from monitoring.multiprocess import enable_multiprocess_metrics
+    from monitoring.metrics.slots import enable_multiprocess_metrics
     enable_multiprocess_metrics(Path(sys.argv[1]))
     from prometheus_client import Counter, Gauge
     counter = Counter("tested", "A counter.", ["name"])

@@ -12,14 +12,13 @@ import redis
 from prometheus_client import CollectorRegistry
 from pytest_django.fixtures import Settings
 
-from monitoring.processes import WebProcessCollector
-from monitoring.task_queue import QUEUE, TaskQueueCollector
+from monitoring.metrics.collectors import QUEUE, TaskQueueCollector, WebProcessCollector
 from tests.services.processes import free_port
 
 HOLDER = """
 import sys
 from pathlib import Path
-from monitoring.multiprocess import SlotLock
+from monitoring.metrics.slots import SlotLock
 SlotLock(Path(sys.argv[1])).slot()
 print("ready", flush=True)
 sys.stdin.read()

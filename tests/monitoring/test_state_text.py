@@ -20,9 +20,9 @@ from prometheus_client.registry import Collector
 
 from drift.models import DriftCheck, FeatureDrift
 from models_registry.models import Model, ModelVersion
-from monitoring import state_metrics
-from monitoring.services.jobs import note_job_finished, note_job_started
-from monitoring.state_text import StateText, _lines, _text
+from monitoring.metrics.declarations import FEATURE
+from monitoring.metrics.state import StateText, lines_of, text_of
+from monitoring.services.jobs import record_job_end, record_job_start
 from performance.models import PerformancePolicy, PerformanceReport, Period
 from tests.factories import uploaded_version
 from tests.monitoring.test_exposition import check_of
@@ -76,8 +76,8 @@ def watched(db: None) -> ModelVersion:
     version = uploaded_version("classifier")
     check_of(version, window_end="1-0", score=0.4)
     report_of(version, 0.8)
-    note_job_started(job_name="drift.tasks.check_due_versions")
-    note_job_finished(job_name="drift.tasks.check_due_versions", duration_seconds=0.5, error="")
+    record_job_start(job_name="drift.tasks.check_due_versions")
+    record_job_end(job_name="drift.tasks.check_due_versions", duration_seconds=0.5, error="")
     return version
 
 
@@ -92,11 +92,14 @@ def test_both_formats_are_what_prometheus_client_writes(watched: ModelVersion) -
 
 @given(st.text(), st.text(), st.floats(allow_nan=False))
 def test_any_name_and_any_value_are_what_prometheus_client_writes(model: str, feature: str, value: float) -> None:
-    parts = [_lines([(state_metrics.FEATURE_DRIFT_SCORE, (model, feature), value)])]
-    text = _text([state_metrics.FEATURE_DRIFT_SCORE], parts, openmetrics=False)
-    family = Metric("ml_feature_drift_score", state_metrics.FEATURE_DRIFT_SCORE.documentation, "gauge")
-    family.add_sample("ml_feature_drift_score", {"model_name": model, "feature_name": feature}, value)
-    assert text == generate_latest(registry([family]))
+    row = FeatureDrift(score=value, threshold=value, is_drifted=True, is_confirmed=False)
+    text = text_of([FEATURE], [lines_of([(FEATURE, (model, feature), row)])], openmetrics=False)
+    families = []
+    for metric in FEATURE.metrics:
+        family = Metric(metric.name, metric.documentation, "gauge")
+        family.add_sample(metric.name, {"model_name": model, "feature_name": feature}, metric.value(row))
+        families.append(family)
+    assert text == generate_latest(registry(families))
 
 
 def test_a_check_that_is_shown_already_is_not_read_again(watched: ModelVersion) -> None:

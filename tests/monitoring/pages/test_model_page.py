@@ -1,4 +1,4 @@
-"""The page of one model: its versions beside each other and its charts, from real rows."""
+"""The page of one model: its versions and its charts, from real rows."""
 
 import json
 import re
@@ -19,8 +19,8 @@ from inference.models import RollupSpan, TrafficRollup
 from inference.traffic import CONFIDENCE_EDGES, LATENCY_EDGES
 from models_registry.models import Model, ModelVersion, ReferenceDataset, Stage
 from models_registry.services.versions import set_stage
+from monitoring.pages.charts import Steps, TimeRange
 from monitoring.pages.model import model_context
-from monitoring.pages.time_ranges import Steps, TimeRange
 from performance.models import PerformanceReport, Period
 from tests.factories import diabetes_onnx, uploaded_version
 from tests.mlmon.observed import iris_rows, profiled_reference
@@ -80,7 +80,7 @@ def test_every_range_has_about_a_hundred_steps_up_to_now(time_range: TimeRange) 
         (timedelta(days=400), "'; drop table", "24 hours"),
     ],
 )
-def test_a_page_looks_a_day_back_or_as_far_as_the_model_has_been_there(
+def test_the_default_range_is_a_day_or_less_for_a_younger_model(
     admin_client: Client, version: ModelVersion, age: timedelta, asked: str, shown: str
 ) -> None:
     Model.objects.update(created_at=timezone.now() - age)
@@ -88,7 +88,7 @@ def test_a_page_looks_a_day_back_or_as_far_as_the_model_has_been_there(
     assert re.findall(r'aria-current="true">([^<]+)</', page) == [shown]
 
 
-def test_champion_and_challenger_stand_beside_each_other(version: ModelVersion) -> None:
+def test_champion_and_challenger_are_compared(version: ModelVersion) -> None:
     challenger = uploaded_version("classifier", "2.0.0", production=False)
     set_stage(version=challenger, stage=Stage.SHADOW)
     rollup(
@@ -104,7 +104,7 @@ def test_champion_and_challenger_stand_beside_each_other(version: ModelVersion) 
     rollup(challenger, NOW.replace(minute=5, second=0), predictions=90, class_counts=[0, 0, 90])
     found = context()
     first, second = found["version_lines"]
-    assert (first.part, second.part) == ("champion", "challenger, sees a copy")
+    assert (first.part, second.part) == ("champion", "challenger, receives copies")
     assert (first.requests.value, first.share.value, first.errors.value) == (100, 1.0, 0.1)
     # Within one bucket the quantile is linear: 5 ms + 95 % of 5 ms, 0.8 + half of 0.1.
     assert first.p95.value == pytest.approx(0.00975)
@@ -117,19 +117,19 @@ def test_champion_and_challenger_stand_beside_each_other(version: ModelVersion) 
         "virginica": [0.0, 1.0],
     }
     requests = chart_of(found, "requests")
-    assert [line.label for line in requests.lines] == ["1.0.0", "2.0.0 (rows, not asked for here)"]
+    assert [line.label for line in requests.lines] == ["1.0.0", "2.0.0 (rows without requests)"]
 
 
-def test_requests_are_told_by_the_minute_also_of_a_step_that_is_not_over(version: ModelVersion) -> None:
+def test_the_rate_of_an_unfinished_step_is_per_minute_too(version: ModelVersion) -> None:
     rollup(version, NOW.replace(minute=5, second=0), success=12)
     rollup(version, NOW.replace(minute=10, second=0), success=12)
     requests = values_of(context(), "requests", "1.0.0")
     assert requests[-6] == 12
-    assert requests[-1] == 24  # the minute is half over
+    assert requests[-1] == 24  # half of the minute is over
     assert sum(value or 0 for value in requests) == 36
 
 
-def test_a_step_that_has_just_begun_is_no_fall(version: ModelVersion) -> None:
+def test_a_step_that_has_just_started_has_no_value(version: ModelVersion) -> None:
     rollup(version, NOW.replace(minute=9, second=0), success=12)
     requests = values_of(
         model_context(Model.objects.get(), TimeRange.ONE_HOUR, NOW.replace(second=7)), "requests", "1.0.0"
@@ -137,8 +137,8 @@ def test_a_step_that_has_just_begun_is_no_fall(version: ModelVersion) -> None:
     assert requests[-2:] == [12, None]
 
 
-def test_a_version_that_was_not_there_yet_had_no_requests_to_miss(version: ModelVersion) -> None:
-    """What was served elsewhere before, and is sent later, is shown all the same."""
+def test_a_version_has_no_zeros_before_its_registration(version: ModelVersion) -> None:
+    """Observations from before its registration are shown, however."""
     ModelVersion.objects.update(created_at=NOW.replace(minute=7))
     rollup(version, NOW.replace(minute=5, second=0), success=12)
     requests = values_of(context(), "requests", "1.0.0")
@@ -165,7 +165,7 @@ def test_days_are_summed_from_hours(version: ModelVersion) -> None:
     assert found["version_lines"][0].requests.value == 252
 
 
-def test_drift_and_incidents_are_shown_when_they_were(version: ModelVersion) -> None:
+def test_drift_and_incidents_are_shown_at_their_times(version: ModelVersion) -> None:
     reference = profiled_reference(version, iris_rows(200))
     checks = [
         check_at(version, reference, minutes_ago=minutes, n_drifted_features=drifted, n_confirmed_features=drifted)
@@ -212,12 +212,12 @@ def report(version: ModelVersion, at: datetime, period: Period, accuracy: float)
     )
 
 
-def test_performance_is_of_the_newest_for_hours_and_of_days_for_months(version: ModelVersion) -> None:
+def test_short_ranges_show_latest_reports_and_long_ranges_daily_reports(version: ModelVersion) -> None:
     report(version, NOW - timedelta(minutes=20), Period.LATEST, 0.9)
     report(version, NOW.replace(hour=0, minute=0, second=0) - timedelta(days=3), Period.DAY, 0.8)
     hours, months = context(), context(TimeRange.THIRTY_DAYS)
     for found, accuracy in [(hours, 0.9), (months, 0.8)]:
-        realised = values_of(found, "performance", "1.0.0 by ground truth")
+        realised = values_of(found, "performance", "1.0.0 realised")
         estimated = values_of(found, "performance", "1.0.0 estimated")
         assert [value for value in realised if value is not None] == [accuracy]
         assert [value for value in estimated if value is not None] == [accuracy / 2]
@@ -232,7 +232,7 @@ def test_a_regression_has_its_mean_prediction_and_no_classes() -> None:
     assert found["class_table"] is None
 
 
-def test_the_page_has_what_its_script_draws(admin_client: Client, version: ModelVersion) -> None:
+def test_the_page_contains_the_data_of_its_charts(admin_client: Client, version: ModelVersion) -> None:
     now = timezone.now().replace(second=0, microsecond=0)
     rollup(version, now, success=5, predictions=5, latency_counts=histogram(LATENCY_EDGES, {0.5: 5}))
     page = admin_client.get(f"{PAGE}?range=1h").content.decode()
@@ -250,25 +250,25 @@ def test_an_unknown_model_is_not_found(admin_client: Client, version: ModelVersi
     assert admin_client.get(path).status_code == 404
 
 
-def test_a_person_who_asks_for_an_unknown_model_gets_a_page(admin_client: Client, version: ModelVersion) -> None:
+def test_an_unknown_model_has_an_error_page(admin_client: Client, version: ModelVersion) -> None:
     response = admin_client.get("/models/nobody")
     assert (response.status_code, response["Content-Type"]) == (404, "text/html; charset=utf-8")
     assert "Back to mlmon" in response.content.decode()
 
 
-def test_a_model_without_versions_says_what_to_do(admin_client: Client, version: ModelVersion) -> None:
+def test_a_model_without_versions_explains_what_to_do(admin_client: Client, version: ModelVersion) -> None:
     version.delete()
     page = admin_client.get(PAGE).content.decode()
     assert "Upload a version" in page
 
 
-def test_only_who_may_see_models_sees_it(client: Client, version: ModelVersion) -> None:
+def test_the_page_needs_the_permission_to_see_models(client: Client, version: ModelVersion) -> None:
     assert client.get(PAGE).status_code == 302
     client.force_login(User.objects.create_user("nobody", password="secret", is_staff=True))
     assert client.get(PAGE).status_code == 403
 
 
-def test_its_queries_do_not_grow_with_versions_and_rows(admin_client: Client, version: ModelVersion) -> None:
+def test_the_number_of_queries_does_not_grow_with_rows(admin_client: Client, version: ModelVersion) -> None:
     admin_client.get(PAGE)
     with CaptureQueriesContext(connection) as few:
         admin_client.get(PAGE)
@@ -280,4 +280,4 @@ def test_its_queries_do_not_grow_with_versions_and_rows(admin_client: Client, ve
     assert len(many) <= len(few) + 3 * PERFORMANCE_QUERIES
 
 
-PERFORMANCE_QUERIES = 1  # each of the versions beside each other has its own reports
+PERFORMANCE_QUERIES = 1  # the reports of one version

@@ -1,4 +1,4 @@
-"""The overview: its figures against `/metrics` and the API, what it puts first, what it says where there is nothing."""
+"""The overview: its figures equal those of `/metrics` and the API; its order; its texts."""
 
 import re
 import time
@@ -30,9 +30,9 @@ from models_registry.services.versions import set_stage
 from monitoring.models import JobRun
 from monitoring.pages import attention
 from monitoring.pages.attention import Urgency, late_jobs, reasons_of
-from monitoring.pages.model_states import ModelState, VersionFacts, model_states
+from monitoring.pages.figures import histogram_quantile
 from monitoring.pages.overview import bars_path, overview_context
-from monitoring.pages.quantiles import histogram_quantile
+from monitoring.selectors import ModelState, VersionFacts, model_states
 from performance.models import PerformanceReport
 from tests.factories import uploaded_version
 from tests.monitoring.pages.shown_figures import ShownFigures
@@ -77,7 +77,7 @@ def served(web_server: WebServer, client: Client) -> Served:
 
 
 def send_traffic(served: Served) -> None:
-    """Send 600 flowers that lie off the reference, two requests that are refused, and later the true classes."""
+    """Send 600 flowers that differ from the reference, two invalid requests and the true classes."""
     rows, species = flowers(600, seed=3)
     rows[:, 0] += 2
     answered: list[Any] = []
@@ -105,7 +105,7 @@ def roll_up_until_quiet(client: redis.Redis, requests_sent: int) -> None:
 
 
 @pytest.mark.timeout(180)
-def test_its_figures_are_those_of_metrics_and_of_the_api(served: Served, redis_client: redis.Redis) -> None:
+def test_figures_equal_those_of_metrics_and_of_the_api(served: Served, redis_client: redis.Redis) -> None:
     version = uploaded_version("classifier")
     activate_reference(version, rows=2000)
     wait_until_served(served)
@@ -150,7 +150,7 @@ def test_its_figures_are_those_of_metrics_and_of_the_api(served: Served, redis_c
 
 
 def wait_until_served(served: Served) -> None:
-    """Wait until every web process counts for the version: its series exist at 0 then, in whichever answers."""
+    """Wait until every web process serves the version."""
     deadline = time.monotonic() + 15
     while served.post(PREDICT, {"rows": []}).status_code == 404:
         assert time.monotonic() < deadline
@@ -159,7 +159,7 @@ def wait_until_served(served: Served) -> None:
 
 
 def minutes_of(page: str) -> float:
-    """Return over how many minutes the page's rates are: nine whole ones and the one that has begun."""
+    """Return the minutes that the rates of the page include: nine full minutes and the current one."""
     found = re.search(r'as of <time datetime="([^"]+)">', page)
     assert found
     now = datetime.fromisoformat(found[1])
@@ -176,7 +176,7 @@ def counts(**figures: Any) -> TrafficCounts:
 
 
 def state(**fields: Any) -> ModelState:
-    """A model in production that nothing is wrong with, but for `fields`."""
+    """Return a healthy model in production, except for `fields`."""
     shown = ModelVersion(pk=1, version="1.0.0", stage=Stage.PRODUCTION, task_type="classification")
     healthy: dict[str, Any] = {
         "pk": 1,
@@ -196,7 +196,7 @@ def shorts(*states: ModelState) -> list[tuple[str, Urgency]]:
     return [(reason.short, reason.urgency) for one in states for reason in reasons_of(one)]
 
 
-def test_a_healthy_model_needs_nobody() -> None:
+def test_a_healthy_model_needs_no_attention() -> None:
     assert shorts(state()) == []
 
 
@@ -214,16 +214,18 @@ def histogram(edges: tuple[float, ...], *, at: float, times: int) -> list[int]:
         (counts(success=1, rejected=99), []),
         (counts(success=9, latency_counts=histogram(LATENCY_EDGES, at=1.0, times=9)), [("slow", Urgency.SOON)]),
         (counts(success=9, latency_counts=histogram(LATENCY_EDGES, at=0.5, times=9)), []),
-        (counts(confidence_counts=histogram(CONFIDENCE_EDGES, at=0.55, times=10)), [("unsure", Urgency.SOON)]),
+        (counts(confidence_counts=histogram(CONFIDENCE_EDGES, at=0.55, times=10)), [("low confidence", Urgency.SOON)]),
         (counts(confidence_counts=histogram(CONFIDENCE_EDGES, at=0.55, times=9)), []),
         (counts(confidence_counts=histogram(CONFIDENCE_EDGES, at=0.7, times=10)), []),
     ],
 )
-def test_traffic_tells_what_fails_is_slow_or_unsure(recent: TrafficCounts, expected: list[tuple[str, Urgency]]) -> None:
+def test_failing_slow_and_low_confidence_traffic_needs_attention(
+    recent: TrafficCounts, expected: list[tuple[str, Urgency]]
+) -> None:
     assert shorts(state(recent=recent)) == expected
 
 
-def test_the_limits_are_those_of_the_alerts() -> None:
+def test_the_limits_equal_those_of_the_alerts() -> None:
     rules = {
         rule["alert"]: rule["expr"]
         for group in yaml.safe_load(RULES.read_text())["groups"]
@@ -240,13 +242,13 @@ def incident(**fields: Any) -> DriftIncident:
     return DriftIncident(pk=1, opened_at=timezone.now(), **fields)
 
 
-def test_an_incident_is_urgent_until_someone_cares() -> None:
+def test_an_incident_is_urgent_until_it_is_acknowledged_or_snoozed() -> None:
     now = timezone.now()
     for fields, urgency, words in [
-        ({}, Urgency.NOW, "Nobody has acknowledged it."),
-        ({"acknowledged_at": now}, Urgency.SOON, "Someone looks after it."),
+        ({}, Urgency.NOW, "It is not acknowledged yet."),
+        ({"acknowledged_at": now}, Urgency.SOON, "It is acknowledged."),
         ({"snoozed_until": now + timedelta(hours=1)}, Urgency.SOON, "Snoozed until"),
-        ({"snoozed_until": now - timedelta(hours=1)}, Urgency.NOW, "Nobody has acknowledged it."),
+        ({"snoozed_until": now - timedelta(hours=1)}, Urgency.NOW, "It is not acknowledged yet."),
     ]:
         facts = VersionFacts(has_reference=True, incident=incident(**fields), drifted=("a", "b", "c", "d"))
         (reason,) = reasons_of(state(facts=facts))
@@ -255,7 +257,7 @@ def test_an_incident_is_urgent_until_someone_cares() -> None:
         assert words in reason.text
 
 
-def test_what_is_wrong_with_another_version_is_told_with_its_name_after_what_is_urgent() -> None:
+def test_reasons_of_other_versions_name_the_version_and_are_less_urgent() -> None:
     report = PerformanceReport(pk=1, realised={"accuracy": 0.8}, drop=0.1, labelled_rows=1000)
     others = {"2.0.0": VersionFacts(incident=incident(), drifted=("age",)), "3.0.0": VersionFacts(report=report)}
     found = reasons_of(state(recent=counts(error=1), others=others))
@@ -265,50 +267,50 @@ def test_what_is_wrong_with_another_version_is_told_with_its_name_after_what_is_
         ("3.0.0 performance drop", Urgency.SOON),
     ]
     assert found[1].text.startswith("2.0.0: Drift incident for")
-    assert found[2].text.startswith("3.0.0: Its accuracy of 80 % is 10.0 points below")
-    # What its setup lacks is nobody's concern before it is in production.
+    assert found[2].text.startswith("3.0.0: Its accuracy of 80 % is 10.0 points below the reference")
+    # Missing steps of a version do not matter before it is in production.
     assert shorts(state(others={"2.0.0": VersionFacts(has_reference=False)})) == []
 
 
 @pytest.mark.parametrize(
     ("realised", "drop", "text"),
     [
-        ({"accuracy": 0.8}, 0.051, "Its accuracy of 80 % is 5.1 points below its reference's (limit 5 points)."),
+        ({"accuracy": 0.8}, 0.051, "Its accuracy of 80 % is 5.1 points below the reference (limit 5 points)."),
         (
             {"mean_absolute_error": 4.0},
             0.25,
-            "Its mean absolute error is 25 % above its reference's (limit 5.0 %).",
+            "Its mean absolute error is 25 % above the reference (limit 5.0 %).",
         ),
     ],
 )
-def test_a_drop_of_performance_is_told_in_its_own_terms(realised: dict[str, float], drop: float, text: str) -> None:
+def test_a_drop_is_described_in_the_terms_of_its_measure(realised: dict[str, float], drop: float, text: str) -> None:
     report = PerformanceReport(pk=1, realised=realised, drop=drop, labelled_rows=1000)
     (reason,) = reasons_of(state(facts=VersionFacts(has_reference=True, report=report)))
-    assert reason.text == f"{text} By 1,000 predictions with ground truth."
+    assert reason.text == f"{text} Measured on 1,000 predictions with ground truth."
     allowed = PerformanceReport(pk=1, realised=realised, drop=0.05, labelled_rows=1000)
     assert shorts(state(facts=VersionFacts(has_reference=True, report=allowed))) == []
 
 
-def test_scores_above_their_threshold_and_failed_checks_are_told() -> None:
+def test_scores_above_their_threshold_and_failed_checks_need_attention() -> None:
     check = DriftCheck(pk=1, status=CheckStatus.SUCCEEDED, prediction_is_drifted=True)
     failed = DriftCheck(pk=2, status=CheckStatus.FAILED, error_message="The window has no rows.")
-    facts = VersionFacts(has_reference=True, check=check, newest_check=failed, drifted=("age",))
+    facts = VersionFacts(has_reference=True, check=check, latest_check=failed, drifted=("age",))
     found = reasons_of(state(facts=facts))
     assert [reason.short for reason in found] == ["check failed", "above threshold"]
     assert found[0].text == "The window has no rows."
     assert "age, its predictions" in found[1].text
-    with_incident = replace(facts, incident=incident(), newest_check=check)
+    with_incident = replace(facts, incident=incident(), latest_check=check)
     assert shorts(state(facts=with_incident)) == [("drift incident", Urgency.NOW)]
 
 
-def test_missing_steps_are_told_last() -> None:
+def test_missing_steps_are_the_least_urgent() -> None:
     assert shorts(state(shown=None, versions={}, facts=VersionFacts())) == [("no version", Urgency.SETUP)]
     staged = ModelVersion(pk=1, version="1.0.0", stage=Stage.STAGING, task_type="classification")
     not_ready = state(shown=staged, versions={Stage.STAGING: 1}, facts=VersionFacts())
     assert shorts(not_ready) == [("no reference", Urgency.SETUP), ("not in production", Urgency.SETUP)]
 
 
-def test_jobs_that_failed_or_are_late_are_told() -> None:
+def test_failed_and_late_jobs_need_attention() -> None:
     now = timezone.now()
     name = "drift.tasks.check_due_versions"  # every 20 seconds
     for age, error, expected in [
@@ -318,10 +320,11 @@ def test_jobs_that_failed_or_are_late_are_told() -> None:
     ]:
         run = JobRun(pk=1, job_name=name, last_started_at=now - timedelta(seconds=age), last_error=error)
         assert [reason.short for reason in late_jobs(now, [run])] == expected
-    assert late_jobs(now, [JobRun(pk=2, job_name="another.task", last_started_at=now - timedelta(days=9))]) == []
+    other = JobRun(pk=2, job_name="another.task", last_started_at=now - timedelta(days=9))
+    assert list(late_jobs(now, [other])) == []
 
 
-def test_what_needs_attention_comes_first_then_the_busiest(version: ModelVersion) -> None:
+def test_urgent_models_come_first_then_the_busiest(version: ModelVersion) -> None:
     for name in ("idle", "busy", "failing"):
         uploaded_version(name)
     rollup("busy", success=50)
@@ -345,7 +348,7 @@ def rollup(model_name: str, **figures: int) -> None:
     )
 
 
-def test_a_model_is_shown_by_its_primary_version_and_all_its_traffic_counts(version: ModelVersion) -> None:
+def test_the_primary_version_represents_a_model_and_all_traffic_counts(version: ModelVersion) -> None:
     shadow = uploaded_version("classifier", "2.0.0", production=False)
     set_stage(version=shadow, stage=Stage.SHADOW)
     now = timezone.now()
@@ -370,9 +373,7 @@ def test_a_model_is_shown_by_its_primary_version_and_all_its_traffic_counts(vers
     assert found.shown == shadow
 
 
-def test_the_incident_of_a_version_that_is_not_shown_is_counted_and_told(
-    version: ModelVersion, admin_client: Client
-) -> None:
+def test_the_incident_of_another_version_is_shown(version: ModelVersion, admin_client: Client) -> None:
     challenger = uploaded_version("classifier", "2.0.0", production=False)
     set_stage(version=challenger, stage=Stage.SHADOW)
     reference = ReferenceDataset.objects.create(version=challenger, file="r.csv", original_filename="r.csv")
@@ -390,19 +391,19 @@ def test_the_incident_of_a_version_that_is_not_shown_is_counted_and_told(
     assert "2.0.0: Drift incident for" in model_page
 
 
-def test_of_a_model_that_is_served_elsewhere_rows_are_traffic(version: ModelVersion, admin_client: Client) -> None:
+def test_rows_of_a_model_that_is_served_elsewhere_are_its_traffic(version: ModelVersion, admin_client: Client) -> None:
     rollup("classifier", predictions=400)
     now = timezone.now()
     context = overview_context(now)
     (line,) = context["lines"]
     assert (line.traffic_of, context["requests_per_minute"].value) == ("rows", 0)
     assert line.per_minute.value == pytest.approx(400 / 9.5, rel=0.06)
-    assert line.sparkline_text == "400 rows in the last 60 minutes, at most 400 in one"
+    assert line.sparkline_text == "400 rows in the last 60 minutes, at most 400 in one minute"
     page = admin_client.get("/admin/").content.decode()
-    assert re.search(r'data-label="Rows a minute".*</data>\s*<small>rows</small>', page)
+    assert re.search(r'data-label="Rows per minute".*</data>\s*<small>rows</small>', page)
 
 
-def test_its_queries_do_not_grow_with_the_models(admin_client: Client, version: ModelVersion) -> None:
+def test_the_number_of_queries_does_not_grow_with_the_models(admin_client: Client, version: ModelVersion) -> None:
     admin_client.get("/admin/")
     with CaptureQueriesContext(connection) as few:
         admin_client.get("/admin/")
@@ -413,18 +414,18 @@ def test_its_queries_do_not_grow_with_the_models(admin_client: Client, version: 
     assert len(many) == len(few)
 
 
-def test_bars_are_as_high_as_their_values() -> None:
+def test_the_height_of_bars_is_proportional() -> None:
     assert bars_path([0, 5, 10], height=20) == "M1.1 20v-10h.8V20z M2.1 20v-20h.8V20z"
     assert bars_path([0, 0], height=20) == ""
 
 
-def test_without_models_it_says_how_to_begin(admin_client: Client) -> None:
+def test_an_empty_overview_explains_how_to_start(admin_client: Client) -> None:
     page = admin_client.get("/admin/").content.decode()
     assert "No model is registered yet" in page
     assert "/admin/models_registry/model/add/" in page
 
 
-def test_who_has_no_role_sees_no_figures(client: Client, version: ModelVersion) -> None:
+def test_a_person_without_a_role_sees_no_figures(client: Client, version: ModelVersion) -> None:
     client.force_login(User.objects.create_user("nobody", password="secret", is_staff=True))
     page = client.get("/admin/").content.decode()
     assert "You have no role yet" in page

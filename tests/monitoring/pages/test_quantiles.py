@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from inference.traffic import CONFIDENCE_EDGES, LATENCY_EDGES
-from monitoring.pages.quantiles import histogram_quantile
+from monitoring.pages.figures import histogram_quantile
 from tests.services.debian_programs import program
 
 BILLION = 10**9  # promtool compares exactly: billionths, as whole numbers
@@ -26,7 +26,7 @@ def histograms() -> list[tuple[tuple[float, ...], list[int]]]:
     return found
 
 
-def test_they_are_those_of_prometheus(tmp_path: Path) -> None:
+def test_quantiles_equal_those_of_prometheus(tmp_path: Path) -> None:
     series, cases = [], []
     for place, (edges, counts) in enumerate(histograms()):
         for edge, count in zip([*map(repr, edges), "+Inf"], accumulate(counts), strict=True):
@@ -45,7 +45,7 @@ def test_they_are_those_of_prometheus(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_an_empty_histogram_has_none() -> None:
+def test_an_empty_histogram_has_no_quantile() -> None:
     assert histogram_quantile(0.5, (1.0, 2.0), [0, 0, 0]) is None
 
 

@@ -1,7 +1,7 @@
-"""Counters that stay true over several web workers: prometheus_client's multiprocess mode, with slots of our own.
+"""prometheus_client's multiprocess mode with slots instead of pids, so that recycled workers leave no files behind.
 
-prometheus_client names its files by pid, so that recycled workers pile up files. Here a process takes the lowest free
-slot number, by an OS lock on a file that falls with the process; the next process in that slot goes on with its counts.
+Each process takes the lowest free slot by locking a file; the lock is released when the process ends. The next process
+in that slot continues its counts.
 """
 
 import fcntl
@@ -13,7 +13,7 @@ DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client reads it
 
 
 class SlotLock:
-    """The slot of this process; a forked child takes another at its first look."""
+    """The slot of this process; a forked child takes another one when it first asks for it."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -23,23 +23,22 @@ class SlotLock:
 
     def slot(self) -> int:
         """Return the number of this process's slot."""
-        if self._pid != os.getpid():
-            self._take_lowest_free()
-        return self._slot
-
-    def _take_lowest_free(self) -> None:
+        if self._pid == os.getpid():
+            return self._slot
         if self._file_descriptor is not None:
-            os.close(self._file_descriptor)  # the parent's lock stays: it holds the same open file
+            os.close(self._file_descriptor)  # the parent keeps its lock: it has the same file open
         slot = 0
         while (file_descriptor := _try_lock(_lock_path(self._directory, slot))) is None:
             slot += 1
         _delete_live_gauges(self._directory, slot)
-        _write_pid(file_descriptor)
+        os.ftruncate(file_descriptor, 0)
+        os.pwrite(file_descriptor, str(os.getpid()).encode(), 0)
         self._pid, self._slot, self._file_descriptor = os.getpid(), slot, file_descriptor
+        return slot
 
 
 def enable_multiprocess_metrics(directory: Path) -> None:
-    """Let every metric of this process live in `directory`; call it before anything declares a metric."""
+    """Store the metrics of this process in `directory`; call this before any metric is declared."""
     directory.mkdir(parents=True, exist_ok=True)
     os.environ[DIRECTORY_VARIABLE] = str(directory)
     from prometheus_client import values
@@ -48,13 +47,13 @@ def enable_multiprocess_metrics(directory: Path) -> None:
 
 
 def multiprocess_directory() -> Path | None:
-    """Return where the workers' files are, or None in a process that keeps its metrics to itself."""
+    """Return the folder of the workers' files, or None if this process keeps its metrics in memory."""
     directory = os.environ.get(DIRECTORY_VARIABLE)
     return Path(directory) if directory else None
 
 
 def delete_gauges_of_dead_processes(directory: Path) -> None:
-    """Delete the live gauges of slots that no process holds: what a dead worker had loaded is gone."""
+    """Delete the live gauges of slots that no process holds."""
     for slot in _slots(directory):
         file_descriptor = _try_lock(_lock_path(directory, slot))
         if file_descriptor is not None:
@@ -69,14 +68,14 @@ def processes_by_slot(directory: Path) -> dict[int, int]:
         path = _lock_path(directory, slot)
         file_descriptor = _try_lock(path)
         if file_descriptor is not None:
-            os.close(file_descriptor)  # nobody holds it
+            os.close(file_descriptor)  # no process holds the slot
         elif (pid := path.read_text()).isdigit():
             found[slot] = int(pid)
     return found
 
 
 def reset_metrics(directory: Path) -> None:
-    """Let all counters begin at 0: for the start of a whole server, never of one worker."""
+    """Reset all counters to 0, at the start of a whole server, never of one worker."""
     if not directory.exists():
         return
     for path in directory.glob("*.db"):
@@ -93,7 +92,7 @@ def _slots(directory: Path) -> Iterator[int]:
 
 
 def _try_lock(path: Path) -> int | None:
-    """Return an open file with the lock on `path`, or None where another process has it."""
+    """Return an open file with the lock on `path`, or None if another process has the lock."""
     file_descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(file_descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -101,11 +100,6 @@ def _try_lock(path: Path) -> int | None:
         os.close(file_descriptor)
         return None
     return file_descriptor
-
-
-def _write_pid(file_descriptor: int) -> None:
-    os.ftruncate(file_descriptor, 0)
-    os.pwrite(file_descriptor, str(os.getpid()).encode(), 0)
 
 
 def _delete_live_gauges(directory: Path, slot: int) -> None:

@@ -1,4 +1,4 @@
-"""Third-party pages in the look of the others, with their permissions and in the audit trail."""
+"""Users and groups in the admin, with the roles of mlmon and in the audit trail."""
 
 from typing import Any
 
@@ -10,32 +10,23 @@ from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
-from django_celery_beat.admin import (
-    ClockedScheduleAdmin,
-    CrontabScheduleAdmin,
-    PeriodicTaskAdmin,
-)
-from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import (
     UnfoldAdminCheckboxSelectMultipleWidget,
     UnfoldAdminSelect2MultipleWidget,
 )
 
-from accounts.admin.base import AuditedAdmin, user_of
+from accounts.admin.base import AuditedAdmin
 from accounts.roles import Action, Role
-from accounts.services.changes import record_change
-from monitoring.admin.schedule_forms import CrontabScheduleForm, IntervalScheduleForm, StyledPeriodicTaskForm
 
-# Schedules by the sun are not offered: they need the package ephem, and beat ends at one without it.
-for third_party in (User, Group, PeriodicTask, IntervalSchedule, CrontabSchedule, ClockedSchedule, SolarSchedule):
-    admin.site.unregister(third_party)
+admin.site.unregister(User)
+admin.site.unregister(Group)
 
 FOR_SUPERUSERS = ["is_superuser", "user_permissions"]
 
 
 def give_widget(field: Any, *, is_short: bool) -> Any:
-    """Let a person tick a few rows, or search many: Django's two lists side by side are wider than a narrow page."""
+    """Use checkboxes for few rows and a search for many: Django's two lists are wider than a narrow page."""
     widget = UnfoldAdminCheckboxSelectMultipleWidget if is_short else UnfoldAdminSelect2MultipleWidget
     field.widget = widget(choices=field.choices)
     return field
@@ -58,18 +49,18 @@ class UserModelAdmin(UserAdmin[User], AuditedAdmin):
         if db_field.name == "groups":
             field.help_text = "The roles are viewer, operator, model owner and admin; each includes those before it."
         else:
-            field.help_text = "Beyond those of the groups. Type to search."
+            field.help_text = "In addition to those of the groups. Type to search."
         return give_widget(field, is_short=db_field.name == "groups")
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
-        # Otherwise an admin would make themselves a superuser.
+        # Otherwise an admin could become a superuser.
         return [] if is_superuser(request) else FOR_SUPERUSERS
 
     def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
         if obj is None or self.has_change_permission(request, obj):
             return super().get_fieldsets(request, obj)
         about = ["username", ("first_name", "last_name"), "email", "groups", "is_active", "is_staff", "is_superuser"]
-        return [(None, {"fields": [*about, ("last_login", "date_joined")]})]  # nothing of the password's hash
+        return [(None, {"fields": [*about, ("last_login", "date_joined")]})]  # without the hash of the password
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return super().has_change_permission(request, obj) and may_touch(request, obj)
@@ -78,17 +69,17 @@ class UserModelAdmin(UserAdmin[User], AuditedAdmin):
         return super().has_delete_permission(request, obj) and may_touch(request, obj)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Protect superusers from the list's action too, which asks for no single row's permission."""
+        """Protect superusers from the list's delete action, which does not check the permission for each row."""
         to_delete, counts, perms_needed, protected = super().get_deleted_objects(objs, request)
         return to_delete, counts, perms_needed, [*protected, *(str(row) for row in objs if not may_touch(request, row))]
 
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
-        with transaction.atomic():  # the password and its line in the trail
+        with transaction.atomic():  # the password and its entry in the audit trail
             return super().user_change_password(request, id, form_url)
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
         if not change:
-            obj.is_staff = True  # accounts are for these pages alone, and may nothing here until they have a role
+            obj.is_staff = True  # accounts are only for these pages, and have no permissions without a role
         super().save_model(request, obj, form, change)
 
     @admin.display(description="Roles")
@@ -97,12 +88,12 @@ class UserModelAdmin(UserAdmin[User], AuditedAdmin):
 
 
 def is_superuser(request: HttpRequest) -> bool:
-    """Return whether a superuser is logged in."""
+    """Return whether the person who is logged in is a superuser."""
     return bool(getattr(request.user, "is_superuser", False))
 
 
 def may_touch(request: HttpRequest, account: User | None) -> bool:
-    """Return whether a person who manages accounts may change this one: a superuser's only as a superuser."""
+    """Return whether a person who manages accounts may change this one; only superusers change superusers."""
     return account is None or not account.is_superuser or is_superuser(request)
 
 
@@ -145,74 +136,11 @@ class GroupModelAdmin(GroupAdmin, AuditedAdmin):
         return super().has_delete_permission(request, obj) and not is_role(obj)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Protect the roles from the list's action too, which asks for no single row's permission."""
+        """Protect the roles from the list's delete action, which does not check the permission for each row."""
         to_delete, counts, perms_needed, protected = super().get_deleted_objects(objs, request)
         return to_delete, counts, perms_needed, [*protected, *(str(group) for group in objs if is_role(group))]
 
 
 def is_role(group: Group | None) -> bool:
-    """Return whether a group is one of mlmon's own, which every migration puts right again."""
+    """Return whether a group is a role of mlmon, which each migration restores."""
     return group is not None and group.name in list(Role)
-
-
-def without_field(fieldsets: Any, name: str) -> list[tuple[Any, dict[str, Any]]]:
-    """Return the groups of fields of a page without one field."""
-    return [
-        (title, {**options, "fields": [field for field in options["fields"] if field != name]})
-        for title, options in fieldsets
-    ]
-
-
-class ScheduleModelAdmin(AuditedAdmin):
-    """Schedules, whose own pages ask for no permission of their list's actions."""
-
-    def has_operate_permission(self, request: HttpRequest) -> bool:
-        return Action.MANAGE_SCHEDULES.is_allowed(request.user)
-
-
-@admin.register(PeriodicTask)
-class PeriodicTaskModelAdmin(PeriodicTaskAdmin, ScheduleModelAdmin):
-    """django-celery-beat lets everyone who sees the list start and stop tasks: here it takes the permission."""
-
-    form = StyledPeriodicTaskForm
-    fieldsets = without_field(PeriodicTaskAdmin.fieldsets, "solar")
-
-    @admin.action(description="Enable selected tasks", permissions=["operate"])
-    def enable_tasks(self, request: HttpRequest, queryset: QuerySet[PeriodicTask]) -> None:
-        self._record(request, queryset, "Enabled.")
-        super().enable_tasks(request, queryset)
-
-    @admin.action(description="Disable selected tasks", permissions=["operate"])
-    def disable_tasks(self, request: HttpRequest, queryset: QuerySet[PeriodicTask]) -> None:
-        self._record(request, queryset, "Disabled.")
-        super().disable_tasks(request, queryset)
-
-    @admin.action(description="Toggle activity of selected tasks", permissions=["operate"])
-    def toggle_tasks(self, request: HttpRequest, queryset: QuerySet[PeriodicTask]) -> None:
-        self._record(request, queryset.filter(enabled=True), "Disabled.")
-        self._record(request, queryset.filter(enabled=False), "Enabled.")
-        super().toggle_tasks(request, queryset)
-
-    @admin.action(description="Run selected tasks", permissions=["operate"])
-    def run_tasks(self, request: HttpRequest, queryset: QuerySet[PeriodicTask]) -> None:
-        self._record(request, queryset, "Run by hand.")
-        super().run_tasks(request, queryset)
-
-    def _record(self, request: HttpRequest, queryset: QuerySet[PeriodicTask], message: str) -> None:
-        for task in queryset:
-            record_change(user=user_of(request), row=task, message=message)
-
-
-@admin.register(IntervalSchedule)
-class IntervalScheduleModelAdmin(ScheduleModelAdmin):
-    form = IntervalScheduleForm
-
-
-@admin.register(CrontabSchedule)
-class CrontabScheduleModelAdmin(CrontabScheduleAdmin, ScheduleModelAdmin):
-    form = CrontabScheduleForm
-
-
-@admin.register(ClockedSchedule)
-class ClockedScheduleModelAdmin(ClockedScheduleAdmin, ScheduleModelAdmin):
-    pass

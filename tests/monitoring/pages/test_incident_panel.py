@@ -1,4 +1,4 @@
-"""Performance on the page of an incident: what it was before, and what it is meanwhile."""
+"""The panel on the page of an incident: performance before and during the incident."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from drift.models import DriftIncident
 from drift.services.checks import run_drift_check
-from monitoring.pages.meanwhile import meanwhile_context
+from monitoring.pages.panels import performance_panel
 from performance.models import PerformanceReport, Period
 from tests.factories import uploaded_version
 from tests.mlmon.observed import iris_rows, observe, profiled_reference
@@ -46,40 +46,40 @@ def report(incident: DriftIncident, at: datetime, period: Period = Period.LATEST
 
 
 def sentences(incident: DriftIncident) -> list[str]:
-    found: list[str] = meanwhile_context(incident)["sentences"]
+    found: list[str] = performance_panel(incident).context["sentences"]
     return found
 
 
-def test_it_compares_before_and_now(incident: DriftIncident) -> None:
+def test_performance_is_compared_with_the_time_before(incident: DriftIncident) -> None:
     before, now = incident.opened_at - timedelta(minutes=5), timezone.now() - timedelta(minutes=1)
     report(incident, before, realised={"accuracy": 0.9}, estimated={"accuracy": 0.88})
     report(incident, now, realised={"accuracy": 0.7}, estimated={"accuracy": 0.86})
     assert sentences(incident) == [
-        "By ground truth, the accuracy is 0.700; before the incident it was 0.900 (of 1,000 predictions).",
+        "For 1,000 predictions with ground truth, the accuracy is 0.700; before the incident it was 0.900.",
         "Estimated without ground truth, the accuracy is 0.860; before the incident it was 0.880.",
-        "50 % of the predictions of that time have ground truth.",
+        "50 % of the predictions of that period have ground truth.",
     ]
-    chart = meanwhile_context(incident)["chart"]
-    realised = next(line.values for line in chart.lines if line.label == "1.0.0 by ground truth")
+    chart = performance_panel(incident).context["chart"]
+    realised = next(line.values for line in chart.lines if line.label == "1.0.0 realised")
     assert [value for value in realised if value is not None] == [0.9, 0.7]
     assert len(chart.spans) == 1
 
 
-def test_without_ground_truth_it_says_so(incident: DriftIncident) -> None:
+def test_missing_ground_truth_is_mentioned(incident: DriftIncident) -> None:
     report(incident, timezone.now(), estimated={"accuracy": 0.86})
     assert sentences(incident)[:2] == [
-        "No ground truth has come since it began: nobody knows yet how right the predictions are.",
+        "No ground truth has arrived since the incident began, so the performance is unknown.",
         "Estimated without ground truth, the accuracy is 0.860.",
     ]
 
 
-def test_where_hours_are_forgotten_a_day_tells_how_it_was(incident: DriftIncident) -> None:
+def test_the_report_of_a_day_replaces_deleted_reports(incident: DriftIncident) -> None:
     report(incident, incident.opened_at - timedelta(days=20), Period.DAY, realised={"accuracy": 0.8})
     report(incident, timezone.now(), realised={"accuracy": 0.7})
     assert "before the incident it was 0.800" in sentences(incident)[0]
 
 
-def test_a_closed_incident_tells_of_its_own_time(incident: DriftIncident) -> None:
+def test_a_closed_incident_shows_its_own_period(incident: DriftIncident) -> None:
     incident.closed_at = timezone.now() - timedelta(hours=1)
     incident.closing_reason = "quiet"
     incident.save()
@@ -91,6 +91,6 @@ def test_a_closed_incident_tells_of_its_own_time(incident: DriftIncident) -> Non
 def test_the_page_of_the_incident_shows_it(admin_client: Client, incident: DriftIncident) -> None:
     report(incident, timezone.now(), realised={"accuracy": 0.7})
     page = admin_client.get(f"/admin/drift/driftincident/{incident.pk}/change/").content.decode()
-    assert "Performance meanwhile" in page
-    assert "By ground truth, the accuracy is 0.700" in page
+    assert "Performance during the incident" in page
+    assert "For 1,000 predictions with ground truth, the accuracy is 0.700" in page
     assert 'id="chart-performance"' in page

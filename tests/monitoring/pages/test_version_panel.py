@@ -1,4 +1,4 @@
-"""Health on a version's page, and on the page that asks before it is promoted."""
+"""The health panel on the page of a version, and on the page that confirms its promotion."""
 
 from datetime import timedelta
 
@@ -15,7 +15,7 @@ from drift.services.checks import run_drift_check
 from inference.models import RollupSpan, TrafficRollup
 from models_registry.models import ModelVersion, Stage
 from models_registry.services.versions import set_stage
-from monitoring.pages.version_health import health_context
+from monitoring.pages.panels import health_panel
 from performance.models import PerformanceReport, Period
 from tests.factories import iris_onnx, uploaded_version
 from tests.mlmon.observed import iris_rows, observe, profiled_reference
@@ -47,7 +47,7 @@ def report(version: ModelVersion, accuracy: float) -> PerformanceReport:
     )
 
 
-def test_it_tells_traffic_drift_and_performance_of_this_version_alone(version: ModelVersion) -> None:
+def test_the_panel_shows_traffic_drift_and_performance_of_its_version_only(version: ModelVersion) -> None:
     other = uploaded_version("classifier", "2.0.0", onnx=iris_onnx(1), production=False)
     minute = timezone.now().replace(second=0, microsecond=0)
     for row, errors in ((version, 1), (other, 50)):
@@ -66,7 +66,7 @@ def test_it_tells_traffic_drift_and_performance_of_this_version_alone(version: M
     run_drift_check(version_id=version.pk)
     newest = report(version, 0.75)
     report(other, 0.5)
-    found = health_context(version, timezone.now())
+    found = health_panel(version).context
     assert found["errors"].value == 0.01
     assert found["per_minute"].value == pytest.approx(100 / 9.5, rel=0.06)
     assert (found["realised"].value, found["estimated"].value) == (0.75, 0.875)
@@ -77,20 +77,20 @@ def test_it_tells_traffic_drift_and_performance_of_this_version_alone(version: M
     assert found["incident"] == DriftIncident.objects.get()
 
 
-def test_a_new_version_says_what_is_missing_and_how_it_stands(admin_client: Client, version: ModelVersion) -> None:
+def test_the_panel_of_a_new_version_shows_what_is_missing(admin_client: Client, version: ModelVersion) -> None:
     staged = uploaded_version("classifier", "2.0.0", onnx=iris_onnx(1), production=False)
     page = page_of(admin_client, staged)
     assert upload_link(staged) in page
-    assert "It answers calls that name this version, and no others." in page
+    assert "It serves only requests that name this version." in page
     assert "not checked" in page
-    assert "It answers its share of the calls" in page_of(admin_client, version)
+    assert "It serves its share of the requests without a version." in page_of(admin_client, version)
 
 
 def upload_link(version: ModelVersion) -> str:
     return f'href="/admin/models_registry/referencedataset/add/?version={version.pk}"'
 
 
-def test_copies_for_a_shadow_are_told_as_rows(version: ModelVersion) -> None:
+def test_copies_for_a_shadow_are_counted_as_rows(version: ModelVersion) -> None:
     set_stage(version=version, stage=Stage.SHADOW)
     TrafficRollup.objects.create(
         version=version,
@@ -101,21 +101,21 @@ def test_copies_for_a_shadow_are_told_as_rows(version: ModelVersion) -> None:
         confidence_counts=[0] * 14,
         class_counts=[],
     )
-    found = health_context(version, timezone.now())
+    found = health_panel(version).context
     assert found["traffic_of"] == "rows"
     assert found["per_minute"].value == pytest.approx(95 / 9.5, rel=0.06)
 
 
-def test_an_archived_version_is_looked_at_once_and_offers_nothing(admin_client: Client, version: ModelVersion) -> None:
+def test_the_panel_of_an_archived_version_is_not_refreshed(admin_client: Client, version: ModelVersion) -> None:
     assert 'id="panel-health" data-live aria' in page_of(admin_client, version)
     set_stage(version=version, stage=Stage.ARCHIVED)
     page = page_of(admin_client, version)
     assert 'id="panel-health" aria' in page
-    assert "It answers no call any more." in page
+    assert "It serves no requests any more." in page
     assert upload_link(version) not in page
 
 
-def test_each_sees_what_they_may(client: Client, version: ModelVersion) -> None:
+def test_people_see_only_what_they_may(client: Client, version: ModelVersion) -> None:
     person = User.objects.create_user("somebody", is_staff=True)
     client.force_login(person)
     person.user_permissions.add(Permission.objects.get(codename="view_modelversion"))
@@ -130,7 +130,7 @@ def test_each_sees_what_they_may(client: Client, version: ModelVersion) -> None:
     assert upload_link(version) not in page  # a viewer uploads nothing
 
 
-def test_who_promotes_sees_it_beside_the_version_that_it_replaces(admin_client: Client, version: ModelVersion) -> None:
+def test_the_promotion_page_shows_both_versions(admin_client: Client, version: ModelVersion) -> None:
     challenger = uploaded_version("classifier", "2.0.0", onnx=iris_onnx(1), production=False)
     report(version, 0.75)
     report(challenger, 0.8125)
@@ -150,7 +150,7 @@ def test_who_promotes_sees_it_beside_the_version_that_it_replaces(admin_client: 
     assert "Health of" not in page_of(admin_client, challenger, "archive")
 
 
-def test_its_page_leads_to_the_others_about_the_model(admin_client: Client, version: ModelVersion) -> None:
+def test_the_page_links_to_the_other_pages_of_the_model(admin_client: Client, version: ModelVersion) -> None:
     page = page_of(admin_client, version)
     for address in (
         "/models/classifier",

@@ -1,0 +1,252 @@
+"""Declarations of the metrics that are read from the database at each scrape.
+
+To add a metric, add one line here, with its name, its help text and the value of a row, and its line in
+docs/metrics.md; a test compares the two. The rows come from `monitoring.metrics.state`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
+
+from drift.models import DriftCheck, FeatureDrift
+from monitoring.models import JobRun
+from performance.models import PerformanceReport
+
+Row = TypeVar("Row")
+Value = float | None  # None: the row has no sample
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StateMetric(Generic[Row]):
+    """A gauge or a counter: its name, its help text, and its value for a row."""
+
+    name: str
+    documentation: str
+    value: Callable[[Row], Value]
+    kind: Literal["gauge", "counter"] = "gauge"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MetricGroup(Generic[Row]):
+    """Metrics with the same labels that are read from the same kind of row."""
+
+    labels: tuple[str, ...]
+    metrics: tuple[StateMetric[Row], ...]
+
+
+class MeasuredVersion(NamedTuple):
+    """The latest report of a version, and the drop that its policy allows."""
+
+    report: PerformanceReport
+    largest_drop: float
+
+
+def _realised(measure: str) -> Callable[[MeasuredVersion], Value]:
+    return lambda row: (row.report.realised or {}).get(measure)
+
+
+def _estimated(measure: str) -> Callable[[MeasuredVersion], Value]:
+    return lambda row: (row.report.estimated or {}).get(measure)
+
+
+def _of_predictions(value: Callable[[DriftCheck], Value]) -> Callable[[DriftCheck], Value]:
+    """Return `value` for checks that compared the predictions, and no sample for the others."""
+    return lambda check: None if check.prediction_js_divergence is None else value(check)
+
+
+def _of_score(value: Callable[[FeatureDrift], Value]) -> Callable[[FeatureDrift], Value]:
+    """Return `value` for features with a score, and no sample for the others."""
+    return lambda row: None if row.score is None else value(row)
+
+
+MODEL_VERSION: MetricGroup[Any] = MetricGroup(
+    ("model_name", "model_version", "framework", "stage"),
+    (StateMetric("ml_model_info", "One series for each version that is not archived.", lambda row: 1),),
+)
+CHECK: MetricGroup[DriftCheck] = MetricGroup(
+    ("model_name",),
+    (
+        StateMetric(
+            "ml_prediction_drift_score",
+            "Jensen-Shannon divergence of the predictions, natural log.",
+            lambda check: check.prediction_js_divergence,
+        ),
+        StateMetric(
+            "ml_prediction_drift_threshold",
+            "Divergence above which the predictions count as drifted.",
+            _of_predictions(lambda check: check.prediction_threshold),
+        ),
+        StateMetric(
+            "ml_prediction_drift_detected",
+            "1 if the divergence is above its threshold.",
+            _of_predictions(lambda check: check.prediction_is_drifted),
+        ),
+        StateMetric(
+            "ml_drift_window_rows", "Number of rows in the window of the latest check.", lambda check: check.n_current
+        ),
+        StateMetric(
+            "ml_drift_reference_rows",
+            "Number of rows in the reference of the latest check.",
+            lambda check: check.n_reference,
+        ),
+    ),
+)
+FEATURE: MetricGroup[FeatureDrift] = MetricGroup(
+    ("model_name", "feature_name"),
+    (
+        StateMetric(
+            "ml_feature_drift_score",
+            "KS statistic, or debiased Cohen's w for a categorical feature.",
+            lambda row: row.score,
+        ),
+        StateMetric(
+            "ml_feature_drift_threshold",
+            "Score above which the feature counts as drifted.",
+            _of_score(lambda row: row.threshold),
+        ),
+        StateMetric(
+            "ml_feature_drift_detected",
+            "1 if the score is above its threshold.",
+            _of_score(lambda row: row.is_drifted),
+        ),
+        StateMetric(
+            "ml_feature_drift_confirmed",
+            "1 if the verdict of the latest check is an alarm that lists the feature.",
+            lambda row: row.is_confirmed,
+        ),
+    ),
+)
+INCIDENT: MetricGroup[bool] = MetricGroup(
+    ("model_name",),
+    (
+        StateMetric(
+            "ml_drift_incident_open",
+            "1 while a drift incident is open and not snoozed.",
+            lambda is_alerting: is_alerting,
+        ),
+    ),
+)
+REPORT: MetricGroup[MeasuredVersion] = MetricGroup(
+    ("model_name", "model_version"),
+    (
+        StateMetric(
+            "ml_model_accuracy",
+            "Accuracy of the latest predictions with ground truth (as many as the performance policy says).",
+            _realised("accuracy"),
+        ),
+        StateMetric(
+            "ml_model_balanced_accuracy",
+            "Mean recall of the classes that occur in the same predictions.",
+            _realised("balanced_accuracy"),
+        ),
+        StateMetric(
+            "ml_model_f1_score", "Unweighted mean of the F1 of the classes, same predictions.", _realised("f1_score")
+        ),
+        StateMetric(
+            "ml_model_precision",
+            "Unweighted mean of the precision of the classes, same predictions.",
+            _realised("precision"),
+        ),
+        StateMetric(
+            "ml_model_recall", "Unweighted mean of the recall of the classes, same predictions.", _realised("recall")
+        ),
+        StateMetric(
+            "ml_model_roc_auc",
+            "Area under the ROC curve; for more than two classes the mean, each against the rest.",
+            _realised("roc_auc"),
+        ),
+        StateMetric("ml_model_log_loss", "Mean of -ln(probability of the true class).", _realised("log_loss")),
+        StateMetric("ml_model_brier_score", "Mean squared error of the probabilities.", _realised("brier_score")),
+        StateMetric(
+            "ml_model_expected_calibration_error",
+            "Mean distance between confidence and accuracy over ten bins.",
+            _realised("expected_calibration_error"),
+        ),
+        StateMetric(
+            "ml_model_mean_absolute_error",
+            "Mean absolute error of a regression, in the unit of the target.",
+            _realised("mean_absolute_error"),
+        ),
+        StateMetric(
+            "ml_model_root_mean_squared_error",
+            "Root of the mean squared error of a regression, in the unit of the target.",
+            _realised("root_mean_squared_error"),
+        ),
+        StateMetric("ml_model_r2_score", "Coefficient of determination of a regression.", _realised("r2_score")),
+        StateMetric(
+            "ml_model_bias",
+            "Mean of predicted minus actual values of a regression, in the unit of the target.",
+            _realised("bias"),
+        ),
+        StateMetric(
+            "ml_model_estimated_accuracy",
+            "Accuracy of the latest predictions, estimated without ground truth (CBPE).",
+            _estimated("accuracy"),
+        ),
+        StateMetric(
+            "ml_model_estimated_f1_score",
+            "F1 of the latest predictions, estimated without ground truth (CBPE).",
+            _estimated("f1_score"),
+        ),
+        StateMetric(
+            "ml_model_estimated_roc_auc",
+            "Area under the ROC curve of the latest predictions, estimated without ground truth (CBPE).",
+            _estimated("roc_auc"),
+        ),
+        StateMetric(
+            "ml_model_labelled_predictions",
+            "Number of predictions with ground truth that the figures include.",
+            lambda row: row.report.labelled_rows,
+        ),
+        StateMetric(
+            "ml_model_label_coverage_ratio",
+            "Share of the predictions of that period with ground truth.",
+            lambda row: row.report.label_coverage,
+        ),
+        StateMetric(
+            "ml_model_label_delay_seconds",
+            "Median time from a prediction to its ground truth.",
+            lambda row: row.report.label_delay_seconds,
+        ),
+        StateMetric(
+            "ml_model_performance_drop",
+            "Accuracy on the labelled reference minus the accuracy now; for a regression, relative growth of the mean "
+            "absolute error.",
+            lambda row: row.report.drop,
+        ),
+        StateMetric(
+            "ml_model_performance_drop_threshold",
+            "Largest drop without an alert.",
+            lambda row: None if row.report.drop is None else row.largest_drop,
+        ),
+    ),
+)
+JOB: MetricGroup[JobRun] = MetricGroup(
+    ("job_name",),
+    (
+        StateMetric(
+            "ml_job_last_success_timestamp_seconds",
+            "Unix time of the last success of a periodic job.",
+            lambda job: None if job.last_success_at is None else job.last_success_at.timestamp(),
+        ),
+        StateMetric(
+            "ml_job_duration_seconds",
+            "Duration of the last run of a periodic job.",
+            lambda job: job.last_duration_seconds,
+        ),
+        StateMetric("ml_job_runs_total", "Started runs of a periodic job.", lambda job: job.runs, "counter"),
+        StateMetric("ml_job_failures_total", "Failed runs of a periodic job.", lambda job: job.failures, "counter"),
+    ),
+)
+SCRAPE: MetricGroup[bool] = MetricGroup(
+    (),
+    (
+        StateMetric(
+            "ml_collector_success",
+            "1 if the database answered this scrape, 0 if its series are missing.",
+            lambda is_available: is_available,
+        ),
+    ),
+)
+
+GROUPS: tuple[MetricGroup[Any], ...] = (MODEL_VERSION, FEATURE, CHECK, INCIDENT, REPORT, JOB, SCRAPE)
