@@ -1,7 +1,7 @@
 """Queries of the metrics and the pages: the latest rows and the history of models, in a fixed number of queries."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -234,7 +234,9 @@ def _traffic_by_model(
     recent: defaultdict[int, TrafficCounts] = defaultdict(TrafficCounts)
     for version_id, counts in recent_counts(Recently.of(now, minutes=RECENT_MINUTES), owners).items():
         recent[owners[version_id]].add(counts)
-    by_minute = defaultdict(lambda: ByMinute([0] * SPARKLINE_MINUTES, [0] * SPARKLINE_MINUTES))
+    by_minute: defaultdict[int, ByMinute] = defaultdict(
+        lambda: ByMinute([0] * SPARKLINE_MINUTES, [0] * SPARKLINE_MINUTES)
+    )
     for version_id, minutes in counts_by_minute(Recently.of(now, minutes=SPARKLINE_MINUTES), owners).items():
         for sums, added in zip(by_minute[owners[version_id]], minutes, strict=True):
             sums[:] = [a + b for a, b in zip(sums, added, strict=True)]
@@ -261,7 +263,7 @@ def incidents_since(model: Model, since: datetime) -> list[DriftIncident]:
     return list(rows.defer("hypotheses").select_related("version__model").order_by("-id"))
 
 
-def check_figures(version: ModelVersion, since: datetime, until: datetime) -> QuerySet[DriftCheck, dict[str, Any]]:
+def check_figures(version: ModelVersion, since: datetime, until: datetime) -> Iterable[Any]:
     """Return when the succeeded checks of a version ended and how much had drifted, oldest first."""
     found = DriftCheck.objects.filter(
         version=version, status=CheckStatus.SUCCEEDED, window_ended_at__gte=since, window_ended_at__lte=until

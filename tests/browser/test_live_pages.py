@@ -39,7 +39,7 @@ def new_models_appear_and_opened_elements_stay_open(overview: Page) -> None:
     expect(overview.locator("#line-second")).to_be_visible(timeout=REFRESH_MS)
     expect(overview.get_by_role("link", name="Upload a version (second)")).to_be_visible()
     expect(steps).to_be_focused()
-    expect(steps).to_have_text("2 steps left before everything is watched")
+    expect(steps).to_have_text("2 steps left until everything is monitored")
 
 
 def the_page_reports_an_unavailable_server(overview: Page) -> None:

@@ -97,7 +97,9 @@ def test_any_name_and_any_value_are_what_prometheus_client_writes(model: str, fe
     families = []
     for metric in FEATURE.metrics:
         family = Metric(metric.name, metric.documentation, "gauge")
-        family.add_sample(metric.name, {"model_name": model, "feature_name": feature}, metric.value(row))
+        sample = metric.value(row)
+        assert sample is not None
+        family.add_sample(metric.name, {"model_name": model, "feature_name": feature}, sample)
         families.append(family)
     assert text == generate_latest(registry(families))
 
