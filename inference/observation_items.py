@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from inference.exceptions import ObservationError, PayloadError
 from inference.given_values import given_time, given_uuid
 from mlmon.exceptions import LabelError
-from mlmon.labels import class_of, label_text
+from mlmon.labels import class_of, label_string
 from mlmon.schema import TaskType
 from models_registry.schema import ModelSchema
 
@@ -121,7 +121,7 @@ def _prediction(value: object, schema: ModelSchema) -> str | float:
             raise ObservationError("prediction", "must be a finite number")
         return float(value)  # type: ignore[arg-type]  # a number, as was checked
     try:
-        return class_of(label_text(value), schema.classes)
+        return class_of(label_string(value), schema.classes)
     except LabelError as error:
         raise ObservationError("prediction", str(error)) from None
 

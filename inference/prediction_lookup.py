@@ -23,7 +23,7 @@ from inference.archive_format import from_bytes, readable_table
 from inference.models import NO_ENTRY
 from inference.prediction_ids import VERSION_BITS, milliseconds_of, version_bits
 from inference.redis_client import redis_client
-from mlmon.columns import level_name
+from mlmon.columns import category_name
 
 SCORE_TYPE = "<f4"
 ANSWER_COLUMNS = ("prediction_id", "observed_at", "confidence", "prediction", "scores")
@@ -152,7 +152,7 @@ def answers_of_chunk(chunk_id: int) -> pa.Table | None:
 
 
 def _text(prediction: str | float) -> str:
-    return prediction if isinstance(prediction, str) else level_name(prediction)
+    return prediction if isinstance(prediction, str) else category_name(prediction)
 
 
 def _packed_scores(scores: list[float] | None) -> bytes | None:

@@ -1,13 +1,17 @@
-"""Errors of the library, in words for the person whose file or value caused them."""
+"""Errors of the library. Their messages are for the person whose file or value caused them."""
 
 
 class MlmonError(Exception):
-    """Base of the library's errors."""
+    """Base class of the library's errors."""
 
 
 class ReferenceFileError(MlmonError):
-    """The uploaded reference data cannot be used; the message names column and row where it can."""
+    """Reference data that cannot be used. The message names the column and the row if there is one."""
+
+
+class ComparisonInputError(MlmonError):
+    """A file or table that cannot be compared. The message names it, and the column and row if there is one."""
 
 
 class LabelError(MlmonError):
-    """A ground truth that no prediction of the model could have."""
+    """Ground truth that no prediction of the model can equal."""

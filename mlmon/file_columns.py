@@ -1,41 +1,35 @@
-"""Columns of a file of which nothing is known but the file: what each one holds is read from its values."""
+"""Columns of a file or table without a schema: the kind of each column is inferred from its values."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from mlmon.columns import level_names
-from mlmon.exceptions import ReferenceFileError
+from mlmon.columns import category_names
+from mlmon.exceptions import ComparisonInputError, ReferenceFileError
 from mlmon.schema import Feature, FeatureKind, TensorType
-from mlmon.tables import PARQUET_MAGIC, ReferenceTable, TableLimits
+from mlmon.tables import ReferenceTable, TableFile, TableLimits
+from mlmon.windows import Column
 
-Column: TypeAlias = "pa.ChunkedArray[Any]"  # pyarrow's classes take no parameters at run time
-
-BOOLEAN_TEXTS = {"true": "true", "True": "true", "TRUE": "true", "false": "false", "False": "false", "FALSE": "false"}
+BOOLEANS = {"true": "true", "True": "true", "TRUE": "true", "false": "false", "False": "false", "FALSE": "false"}
 LEADING_ZERO = r"^\s*-?0[0-9]"  # such as a postal code: a number would lose it
-MOSTLY = 0.9  # of the values are numbers, and yet the column is one of texts: worth a word
+MOSTLY = 0.9  # share of numbers from which on a column of strings gets a note
 
 
 class ColumnKind(StrEnum):
     """What a column of a file holds."""
 
     NUMBER = "number"
-    BOOLEAN = "boolean"  # as the texts "true" and "false"
+    BOOLEAN = "boolean"  # as the strings "true" and "false"
     TEXT = "text"
     TIME = "time"
     EMPTY = "empty"
-
-
-class ComparedFileError(Exception):
-    """A file that cannot be compared. The message names the file, and the column and row where there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,92 +41,119 @@ class FileColumn:
     kind
         What it holds.
     values
-        float64 of numbers, timestamp (microseconds, local time) of times, else string; null where a value is missing.
-    texts
-        The values as the file has them, where it has texts (each column of CSV); else None.
+        float64 for numbers, timestamp (microseconds, local time) for times, or else string; null for a missing value.
+    strings
+        The values as the file has them if it has strings (each column of CSV); else None.
     is_single
-        Whether the file keeps its numbers in single precision.
+        Whether the file stores its numbers in single precision.
     note
-        What a reader may want to know about how it was read; "" where there is nothing.
+        What a reader may want to know about how it was read; "" if there is nothing.
     """
 
     kind: ColumnKind
     values: Column
-    texts: "Column | None" = None
+    strings: "Column | None" = None
     is_single: bool = False
     note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class FileTable:
-    """The columns of a file, and why others were not read, by name."""
+    """The columns of a file, and why others were not read, by name.
 
-    path: Path
-    n_rows: int
+    Attributes
+    ----------
+    label
+        In error messages: the path as it was given.
+    name
+        In notes and reports: the name of the file.
+    """
+
+    label: str
+    name: str
     columns: Mapping[str, FileColumn]
     unread: Mapping[str, str]
 
 
-def read_columns(path: Path, limits: TableLimits, *, ignored: Collection[str] = (), zone: str = "") -> FileTable:
-    """Read every column of a CSV or Parquet file into memory.
+def read_columns(
+    source: Path | pa.Table,
+    limits: TableLimits,
+    *,
+    ignored: Collection[str] = (),
+    zone: str = "",
+    name: str = "table",
+) -> FileTable:
+    """Read every column of a CSV file, a Parquet file or an Arrow table into memory.
 
     Parameters
     ----------
-    path
-        Told apart by content, not by name.
+    source
+        Files are recognised by their content, not by their name.
     limits
-        What is refused for its size.
+        Larger tables are rejected.
     ignored
-        Names of columns that are not looked at.
+        Names of columns that are not read.
     zone
-        In whose local time the times are that a file gives with a zone, such as "America/New_York"; "" leaves each
-        in its own zone. A time without a zone is taken as it stands.
+        The local time to which times with a zone are converted, such as "America/New_York"; "" leaves each in its own
+        zone. A time without a zone stays as it is.
+    name
+        Of an Arrow table, for messages.
 
     Raises
     ------
-    ComparedFileError
+    ComparisonInputError
         The file, or a value in it, cannot be read.
     """
-    if not path.is_file():
-        raise ComparedFileError(f"There is no file {path}.")
+    label, name = (str(source), source.name) if isinstance(source, Path) else (name, name)
+    if isinstance(source, Path) and not source.is_file():
+        raise ComparisonInputError(f"There is no file {source}.")
     try:
-        names = ReferenceTable(path, (), limits).column_names
-        _refuse_twins(names)
-        wanted = [name for name in names if name not in ignored]
-        table = _read_parquet(path, wanted, limits) if _is_parquet(path) else _read_csv(path, wanted, limits)
-        return replace(table, columns={name: _in_local_time(column, zone) for name, column in table.columns.items()})
+        file = TableFile(source, limits)
+        duplicates = [column for column, count in Counter(file.column_names).items() if count > 1]
+        if duplicates:
+            times = file.column_names.count(duplicates[0])
+            raise ReferenceFileError(f"Column {duplicates[0]!r} is in the file {times} times.")
+        wanted = [column for column in file.column_names if column not in ignored]
+        columns, unread = _read_all(source, file, wanted, limits)
+        columns = {column: _in_local_time(read, zone) for column, read in columns.items()}
+        return FileTable(label, name, columns, unread)
     except (ReferenceFileError, OSError) as error:
-        hint = " A column can be left out with --ignore." if "Column " in str(error) else ""
-        raise ComparedFileError(f"{path}: {error}{hint}") from error
+        hint = " To leave a column out, use --ignore." if "Column " in str(error) else ""
+        raise ComparisonInputError(f"{label}: {error}{hint}") from error
 
 
-def column_of_texts(texts: Column) -> FileColumn:
-    """Return a column of texts as what its values, all of them, turn out to be."""
-    present = texts.drop_null()
+def column_of_strings(strings: Column) -> FileColumn:
+    """Return a column of strings as the kind that all its values have."""
+    present = strings.drop_null()
     if not len(present):
-        return FileColumn(ColumnKind.EMPTY, texts, texts)
-    if pc.all(pc.is_in(present, value_set=pa.array(list(BOOLEAN_TEXTS)))).as_py():
-        return FileColumn(ColumnKind.BOOLEAN, _booleans(texts), texts)
-    trimmed = pc.utf8_trim_whitespace(texts)
-    if (numbers := _numbers(trimmed)) is not None:
-        if pc.any(pc.match_substring_regex(present, LEADING_ZERO)).as_py():
-            return FileColumn(ColumnKind.TEXT, texts, texts, note="read as text: some of its numbers start with a zero")
-        return FileColumn(ColumnKind.NUMBER, numbers, texts)
-    if (times := _times(trimmed)) is not None:
-        return FileColumn(ColumnKind.TIME, times, texts)
-    return FileColumn(ColumnKind.TEXT, texts, texts, note=_stray_text(trimmed))
+        return FileColumn(ColumnKind.EMPTY, strings, strings)
+    if pc.all(pc.is_in(present, value_set=pa.array(list(BOOLEANS)))).as_py():
+        spellings, names = pa.array(list(BOOLEANS)), pa.array(list(BOOLEANS.values()))
+        chunks = [names.take(pc.index_in(chunk, value_set=spellings)) for chunk in strings.chunks]
+        return FileColumn(ColumnKind.BOOLEAN, pa.chunked_array(chunks), strings)
+    trimmed = pc.utf8_trim_whitespace(strings)
+    try:
+        numbers = trimmed.cast(pa.float64())
+    except pa.ArrowInvalid:
+        if (times := _times(trimmed)) is not None:
+            return FileColumn(ColumnKind.TIME, times, strings)
+        return FileColumn(ColumnKind.TEXT, strings, strings, note=_note_of_stray_string(trimmed))
+    if pc.any(pc.match_substring_regex(present, LEADING_ZERO)).as_py():
+        note = "read as text: some of its numbers start with a zero"
+        return FileColumn(ColumnKind.TEXT, strings, strings, note=note)
+    return FileColumn(ColumnKind.NUMBER, pc.if_else(pc.is_nan(numbers), None, numbers), strings)
 
 
-def as_levels(column: FileColumn) -> FileColumn:
-    """Return a column as one of levels: numbers become their texts, whole ones without a point."""
+def as_categories(column: FileColumn) -> FileColumn:
+    """Return a column as a categorical one: numbers become their names, whole ones without a point."""
     if column.kind is not ColumnKind.NUMBER:
-        return column if column.texts is None else FileColumn(ColumnKind.TEXT, column.texts, column.texts)
+        return column if column.strings is None else FileColumn(ColumnKind.TEXT, column.strings, column.strings)
     values = column.values.to_numpy().astype(np.float64, copy=False)
-    return FileColumn(ColumnKind.TEXT, pa.chunked_array([level_names(values)]), column.texts)
+    return FileColumn(ColumnKind.TEXT, pa.chunked_array([category_names(values)]), column.strings)
 
 
 def in_single_precision(column: FileColumn) -> FileColumn:
-    """Return numbers as single precision has them: equal to those that were kept so."""
+    """Return numbers in single precision: equal to those that were stored so."""
     return replace(column, values=column.values.cast(pa.float32(), safe=False).cast(pa.float64()), is_single=True)
 
 
@@ -141,111 +162,72 @@ def is_whole(numbers: Column) -> bool:
     return bool(pc.all(pc.equal(numbers, pc.trunc(numbers)), min_count=0).as_py())
 
 
-def _refuse_twins(names: Sequence[str]) -> None:
-    twins = [name for name, count in Counter(names).items() if count > 1]
-    if twins:
-        raise ReferenceFileError(f"Column {twins[0]!r} is in the file {names.count(twins[0])} times.")
-
-
-def _is_parquet(path: Path) -> bool:
-    with path.open("rb") as content:
-        return content.read(len(PARQUET_MAGIC)) == PARQUET_MAGIC
-
-
-def _read_csv(path: Path, names: Sequence[str], limits: TableLimits) -> FileTable:
-    read, n_rows = _read(path, dict.fromkeys(names, TensorType.STRING), limits)
-    return FileTable(path, n_rows, {name: column_of_texts(texts) for name, texts in read.items()}, {})
-
-
-def _read_parquet(path: Path, names: Sequence[str], limits: TableLimits) -> FileTable:
-    schema = pq.read_schema(path)
-    types = {name: _tensor_type(schema.field(name).type) for name in names}
-    read, n_rows = _read(path, {name: kind for name, kind in types.items() if kind is not None}, limits)
+def _read_all(
+    source: Path | pa.Table, file: TableFile, names: Sequence[str], limits: TableLimits
+) -> tuple[dict[str, FileColumn], dict[str, str]]:
+    """Return the columns, and why others cannot be read."""
+    if file.schema is None:
+        strings = _read(source, dict.fromkeys(names, TensorType.STRING), limits)
+        return {name: column_of_strings(values) for name, values in strings.items()}, {}
+    arrow_types: dict[str, Any] = {name: file.schema.field(name).type for name in names}
+    types = {name: _tensor_type(kind) for name, kind in arrow_types.items()}
+    read = _read(source, {name: kind for name, kind in types.items() if kind is not None}, limits)
     columns: dict[str, FileColumn] = {}
     unread: dict[str, str] = {}
-    for name, kind in types.items():
-        if kind is not None:
-            is_single = pa.types.is_float32(schema.field(name).type)
-            columns[name] = replace(_parquet_column(kind, read[name]), is_single=is_single)
-        elif _is_readable(schema.field(name).type):
-            columns[name] = _cast_column(path, name)
+    for name, kind in arrow_types.items():
+        if (tensor_type := types[name]) is not None:
+            column = _column_of_type(tensor_type, read[name])
+            columns[name] = replace(column, is_single=pa.types.is_float32(kind))
+        elif pa.types.is_timestamp(kind) or pa.types.is_date(kind) or pa.types.is_decimal(kind):
+            target: Any = pa.timestamp("us", getattr(kind, "tz", None))
+            if pa.types.is_decimal(kind):
+                target = pa.float64()
+            parts = [batch.column(0).cast(target, safe=False) for batch, _ in file.arrow_batches([name])]
+            column_kind = ColumnKind.NUMBER if pa.types.is_decimal(kind) else ColumnKind.TIME
+            columns[name] = FileColumn(column_kind, pa.chunked_array(parts, target))
         else:
-            unread[name] = f"is of type {str(schema.field(name).type)[:80]}"
-    return FileTable(path, n_rows, columns, unread)
+            unread[name] = f"has the type {str(kind)[:80]}"
+    return columns, unread
 
 
-def _read(path: Path, types: Mapping[str, TensorType], limits: TableLimits) -> tuple[dict[str, Column], int]:
-    """Return the columns as string or float64, and the number of rows."""
+def _read(source: Path | pa.Table, types: Mapping[str, TensorType], limits: TableLimits) -> dict[str, Column]:
+    """Return the columns as string or float64."""
+    if not types:
+        return {}
     features = [Feature(name, FeatureKind.CATEGORICAL, False, "", 0, kind) for name, kind in types.items()]
     parts: dict[str, list[Any]] = {name: [] for name in types}
-    n_rows = 0
-    for batch in ReferenceTable(path, features, limits).batches():
-        n_rows += batch.rows
+    for batch in ReferenceTable(source, features, limits).batches():
         for name, kind in types.items():
             target = pa.string() if kind is TensorType.STRING else pa.float64()
             parts[name].append(pa.array(batch.columns[name], target, from_pandas=True))
-    return {name: pa.chunked_array(chunks) for name, chunks in parts.items()}, n_rows
+    return {name: pa.chunked_array(chunks) for name, chunks in parts.items()}
 
 
 def _tensor_type(kind: Any) -> TensorType | None:
-    """Return as what a Parquet column is read; None where it is none of these."""
+    """Return the type as which an Arrow column is read; None if it is none of these."""
     if pa.types.is_boolean(kind):
         return TensorType.BOOL
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
         return TensorType.FLOAT64
     values = kind.value_type if pa.types.is_dictionary(kind) else kind
-    is_level = pa.types.is_dictionary(kind) and pa.types.is_integer(values)
-    is_text = any(
+    is_category = pa.types.is_dictionary(kind) and pa.types.is_integer(values)
+    is_string = any(
         test(values)
         for test in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)
     )
-    return TensorType.STRING if is_level or is_text else None
+    return TensorType.STRING if is_category or is_string else None
 
 
-def _is_readable(kind: Any) -> bool:
-    return pa.types.is_timestamp(kind) or pa.types.is_date(kind) or pa.types.is_decimal(kind)
-
-
-def _parquet_column(kind: TensorType, values: Column) -> FileColumn:
+def _column_of_type(kind: TensorType, values: Column) -> FileColumn:
     if values.null_count == len(values):
         return FileColumn(ColumnKind.EMPTY, values.cast(pa.string()))
     if kind is TensorType.BOOL:
         return FileColumn(ColumnKind.BOOLEAN, pc.if_else(pc.equal(values, pa.scalar(1.0)), "true", "false"))
     if kind is not TensorType.STRING:
         return FileColumn(ColumnKind.NUMBER, values)
-    # Who wrote numbers as texts where there are types for numbers means codes; for times, tools often do.
+    # Numbers stored as strings in a format that has types for numbers are codes. Times often are stored so by tools.
     times = _times(pc.utf8_trim_whitespace(values))
     return FileColumn(ColumnKind.TEXT, values, values) if times is None else FileColumn(ColumnKind.TIME, times, values)
-
-
-def _cast_column(path: Path, name: str) -> FileColumn:
-    """Return a column of times, dates or decimals, read in batches."""
-    parts = []
-    target: Any = pa.timestamp("us")
-    for batch in pq.ParquetFile(path).iter_batches(columns=[name], use_threads=False):
-        values = batch.column(0)
-        if pa.types.is_decimal(values.type):
-            target = pa.float64()
-        elif pa.types.is_timestamp(values.type):
-            target = pa.timestamp("us", values.type.tz)
-        parts.append(values.cast(target, safe=False))
-    kind = ColumnKind.NUMBER if pa.types.is_floating(target) else ColumnKind.TIME
-    return FileColumn(kind, pa.chunked_array(parts, target))
-
-
-def _booleans(texts: Column) -> Column:
-    spellings = pa.array(list(BOOLEAN_TEXTS))
-    names = pa.array(list(BOOLEAN_TEXTS.values()))
-    return pa.chunked_array([names.take(pc.index_in(chunk, value_set=spellings)) for chunk in texts.chunks])
-
-
-def _numbers(trimmed: Column) -> "Column | None":
-    try:
-        numbers = trimmed.cast(pa.float64())
-    except pa.ArrowInvalid:
-        return None
-    present: Column = pc.if_else(pc.is_nan(numbers), None, numbers)
-    return present
 
 
 def _times(trimmed: Column) -> "Column | None":
@@ -258,15 +240,13 @@ def _times(trimmed: Column) -> "Column | None":
 
 
 def _in_local_time(column: FileColumn, zone: str) -> FileColumn:
-    """Return times without their zone: as the clocks on the wall there showed them."""
+    """Return times without their zone, as local clocks showed them."""
     if column.kind is not ColumnKind.TIME or column.values.type.tz is None:
         return column
     times: Any = column.values
     own = zone or times.type.tz
-    if own == "UTC":  # which needs no list of zones, and a machine may have none
-        note = (
-            "" if zone else "its hours are those of UTC, where summer time looks like drift; --zone says whose to take"
-        )
+    if own == "UTC":  # needs no time zone database, which a machine may lack
+        note = "" if zone else "its hours are in UTC, so summer time looks like drift; use --zone to choose a time zone"
         return replace(column, values=times.cast(pa.timestamp("us")), note=note)
     try:
         return replace(column, values=pc.local_timestamp(times.cast(pa.timestamp("us", own))))
@@ -274,8 +254,8 @@ def _in_local_time(column: FileColumn, zone: str) -> FileColumn:
         raise ReferenceFileError(f"There is no time zone {own!r} on this machine.") from error
 
 
-def _stray_text(trimmed: Column) -> str:
-    """Return the first value that is no number, where nearly all are."""
+def _note_of_stray_string(trimmed: Column) -> str:
+    """Return a note with the first value that is not a number, if nearly all others are."""
     is_number = np.asarray(pc.match_substring_regex(trimmed, r"^[-+]?[0-9.]+([eE][-+]?[0-9]+)?$").fill_null(True))
     stray = int((~is_number).sum())
     present = len(trimmed) - trimmed.null_count
@@ -283,6 +263,6 @@ def _stray_text(trimmed: Column) -> str:
         return ""
     row = int(np.argmin(is_number))
     return (
-        f"read as text: {stray:,} of its {present:,} values are no numbers, the first one in row {row + 1}: "
+        f"read as text: {stray:,} of its {present:,} values are not numbers, the first one in row {row + 1}: "
         f"{trimmed[row].as_py()[:60]!r}"
     )

@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import DTypeLike, NDArray
 
-from mlmon.columns import FeatureColumns, level_name
+from mlmon.columns import FeatureColumns, category_name
 from mlmon.schema import TaskType, TensorType
 from models_registry.class_scores import softmax_of
 from models_registry.exceptions import (
@@ -205,7 +205,7 @@ class Engine:
         return Predictions(self._class_names[class_index], class_index, confidence, scores)
 
     def _positions(self, labels: _Tensor) -> NDArray[np.int64]:
-        name_of = level_name if labels.dtype.kind == "f" else str
+        name_of = category_name if labels.dtype.kind == "f" else str
         names = [name_of(label) for label in labels.tolist()]
         try:
             return np.array([self._class_positions[name] for name in names], dtype=np.int64)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 
 from mlmon.exceptions import LabelError, ReferenceFileError
-from mlmon.labels import class_of, label_text, number_of, truth_of
+from mlmon.labels import class_of, label_string, number_of, truth_of
 from mlmon.schema import TaskType
 from mlmon.tables import ReferenceTable
 from models_registry.schema import ModelSchema
@@ -77,7 +77,7 @@ def label_of_value(value: object, column: str, schema: ModelSchema) -> str | flo
     LabelError
         The value cannot be ground truth of the model.
     """
-    label = label_text(value)
+    label = label_string(value)
     if schema.task_type is TaskType.REGRESSION:
         return number_of(label)
     if label not in schema.classes and _is_named_after_class(column, schema):

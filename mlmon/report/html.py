@@ -32,8 +32,8 @@ def report_page(comparison: FileComparison) -> str:
     result = comparison.result
     return TEMPLATES.get_template("page.html").render(
         css="\n".join((HERE / "static" / name).read_text() for name in ("page.css", "result.css")),
-        reference_name=comparison.reference.name,
-        current_name=comparison.current.name,
+        reference_name=comparison.reference_name,
+        current_name=comparison.current_name,
         n_reference=f"{result.n_reference:,}",
         n_current=f"{result.n_current:,}",
         view=result_view(result, has_predictions=comparison.has_predictions),

@@ -16,9 +16,9 @@ from inference.archive_format import ChunkDraft
 from inference.given_values import given_time, given_uuid
 from inference.prediction_lookup import FoundPrediction, find_predictions, matches
 from inference.services.retention import delete_in_batches
-from mlmon.columns import level_name
+from mlmon.columns import category_name
 from mlmon.exceptions import LabelError
-from mlmon.labels import class_of, label_text, number_of
+from mlmon.labels import class_of, label_string, number_of
 from mlmon.schema import TaskType
 from models_registry.models import ModelVersion
 from performance import selectors
@@ -72,7 +72,7 @@ class GroundTruthItem:
     Attributes
     ----------
     actual
-        The class, or the number as a string (`mlmon.labels.label_text`).
+        The class, or the number as a string (`mlmon.labels.label_string`).
     observed_at
         When it became known; None if the client does not say.
     """
@@ -104,7 +104,7 @@ def parse_item(item: object, *, now: datetime) -> GroundTruthItem:
     if label is None:
         raise GroundTruthError("actual", "is required: the true class or number")
     try:
-        actual = label_text(label)
+        actual = label_string(label)
     except LabelError as error:
         raise GroundTruthError("actual", str(error)) from None
     try:
@@ -303,7 +303,7 @@ def _label(actual: str, version: ModelVersion) -> str:
     """Return the class or number that a label means for a version; raise GroundTruthError if it is neither."""
     try:
         if version.task_type == TaskType.REGRESSION:
-            return level_name(number_of(actual))
+            return category_name(number_of(actual))
         return class_of(actual, version.classes)
     except LabelError as error:
         raise GroundTruthError("actual", str(error)) from None

@@ -12,7 +12,7 @@ from benchmarks.fleet_models import check_all, create_fleet
 from benchmarks.sampling import Samples, sampled
 from drift.models import CheckStatus, DriftCheck
 from drift.selectors import due_versions
-from mlmon.columns import level_name
+from mlmon.columns import category_name
 
 OPTIONS = {"models": 3, "features": 6, "window_rows": 600, "reference_rows": 2_000, "processes": 1}
 
@@ -62,12 +62,12 @@ def test_samples_count_for_lines_of_the_project() -> None:
         until = time.monotonic() + 0.3
         while time.monotonic() < until:
             for value in range(200):
-                level_name(value + 0.5)
+                category_name(value + 0.5)
 
     samples = sampled(work, file="mlmon/columns.py")
 
     assert samples.total > 20
-    assert {line.function for line in samples.innermost} == {"level_name"}
+    assert {line.function for line in samples.innermost} == {"category_name"}
     assert samples.within == samples.innermost
     ((text, share),) = samples.report(samples.within, 1).items()
     assert 0 < share <= 1

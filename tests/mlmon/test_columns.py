@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlmon.columns import level_name, level_names, observed_table
+from mlmon.columns import category_name, category_names, observed_table
 from mlmon.schema import Feature, FeatureKind, TensorType
 
 
@@ -30,18 +30,18 @@ def feature(name: str, kind: FeatureKind, tensor_type: TensorType) -> Feature:
     ],
 )
 def test_a_number_has_one_level_name(value: float, name: str) -> None:
-    assert level_name(value) == name
+    assert category_name(value) == name
 
 
 @given(st.floats(allow_nan=False))
 def test_a_level_name_reads_back_as_the_same_number(value: float) -> None:
-    assert float(level_name(value)) == value
+    assert float(category_name(value)) == value
 
 
 @given(st.lists(st.floats()))
 def test_many_numbers_are_named_as_one_by_one(values: list[float]) -> None:
-    expected = [None if np.isnan(value) else level_name(value) for value in values]
-    assert level_names(np.array(values, dtype=np.float64)).to_pylist() == expected
+    expected = [None if np.isnan(value) else category_name(value) for value in values]
+    assert category_names(np.array(values, dtype=np.float64)).to_pylist() == expected
 
 
 def test_observed_table_keeps_order_types_and_missing_values() -> None:

@@ -171,7 +171,7 @@ def test_bad_input_names_file_column_and_reason(reference: Path, quiet: Path, tm
     assert _refusal(reference, broken).startswith(f"{broken}: ")
     assert _refusal(reference, texts).startswith(f"{texts}: ")
     wrong = _refusal(reference, quiet, "--prediction", "lat")
-    assert wrong == f"{reference}: there is no column 'lat'. Is 'late' meant?"
+    assert wrong == f"{reference}: there is no column 'lat'. Did you mean 'late'?"
     assert "no column 'dst'" in _refusal(reference, quiet, "--column-threshold", "dst=0.1")
     assert "Is a directory" in _refusal(reference, quiet, "--html", tmp_path)
 

@@ -10,7 +10,8 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 
-from mlmon.file_columns import ColumnKind, ComparedFileError, read_columns
+from mlmon.exceptions import ComparisonInputError
+from mlmon.file_columns import ColumnKind, read_columns
 from mlmon.file_comparison import ColumnChoices, FileComparison, compare_files
 from mlmon.results import Channel, Criteria, FeatureResult, ResultStatus, Thresholds, VerdictStatus
 from mlmon.schema import FeatureKind
@@ -66,7 +67,7 @@ def test_one_stray_text_among_numbers_is_told(tmp_path: Path) -> None:
     column = read_columns(_csv(tmp_path, "file", numbers), LIMITS).columns["x"]
 
     assert column.kind is ColumnKind.TEXT
-    assert "1 of its 71 values are no numbers, the first one in row 51: 'about 3'" in column.note
+    assert "1 of its 71 values are not numbers, the first one in row 51: 'about 3'" in column.note
 
 
 def test_types_of_parquet_that_are_no_columns_of_a_table_are_left_out_by_name(tmp_path: Path) -> None:
@@ -74,7 +75,7 @@ def test_types_of_parquet_that_are_no_columns_of_a_table_are_left_out_by_name(tm
     table = read_columns(path, LIMITS)
 
     assert list(table.columns) == ["x"]
-    assert table.unread == {"places": "is of type list<element: int64>"}
+    assert table.unread == {"places": "has the type list<element: int64>"}
 
 
 def test_a_csv_and_a_parquet_of_the_same_rows_are_equal(tmp_path: Path) -> None:
@@ -116,7 +117,7 @@ def test_hours_are_those_of_the_zone_that_is_asked_for(tmp_path: Path) -> None:
 
     assert read_columns(path, LIMITS).columns["at"].values[0].as_py().hour == 12
     assert read_columns(path, LIMITS, zone="Europe/Berlin").columns["at"].values[0].as_py().hour == 14  # UTC + 2
-    with pytest.raises(ComparedFileError, match="no time zone 'Atlantis/Capital'"):
+    with pytest.raises(ComparisonInputError, match="no time zone 'Atlantis/Capital'"):
         read_columns(path, LIMITS, zone="Atlantis/Capital")
 
 
@@ -196,17 +197,17 @@ def test_rows_are_put_in_the_order_of_a_column(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes, reason: str) -> None:
     path = tmp_path / "before.file"
     path.write_bytes(content)
-    with pytest.raises(ComparedFileError, match=reason.replace(".", r"\.")):
+    with pytest.raises(ComparisonInputError, match=reason.replace(".", r"\.")):
         _compared(path, path)
 
 
 def test_a_file_beyond_the_limits_is_refused(tmp_path: Path) -> None:
     path = _parquet(tmp_path, "rows", x=np.arange(200.0))
-    with pytest.raises(ComparedFileError, match="rows"):
+    with pytest.raises(ComparisonInputError, match="rows"):
         compare_files(path, path, ColumnChoices(), CRITERIA, TableLimits(file_bytes=10_000_000, rows=100))
 
 
 def test_files_without_a_column_to_compare_are_refused(tmp_path: Path) -> None:
     path = _parquet(tmp_path, "rows", only=np.arange(200))
-    with pytest.raises(ComparedFileError, match="there is no column to compare"):
+    with pytest.raises(ComparisonInputError, match="there is no column to compare"):
         _compared(path, path)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlmon.columns import level_name
+from mlmon.columns import category_name
 from mlmon.exceptions import LabelError
 from mlmon.labels import class_of, number_of, truth_of
 
@@ -13,8 +13,8 @@ IRIS = ("setosa", "versicolor", "virginica")
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_a_number_is_read_back_from_its_text(number: float) -> None:
-    assert float(level_name(number)) == number
-    assert number_of(level_name(number)) == number
+    assert float(category_name(number)) == number
+    assert number_of(category_name(number)) == number
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ def test_an_unusable_named_column_is_refused(tmp_path: Path, chosen: str, reason
 def test_a_column_of_lists_is_not_ground_truth(tmp_path: Path) -> None:
     pq.write_table(pa.table({"x": [1.0], "target": [["a"]]}), tmp_path / "lists.parquet")
     table = ReferenceTable(tmp_path / "lists.parquet", [X], LIMITS)
-    assert "neither texts nor numbers" in read_labels(table, schema("a", "b"), "").note
+    assert "neither strings nor numbers" in read_labels(table, schema("a", "b"), "").note
 
 
 def test_scores_of_three_classes_or_more_are_stored() -> None:

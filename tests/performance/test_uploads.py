@@ -86,7 +86,7 @@ def test_a_parquet_file_may_contain_times(ids: list[str]) -> None:
         (b"prediction_id\nx\n", "Column 'actual' is not in the file. It has: 'prediction_id'."),
         (b"prediction_id,actual,actual\n", "Column 'actual' is more than once in the file."),
         (b"PK\x03\x04", "an Excel workbook"),
-        (parquet_of(prediction_id=["x"], actual=[["a"]]), "holds neither texts nor numbers"),
+        (parquet_of(prediction_id=["x"], actual=[["a"]]), "has neither strings nor numbers"),
         (b"prediction_id,actual\nx,a,b\n", "Row 1 has 3 values; the header has 2."),
     ],
 )

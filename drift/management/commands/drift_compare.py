@@ -10,8 +10,8 @@ from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
 from accounts.management.terminal import ExitStatus, TeachingCommand
+from mlmon.exceptions import ComparisonInputError
 from mlmon.figures import plain_text
-from mlmon.file_columns import ComparedFileError
 from mlmon.file_comparison import ColumnChoices, FileComparison, compare_files
 from mlmon.report.html import report_page
 from mlmon.report.json_body import comparison_body
@@ -142,7 +142,7 @@ class Command(TeachingCommand):
         limits = TableLimits(file_bytes=settings.MLMON_MAX_REFERENCE_BYTES, rows=settings.MLMON_MAX_REFERENCE_ROWS)
         try:
             return compare_files(options["reference"], options["current"], choices, criteria, limits)
-        except ComparedFileError as error:
+        except ComparisonInputError as error:
             raise CommandError(plain_text(str(error)), returncode=ExitStatus.WRONG_USAGE) from error
 
     def _print(self, comparison: FileComparison) -> None:
@@ -241,8 +241,8 @@ def _prediction_line(comparison: FileComparison) -> str:
 def _body(comparison: FileComparison) -> dict[str, Any]:
     members = comparison_body(comparison.result)
     return {
-        "reference": {"file": comparison.reference.name, "rows": comparison.result.n_reference},
-        "current": {"file": comparison.current.name, "rows": comparison.result.n_current},
+        "reference": {"file": comparison.reference_name, "rows": comparison.result.n_reference},
+        "current": {"file": comparison.current_name, "rows": comparison.result.n_current},
         "summary": verdict_sentence(comparison.result),
         **members,
         "prediction_drift": members["prediction_drift"] if comparison.has_predictions else None,
