@@ -164,7 +164,7 @@ def _upload_ground_truth(run: EmbeddedRun, path: Path) -> None:
         _send_form(session, f"{run.url}/admin/login/", username="admin", password=run.password, next="/admin/")
         with path.open("rb") as file:
             address = _send_form(session, f"{run.url}/admin/performance/groundtruthupload/add/", files={"file": file})
-        assert eventually(lambda: "Rows that were not kept" in session.get(address, timeout=10).text, seconds=60)
+        assert eventually(lambda: "Invalid rows" in session.get(address, timeout=10).text, seconds=60)
 
 
 def _send_form(session: requests.Session, url: str, *, files: dict[str, IO[bytes]] | None = None, **fields: str) -> str:

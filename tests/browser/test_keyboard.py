@@ -164,7 +164,7 @@ def acknowledge(page: Page, incident: DriftIncident) -> None:
     expect(page.locator("#incident-state")).to_contain_text("open")
     press(page, "More actions")
     press(page, "Acknowledge")
-    expect(page.get_by_text("Your name stands beside it")).to_be_visible()
+    expect(page.get_by_text("Others see that you handle it")).to_be_visible()
     press(page, "Acknowledge")
     expect(page.locator("#incident-state")).to_contain_text("acknowledged")
 
@@ -188,7 +188,7 @@ def close(page: Page, incident: DriftIncident) -> None:
     press(page, "Resolve")
     expect(first).to_be_focused()
     press(page, "Close the incident")
-    expect(page.get_by_text("The incident is over")).to_be_visible()
+    expect(page.get_by_text("its alert ends")).to_be_visible()
     press(page, "Close the incident", "Space")
     expect(page.locator("#incident-state")).to_contain_text("closed")
     incident.refresh_from_db()

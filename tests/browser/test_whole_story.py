@@ -163,10 +163,10 @@ def acknowledge_the_incident(story: Story) -> None:
     expect(page.locator(".findings").first).to_contain_text("petal_")
     read_the_check(story)
     page.get_by_role("link", name="Acknowledge").click()
-    expect(page.locator("body")).to_contain_text("Your name stands beside it")
+    expect(page.locator("body")).to_contain_text("Others see that you handle it")
     page.get_by_role("button", name="Acknowledge").click()
     expect(page.locator("#incident-state")).to_contain_text("acknowledged")
-    expect(page.locator("body")).to_contain_text("admin looks after it since")
+    expect(page.locator("body")).to_contain_text("Acknowledged by admin at")
 
 
 def read_the_check(story: Story) -> None:
@@ -197,7 +197,7 @@ def make_the_window_the_new_reference(story: Story) -> None:
     page.goto(incident)
     story.predict(iris_rows(1000, seed=3) + GROWN)
     expect(page.locator("#incident-state")).to_contain_text("closed", timeout=SOON_MS)
-    expect(page.locator("body")).to_contain_text("another reference came into force")
+    expect(page.locator("body")).to_contain_text("another reference became active")
     page.goto(f"{story.run.url}/admin/")
     expect(page.locator("#line-flowers")).to_contain_text("no drift", timeout=SOON_MS)
 
