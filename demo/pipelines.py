@@ -53,7 +53,7 @@ def train_flight_delay(flights: pa.Table) -> Pipeline:
     encoder = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
     columns = ColumnTransformer(
         [
-            ("levels", encoder, list(CATEGORICAL_FEATURES)),
+            ("categories", encoder, list(CATEGORICAL_FEATURES)),
             ("numbers", "passthrough", [*INTEGER_FEATURES, *FLOAT_FEATURES]),
         ]
     )

@@ -98,7 +98,7 @@ def register_and_upload(story: Story) -> None:
     story.upload(b"\x80\x04\x95pickled", "model.pkl")
     expect(page.locator("body")).to_contain_text("pickle")
     story.upload(iris_onnx(), "flowers.onnx")
-    expect(page.locator("body")).to_contain_text("is checked and in staging")
+    expect(page.locator("body")).to_contain_text("flowers 1.0.0 is in staging.")
 
     story.follow_missing_step("Open the version")
     page.get_by_text("Change stage").filter(visible=True).click()
@@ -180,7 +180,7 @@ def read_the_check(story: Story) -> None:
     width = page.locator("details.feature").filter(has_text="petal_width")
     expect(width.get_by_role("img", name="petal_width: histogram")).to_be_visible()
     expect(width.get_by_text("scipy.stats")).to_be_hidden()
-    width.get_by_text("All measures, and what they mean").click()
+    width.get_by_text("All measures and their definitions").click()
     expect(width.get_by_text("The largest distance of the two distribution functions")).to_be_visible()
     page.get_by_role("link", name=re.compile("^Incident since")).click()
     expect(page).to_have_url(incident)
