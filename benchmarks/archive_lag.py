@@ -86,9 +86,9 @@ def run_worker(folder: Path, options: Namespace) -> Run:
     from django.conf import settings
 
     from benchmarks.window_readers import new_version, observations
-    from inference import stream
-    from inference.redis_client import redis_client
+    from inference.observations import append_observations
     from inference.selectors import archive_position
+    from inference.stream import redis_client
     from mlmon_site.celery import app
     from tests.services.celery_worker import celery_worker
 
@@ -97,7 +97,7 @@ def run_worker(folder: Path, options: Namespace) -> Run:
 
     def append(rows: int, number: int) -> None:
         table = observations(rows, options.features, seed=number)
-        stream.append(redis_client(), version_id, table, max_entries=settings.MLMON_STREAM_ROWS)
+        append_observations(redis_client(), version_id, table, max_entries=settings.MLMON_STREAM_ROWS)
 
     def archived() -> int:
         position = archive_position(version_id)

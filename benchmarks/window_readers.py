@@ -15,10 +15,10 @@ from psycopg.types.json import set_json_loads
 from benchmarks.memory import PeakMemory, peak_of
 from inference import stream
 from inference.archive import read_observations
-from inference.prediction_ids import new_prediction_ids
-from inference.redis_client import redis_client
+from inference.observations import append_observations, new_prediction_ids
 from inference.services.archiving import archive_observations
 from inference.services.compaction import compact_archive
+from inference.stream import redis_client
 from models_registry.models import Model, ModelVersion
 
 SEED = 20_261_123
@@ -111,7 +111,7 @@ def fill_stream(version_id: int, rows: int, features: int, *, entry_rows: int) -
     client = redis_client()
     for table in _pages(rows, features):
         for start in range(0, table.num_rows, entry_rows):
-            stream.append(client, version_id, table.slice(start, entry_rows), max_entries=rows)
+            append_observations(client, version_id, table.slice(start, entry_rows), max_entries=rows)
 
 
 def fill_archive(version_id: int, rows: int, features: int, *, entry_rows: int) -> float:
@@ -120,7 +120,7 @@ def fill_archive(version_id: int, rows: int, features: int, *, entry_rows: int) 
     seconds = 0.0
     for table in _pages(rows, features):
         for start in range(0, table.num_rows, entry_rows):
-            stream.append(client, version_id, table.slice(start, entry_rows), max_entries=rows)
+            append_observations(client, version_id, table.slice(start, entry_rows), max_entries=rows)
         started = time.perf_counter()
         archive_observations(seconds=600)
         seconds += time.perf_counter() - started

@@ -8,9 +8,8 @@ from django.db.models import Exists, F, OuterRef, Prefetch, Q, QuerySet, Subquer
 from django.utils import timezone
 
 from drift.models import CheckStatus, DriftCheck, DriftIncident, DriftPolicy, FeatureDrift, PolicyMode
-from inference.redis_client import redis_client
 from inference.selectors import capture_policy_of
-from inference.stream import rows_seen
+from inference.stream import redis_client, rows_seen
 from mlmon.results import Criteria, Method, Thresholds, VerdictStatus
 from models_registry.models import Model, ModelVersion, ReferenceDataset, Stage
 from models_registry.selectors import model_named, primary_version, version_of

@@ -6,4 +6,4 @@ class InferenceConfig(AppConfig):
     verbose_name = "Inference"
 
     def ready(self) -> None:
-        from inference.api import errors as errors  # registers the statuses of the errors of inference
+        from inference.api import errors as errors  # registers the HTTP statuses of the errors

@@ -1,14 +1,14 @@
-"""What can go wrong on the way to an answer, in words for the client."""
+"""Errors of predict requests, capture and the archive; the messages are for the client."""
 
 from collections.abc import Sequence
 
 
 class InferenceError(Exception):
-    """Base of the errors of the prediction path."""
+    """Base of the errors of inference."""
 
 
 class PayloadError(InferenceError):
-    """The body is JSON, but not of the form that the call takes."""
+    """The body is valid JSON but does not have the expected form."""
 
 
 class RowValueError(InferenceError):
@@ -19,7 +19,7 @@ class RowValueError(InferenceError):
     row
         Index of the row in the request, from 0.
     feature
-        Name of the feature; "" where the row as a whole is wrong.
+        Name of the feature; "" if the whole row is wrong.
     reason
         What is wrong and what is expected.
     """
@@ -33,26 +33,26 @@ class RowValueError(InferenceError):
 
 
 class NoVersionLoadedError(InferenceError):
-    """The model exists, but no version of it can answer now."""
+    """The model exists, but none of its versions can predict now."""
 
 
 class RegistryUnreadError(NoVersionLoadedError):
-    """This process has not read the registry yet: it started while the database was away."""
+    """This process has not read the registry yet: it started while the database was unavailable."""
 
     def __init__(self) -> None:
-        super().__init__("This server has just started and has not read its models yet.")
+        super().__init__("This server has just started and has not loaded its models yet. Try again in a few seconds.")
 
 
 class ArchivedVersionError(InferenceError):
-    """The version asked for is archived."""
+    """The requested version is archived."""
 
 
 class ArchiveError(InferenceError):
-    """Observations could not be archived now; they wait in Redis."""
+    """Observations could not be archived now; they stay in Redis."""
 
 
 class RetentionError(InferenceError):
-    """Some of what is not kept any longer could not be deleted; the rest was.
+    """Some expired rows could not be deleted; the others were.
 
     Parameters
     ----------
@@ -69,12 +69,12 @@ class RetentionError(InferenceError):
 
 
 class ItemError(InferenceError):
-    """An item that a client sent and that cannot be taken.
+    """An invalid item of a request.
 
     Parameters
     ----------
     field
-        What is wrong in it; "" where it is the item as a whole.
+        Name of the invalid field; "" if the whole item is wrong.
     reason
         What is wrong and what is expected.
     """
@@ -86,4 +86,4 @@ class ItemError(InferenceError):
 
 
 class ObservationError(ItemError):
-    """An observation of another server that cannot be taken."""
+    """An invalid observation from another server."""

@@ -1,19 +1,20 @@
-"""Metrics of the request path (docs/metrics.md lists every metric); they live in the web workers."""
+"""Metrics of predict requests (docs/metrics.md lists every metric); each web process holds its own values."""
 
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from prometheus_client import Counter, Gauge, Histogram
 
-from inference.traffic import CONFIDENCE_EDGES, LATENCY_EDGES, Status, process_tally
+from inference.traffic import CONFIDENCE_EDGES, LATENCY_EDGES, Status, TrafficTally
+from models_registry.engine import Predictions
 
 UNKNOWN = "unknown"
 STATUSES: tuple[Status, ...] = ("success", "error", "rejected")
 
 PREDICTION_REQUESTS = Counter(
     "ml_prediction_requests",
-    "Predict requests: success, error (ours) or rejected (the client's).",
+    "Predict requests by outcome: success, error (server error) or rejected (client error).",
     ["model_name", "model_version", "status"],
 )
 PREDICTION_LATENCY = Histogram(
@@ -41,7 +42,7 @@ PREDICTION_DISTRIBUTION = Counter(
 )
 MODEL_MEMORY = Gauge(
     "ml_model_memory_bytes",
-    "Memory that the loaded versions of a model take, over all web workers.",
+    "Memory of a model's loaded versions, over all web workers.",
     ["model_name"],
     multiprocess_mode="livesum",
 )
@@ -52,91 +53,77 @@ CAPTURE_DROPPED = Counter(
 )
 CAPTURE_SAMPLED_OUT = Counter(
     "ml_capture_sampled_out",
-    "Predictions not remembered because the capture policy draws a share of them.",
+    "Predictions that were not captured because the capture policy samples.",
     ["model_name"],
 )
 CAPTURE_PENDING = Gauge(
     "ml_capture_pending",
-    "Observations that wait to be written to the live window, over all web workers.",
+    "Observations that are queued for the live window, over all web workers.",
     ["model_name"],
     multiprocess_mode="livesum",
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ClassMetrics:
-    """Bound children of one predicted class."""
-
-    count: Counter
-    confidence: Histogram
-
-
 class VersionMetrics:
-    """What is counted of one model version: for `/metrics`, and by minute for our own pages.
+    """Counts of one model version, for `/metrics` and in the process's tally for the application's own pages.
 
-    Its series are bound once, so that they exist at 0 from the moment the version is loaded.
+    All series are bound at once, so that they exist at 0 as soon as the version is loaded.
     """
 
-    def __init__(self, version_id: int, model_name: str, model_version: str, classes: tuple[str, ...]) -> None:
+    def __init__(
+        self, version_id: int, model_name: str, model_version: str, classes: tuple[str, ...], tally: TrafficTally
+    ) -> None:
         self._version_id = version_id
-        self._requests: dict[Status, Counter] = {
-            status: PREDICTION_REQUESTS.labels(model_name, model_version, status) for status in STATUSES
-        }
+        self._tally = tally
+        self._requests = {status: PREDICTION_REQUESTS.labels(model_name, model_version, status) for status in STATUSES}
         self._latency = PREDICTION_LATENCY.labels(model_name, model_version)
         self._batch_size = BATCH_SIZE.labels(model_name)
-        self._classes = [
-            ClassMetrics(
-                count=PREDICTION_DISTRIBUTION.labels(model_name, name),
-                confidence=MODEL_CONFIDENCE.labels(model_name, name),
-            )
-            for name in classes
-        ]
+        self._class_count = [PREDICTION_DISTRIBUTION.labels(model_name, name) for name in classes]
+        self._class_confidence = [MODEL_CONFIDENCE.labels(model_name, name) for name in classes]
 
-    def count_request(self, status: Status) -> None:
-        """Count a request by its outcome."""
+    def count_request(self, status: Status, *, rows: int = 0) -> None:
+        """Count a request by its outcome; `rows` is the number of predicted rows, 0 if it failed."""
         self._requests[status].inc()
-        process_tally().count_request(self._version_id, status)
+        if rows:
+            self._batch_size.observe(rows)
+        self._tally.count_request(self._version_id, status)
 
-    def observe_latency(self, seconds: float) -> None:
-        """Count a measured request."""
-        self._latency.observe(seconds)
-        process_tally().count_latency(self._version_id, seconds)
+    def count_predictions(
+        self, predictions: Predictions, latency_seconds: Sequence[float], *, is_shadow: bool = False
+    ) -> None:
+        """Count predictions and the latencies of the measured requests.
 
-    def observe_batch_size(self, rows: int) -> None:
-        """Count the rows of an answered request."""
-        self._batch_size.observe(rows)
-
-    def observe_outputs(self, values: NDArray[np.float64]) -> None:
-        """Count a regression's predictions, shape (n,)."""
-        process_tally().count_outputs(self._version_id, values)
-
-    def observe_classes(self, class_index: NDArray[np.int64], confidence: NDArray[np.float64] | None) -> None:
-        """Count a classifier's predictions.
-
-        Parameters
-        ----------
-        class_index
-            Place of each in the version's classes, shape (n,).
-        confidence
-            Shape (n,); NaN where it is not known. None where none is.
+        Predictions of a shadow version count only on the application's own pages, where versions are compared:
+        `/metrics` has only what clients received.
         """
-        by_class = np.bincount(class_index, minlength=len(self._classes))
-        for place in np.flatnonzero(by_class):
-            self._classes[place].count.inc(int(by_class[place]))
-        if confidence is not None:
-            known = np.isfinite(confidence)
-            for place, value in zip(class_index[known].tolist(), confidence[known].tolist(), strict=True):
-                self._classes[place].confidence.observe(value)
-        process_tally().count_classes(self._version_id, by_class, confidence)
+        if not is_shadow:
+            for seconds in latency_seconds:
+                self._latency.observe(seconds)
+        if predictions.class_index is None:
+            outputs = predictions.labels.astype(np.float64)
+            self._tally.count_predictions(self._version_id, latency_seconds=latency_seconds, outputs=outputs)
+            return
+        class_counts = np.bincount(predictions.class_index, minlength=len(self._class_count))
+        confidence = predictions.confidence
+        if not is_shadow:
+            for index in np.flatnonzero(class_counts).tolist():
+                self._class_count[index].inc(int(class_counts[index]))
+            if confidence is not None:
+                for index, value in zip(predictions.class_index.tolist(), confidence.tolist(), strict=True):
+                    if not math.isnan(value):  # NaN is unknown
+                        self._class_confidence[index].observe(value)
+        self._tally.count_predictions(
+            self._version_id, latency_seconds=latency_seconds, class_counts=class_counts, confidence=confidence
+        )
 
 
-def bind_capture_metrics(model_name: str) -> None:
-    """Let the capture metrics of a model exist at 0."""
+def create_capture_metrics(model_name: str) -> None:
+    """Create the capture metrics of a model at 0."""
     CAPTURE_DROPPED.labels(model_name)
     CAPTURE_SAMPLED_OUT.labels(model_name)
     CAPTURE_PENDING.labels(model_name)
 
 
 def count_without_version(model_name: str, status: Status) -> None:
-    """Count a request that no version got to see; `model_name` is a registered name or "unknown"."""
+    """Count a request that reached no version; `model_name` is a registered name or "unknown"."""
     PREDICTION_REQUESTS.labels(model_name, UNKNOWN, status).inc()

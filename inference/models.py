@@ -1,4 +1,4 @@
-"""Who may call the API, what is remembered of the answers, the archive of observations, and the ground truth."""
+"""Capture policies, the archive of observations, and the traffic of versions by minute and hour."""
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -13,20 +13,20 @@ NO_ENTRY = "0-0"  # before every entry of a stream
 
 
 class CapturePolicy(models.Model):
-    """What is remembered of a model's answers, and for how long; a model without a row gets these defaults."""
+    """Which predictions of a model are captured and for how long; a model without a row has these defaults."""
 
     model = models.OneToOneField(Model, on_delete=models.CASCADE, related_name="capture_policy")
     sampling_rate = models.FloatField(
         default=1.0,
         validators=[MinValueValidator(SMALLEST_SAMPLING_RATE), MaxValueValidator(1.0)],
-        help_text="Share of the predictions that are remembered, drawn by their ids: 1 is all, 0.1 a tenth. Windows of "
-        "the drift policy count remembered rows.",
+        help_text="Share of the predictions that are captured, sampled by their ids: 1 is all, 0.1 a tenth. The "
+        "windows of drift checks count captured rows.",
     )
     never_stored_features = models.JSONField(
         default=list,
         blank=True,
-        help_text="Values of these features leave the web process only as the model's input. Their drift is not "
-        "checked. What was stored before stays until its retention ends.",
+        help_text="The model receives these features, but their values are not stored and their drift is not checked. "
+        "Values that are already stored stay until their retention ends.",
     )
     retention_days = models.PositiveIntegerField(
         null=True,
@@ -35,13 +35,14 @@ class CapturePolicy(models.Model):
             MinValueValidator(1),
             MaxValueValidator(MOST_RETENTION_DAYS, f"At most {MOST_RETENTION_DAYS:,} days, which is 100 years."),
         ],
-        help_text="Archived observations are deleted after so many days; empty: as the server's settings say.",
+        help_text="Number of days after which archived observations are deleted; empty: the server's setting.",
     )
     archive_megabytes = models.PositiveIntegerField(
         null=True,
         blank=True,
         validators=[MinValueValidator(1)],
-        help_text="The oldest observations are deleted where the archive is larger; empty: as the settings say.",
+        help_text="Largest size of the model's archive; the oldest observations are deleted first. Empty: the server's "
+        "setting.",
     )
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -51,14 +52,15 @@ class CapturePolicy(models.Model):
         constraints = [
             models.CheckConstraint(
                 condition=Q(sampling_rate__range=(SMALLEST_SAMPLING_RATE, 1)),
-                name="capture_sampling_rate_is_a_share_above_0",
+                name="capture_sampling_rate_is_above_0_and_at_most_1",
             ),
             models.CheckConstraint(
-                condition=Q(retention_days=None) | Q(retention_days__gte=1), name="capture_retention_is_a_day_or_more"
+                condition=Q(retention_days=None) | Q(retention_days__range=(1, MOST_RETENTION_DAYS)),
+                name="capture_retention_is_1_day_to_100_years",
             ),
             models.CheckConstraint(
                 condition=Q(archive_megabytes=None) | Q(archive_megabytes__gte=1),
-                name="capture_archive_size_is_a_megabyte_or_more",
+                name="capture_archive_size_is_at_least_1_megabyte",
             ),
         ]
 
@@ -69,18 +71,20 @@ class CapturePolicy(models.Model):
 class ArchivePosition(models.Model):
     """How far a stream of a version is archived.
 
-    It moves in the transaction that writes the chunks, and only from where the worker found it: so an entry that is
-    delivered twice, or to two workers, is archived once. Where Redis lost its data, or went back to older data, a new
-    stream begins, with a position of its own.
+    It moves in the transaction that writes the chunks, and only from the value that the worker read, so an entry that
+    is delivered twice, or to two workers, is archived once. If Redis loses its data or returns to older data, a new
+    stream begins, with its own position.
     """
 
     version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="archive_positions")
-    stream_number = models.PositiveIntegerField(default=1, help_text="Counts the streams that the version has had.")
+    stream_number = models.PositiveIntegerField(default=1, help_text="Number of the version's stream, from 1.")
     last_entry_id = models.CharField(max_length=64, default=NO_ENTRY)
-    rows_seen = models.PositiveBigIntegerField(default=0, help_text="Rows of the stream up to that entry, ever.")
+    rows_seen = models.PositiveBigIntegerField(
+        default=0, help_text="Rows ever captured in the stream up to that entry."
+    )
     rows_archived = models.PositiveBigIntegerField(default=0)
     rows_lost = models.PositiveBigIntegerField(
-        default=0, help_text="Rows that Redis dropped at the stream's bound before they were archived."
+        default=0, help_text="Rows that Redis trimmed before they were archived."
     )
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -88,10 +92,12 @@ class ArchivePosition(models.Model):
         ordering = ["version", "stream_number"]
         get_latest_by = "stream_number"
         constraints = [
-            models.UniqueConstraint(fields=["version", "stream_number"], name="one_archive_position_for_each_stream"),
+            models.UniqueConstraint(
+                fields=["version", "stream_number"], name="archive_position_is_unique_for_each_stream"
+            ),
             models.CheckConstraint(
                 condition=Q(rows_seen__gte=F("rows_archived") + F("rows_lost")),
-                name="no_more_rows_are_archived_than_were_seen",
+                name="archived_and_lost_rows_are_at_most_the_rows_seen",
             ),
         ]
 
@@ -99,31 +105,31 @@ class ArchivePosition(models.Model):
         return f"archive of {self.version}, stream {self.stream_number}, up to {self.last_entry_id}"
 
     def continues_with(self, entry: Entry) -> bool:
-        """Return whether `entry` comes after what is archived, by its id and by the rows before it."""
+        """Return whether `entry` follows the archived rows, by its id and by the number of rows before it."""
         is_later = id_order(entry.id) > id_order(self.last_entry_id)
         return is_later and entry.rows_before >= self.rows_seen
 
 
 class ObservationChunk(models.Model):
-    """Archived observations of a version: rows that follow each other in its stream and have the same columns.
+    """Archived observations of a version: consecutive rows of its stream with the same columns.
 
-    Never changed. Small ones that follow each other are replaced by one that holds the same rows.
+    A chunk never changes. Small consecutive chunks are replaced by one chunk with the same rows.
     """
 
     version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="observation_chunks")
     stream_number = models.PositiveIntegerField()
-    first_row = models.PositiveBigIntegerField(help_text="Place of the first row in the stream, counted from 1.")
+    first_row = models.PositiveBigIntegerField(help_text="Position of the first row in the stream, counted from 1.")
     last_row = models.PositiveBigIntegerField()
     rows = models.PositiveIntegerField()
     first_entry_id = models.CharField(max_length=64)
     last_entry_id = models.CharField(max_length=64)
-    first_prediction_id = models.UUIDField(help_text="The smallest of its rows.")
-    last_prediction_id = models.UUIDField(help_text="The largest of its rows.")
-    first_observed_at = models.DateTimeField(help_text="The earliest of its rows.")
-    last_observed_at = models.DateTimeField(help_text="The latest of its rows.")
-    schema_fingerprint = models.CharField(max_length=64, help_text="SHA-256 of the columns' names and types.")
+    first_prediction_id = models.UUIDField(help_text="The smallest prediction id of the rows.")
+    last_prediction_id = models.UUIDField(help_text="The largest prediction id of the rows.")
+    first_observed_at = models.DateTimeField(help_text="The earliest time of the rows.")
+    last_observed_at = models.DateTimeField(help_text="The latest time of the rows.")
+    schema_fingerprint = models.CharField(max_length=64, help_text="SHA-256 of the names and types of the columns.")
     has_given_ids = models.BooleanField(
-        help_text="Some prediction ids were given by a client: they do not tell the version, nor the time."
+        help_text="Some prediction ids were given by a client, so they contain neither version nor time."
     )
     payload = models.BinaryField(help_text="The rows as an Arrow IPC stream, compressed with Zstandard.")
     payload_bytes = models.PositiveBigIntegerField()
@@ -137,20 +143,16 @@ class ObservationChunk(models.Model):
             models.Index(fields=["version", "last_observed_at"], name="chunk_by_time"),
         ]
         constraints = [
-            models.UniqueConstraint(
-                fields=["version", "stream_number", "first_row"], name="a_row_begins_one_chunk_at_most"
-            ),
-            models.UniqueConstraint(
-                fields=["version", "stream_number", "last_row"], name="a_row_ends_one_chunk_at_most"
-            ),
+            models.UniqueConstraint(fields=["version", "stream_number", "first_row"], name="chunk_first_row_is_unique"),
+            models.UniqueConstraint(fields=["version", "stream_number", "last_row"], name="chunk_last_row_is_unique"),
             models.CheckConstraint(
                 condition=Q(rows__gt=0) & Q(first_row__gt=0) & Q(rows=F("last_row") - F("first_row") + 1),
-                name="chunk_rows_are_counted",
+                name="chunk_row_count_matches_its_range",
             ),
             models.CheckConstraint(
                 condition=Q(first_prediction_id__lte=F("last_prediction_id"))
                 & Q(first_observed_at__lte=F("last_observed_at")),
-                name="chunk_ranges_have_an_order",
+                name="chunk_ranges_are_ordered",
             ),
             models.CheckConstraint(condition=Q(payload_bytes__gt=0) & Q(memory_bytes__gt=0), name="chunk_is_not_empty"),
         ]
@@ -165,10 +167,10 @@ class RollupSpan(models.IntegerChoices):
 
 
 class TrafficRollup(models.Model):
-    """What a version answered in one minute or hour, over all web processes (`inference.traffic.TrafficCounts`).
+    """Traffic of a version in one minute or hour, over all web processes (`inference.traffic.TrafficCounts`).
 
-    Requests that no version got to see are not in it. A process that is killed with -9 takes with it what it counted
-    since its last write, two seconds ago at most; `/metrics` keeps that.
+    It does not contain requests that reached no version. A process that is killed with -9 loses its counts since its
+    last write, at most two seconds ago; `/metrics` keeps them.
     """
 
     version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="traffic_rollups")
@@ -181,7 +183,7 @@ class TrafficRollup(models.Model):
     latency_counts = models.JSONField(
         help_text="Measured requests by the edges of ml_prediction_latency_seconds; not cumulative."
     )
-    predictions = models.PositiveBigIntegerField(default=0, help_text="Rows that were answered.")
+    predictions = models.PositiveBigIntegerField(default=0, help_text="Predicted rows.")
     confidence_counts = models.JSONField(help_text="Predictions by the edges of ml_model_confidence; not cumulative.")
     class_counts = models.JSONField(help_text="Predictions by class, in the order of the version's classes.")
     output_sum = models.FloatField(default=0.0, help_text="Sum of a regression's predictions.")
@@ -191,7 +193,7 @@ class TrafficRollup(models.Model):
         indexes = [models.Index(fields=["span_seconds", "begins_at"], name="traffic_by_time")]
         constraints = [
             models.UniqueConstraint(
-                fields=["version", "span_seconds", "begins_at"], name="one_traffic_rollup_for_each_span"
+                fields=["version", "span_seconds", "begins_at"], name="traffic_rollup_is_unique_for_each_span"
             ),
             models.CheckConstraint(
                 condition=Q(span_seconds__in=RollupSpan.values), name="traffic_span_is_a_minute_or_an_hour"

@@ -1,6 +1,6 @@
-"""From the JSON of a request to columns, checked against the version's schema: vectorised, and naming what is wrong."""
+"""Convert the JSON of a request to columns and check them against the version's schema, vectorised."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,40 +14,40 @@ LARGEST = {
     TensorType.FLOAT32: float(np.finfo(np.float32).max),
     TensorType.FLOAT64: float(np.finfo(np.float64).max),
     TensorType.INT32: float(np.iinfo(np.int32).max),
-    TensorType.INT64: float(2**53),  # beyond it float64, in which features are kept, skips whole numbers
+    TensorType.INT64: float(2**53),  # features are stored as float64, which cannot hold every larger whole number
     TensorType.BOOL: 1.0,
 }
-LONGEST_TEXT = 1000  # characters; texts are kept in the live window, whose memory is bounded only by its rows
+LONGEST_STRING = 1000  # characters; the live window stores strings, and its memory is bounded only by its rows
 WHOLE_NUMBERS = frozenset({TensorType.INT32, TensorType.INT64})
 _NUMBERS = frozenset({int, float})
 
 
 def rows_of_payload(payload: object, *, most_rows: int) -> tuple[list[Any], bool]:
-    """Return the rows of a predict body, and whether it was the form for many rows.
+    """Return the rows of a predict body, and whether it has the form for many rows.
 
     ``{"features": row}`` is one row, ``{"rows": [row, ...]}`` many; a row is a list of values or a mapping by name.
     """
     if not isinstance(payload, dict):
         raise PayloadError('The body must be a JSON object: {"features": [...]} or {"rows": [[...], ...]}.')
     if unknown := payload.keys() - {"features", "rows", "routing_key"}:
-        raise PayloadError(f"Unknown field {sorted(unknown)[0]!r}; known are features, rows and routing_key.")
+        raise PayloadError(f"Unknown field {sorted(unknown)[0]!r}; send features or rows, and optionally routing_key.")
     if ("features" in payload) == ("rows" in payload):
-        raise PayloadError('Give either "features" (one row) or "rows" (a list of rows).')
+        raise PayloadError('Send either "features" (one row) or "rows" (a list of rows).')
     if "features" in payload:
         return [payload["features"]], False
     rows = payload["rows"]
     if not isinstance(rows, list) or not rows:
         raise PayloadError('"rows" must be a list with at least one row.')
     if len(rows) > most_rows:
-        raise PayloadError(f'"rows" has {len(rows)} rows; at most {most_rows} are taken in one request.')
+        raise PayloadError(f'"rows" has {len(rows)} rows; send at most {most_rows} in one request.')
     return rows, True
 
 
-def routing_key(payload: Mapping[str, Any]) -> str | None:
-    """Return the key that keeps a caller on one version, or None."""
-    key = payload.get("routing_key")
+def routing_key_of(payload: object) -> str | None:
+    """Return the key of a predict body that keeps a caller on one version, or None."""
+    key = payload.get("routing_key") if isinstance(payload, dict) else None
     if key is not None and (not isinstance(key, str) or not 0 < len(key) <= 256):
-        raise PayloadError('"routing_key" must be a text of 1 to 256 characters.')
+        raise PayloadError('"routing_key" must be a string of 1 to 256 characters.')
     return key
 
 
@@ -64,22 +64,24 @@ def columns_of_rows(features: Sequence[Feature], rows: Sequence[Any]) -> Feature
     Raises
     ------
     RowValueError
-        For the first value that the schema refuses: its row, its feature, and why.
+        For the first value that the schema refuses: its row, its feature and the reason.
     """
     matrix = _plain_matrix(features, rows)
     if matrix is not None:
         return {feature.name: matrix[:, index] for index, feature in enumerate(features)}
-    values = _values_by_feature(features, rows)
-    return {
-        feature.name: _string_column(feature, column)
-        if feature.tensor_type is TensorType.STRING
-        else _number_column(feature, column)
-        for feature, column in zip(features, values, strict=True)
-    }
+    names = [feature.name for feature in features]
+    known = frozenset(names)
+    full_rows = [_full_row(index, row, names, known) for index, row in enumerate(rows)]
+    columns: dict[str, NDArray[np.float64] | NDArray[np.object_]] = {}
+    for index, feature in enumerate(features):
+        values = [row[index] for row in full_rows]
+        column_of = _string_column if feature.tensor_type is TensorType.STRING else _number_column
+        columns[feature.name] = column_of(feature, values)
+    return columns
 
 
 def _plain_matrix(features: Sequence[Feature], rows: Sequence[Any]) -> NDArray[np.float64] | None:
-    """Return the rows as a matrix where all are full lists of plain numbers in range; None sends them the slow way."""
+    """Return the rows as a matrix if all are full lists of plain numbers in range; otherwise None."""
     width = len(features)
     if any(feature.tensor_type not in (TensorType.FLOAT32, TensorType.FLOAT64) for feature in features):
         return None
@@ -94,13 +96,6 @@ def _plain_matrix(features: Sequence[Feature], rows: Sequence[Any]) -> NDArray[n
     return matrix if bool((np.abs(matrix) <= limit).all()) else None
 
 
-def _values_by_feature(features: Sequence[Feature], rows: Sequence[Any]) -> list[list[Any]]:
-    names = [feature.name for feature in features]
-    known = frozenset(names)
-    full_rows = [_full_row(index, row, names, known) for index, row in enumerate(rows)]
-    return [[row[index] for row in full_rows] for index in range(len(names))]
-
-
 def _full_row(index: int, row: object, names: Sequence[str], known: frozenset[str]) -> list[Any]:
     if isinstance(row, dict):
         if unknown := row.keys() - known:
@@ -108,28 +103,27 @@ def _full_row(index: int, row: object, names: Sequence[str], known: frozenset[st
         return [row.get(name) for name in names]
     if isinstance(row, list):
         if len(row) != len(names):
-            raise RowValueError(index, "", f"has {len(row)} values; the model takes {len(names)}: {', '.join(names)}")
+            reason = f"expected {len(names)} values ({', '.join(names)}), got {len(row)}"
+            raise RowValueError(index, "", reason)
         return row
-    raise RowValueError(index, "", f"must be a list of values or an object by feature name, not {_json_type(row)}")
+    raise RowValueError(index, "", f"expected a list of values or an object by feature name, got {_json_type(row)}")
 
 
 def _number_column(feature: Feature, values: list[Any]) -> NDArray[np.float64]:
-    allowed: set[type] = {int, float}
-    if feature.tensor_type is TensorType.BOOL:
-        allowed = {bool}
-    _check_types(feature, values, allowed, "true or false" if feature.tensor_type is TensorType.BOOL else "a number")
+    is_boolean = feature.tensor_type is TensorType.BOOL
+    _check_types(feature, values, {bool} if is_boolean else {int, float}, "true or false" if is_boolean else "a number")
     limit = LARGEST[feature.tensor_type]
-    _check_each(feature, values, lambda value: abs(value) <= limit, f"is beyond the range of {feature.tensor_type}")
+    _check_each(feature, values, lambda value: abs(value) <= limit, f"is outside the range of {feature.tensor_type}")
     if feature.tensor_type in WHOLE_NUMBERS:
         _check_each(feature, values, lambda value: value == int(value), "must be a whole number")
     return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 
 
 def _string_column(feature: Feature, values: list[Any]) -> NDArray[np.object_]:
-    present = [value if value != "" else None for value in values]  # a string tensor knows no other missing than ""
-    _check_types(feature, present, {str}, "text")
-    too_long = f"is longer than the {LONGEST_TEXT} characters that are taken"
-    _check_each(feature, present, lambda value: len(value) <= LONGEST_TEXT, too_long)
+    present = [value if value != "" else None for value in values]  # a string tensor has "" for a missing value
+    _check_types(feature, present, {str}, "a string")
+    too_long = f"is longer than {LONGEST_STRING} characters"
+    _check_each(feature, present, lambda value: len(value) <= LONGEST_STRING, too_long)
     column = np.empty(len(present), dtype=object)
     column[:] = present
     return column
@@ -143,9 +137,9 @@ def _check_types(feature: Feature, values: list[Any], allowed: set[type], expect
         return
     for row, value in enumerate(values):
         if value is None and feature.is_required:
-            raise RowValueError(row, feature.name, f"is required and missing; expected {expected}")
+            raise RowValueError(row, feature.name, f"the value is missing; expected {expected}")
         if value is not None and type(value) not in allowed:
-            raise RowValueError(row, feature.name, f"must be {expected}, not {_json_type(value)}")
+            raise RowValueError(row, feature.name, f"expected {expected}, got {_json_type(value)}")
 
 
 def _check_each(feature: Feature, values: list[Any], holds: Callable[[Any], bool], reason: str) -> None:
@@ -155,5 +149,5 @@ def _check_each(feature: Feature, values: list[Any], holds: Callable[[Any], bool
 
 
 def _json_type(value: object) -> str:
-    names = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
+    names = {dict: "an object", list: "a list", str: "a string", bool: "true or false", type(None): "null"}
     return names.get(type(value), "a number")

@@ -1,42 +1,50 @@
-"""What the serving process and the archive read from the database."""
+"""Queries of inference: the registry for serving, the archive, and the traffic of versions by minute and hour."""
 
 import uuid
-from collections.abc import Iterator, Set
-from dataclasses import dataclass
-from datetime import datetime
-from itertools import groupby
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence, Set
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from itertools import groupby, zip_longest
+from operator import itemgetter
+from typing import NamedTuple
 
+import numpy as np
 import redis
-from django.db.models import Count, Q, QuerySet, Sum
+from django.db.models import Count, F, Q, QuerySet, Sum
+from numpy.typing import NDArray
 
 from inference.archive_format import from_bytes
-from inference.models import ArchivePosition, CapturePolicy, ObservationChunk
+from inference.models import ArchivePosition, CapturePolicy, ObservationChunk, RollupSpan, TrafficRollup
 from inference.stream import rows_seen
+from inference.traffic import FIGURES, Counts, TrafficCounts
 from models_registry.models import Model, ModelVersion
+
+ALL_TIME_SECONDS = 2**40  # one step for all of time
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class RowPlace:
-    """Where a row is among all that a version has captured: the number of its stream, and its place in it, from 1."""
+    """Position of a row among all rows of a version: the number of its stream, and its row there, counted from 1."""
 
     stream_number: int
     row: int
 
     @classmethod
     def end(cls) -> "RowPlace":
-        """Return a place after every row."""
+        """Return a position after every row."""
         return cls(2**31 - 1, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkFilter:
-    """Which chunks: those that may have rows observed at `since` or later and before `until`; None is no bound."""
+    """Selects the chunks that may have rows observed at `since` or later and before `until`; None is no bound."""
 
     since: datetime | None = None
     until: datetime | None = None
 
     def of(self, version_id: int) -> QuerySet[ObservationChunk]:
-        """Return the version's chunks that pass."""
+        """Return the selected chunks of a version."""
         chunks = ObservationChunk.objects.filter(version_id=version_id)
         if self.since is not None:
             chunks = chunks.filter(last_observed_at__gte=self.since)
@@ -44,7 +52,7 @@ class ChunkFilter:
 
 
 def versions_by_model() -> Iterator[tuple[str, list[ModelVersion]]]:
-    """Yield every model's name with all its versions, features prefetched; models without a version too."""
+    """Yield the name of every model with all its versions, features prefetched."""
     rows = ModelVersion.objects.select_related("model__capture_policy").prefetch_related("features")
     rows = rows.order_by("model__name", "id")
     grouped = {name: list(versions) for name, versions in groupby(rows, key=lambda row: row.model.name)}
@@ -52,22 +60,35 @@ def versions_by_model() -> Iterator[tuple[str, list[ModelVersion]]]:
         yield name, grouped.get(name, [])
 
 
+def version_ids() -> list[int]:
+    """Return the ids of all versions, of any stage."""
+    return list(ModelVersion.objects.order_by("pk").values_list("pk", flat=True))
+
+
+def capture_policy_of(model: Model) -> CapturePolicy:
+    """Return the model's capture policy, or the defaults, unsaved."""
+    try:
+        return model.capture_policy
+    except CapturePolicy.DoesNotExist:
+        return CapturePolicy(model_id=model.pk)
+
+
 def archive_position(version_id: int) -> ArchivePosition | None:
-    """Return how far the version's stream of now is archived; None before the first time."""
+    """Return how far the version's current stream is archived; None if it has never been archived."""
     return ArchivePosition.objects.filter(version_id=version_id).order_by("-stream_number").first()
 
 
 def unarchived_versions(client: redis.Redis) -> list[int]:
-    """Return the versions, of any stage, whose stream has come to another row than their archive."""
+    """Return the versions, of any stage, whose stream has rows that are not archived, or is new."""
     known = version_ids()
     seen = rows_seen(client, known)
     positions = ArchivePosition.objects.order_by("version", "stream_number").values_list("version", "rows_seen")
-    archived = dict(positions)  # of several, the newest stays
+    archived = dict(positions)  # of several positions, the latest
     return [version_id for version_id in known if seen[version_id] != archived.get(version_id, 0)]
 
 
 def archived_prediction_ids(version_id: int, prediction_ids: Set[bytes]) -> set[bytes]:
-    """Return those of the ids (16 bytes each) that are in the version's chunks; reads a chunk at a time."""
+    """Return the ids (16 bytes each) that are in the version's chunks; read one chunk at a time."""
     if not prediction_ids:
         return set()
     found: set[bytes] = set()
@@ -81,26 +102,21 @@ def archived_prediction_ids(version_id: int, prediction_ids: Set[bytes]) -> set[
     return found
 
 
-def version_ids() -> list[int]:
-    """Return all versions, of any stage."""
-    return list(ModelVersion.objects.order_by("pk").values_list("pk", flat=True))
-
-
 def chunk_ranges(
     smallest: bytes, largest: bytes, *, version_id: int | None
 ) -> list[tuple[int, int, uuid.UUID, uuid.UUID]]:
-    """Return the chunks that may have prediction ids from `smallest` to `largest`.
+    """Return the chunks that may contain prediction ids from `smallest` to `largest`, latest first.
 
-    Of one version, or without one those with ids that clients gave; newest first.
+    With a `version_id`, its chunks; otherwise the chunks of all versions with ids that clients gave.
 
     Returns
     -------
     list
-        Primary key, version, smallest and largest prediction id of each.
+        Primary key, version, smallest and largest prediction id of each chunk.
     """
-    whose = Q(has_given_ids=True) if version_id is None else Q(version_id=version_id)
+    owner = Q(has_given_ids=True) if version_id is None else Q(version_id=version_id)
     chunks = ObservationChunk.objects.filter(
-        whose,
+        owner,
         first_prediction_id__lte=uuid.UUID(bytes=largest),
         last_prediction_id__gte=uuid.UUID(bytes=smallest),
     )
@@ -109,12 +125,12 @@ def chunk_ranges(
 
 
 def chunk_payload(chunk_id: int) -> bytes | memoryview | None:
-    """Return a chunk's rows as they are stored; None where it is gone."""
+    """Return the stored rows of a chunk; None if it no longer exists."""
     return ObservationChunk.objects.filter(pk=chunk_id).values_list("payload", flat=True).first()
 
 
 def chunk_from(version_id: int, place: RowPlace, wanted: ChunkFilter) -> ObservationChunk | None:
-    """Return the first chunk that has `place` or a row after it."""
+    """Return the first chunk that contains `place` or a later row."""
     chunks = wanted.of(version_id)
     here = chunks.filter(stream_number=place.stream_number, last_row__gte=place.row).order_by("last_row")
     later = chunks.filter(stream_number__gt=place.stream_number).order_by("stream_number", "last_row")
@@ -122,34 +138,175 @@ def chunk_from(version_id: int, place: RowPlace, wanted: ChunkFilter) -> Observa
 
 
 def chunk_before(version_id: int, place: RowPlace, wanted: ChunkFilter) -> ObservationChunk | None:
-    """Return the last chunk that has a row before `place`."""
+    """Return the last chunk that contains a row before `place`."""
     chunks = wanted.of(version_id)
     here = chunks.filter(stream_number=place.stream_number, first_row__lt=place.row).order_by("-first_row")
     earlier = chunks.filter(stream_number__lt=place.stream_number).order_by("-stream_number", "-first_row")
     return here.first() or earlier.first()
 
 
+def archived_rows(version_id: int, *, since: datetime | None, until: datetime | None) -> int:
+    """Return the number of rows in the chunks of a version that have a row between these times."""
+    chunks = ChunkFilter(since, until).of(version_id)
+    return chunks.aggregate(rows=Sum("rows"))["rows"] or 0
+
+
 def versions_with_small_chunks(*, most_rows: int) -> list[int]:
-    """Return the versions that have several chunks of so many rows or fewer."""
+    """Return the versions with several chunks of at most `most_rows` rows."""
     small = ObservationChunk.objects.filter(rows__lte=most_rows).order_by().values("version")
     return list(small.annotate(chunks=Count("pk")).filter(chunks__gt=1).values_list("version", flat=True))
 
 
 def small_chunks(version_id: int, *, most_rows: int) -> list[ObservationChunk]:
-    """Return a version's chunks of so many rows or fewer, in the order of their rows, without payloads."""
+    """Return a version's chunks of at most `most_rows` rows, in the order of their rows, without payloads."""
     chunks = ObservationChunk.objects.filter(version_id=version_id, rows__lte=most_rows)
     return list(chunks.defer("payload").order_by("stream_number", "first_row"))
 
 
-def capture_policy_of(model: Model) -> CapturePolicy:
-    """Return the model's capture policy; the defaults, unsaved, where it has none."""
-    try:
-        return model.capture_policy
-    except CapturePolicy.DoesNotExist:
-        return CapturePolicy(model_id=model.pk)
+def chunks_before(model: Model, before: datetime, *, most: int) -> list[int]:
+    """Return the ids of at most `most` chunks of a model whose rows were all observed before a time, oldest first."""
+    chunks = ObservationChunk.objects.filter(version__model=model, last_observed_at__lt=before)
+    return list(chunks.order_by("last_observed_at").values_list("pk", flat=True)[:most])
 
 
-def archived_rows(version_id: int, *, since: datetime | None, until: datetime | None) -> int:
-    """Return how many rows the chunks of a version hold that have one between these times."""
-    chunks = ChunkFilter(since, until).of(version_id)
-    return chunks.aggregate(rows=Sum("rows"))["rows"] or 0
+def oldest_chunks_above(model: Model, most_bytes: int, *, most: int) -> list[int]:
+    """Return the ids of the oldest chunks by which a model exceeds `most_bytes`, at most `most` of them."""
+    chunks = ObservationChunk.objects.filter(version__model=model)
+    excess = (chunks.aggregate(bytes=Sum("payload_bytes"))["bytes"] or 0) - most_bytes
+    ids: list[int] = []
+    for pk, payload_bytes in chunks.order_by("last_observed_at").values_list("pk", "payload_bytes")[:most]:
+        if excess <= 0:
+            break
+        ids.append(pk)
+        excess -= payload_bytes
+    return ids
+
+
+@dataclass(frozen=True, slots=True)
+class Recently:
+    """The last minutes: whole ones, and the current minute so far.
+
+    Attributes
+    ----------
+    since
+        Begin of the first minute.
+    until
+        The current time.
+    """
+
+    since: datetime
+    until: datetime
+
+    @classmethod
+    def of(cls, now: datetime, *, minutes: int) -> "Recently":
+        """Return the last `minutes` minutes, including the current one."""
+        return cls(now.replace(second=0, microsecond=0) - timedelta(minutes=minutes - 1), now)
+
+    @property
+    def minutes(self) -> float:
+        """The length in minutes."""
+        return (self.until - self.since) / timedelta(minutes=1)
+
+
+class ByMinute(NamedTuple):
+    """Numbers of requests and of predicted rows for each minute."""
+
+    requests: list[int]
+    predictions: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficSeries:
+    """Traffic of one version in n steps, in the order of time; steps without traffic are left out.
+
+    Attributes
+    ----------
+    steps
+        Unix time of the begin of each step, shape (n,).
+    success, error, rejected, predictions
+        Shape (n,).
+    latency_seconds, output_sum
+        Shape (n,).
+    latency_counts, confidence_counts, class_counts
+        As in `inference.traffic.TrafficCounts`, a row for each step.
+    """
+
+    steps: NDArray[np.int64]
+    success: Counts
+    error: Counts
+    rejected: Counts
+    predictions: Counts
+    latency_seconds: NDArray[np.float64]
+    output_sum: NDArray[np.float64]
+    latency_counts: Counts
+    confidence_counts: Counts
+    class_counts: Counts
+
+    @property
+    def requests(self) -> Counts:
+        return self.success + self.error + self.rejected
+
+
+SERIES_FIELDS = tuple(one.name for one in fields(TrafficSeries) if one.name != "steps")
+
+
+def recent_counts(recently: Recently, version_ids: Collection[int] | None = None) -> dict[int, TrafficCounts]:
+    """Return the traffic of all versions, or of some, by their ids; versions without traffic are left out."""
+    found = traffic_series(version_ids, span=RollupSpan.MINUTE, since=recently.since, step_seconds=ALL_TIME_SECONDS)
+    return {
+        version_id: TrafficCounts(**{name: getattr(series, name)[0] for name in FIGURES})
+        for version_id, series in found.items()
+    }
+
+
+def counts_by_minute(recently: Recently, version_ids: Collection[int] | None = None) -> dict[int, ByMinute]:
+    """Return the traffic of all versions, or of some, for each minute up to the current one."""
+    length = int((recently.until - recently.since) / timedelta(minutes=1)) + 1
+    found: defaultdict[int, ByMinute] = defaultdict(lambda: ByMinute([0] * length, [0] * length))
+    rows = _rollups(RollupSpan.MINUTE, recently.since, version_ids)
+    rows = rows.annotate(requests=F("success") + F("error") + F("rejected")).exclude(requests=0, predictions=0)
+    for version_id, begins_at, *counts in rows.values_list("version_id", "begins_at", "requests", "predictions"):
+        index = int((begins_at - recently.since) / timedelta(minutes=1))
+        if index < length:  # another server's clock may be ahead
+            for by_minute, count in zip(found[version_id], counts, strict=True):
+                by_minute[index] += count
+    return dict(found)
+
+
+def traffic_series(
+    version_ids: Collection[int] | None, *, span: RollupSpan, since: datetime, step_seconds: int
+) -> dict[int, TrafficSeries]:
+    """Return the traffic of versions by their ids; versions without traffic are left out.
+
+    Parameters
+    ----------
+    version_ids
+        None for all versions.
+    span
+        Which rows to read.
+    step_seconds
+        A multiple of `span`; steps begin at its multiples in Unix time.
+    """
+    rows = _rollups(span, since, version_ids).order_by("version_id", "begins_at")
+    series: dict[int, TrafficSeries] = {}
+    for version_id, found in groupby(rows.values_list("version_id", "begins_at", *SERIES_FIELDS), key=itemgetter(0)):
+        _, begins, *columns = zip(*found, strict=True)
+        seconds = np.array([int(begin.timestamp()) for begin in begins], dtype=np.int64)
+        steps, starts = np.unique(seconds // step_seconds * step_seconds, return_index=True)
+        sums = {}
+        for name, values in zip(SERIES_FIELDS, columns, strict=True):
+            array = _matrix(values) if isinstance(values[0], list) else np.array(values)
+            sums[name] = np.add.reduceat(array, starts)
+        series[version_id] = TrafficSeries(steps=steps, **sums)
+    return series
+
+
+def _matrix(histograms: Sequence[list[int]]) -> Counts:
+    """Return histograms as the rows of a matrix; the shorter ones are extended with zeros."""
+    columns = list(zip_longest(*histograms, fillvalue=0))
+    return np.array(columns, dtype=np.int64).reshape(len(columns), len(histograms)).T
+
+
+def _rollups(span: RollupSpan, since: datetime, version_ids: Collection[int] | None) -> QuerySet[TrafficRollup]:
+    rows = TrafficRollup.objects.filter(span_seconds=span, begins_at__gte=since).order_by()
+    return rows if version_ids is None else rows.filter(version__in=version_ids)

@@ -1,105 +1,334 @@
-"""The process's serving state: the current snapshot, the thread that renews it, the recorder and the shadow runner."""
+"""What a process serves: a snapshot of the registry with its models loaded, replaced as a whole after every change.
+
+A request reads the snapshot and runs no SQL. While the database is unavailable, the last snapshot stays in use.
+"""
 
 import functools
+import hashlib
 import logging
 import os
+import random
 import threading
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
 
 import redis
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
+from django.utils import timezone
 
-from accounts.selectors import current_generation
-from inference.recorder import Recorder
-from inference.redis_client import redis_client
+from accounts.selectors import current_generation, valid_tokens
+from inference import metrics, selectors
+from inference.capture import CaptureQueue, CaptureRule
+from inference.exceptions import ArchivedVersionError, NoVersionLoadedError, RegistryUnreadError
+from inference.observations import ObservationBatch, new_prediction_ids
 from inference.shadow import ShadowRunner
-from inference.snapshot import EMPTY, Snapshot, take_snapshot
-from inference.traffic import process_tally
+from inference.stream import redis_client
+from inference.traffic import TrafficTally
+from mlmon.columns import FeatureColumns
+from models_registry.class_scores import kept_scores
+from models_registry.engine import Engine, Predictions
+from models_registry.exceptions import ArtefactError, UnknownModelError, UnknownVersionError
+from models_registry.models import ModelVersion, Stage
+from models_registry.schema import ModelSchema
 
 logger = logging.getLogger(__name__)
 
-WATCH_SECONDS = 1.0
-TRAFFIC_SECONDS = 2.0  # between two writes of the counts: what a process killed with -9 loses of them
+REFRESH_SECONDS = 1.0
+TRAFFIC_SECONDS = 2.0  # between two writes of the counts: a process killed with -9 loses at most this much of them
+
+
+class LoadedVersion:
+    """A version that can predict: its schema, its ONNX session and its metrics."""
+
+    def __init__(self, row: ModelVersion, tally: TrafficTally) -> None:
+        policy = selectors.capture_policy_of(row.model)
+        self.id = row.pk
+        self.model_name = row.model.name
+        self.version = row.version
+        self.stage = Stage(row.stage)
+        self.traffic_weight = row.traffic_weight
+        self.schema: ModelSchema = row.schema()
+        self.capture = CaptureRule(policy.sampling_rate, frozenset(policy.never_stored_features))
+        self.artefact_sha256 = row.artefact_sha256
+        self._artefact_path = Path(row.artefact.path)
+        self._engine: Engine | None = None
+        self._engine_lock = threading.Lock()
+        self.load_error = ""
+        self.metrics = metrics.VersionMetrics(row.pk, self.model_name, self.version, self.schema.classes, tally)
+
+    def engine(self) -> Engine:
+        """Return the ONNX session, created by the first call.
+
+        Raises
+        ------
+        NoVersionLoadedError
+            The session cannot be created.
+        """
+        with self._engine_lock:
+            if self._engine is None:
+                timeout_seconds = settings.MLMON_PREDICTION_TIMEOUT_MS / 1000
+                try:
+                    self._engine = Engine(self._artefact_path, self.schema, timeout_seconds=timeout_seconds)
+                except (ArtefactError, OSError) as error:
+                    # /readyz shows this to everyone. The cause contains paths of this server, so only the log has it.
+                    self.load_error = f"{self.model_name} {self.version} cannot be loaded; see the server's log"
+                    logger.exception("%s %s cannot be loaded.", self.model_name, self.version)
+                    raise NoVersionLoadedError(f"{self.model_name} {self.version} cannot be loaded now.") from error
+                self.load_error = ""
+            return self._engine
+
+    def take_engine_of(self, other: "LoadedVersion | None") -> None:
+        """Use the session of the previous snapshot if artefact and schema are the same."""
+        if other and other.artefact_sha256 == self.artefact_sha256 and other.schema == self.schema:
+            self._engine = other._engine
+
+    @property
+    def memory_bytes(self) -> int:
+        return self._engine.memory_bytes if self._engine else 0
+
+    def new_observations(
+        self, columns: FeatureColumns, predictions: Predictions, *, rows: int, latency_ms: float
+    ) -> ObservationBatch:
+        """Return the observations of predictions that this version has just made, with new ids."""
+        return ObservationBatch(
+            version_id=self.id,
+            model_name=self.model_name,
+            features=self.schema.features,
+            prediction_ids=new_prediction_ids(rows, self.id),
+            observed_at_us=time.time_ns() // 1000,
+            columns=columns,
+            predictions=predictions.labels,
+            confidence=predictions.confidence,
+            scores=kept_scores(predictions.scores, self.schema),
+            latency_ms=latency_ms,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """A model's versions by name, and those that share its traffic; the primary version comes first."""
+
+    name: str
+    versions: Mapping[str, LoadedVersion]
+    production: tuple[LoadedVersion, ...]
+    shadows: tuple[LoadedVersion, ...]
+    archived: frozenset[str]
+
+    def route(self, routing_key: str | None) -> LoadedVersion:
+        """Return a production version, chosen by the traffic weights.
+
+        With a `routing_key`, the choice depends on the key alone, so that a caller stays on one version as long as the
+        weights stay. Without one, it is random.
+
+        Raises
+        ------
+        NoVersionLoadedError
+            The model has no version in production.
+        """
+        if not self.production:
+            raise NoVersionLoadedError(f"Model {self.name!r} has no version in production.")
+        if len(self.production) == 1:
+            return self.production[0]
+        if routing_key is None:
+            share = random.random()  # noqa: S311 -- a share of traffic, no secret
+        else:
+            salt = self.name.encode()[:16]
+            digest = hashlib.blake2b(routing_key.encode(), digest_size=8, person=salt).digest()
+            share = int.from_bytes(digest, "big") / 2**64
+        remaining = share * sum(version.traffic_weight for version in self.production)
+        for version in self.production:
+            remaining -= version.traffic_weight
+            if remaining < 0:
+                return version
+        return self.production[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class KnownToken:
+    """The part of an API token that a request needs."""
+
+    name: str
+    scope: str
+    expires_at: datetime | None
+
+    def is_valid(self) -> bool:
+        return self.expires_at is None or self.expires_at > timezone.now()
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The registry at one generation; negative if it has not been read yet."""
+
+    generation: int = -1
+    models: Mapping[str, ServedModel] = field(default_factory=dict)
+    tokens: Mapping[str, KnownToken] = field(default_factory=dict)
+
+    def model(self, name: str) -> ServedModel:
+        """Return a model by name.
+
+        Raises
+        ------
+        UnknownModelError, RegistryUnreadError
+            There is no such model, or the registry has not been read yet.
+        """
+        if self.generation < 0:
+            raise RegistryUnreadError
+        if name not in self.models:
+            raise UnknownModelError(name)
+        return self.models[name]
+
+    def version(self, model_name: str, version: str) -> LoadedVersion:
+        """Return a version by name; ArchivedVersionError or UnknownVersionError if it cannot be used."""
+        model = self.model(model_name)
+        if version in model.archived:
+            raise ArchivedVersionError(f"Version {version} of {model_name} is archived.")
+        if version not in model.versions:
+            raise UnknownVersionError(model_name, version)
+        return model.versions[version]
+
+    def token(self, digest: str) -> KnownToken | None:
+        """Return the token with that digest, or None; RegistryUnreadError if the registry has not been read yet."""
+        if self.generation < 0:
+            raise RegistryUnreadError
+        return self.tokens.get(digest)
+
+    def load_errors(self) -> list[str]:
+        """Return why production versions cannot predict; empty if all can."""
+        served = [version for model in self.models.values() for version in model.production]
+        return [version.load_error for version in served if version.load_error]
+
+
+def take_snapshot(previous: Snapshot, tally: TrafficTally) -> Snapshot:
+    """Read the registry and load its new versions, while `previous` stays in use.
+
+    Versions in production and shadow are loaded now, staging versions at their first request.
+    """
+    generation = current_generation()  # read first: the next refresh sees a change that is made during this read
+    models = {
+        name: _load_model(name, rows, previous.models.get(name), tally) for name, rows in selectors.versions_by_model()
+    }
+    tokens = {
+        row.digest: KnownToken(name=row.name, scope=row.scope, expires_at=row.expires_at) for row in valid_tokens()
+    }
+    for name in previous.models.keys() | models.keys():
+        versions = models[name].versions.values() if name in models else ()
+        metrics.MODEL_MEMORY.labels(name).set(sum(version.memory_bytes for version in versions))
+    return Snapshot(generation=generation, models=models, tokens=tokens)
+
+
+def _load_model(
+    name: str, rows: Iterable[ModelVersion], previous: ServedModel | None, tally: TrafficTally
+) -> ServedModel:
+    rows = list(rows)
+    versions = {row.version: LoadedVersion(row, tally) for row in rows if row.stage != Stage.ARCHIVED}
+    for version in versions.values():
+        version.take_engine_of(previous.versions.get(version.version) if previous else None)
+        if version.stage != Stage.STAGING:
+            try:
+                version.engine()
+            except NoVersionLoadedError as error:
+                logger.warning("%s Other versions stay in use.", error)  # kept in load_error, which /readyz shows
+    metrics.create_capture_metrics(name)
+    production = [version for version in versions.values() if version.stage is Stage.PRODUCTION]
+    return ServedModel(
+        name=name,
+        versions=versions,
+        production=tuple(sorted(production, key=lambda version: (-version.traffic_weight, -version.id))),
+        shadows=tuple(version for version in versions.values() if version.stage is Stage.SHADOW),
+        archived=frozenset(row.version for row in rows if row.stage == Stage.ARCHIVED),
+    )
 
 
 class Serving:
-    """What one process serves with.
+    """The serving state of one process: its snapshot, capture queue, shadow runner and traffic counts.
 
-    A web process calls `start_watching` once: then the snapshot is renewed in the background, about a second after a
-    change of the registry. Without it (a test, a shell) every look compares the generation first.
+    A web process calls `start` once; the snapshot is then refreshed in the background, about a second after a change of
+    the registry. Otherwise (in a test or a shell), every access compares the generation first.
     """
 
     def __init__(self) -> None:
-        self._snapshot = EMPTY
+        self._snapshot = Snapshot()
         self._refresh_lock = threading.Lock()
-        self._watching = False
+        self._is_started = False
         self._stopped = threading.Event()
-        self.recorder = Recorder(
+        self.tally = TrafficTally()
+        self.capture_queue = CaptureQueue(
             redis_client,
             queue_rows=settings.MLMON_CAPTURE_QUEUE_ROWS,
             flush_seconds=settings.MLMON_CAPTURE_FLUSH_MS / 1000,
             stream_rows=settings.MLMON_STREAM_ROWS,
         )
-        self.shadows = ShadowRunner(self.recorder)
+        self.shadows = ShadowRunner(self.capture_queue)
 
     def snapshot(self) -> Snapshot:
-        """Return the current picture of the registry."""
-        if not self._watching:
+        """Return the current snapshot of the registry."""
+        if not self._is_started:
             self.refresh()
         return self._snapshot
 
     def refresh(self) -> None:
-        """Renew the snapshot if the registry has moved on; raises DatabaseError where the database is away."""
+        """Renew the snapshot if the registry has changed; raise DatabaseError if the database is unavailable."""
         with self._refresh_lock:
             if current_generation() != self._snapshot.generation:
-                self._snapshot = take_snapshot(self._snapshot)
+                self._snapshot = take_snapshot(self._snapshot, self.tally)
                 logger.info("Serving generation %d of the registry.", self._snapshot.generation)
 
-    def start_watching(self) -> None:
-        """Load now what can be loaded, and keep it fresh in the background."""
-        self._watching = True
+    def start(self) -> None:
+        """Load the registry now, and refresh it and write the traffic counts in the background."""
+        self._is_started = True
         self._refresh_or_log()
-        threading.Thread(target=self._watch, name="mlmon-registry-watch", daemon=True).start()
-        threading.Thread(target=self._flush_traffic, name="mlmon-traffic", daemon=True).start()
+        threading.Thread(target=self._refresh_repeatedly, name="mlmon-registry", daemon=True).start()
+        threading.Thread(target=self._flush_traffic_repeatedly, name="mlmon-traffic", daemon=True).start()
 
     def stop(self) -> None:
-        """End the threads and append what is still queued: for the process's end."""
+        """End the threads and write what is still queued; called when the process ends."""
         self._stopped.set()
         self.shadows.stop()
-        self.recorder.flush_and_stop()
+        self.capture_queue.flush_and_stop()
         self._flush_traffic_or_log()
 
-    def _watch(self) -> None:
-        while not self._stopped.wait(WATCH_SECONDS):
+    def _refresh_repeatedly(self) -> None:
+        while not self._stopped.wait(REFRESH_SECONDS):
             self._refresh_or_log()
             close_old_connections()
         connection.close()
-
-    def _flush_traffic(self) -> None:
-        while not self._stopped.wait(TRAFFIC_SECONDS):
-            self._flush_traffic_or_log()
-
-    def _flush_traffic_or_log(self) -> None:
-        try:
-            process_tally().flush(redis_client())
-        except redis.RedisError as error:
-            logger.warning("Redis does not take the counts of requests; they wait: %s", error)
 
     def _refresh_or_log(self) -> None:
         try:
             self.refresh()
         except DatabaseError as error:
-            logger.warning("The registry cannot be read; what is loaded goes on answering: %s", error)
+            logger.warning("The registry cannot be read; the loaded models stay in use: %s", error)
             connection.close()
         except Exception:
-            logger.exception("The registry's new generation could not be loaded; the one before goes on answering.")
+            logger.exception("The new generation of the registry cannot be loaded; the previous one stays in use.")
+
+    def _flush_traffic_repeatedly(self) -> None:
+        while not self._stopped.wait(TRAFFIC_SECONDS):
+            self._flush_traffic_or_log()
+
+    def _flush_traffic_or_log(self) -> None:
+        try:
+            self.tally.flush(redis_client())
+        except redis.RedisError as error:
+            logger.warning("Redis did not store the traffic counts; they are kept for the next attempt: %s", error)
 
 
 def serving() -> Serving:
-    """Return this process's serving state; a forked child makes its own (ONNX sessions do not survive a fork)."""
+    """Return the serving state of this process; a forked child creates its own, as ONNX sessions do not survive."""
     return _serving_of_process(os.getpid())
 
 
 @functools.lru_cache(maxsize=1)
 def _serving_of_process(pid: int) -> Serving:
     return Serving()
+
+
+def stop_serving() -> None:
+    """Stop and forget the serving state of this process, if there is one."""
+    if _serving_of_process.cache_info().currsize:
+        serving().stop()
+        _serving_of_process.cache_clear()

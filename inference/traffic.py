@@ -1,15 +1,14 @@
-"""What web processes counted, by minute and version, on its way to the database through Redis.
+"""Counts of traffic by minute and version, on their way from the web processes through Redis to the database.
 
-Each process writes, under its own name, its total of a minute; it never adds. So a write whose answer was lost may be
-repeated, and a reader that sums over the processes gets the same figure each time it reads.
+Each process writes its total of a minute under its own name and never adds to a stored value. A write whose reply was
+lost can therefore be repeated, and a reader that sums over the processes always gets the same number.
 """
 
-import os
 import threading
 import time
 import uuid
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Self
 
@@ -19,41 +18,41 @@ import redis
 from numpy.typing import NDArray
 
 MINUTE_SECONDS = 60
-KEEP_SECONDS = 7200  # of a minute in Redis, and in a process while Redis is away
+KEEP_SECONDS = 7200  # how long a minute is kept in Redis, and in a process while Redis is unavailable
 LATENCY_EDGES = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 CONFIDENCE_EDGES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.55, 0.6, 0.65, 0.7, 0.8, 0.9, 0.95, 0.99)
-MOST_CLASSES = 50  # of a version whose predictions are counted by class
-CHANGED_KEY = "mlmon:traffic:changed"  # minute -> number of writes that nobody has settled
-_SETTLE = "if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then redis.call('HDEL', KEYS[1], ARGV[1]) end"
+MOST_CLASSES = 50  # a version with more classes has no counts by class
+CHANGED_KEY = "mlmon:traffic:changed"  # minute -> number of writes since it was last stored in the database
+_CONFIRM = "if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then redis.call('HDEL', KEYS[1], ARGV[1]) end"
 
 Counts = NDArray[np.int64]
 Status = Literal["success", "error", "rejected"]
 
 
-def _empty_histogram(edges: tuple[float, ...]) -> Callable[[], Counts]:
-    return lambda: np.zeros(len(edges) + 1, dtype=np.int64)
+def _zeros(size: int) -> Callable[[], Counts]:
+    return lambda: np.zeros(size, dtype=np.int64)
 
 
 @dataclass(slots=True)
 class TrafficCounts:
-    """What one version answered in one span of time.
+    """Traffic of one version in one span of time.
 
     Attributes
     ----------
     success, error, rejected
-        Requests by outcome.
+        Number of requests by outcome.
     latency_seconds
         Sum over the measured requests.
     latency_counts
-        Measured requests by `LATENCY_EDGES`, shape (edges + 1,): upper edges included, the last without one; not
-        cumulative.
+        Measured requests by `LATENCY_EDGES`, shape (edges + 1,): an edge belongs to the bin below it, and the last bin
+        is open; not cumulative.
     predictions
-        Rows that were answered.
+        Number of predicted rows.
     confidence_counts
-        Those with a confidence by `CONFIDENCE_EDGES`, in the same way.
+        Predictions that have a confidence by `CONFIDENCE_EDGES`, in the same way.
     class_counts
-        Those of a classifier by class, in the order of the version's classes, without the classes at the end that did
-        not occur; empty where it has more than `MOST_CLASSES`.
+        Predictions of a classifier by class, in the order of the version's classes, without the classes at the end that
+        did not occur; empty for more than `MOST_CLASSES`.
     output_sum
         Sum of a regression's predictions, in the target's unit.
     """
@@ -62,10 +61,10 @@ class TrafficCounts:
     error: int = 0
     rejected: int = 0
     latency_seconds: float = 0.0
-    latency_counts: Counts = field(default_factory=_empty_histogram(LATENCY_EDGES))
+    latency_counts: Counts = field(default_factory=_zeros(len(LATENCY_EDGES) + 1))
     predictions: int = 0
-    confidence_counts: Counts = field(default_factory=_empty_histogram(CONFIDENCE_EDGES))
-    class_counts: Counts = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    confidence_counts: Counts = field(default_factory=_zeros(len(CONFIDENCE_EDGES) + 1))
+    class_counts: Counts = field(default_factory=_zeros(0))
     output_sum: float = 0.0
 
     @property
@@ -81,12 +80,12 @@ class TrafficCounts:
         return cls(**values)
 
     def figures(self) -> dict[str, Any]:
-        """Return the counts by name, histograms as lists: what `of` takes."""
+        """Return the counts by name, with histograms as lists, as `of` expects them."""
         values = {name: getattr(self, name) for name in FIGURES}
         return {name: v.tolist() if isinstance(v, np.ndarray) else v for name, v in values.items()}
 
     def add(self, other: "TrafficCounts", *, times: int = 1) -> None:
-        """Add the counts of `other` to these, or with ``times=-1`` take them away."""
+        """Add the counts of `other` to these, or subtract them with ``times=-1``."""
         for name in FIGURES:
             mine, theirs = getattr(self, name), getattr(other, name) * times
             setattr(self, name, _sum(mine, theirs) if isinstance(mine, np.ndarray) else mine + theirs)
@@ -96,7 +95,7 @@ FIGURES = tuple(one.name for one in fields(TrafficCounts))
 
 
 def _sum(a: Counts, b: Counts) -> Counts:
-    """Return the sum of two histograms, the shorter one filled with zeros."""
+    """Return the sum of two histograms; the shorter one is extended with zeros."""
     total = np.zeros(max(a.size, b.size), dtype=np.int64)
     total[: a.size] += a
     total[: b.size] += b
@@ -104,12 +103,12 @@ def _sum(a: Counts, b: Counts) -> Counts:
 
 
 class TrafficTally:
-    """The counts of this process that are not in Redis yet, or may still grow.
+    """The counts of this process that are not in Redis yet or may still grow.
 
     Parameters
     ----------
     clock
-        Unix time in seconds.
+        Returns Unix time in seconds.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
@@ -121,45 +120,55 @@ class TrafficTally:
     def count_request(self, version_id: int, status: Status) -> None:
         """Count a request by its outcome."""
         with self._lock:
-            counts = self._now(version_id)
+            counts = self._current(version_id)
             setattr(counts, status, getattr(counts, status) + 1)
 
-    def count_latency(self, version_id: int, seconds: float) -> None:
-        """Count a measured request."""
-        with self._lock:
-            counts = self._now(version_id)
-            counts.latency_seconds += seconds
-            counts.latency_counts[bisect_left(LATENCY_EDGES, seconds)] += 1
-
-    def count_outputs(self, version_id: int, values: NDArray[np.float64]) -> None:
-        """Count a regression's predictions, shape (n,)."""
-        with self._lock:
-            counts = self._now(version_id)
-            counts.predictions += values.size
-            counts.output_sum += float(values.sum())
-
-    def count_classes(self, version_id: int, by_class: Counts, confidence: NDArray[np.float64] | None = None) -> None:
-        """Count a classifier's predictions.
+    def count_predictions(
+        self,
+        version_id: int,
+        *,
+        latency_seconds: Sequence[float] = (),
+        class_counts: Counts | None = None,
+        confidence: NDArray[np.float64] | None = None,
+        outputs: NDArray[np.float64] | None = None,
+    ) -> None:
+        """Count the predictions of a classifier or of a regression.
 
         Parameters
         ----------
-        by_class
-            Predictions of each class, shape (classes,).
+        latency_seconds
+            Latencies of the measured requests.
+        class_counts
+            A classifier's number of predictions of each class, shape (classes,).
         confidence
-            Shape (n,); NaN where it is not known. None where none is.
+            Probabilities of the predicted classes, shape (n,), NaN if unknown; None if all are unknown.
+        outputs
+            A regression's predictions, shape (n,).
         """
-        known = None if confidence is None else confidence[np.isfinite(confidence)]
         with self._lock:
-            counts = self._now(version_id)
-            counts.predictions += int(by_class.sum())
-            if by_class.size <= MOST_CLASSES:
-                counts.class_counts = _sum(counts.class_counts, by_class)
-            if known is not None:
-                places = np.searchsorted(CONFIDENCE_EDGES, known)
-                counts.confidence_counts += np.bincount(places, minlength=len(CONFIDENCE_EDGES) + 1)
+            counts = self._current(version_id)
+            for seconds in latency_seconds:
+                counts.latency_seconds += seconds
+                counts.latency_counts[bisect_left(LATENCY_EDGES, seconds)] += 1
+            if outputs is not None:
+                counts.predictions += outputs.size
+                counts.output_sum += float(outputs.sum())
+            if class_counts is not None:
+                counts.predictions += int(class_counts.sum())
+                if class_counts.size <= MOST_CLASSES:
+                    counts.class_counts = _sum(counts.class_counts, class_counts)
+            if confidence is not None:
+                bins = np.searchsorted(CONFIDENCE_EDGES, confidence[np.isfinite(confidence)])
+                counts.confidence_counts += np.bincount(bins, minlength=len(CONFIDENCE_EDGES) + 1)
 
     def flush(self, client: redis.Redis) -> None:
-        """Write the totals; raises redis.RedisError where Redis does not take them, and then keeps them."""
+        """Write the totals to Redis.
+
+        Raises
+        ------
+        redis.RedisError
+            Redis is unavailable; the counts are kept for the next call, for up to `KEEP_SECONDS`.
+        """
         with self._lock:
             written = {key: orjson.dumps(counts.figures()) for key, counts in self._counts.items()}
         if not written:
@@ -173,56 +182,30 @@ class TrafficTally:
         try:
             pipeline.execute()
         except redis.RedisError:
-            self._forget(self._minute() - KEEP_SECONDS)
+            with self._lock:
+                oldest = self._clock() - KEEP_SECONDS
+                self._counts = {key: counts for key, counts in self._counts.items() if key[0] >= oldest}
             raise
-        self._forget_written(written)
-
-    def _minute(self) -> int:
-        return int(self._clock()) // MINUTE_SECONDS * MINUTE_SECONDS
-
-    def _now(self, version_id: int) -> TrafficCounts:
-        return self._counts.setdefault((self._minute(), version_id), TrafficCounts())
-
-    def _forget(self, before: int) -> None:
-        with self._lock:
-            self._counts = {key: counts for key, counts in self._counts.items() if key[0] >= before}
-
-    def _forget_written(self, written: dict[tuple[int, int], bytes]) -> None:
-        """Forget the minutes that are over and were written as they are."""
-        with self._lock:
-            now = self._minute()
+        with self._lock:  # forget the past minutes that did not grow meanwhile
             for key, packed in written.items():
-                if key[0] < now and orjson.dumps(self._counts[key].figures()) == packed:
+                counts, is_past = self._counts.get(key), key[0] + MINUTE_SECONDS <= self._clock()
+                if counts and is_past and orjson.dumps(counts.figures()) == packed:
                     del self._counts[key]
 
-
-class _OfProcess:
-    """The counts of this process; a forked child begins its own."""
-
-    def __init__(self) -> None:
-        self.tally = TrafficTally()
-        os.register_at_fork(after_in_child=self._begin)
-
-    def _begin(self) -> None:
-        self.tally = TrafficTally()
-
-
-_of_process = _OfProcess()
-
-
-def process_tally() -> TrafficTally:
-    """Return this process's counts."""
-    return _of_process.tally
+    def _current(self, version_id: int) -> TrafficCounts:
+        """Return the counts of the current minute."""
+        minute = int(self._clock()) // MINUTE_SECONDS * MINUTE_SECONDS
+        return self._counts.setdefault((minute, version_id), TrafficCounts())
 
 
 def minute_key(minute: int) -> str:
-    """Return the key of the minute that begins at Unix time `minute`."""
+    """Return the Redis key of the minute that begins at Unix time `minute`."""
     return f"mlmon:traffic:{minute}"
 
 
 def changed_minutes(client: redis.Redis) -> dict[int, bytes]:
-    """Return the minutes with unsettled writes, as Unix time, and what `settle` needs of each."""
-    changed: Any = client.hgetall(CHANGED_KEY)  # bytes, as the connection gives them
+    """Return the minutes with unconfirmed writes, as Unix time, and the value that `confirm_stored` needs for each."""
+    changed: Any = client.hgetall(CHANGED_KEY)  # bytes, as the connection returns them
     return {int(minute): writes for minute, writes in changed.items()}
 
 
@@ -236,6 +219,6 @@ def counts_of_minute(client: redis.Redis, minute: int) -> dict[int, TrafficCount
     return totals
 
 
-def settle(client: redis.Redis, minute: int, writes: bytes) -> None:
-    """Say that a minute is in the database, unless it was written again since `changed_minutes` returned `writes`."""
-    client.eval(_SETTLE, 1, CHANGED_KEY, str(minute), writes)
+def confirm_stored(client: redis.Redis, minute: int, writes: bytes) -> None:
+    """Confirm that a minute is in the database, unless it changed since `changed_minutes` returned `writes`."""
+    client.eval(_CONFIRM, 1, CHANGED_KEY, str(minute), writes)

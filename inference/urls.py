@@ -1,9 +1,8 @@
-"""Addresses of the predict calls."""
+"""URLs of the predict and observation calls."""
 
 from django.urls import path
 
-from inference.api.observations import ObservationsView
-from inference.api.views import PredictView
+from inference.api.views import ObservationsView, PredictView
 
 urlpatterns = [
     path("predict", PredictView.as_view(), name="predict-default"),

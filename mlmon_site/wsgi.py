@@ -15,7 +15,7 @@ enable_multiprocess_metrics(settings.MLMON_METRICS_DIR)  # before Django's setup
 application = get_wsgi_application()
 
 # These imports need Django to be set up.
-from inference.serving import serving  # noqa: E402
+from inference.serving import serving, stop_serving  # noqa: E402
 
-serving().start_watching()
-at_process_end(serving().stop)
+serving().start()
+at_process_end(stop_serving)

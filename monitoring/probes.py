@@ -11,8 +11,8 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 
 from accounts.models import TokenScope, token_digest
-from inference.redis_client import redis_client
 from inference.serving import serving
+from inference.stream import redis_client
 from monitoring.metrics.exposition import render_metrics
 from rest.problems import method_not_allowed
 

@@ -11,8 +11,8 @@ from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 
 from drift.models import CheckStatus, DriftCheck, DriftIncident, FeatureDrift
+from inference.selectors import ByMinute, Recently, counts_by_minute, recent_counts
 from inference.traffic import TrafficCounts
-from inference.traffic_history import ByMinute, Recently, counts_by_minute, recent_counts
 from models_registry.models import Model, ModelVersion, ReferenceDataset, Stage
 from models_registry.selectors import primary_first, served_versions
 from monitoring.models import JobRun

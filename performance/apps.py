@@ -6,7 +6,7 @@ class PerformanceConfig(AppConfig):
     verbose_name = "Performance"
 
     def ready(self) -> None:
-        from inference.signals import observations_archived
+        from inference.services.archiving import observations_archived
         from performance.services.ground_truth import join_archived
 
         observations_archived.connect(join_archived, dispatch_uid="performance.join_archived")

@@ -174,17 +174,17 @@ MEANINGS = {
 DETAILS: dict[int, list[tuple[str, dict[str, Any]]]] = {
     400: [("The body is not valid JSON: unexpected end of data: line 1 column 15 (char 14).", {})],
     401: [("Authentication credentials were not provided.", {})],
-    403: [("The token's scope does not cover this call.", {})],
+    403: [("The token's scope does not allow this call.", {})],
     404: [("There is no model named 'absent'.", {})],
     406: [("Could not satisfy the request Accept header.", {})],
     409: [("Version 1.0.0 of classifier is archived.", {})],
-    411: [("Send the body with a Content-Length; chunked bodies are not taken.", {})],
+    411: [("Send the body with a Content-Length; chunked bodies are not supported.", {})],
     413: [("The body is larger than this server accepts.", {})],
     415: [('Unsupported media type "text/csv" in request.', {})],
     422: [
         (
-            "row 0, feature 'sepal_width': must be a number, not text",
-            {"errors": [{"row": 0, "feature": "sepal_width", "reason": "must be a number, not text"}]},
+            "row 0, feature 'sepal_width': expected a number, got a string",
+            {"errors": [{"row": 0, "feature": "sepal_width", "reason": "expected a number, got a string"}]},
         ),
         (
             "prediction_id must be a UUID, as in the response of the predict call",

@@ -142,7 +142,7 @@ def _use(**variables: str) -> None:
 @pytest.fixture
 def redis_client() -> "Iterator[redis.Redis]":
     """The process's Redis client, on an empty database."""
-    from inference.redis_client import redis_client as client_of_process
+    from inference.stream import redis_client as client_of_process
 
     client = client_of_process()
     client.flushdb()
@@ -184,9 +184,7 @@ def web_server(transactional_db: None, redis_client: "redis.Redis", tmp_path: Pa
 @pytest.fixture(autouse=True)
 def _fresh_serving() -> Iterator[None]:
     """Let each test load its own registry: a rolled back one may repeat a generation number."""
-    from inference.serving import _serving_of_process, serving
+    from inference.serving import stop_serving
 
     yield
-    if _serving_of_process.cache_info().currsize:
-        serving().stop()
-        _serving_of_process.cache_clear()
+    stop_serving()

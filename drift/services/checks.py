@@ -23,9 +23,8 @@ from drift.exceptions import NothingToCheckError
 from drift.models import CheckStatus, DriftCheck, DriftPolicy, FeatureDrift
 from drift.selectors import criteria_of, is_due_now, latest_check, policy_for
 from drift.services.incidents import follow_incident
-from inference.archive_queue import first_unarchived
-from inference.redis_client import redis_client
-from inference.stream import Window, read_window, read_window_since, rows_seen, trim_to_rows
+from inference.services.archiving import first_unarchived
+from inference.stream import Window, read_window, read_window_since, redis_client, rows_seen, trim_to_rows
 from mlmon.comparison import COLUMN_ERRORS, compare
 from mlmon.prepared import PreparedReference, prepare
 from mlmon.results import ComparisonResult

@@ -19,9 +19,8 @@ from drift.models import CheckStatus, DriftCheck, DriftPolicy
 from drift.report import DriftReport, Failure, ReportSource, ReportStatus, WindowSummary, report_of_check
 from drift.selectors import is_due_now, latest_check, latest_succeeded_check, policy_for
 from drift.services.checks import CHECK_ERRORS, compare_window, failure_reason, read_policy_window, window_times
-from inference.redis_client import redis_client
 from inference.selectors import capture_policy_of
-from inference.stream import newest_entry_id
+from inference.stream import latest_entry_id, redis_client
 from models_registry.models import ModelVersion, ReferenceDataset
 from models_registry.selectors import active_reference
 
@@ -95,7 +94,7 @@ def _live_report(version: ModelVersion, reference: ReferenceDataset, policy: Dri
     # Saving a policy's features saves the policy too (drift.admin), so its time stands for all of them.
     settings_key = (version.pk, reference.pk, policy.updated_at, capture_policy_of(version.model).updated_at)
     with _cache_lock:
-        cached = _cache.get((newest_entry_id(client, version.pk), settings_key))
+        cached = _cache.get((latest_entry_id(client, version.pk), settings_key))
     if cached is not None:
         return cached
     window = read_policy_window(client, version.pk, policy)

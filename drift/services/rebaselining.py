@@ -14,8 +14,7 @@ from accounts.services.changes import record_change
 from drift.exceptions import FeaturesNotStoredError, WindowAlreadyUsedError, WindowGoneError
 from drift.models import DriftCheck
 from inference.archive import read_observations
-from inference.redis_client import redis_client
-from inference.stream import FEATURE_PREFIX, read_window
+from inference.stream import FEATURE_PREFIX, read_window, redis_client
 from models_registry.models import ReferenceDataset, ReferenceStatus
 from models_registry.services.references import lock_version, upload_reference
 

@@ -1,4 +1,4 @@
-"""Who may call the API: holders of tokens with a scope, the admin's users for reading, or everyone where it is open."""
+"""Who may call the API: holders of tokens with a scope, users of the admin to read, or everyone if access is open."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,11 +13,10 @@ from rest_framework.request import Request
 
 from accounts.models import TokenScope, token_digest
 from accounts.roles import Action
-from inference.serving import serving
-from inference.snapshot import KnownToken
+from inference.serving import KnownToken, serving
 
 if TYPE_CHECKING:
-    from rest_framework.views import APIView  # its import needs this module, by the settings
+    from rest_framework.views import APIView  # its import imports this module, because of the settings
 
 CHALLENGE = "Bearer"
 
@@ -31,7 +30,7 @@ class TokenHolder:
 
 
 class BearerTokenAuthentication(BaseAuthentication):
-    """``Authorization: Bearer mlmon_…``, looked up in the process's snapshot: no SQL."""
+    """Authenticates ``Authorization: Bearer mlmon_…`` with the process's snapshot, without SQL."""
 
     def authenticate(self, request: Request) -> tuple[TokenHolder, KnownToken] | None:
         scheme, _, token = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
@@ -47,9 +46,9 @@ class BearerTokenAuthentication(BaseAuthentication):
 
 
 class HasApiAccess(BasePermission):
-    """Lets a call through by the view's ``required_scope`` (``predict`` or ``read``; without one, ``read``)."""
+    """Allows a call by the view's ``required_scope``, ``predict`` or ``read`` (the default)."""
 
-    message = "The token's scope does not cover this call."
+    message = "The token's scope does not allow this call."
 
     def has_permission(self, request: Request, view: "APIView") -> bool:
         if settings.MLMON_API_ACCESS == "open":
@@ -57,16 +56,12 @@ class HasApiAccess(BasePermission):
         scope = getattr(view, "required_scope", TokenScope.READ)
         if isinstance(request.user, TokenHolder):
             return request.user.token.scope in (scope, TokenScope.ALL)
-        return scope == TokenScope.READ and _may_see(request.user)
-
-
-def _may_see(person: object) -> bool:
-    """Return whether a person who is logged in to the admin has a role that sees its pages."""
-    return isinstance(person, User) and person.is_staff and Action.SEE.is_allowed(person)
+        is_reader = isinstance(request.user, User) and request.user.is_staff and Action.SEE.is_allowed(request.user)
+        return scope == TokenScope.READ and is_reader  # a person who may see the pages of the admin
 
 
 class BearerTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    """Tells the OpenAPI description of the bearer token."""
+    """Describes the bearer token in OpenAPI."""
 
     target_class = "inference.api.authentication.BearerTokenAuthentication"
     name = "bearerToken"

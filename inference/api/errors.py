@@ -1,4 +1,4 @@
-"""The HTTP status of each error of inference, and what its problem details say of the refused value."""
+"""The HTTP status of each error of inference, and the members of its problem details."""
 
 from http import HTTPStatus
 from typing import Any
@@ -13,12 +13,12 @@ from inference.exceptions import (
 from rest.problems import register_errors, shortened
 
 
-def _refused_row_value(error: RowValueError) -> dict[str, Any]:
+def _row_value_members(error: RowValueError) -> dict[str, Any]:
     feature = shortened(error.feature) or None
     return {"errors": [{"row": error.row, "feature": feature, "reason": shortened(error.reason)}]}
 
 
-def _refused_item(error: ItemError) -> dict[str, Any]:
+def _item_members(error: ItemError) -> dict[str, Any]:
     return {"errors": [{"field": shortened(error.field) or None, "reason": shortened(error.reason)}]}
 
 
@@ -30,5 +30,5 @@ register_errors(
         ItemError: HTTPStatus.UNPROCESSABLE_ENTITY,
         NoVersionLoadedError: HTTPStatus.SERVICE_UNAVAILABLE,
     },
-    members={RowValueError: _refused_row_value, ItemError: _refused_item},
+    members={RowValueError: _row_value_members, ItemError: _item_members},
 )

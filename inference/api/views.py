@@ -1,5 +1,6 @@
-"""The predict calls."""
+"""The calls that predict, and that capture predictions of another server."""
 
+from collections import Counter
 from http import HTTPStatus
 from typing import Any
 
@@ -13,48 +14,54 @@ from rest_framework.views import APIView
 from accounts.models import TokenScope
 from inference.api.authentication import BearerTokenAuthentication
 from inference.api.serializers import (
+    ObservationItemSerializer,
+    ObservationResponseSerializer,
+    ObservationRowsSerializer,
+    ObservationsResponseSerializer,
     PredictRequestSerializer,
     PredictResponseSerializer,
     PredictRowsResponseSerializer,
 )
-from inference.services.prediction import Answer, count_unreadable_request, predict
-from rest.problems import problem_responses
+from inference.services.observations import ObservationOutcome, ObservationStatus, capture_observations
+from inference.services.prediction import count_unreadable_request, predict
+from rest.problems import problem_responses, shortened
 
-ABOUT = {"latency_ms": 1.8, "model_name": "classifier", "model_version": "1.0.0"}
-ANSWER = {"prediction": "setosa", "confidence": 0.981, "prediction_id": "0199f0c2-7a40-7c1e-9d3b-5f0a4f2b0001"}
-SECOND = {"prediction": "virginica", "confidence": 0.961, "prediction_id": "0199f0c2-7a40-7c1e-9d3b-5f0a4f2b0002"}
+IDS = [f"0199f0c2-7a40-7c1e-9d3b-5f0a4f2b000{number}" for number in range(1, 4)]
+VERSION = {"model_name": "classifier", "model_version": "1.0.0"}
+SETOSA = {"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}
+VIRGINICA = {"sepal_length": 6.7, "sepal_width": 3.0, "petal_length": 5.2, "petal_width": 2.3}
+FIRST = {"prediction": "setosa", "confidence": 0.981, "prediction_id": IDS[0]}
+SECOND = {"prediction": "virginica", "confidence": 0.961, "prediction_id": IDS[1]}
 
 
 class LengthRequired(APIException):
     status_code = HTTPStatus.LENGTH_REQUIRED
-    default_detail = "Send the body with a Content-Length; chunked bodies are not taken."
+    default_detail = "Send the body with a Content-Length; chunked bodies are not supported."
 
 
 class PredictView(APIView):
-    """Answers one row or many with a model's predictions."""
+    """Predicts one row or many."""
 
     authentication_classes = [BearerTokenAuthentication]
     required_scope = TokenScope.PREDICT
+    is_counted = False  # the service counts the request, whatever its outcome
 
-    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        try:
-            super().initial(request, *args, **kwargs)
-        except Exception:  # no valid token, or no answer that the client accepts
-            if request.method == "POST":
-                count_unreadable_request(model_name=kwargs.get("model_name") or settings.MLMON_DEFAULT_MODEL)
-            raise
+    def handle_exception(self, exc: Exception) -> Response:
+        if not self.is_counted and self.request.method == "POST":
+            count_unreadable_request(model_name=self.kwargs.get("model_name") or settings.MLMON_DEFAULT_MODEL)
+        return super().handle_exception(exc)
 
     @extend_schema(
         tags=["Predict"],
         summary="Predict",
-        description="Answers one row (`features`) or many (`rows`), each as a list of values in the order of the "
-        "features or as an object by their names. Where the address names no version, the model's traffic policy "
-        "chooses one; `POST /predict` asks the default model. Every row is remembered under its `prediction_id`, "
-        "for drift checks and for the ground truth.",
+        description="Predicts one row (`features`) or many (`rows`). A row is a list of values in the order of the "
+        "features, or an object by feature name. If the URL contains no version, the model's traffic policy chooses "
+        "one; `POST /predict` uses the default model. Every row is captured under its `prediction_id`, for drift "
+        "checks and for the ground truth.",
         request=PredictRequestSerializer,
         responses={
             200: PolymorphicProxySerializer(
-                component_name="PredictAnswer",
+                component_name="PredictResult",
                 serializers=[PredictResponseSerializer, PredictRowsResponseSerializer],
                 resource_type_field_name=None,
             ),
@@ -62,50 +69,135 @@ class PredictView(APIView):
         },
         examples=[
             OpenApiExample("One row", {"features": [0.1, 0.5, 0.3, 0.8]}, request_only=True),
+            OpenApiExample("Named rows", {"rows": [SETOSA, VIRGINICA]}, request_only=True),
+            OpenApiExample("Prediction of one row", {**FIRST, "latency_ms": 1.8, **VERSION}, response_only=True),
             OpenApiExample(
-                "Named rows",
-                {
-                    "rows": [
-                        {"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2},
-                        {"sepal_length": 6.7, "sepal_width": 3.0, "petal_length": 5.2, "petal_width": 2.3},
-                    ]
-                },
-                request_only=True,
+                "Predictions of many rows",
+                {"predictions": [FIRST, SECOND], "latency_ms": 1.8, **VERSION},
+                response_only=True,
             ),
-            OpenApiExample("Answer to one row", {**ANSWER, **ABOUT}, response_only=True),
-            OpenApiExample("Answers to many rows", {"predictions": [ANSWER, SECOND], **ABOUT}, response_only=True),
         ],
     )
     def post(self, request: Request, model_name: str | None = None, version: str | None = None) -> Response:
-        name = model_name or settings.MLMON_DEFAULT_MODEL
-        payload = _payload(request, name)
-        return Response(_body(predict(model_name=name, payload=payload, version=version)))
-
-
-def _payload(request: Request, model_name: str) -> Any:
-    if request.META.get("HTTP_TRANSFER_ENCODING") and not request.META.get("CONTENT_LENGTH"):
-        count_unreadable_request(model_name=model_name)
-        raise LengthRequired
-    try:
+        if request.META.get("HTTP_TRANSFER_ENCODING") and not request.META.get("CONTENT_LENGTH"):
+            raise LengthRequired
         if not request.META.get("CONTENT_LENGTH", "0").strip("0"):
             raise ParseError("The body is empty; send a JSON object.")
-        return request.data
-    except Exception:
-        count_unreadable_request(model_name=model_name)
-        raise
+        payload = request.data
+        self.is_counted = True
+        outcome = predict(model_name=model_name or settings.MLMON_DEFAULT_MODEL, payload=payload, version=version)
+        labels = outcome.predictions.labels.tolist()
+        confidence = outcome.predictions.confidence
+        confidences = [None] * len(labels) if confidence is None else confidence.tolist()
+        rows = [
+            {"prediction": label, "confidence": one, "prediction_id": prediction_id}
+            for label, one, prediction_id in zip(labels, confidences, outcome.prediction_ids, strict=True)
+        ]
+        about = {
+            "latency_ms": round(outcome.latency_ms, 3),
+            "model_name": outcome.version.model_name,
+            "model_version": outcome.version.version,
+        }
+        return Response({"predictions": rows, **about} if outcome.is_batch else {**rows[0], **about})
 
 
-def _body(answer: Answer) -> dict[str, Any]:
-    labels = answer.predictions.labels.tolist()
-    confidence = answer.predictions.confidence
-    confidences = [None] * len(labels) if confidence is None else confidence.tolist()
-    rows = [
-        {"prediction": label, "confidence": one, "prediction_id": prediction_id}
-        for label, one, prediction_id in zip(labels, confidences, answer.prediction_ids, strict=True)
-    ]
-    about = {
-        "latency_ms": round(answer.latency_ms, 3),
-        "model_name": answer.version.model_name,
-        "model_version": answer.version.version,
+class ObservationsView(APIView):
+    """Captures predictions of a model that is served elsewhere."""
+
+    required_scope = TokenScope.PREDICT
+
+    @extend_schema(
+        tags=["Observe"],
+        summary="Send predictions that another server made",
+        description="Captures one observation, or many: a list, or an object with rows. Each of many has its own "
+        "result: accepted (it is now in the live window), duplicate (its prediction_id was sent before, and nothing "
+        "is stored twice) or invalid (it is not stored; the reason is given). If you send prediction_ids, you can "
+        "repeat a request whose response was lost: the server knows the latest ids, as many as the live window has "
+        "rows.",
+        request=PolymorphicProxySerializer(
+            component_name="Observations",
+            serializers=[
+                ObservationItemSerializer,
+                ObservationRowsSerializer,
+                ObservationItemSerializer(many=True),
+            ],
+            resource_type_field_name=None,
+            many=False,
+        ),
+        responses={
+            200: PolymorphicProxySerializer(
+                component_name="ObservationsResult",
+                serializers=[ObservationResponseSerializer, ObservationsResponseSerializer],
+                resource_type_field_name=None,
+            ),
+            **problem_responses(400, 401, 403, 404, 406, 409, 413, 415, 422, 503),
+        },
+        examples=[
+            OpenApiExample(
+                "One observation",
+                {
+                    "features": SETOSA,
+                    "prediction": "setosa",
+                    "confidence": 0.97,
+                    "latency_ms": 3.2,
+                    "observed_at": "2026-03-01T12:00:00Z",
+                    "prediction_id": IDS[0],
+                },
+                request_only=True,
+            ),
+            OpenApiExample(
+                "Many observations",
+                {
+                    "version": "1.0.0",
+                    "rows": [
+                        {
+                            "features": [6.7, 3.0, 5.2, 2.3],
+                            "prediction": "virginica",
+                            "probabilities": {"setosa": 0.0, "versicolor": 0.08, "virginica": 0.92},
+                        },
+                        {"features": [5.1, 3.5, 1.4, 0.2], "prediction": "setosa"},
+                    ],
+                },
+                request_only=True,
+            ),
+            OpenApiExample(
+                "Result of one observation",
+                {"prediction_id": IDS[0], "status": "accepted", **VERSION},
+                response_only=True,
+            ),
+            OpenApiExample(
+                "Results of many observations",
+                {
+                    "counts": {"accepted": 2, "duplicate": 0, "invalid": 0},
+                    "results": [{"prediction_id": one, "status": "accepted"} for one in IDS[1:]],
+                    **VERSION,
+                },
+                response_only=True,
+            ),
+        ],
+    )
+    def post(self, request: Request, model_name: str) -> Response:
+        captured = capture_observations(model_name=model_name, payload=request.data)
+        about = {"model_name": captured.version.model_name, "model_version": captured.version.version}
+        if captured.is_batch:
+            counts = Counter(outcome.status.value for outcome in captured.outcomes)
+            body: dict[str, Any] = {
+                "counts": {status.value: counts[status.value] for status in ObservationStatus},
+                "results": [_result(outcome) for outcome in captured.outcomes],
+            }
+            return Response(body | about)
+        (outcome,) = captured.outcomes
+        if outcome.error is not None:
+            raise outcome.error
+        return Response(_result(outcome) | about)
+
+
+def _result(outcome: ObservationOutcome) -> dict[str, Any]:
+    given = outcome.prediction_id
+    body: dict[str, Any] = {
+        "prediction_id": shortened(given) if isinstance(given, str) else None,
+        "status": outcome.status.value,
     }
-    return {"predictions": rows, **about} if answer.is_batch else {**rows[0], **about}
+    if outcome.error is not None:
+        body |= {"field": shortened(outcome.error.field) or None, "reason": shortened(outcome.error.reason)}
+    return body

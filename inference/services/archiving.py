@@ -1,114 +1,141 @@
-"""From the streams into the archive: each observation exactly once, whatever happens on the way.
+"""Archive the streams: each observation exactly once, even if a worker is killed at any point.
 
-Entries are taken from the queue, merged, written, acknowledged; a worker may be killed between any two of these steps.
-What was not written is delivered again. What was written and not acknowledged is delivered again too, and is known by
-the position that moved with it.
+A batch is taken from the stream, merged, written and acknowledged. The stream's consumer group knows which entries are
+acknowledged. Entries that were not written are delivered again. Entries that were written but not acknowledged are
+delivered again too, and recognised by the archive position, which moved in the transaction that wrote them.
+
+Requires Redis 7.0 or newer, whose consumer groups drop entries that were delivered and then trimmed.
 """
 
 import logging
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from typing import Any
 
 import redis
 from django.db import DatabaseError, transaction
 from django.db.models import F
+from django.dispatch import Signal
 from redis.exceptions import LockError
 
-from inference import archive_queue, selectors
-from inference.archive_format import (
-    ChunkDraft,
-    Merge,
-    has_given_ids,
-    merge,
-    readable_table,
-    schema_fingerprint,
-    to_bytes,
-)
+from inference import selectors
+from inference.archive_format import ChunkDraft, Merge, merge, readable_table, schema_fingerprint, to_bytes
 from inference.exceptions import ArchiveError
-from inference.models import ArchivePosition, ObservationChunk
-from inference.redis_client import redis_client
-from inference.signals import observations_archived
-from inference.stream import Entry
+from inference.models import NO_ENTRY, ArchivePosition, ObservationChunk
+from inference.observations import is_own_id
+from inference.stream import Entry, entry_of, id_order, redis_client, stream_key
 
 logger = logging.getLogger(__name__)
 
-LOCK_SECONDS = 15  # falls by itself where a worker was killed; nothing relies on it but the saving of work
+# Sent after the commit of a batch, with ``version_id`` and ``drafts``, the chunks that were written.
+observations_archived = Signal()
+
+GROUP = "archive"
+CONSUMER = "worker"  # shared by all workers: each takes every unacknowledged entry, whoever it was delivered to
+LOCK_SECONDS = 15  # expires after a worker was killed; it saves work, but correctness does not depend on it
 MOST_ENTRIES = 5_000  # of one batch
-BATCH_BYTES = 32 * 2**20  # about how much one batch holds
+BATCH_BYTES = 32 * 2**20  # approximate size of one batch
 FIRST_ENTRIES = 16  # of the first batch, before the size of an entry is known
 
 
-@dataclass(slots=True)
-class _Pace:
-    """How many entries the next batch of a version takes, so that it has about `BATCH_BYTES`."""
-
-    entries: int = FIRST_ENTRIES
-
-    def learn(self, taken: Sequence[Entry]) -> None:
-        """Take the mean size of the last batch for that of the next, but grow eightfold at most."""
-        mean_bytes = sum(len(entry.payload) for entry in taken) / len(taken)
-        self.entries = max(1, min(MOST_ENTRIES, self.entries * 8, int(BATCH_BYTES / mean_bytes)))
-
-
 def archive_observations(*, seconds: float) -> int:
-    """Archive what waits in the streams, for about `seconds` at most; return how many entries were handled.
+    """Archive the streams for about `seconds` at most; return the number of entries.
 
-    Versions take turns, a batch each, so that a busy one does not keep the others waiting.
+    Versions take turns, one batch each, so that a busy version does not delay the others.
 
     Raises
     ------
     ArchiveError
-        Some version could not be archived; the others were.
+        Some versions could not be archived; the others were.
     """
     deadline = time.monotonic() + seconds
-    client = redis_client()
-    waiting = {version_id: _Pace() for version_id in selectors.unarchived_versions(client)}
-    handled, failures = 0, {}
-    while waiting and time.monotonic() < deadline:
-        for version_id, pace in list(waiting.items()):
+    most_entries = dict.fromkeys(selectors.unarchived_versions(redis_client()), FIRST_ENTRIES)
+    archived, failures = 0, {}
+    while most_entries and time.monotonic() < deadline:
+        for version_id, most in list(most_entries.items()):
+            entries: list[Entry] = []
             try:
-                taken = archive_batch(version_id=version_id, most_entries=pace.entries)
+                entries = archive_batch(version_id=version_id, most_entries=most)
             except (redis.RedisError, DatabaseError) as error:
                 failures[version_id] = error
-                taken = []
-            if taken:
-                pace.learn(taken)
-                handled += len(taken)
-            else:
-                del waiting[version_id]
+            if not entries:
+                del most_entries[version_id]
+                continue
+            archived += len(entries)
+            # The next batch has about BATCH_BYTES by the mean size of this one, but grows eightfold at most.
+            mean_bytes = sum(len(entry.payload) for entry in entries) / len(entries)
+            most_entries[version_id] = max(1, min(MOST_ENTRIES, most * 8, int(BATCH_BYTES / mean_bytes)))
     if failures:
         reasons = "; ".join(f"version {version_id}: {error}" for version_id, error in failures.items())
-        raise ArchiveError(f"Observations wait on, as they could not be archived: {reasons}")
-    return handled
+        raise ArchiveError(f"Observations could not be archived and stay in Redis: {reasons}")
+    return archived
 
 
 def archive_batch(*, version_id: int, most_entries: int) -> list[Entry]:
-    """Archive the oldest entries of a version's stream; return them.
+    """Archive the oldest entries of a version's stream and return them.
 
-    None where there are none, or where another worker is at that version.
+    The list is empty if there are none, or if another worker is archiving the version.
     """
     client = redis_client()
-    lock = client.lock(f"mlmon:{{{version_id}}}:archive", timeout=LOCK_SECONDS)
+    lock = client.lock(stream_key(version_id, GROUP), timeout=LOCK_SECONDS)
     if not lock.acquire(blocking=False):
         return []
     try:
-        if not archive_queue.open_group(client, version_id):
-            return []
-        entries = archive_queue.take(client, version_id, most_entries=most_entries)
+        entries = _take(client, version_id, most_entries)
         if entries and write(version_id, entries):
-            archive_queue.acknowledge(client, version_id, entries)
+            client.xack(stream_key(version_id), GROUP, *[entry.id for entry in entries])
         return entries
     finally:
-        with suppress(LockError):  # expired: another worker may hold it by now
+        with suppress(LockError):  # expired: another worker may hold it now
             lock.release()
 
 
-def write(version_id: int, entries: Sequence[Entry]) -> bool:
-    """Write what is new in `entries`; return whether all of them are in the archive now.
+def first_unarchived(client: redis.Redis, version_id: int) -> str:
+    """Return an entry id such that every earlier entry is archived."""
+    key = stream_key(version_id)
+    groups: Any = client.xinfo_groups(key) if client.exists(key) else []
+    delivered = [group["last-delivered-id"].decode() for group in groups if group["name"] == GROUP.encode()]
+    return (_first_pending(client, version_id) or str(delivered[0])) if delivered else NO_ENTRY
 
-    They are not where another worker has moved the position meanwhile: then nothing is written.
+
+def _take(client: redis.Redis, version_id: int, most_entries: int) -> list[Entry]:
+    """Return the oldest unacknowledged entries, without gaps.
+
+    Only the holder of the version's lock calls this. If another worker is still busy after its lock expired, and taking
+    entries now would leave a gap, nothing is returned, and the next call claims the entries of that worker.
+    """
+    key = stream_key(version_id)
+    try:
+        client.xgroup_create(key, GROUP, id="0")
+    except redis.ResponseError as error:
+        if not str(error).startswith("BUSYGROUP"):  # the group does not exist: there is no stream yet
+            return []
+    start = NO_ENTRY
+    while True:  # entries that were delivered before and not acknowledged come first
+        reply = client.xautoclaim(key, GROUP, CONSUMER, 0, start_id=start, count=most_entries)
+        start = reply[0].decode()
+        if claimed := [entry_of(item) for item in reply[1]]:
+            return claimed
+        if start == NO_ENTRY:
+            break
+    page: Any = client.xreadgroup(GROUP, CONSUMER, {key: ">"}, count=most_entries)
+    new = [entry_of(item) for _, items in page for item in items]
+    first_pending = _first_pending(client, version_id)
+    if not new or first_pending is None or id_order(first_pending) < id_order(new[0].id):
+        return []
+    return new
+
+
+def _first_pending(client: redis.Redis, version_id: int) -> str | None:
+    pending: Any = client.xpending(stream_key(version_id), GROUP)
+    return pending["min"].decode() if pending["min"] else None
+
+
+def write(version_id: int, entries: Sequence[Entry]) -> bool:
+    """Write the new ones of `entries`; return whether all of them are in the archive now.
+
+    If another worker has moved the position meanwhile, write nothing and return False.
     """
     position = selectors.archive_position(version_id) or ArchivePosition(version_id=version_id)
     new = _new_entries(position, entries)
@@ -118,10 +145,13 @@ def write(version_id: int, entries: Sequence[Entry]) -> bool:
         position = ArchivePosition(
             version_id=version_id, stream_number=position.stream_number + 1, rows_seen=new[0].rows_before
         )
-        logger.warning("Version %d has a new stream in Redis, the %d. one.", version_id, position.stream_number)
+        logger.warning("Version %d has a new stream in Redis, number %d.", version_id, position.stream_number)
     merged = merge(new, position.rows_seen)
-    if not _commit(position, merged, last_entry_id=new[-1].id):
-        return False
+    chunks = [chunk_of_draft(version_id, position.stream_number, draft) for draft in merged.drafts]
+    with transaction.atomic():
+        if not _move_position(position, merged, new[-1].id):
+            return False
+        ObservationChunk.objects.bulk_create(chunks)
     observations_archived.send(sender=ObservationChunk, version_id=version_id, drafts=merged.drafts)
     return True
 
@@ -129,35 +159,26 @@ def write(version_id: int, entries: Sequence[Entry]) -> bool:
 def _new_entries(position: ArchivePosition, entries: Sequence[Entry]) -> Sequence[Entry]:
     """Return `entries` from the first one that is not archived.
 
-    One that is not after the position was delivered twice, or Redis has begun a new stream: its ids tell.
+    An entry that is not after the position was delivered twice, or Redis has begun a new stream. The prediction ids in
+    the archive decide.
     """
-    doubtful = [entry for entry in entries if not position.continues_with(entry)]
-    if not doubtful:
+    ids: dict[str, set[bytes]] = {}
+    for entry in entries:
+        if not position.continues_with(entry):
+            table = readable_table(entry)
+            found: list[Any] = table.column("prediction_id").to_pylist() if table else []
+            ids[entry.id] = {one for one in found if one is not None}
+    if not ids:
         return entries
-    ids = {entry.id: _prediction_ids(entry) for entry in doubtful}
     archived = selectors.archived_prediction_ids(position.version_id, set().union(*ids.values()))
-    for place, entry in enumerate(entries):
+    for index, entry in enumerate(entries):
         if position.continues_with(entry) or not ids[entry.id] <= archived:
-            return entries[place:]
+            return entries[index:]
     return []
 
 
-def _prediction_ids(entry: Entry) -> set[bytes]:
-    table = readable_table(entry)
-    return set() if table is None else {one for one in table.column("prediction_id").to_pylist() if one is not None}
-
-
-def _commit(position: ArchivePosition, merged: Merge, *, last_entry_id: str) -> bool:
-    """Move the position and write the chunks, all or nothing; return False where the position is another by now."""
-    chunks = [chunk_row(position.version_id, position.stream_number, draft) for draft in merged.drafts]
-    with transaction.atomic():
-        if not _moved(position, merged, last_entry_id):
-            return False
-        ObservationChunk.objects.bulk_create(chunks)
-    return True
-
-
-def _moved(position: ArchivePosition, merged: Merge, last_entry_id: str) -> bool:
+def _move_position(position: ArchivePosition, merged: Merge, last_entry_id: str) -> bool:
+    """Move the position to the end of `merged`; return False if another worker has moved it."""
     if position.pk is None:
         _, created = ArchivePosition.objects.get_or_create(
             version_id=position.version_id,
@@ -180,11 +201,12 @@ def _moved(position: ArchivePosition, merged: Merge, last_entry_id: str) -> bool
     return bool(changed)
 
 
-def chunk_row(version_id: int, stream_number: int, draft: ChunkDraft) -> ObservationChunk:
-    """Return the unsaved row of a draft."""
+def chunk_of_draft(version_id: int, stream_number: int, draft: ChunkDraft) -> ObservationChunk:
+    """Return the unsaved chunk of a draft."""
     payload = to_bytes(draft.table)
     first_prediction_id, last_prediction_id = draft.prediction_ids
     first_observed_at, last_observed_at = draft.observed_at
+    ids: list[Any] = draft.table.column("prediction_id").to_pylist()
     return ObservationChunk(
         version_id=version_id,
         stream_number=stream_number,
@@ -198,7 +220,7 @@ def chunk_row(version_id: int, stream_number: int, draft: ChunkDraft) -> Observa
         first_observed_at=first_observed_at,
         last_observed_at=last_observed_at,
         schema_fingerprint=schema_fingerprint(draft.table.schema),
-        has_given_ids=has_given_ids(draft.table, version_id),
+        has_given_ids=not all(is_own_id(one, version_id) for one in ids),
         payload=payload,
         payload_bytes=len(payload),
         memory_bytes=draft.table.nbytes,

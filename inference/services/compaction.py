@@ -1,33 +1,28 @@
-"""Small chunks that follow each other become larger ones: fewer rows in the database, better compressed.
+"""Join small consecutive chunks into larger ones: fewer rows in the database, and better compression.
 
-Chunks grow by tiers of eight, so that a row is rewritten a handful of times in all, not at each run.
+Chunks grow by tiers of eight, so each row is rewritten a few times in total instead of in every run.
 """
 
 import time
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
+import pyarrow as pa
 from django.db import transaction
 
 from inference import selectors
-from inference.archive_format import (
-    MOST_CHUNK_MEMORY_BYTES,
-    MOST_CHUNK_ROWS,
-    ChunkDraft,
-    from_bytes,
-    joined,
-)
+from inference.archive_format import MOST_CHUNK_MEMORY_BYTES, MOST_CHUNK_ROWS, ChunkDraft, from_bytes
 from inference.models import ObservationChunk
-from inference.services.archiving import chunk_row
+from inference.services.archiving import chunk_of_draft
 
 GROWTH = 8
 TIERS = 5
-SMALL_ROWS = MOST_CHUNK_ROWS // GROWTH  # larger ones are not joined
+SMALL_ROWS = MOST_CHUNK_ROWS // GROWTH  # chunks with more rows are not joined
 LONGEST_SPAN = timedelta(days=1)  # of one chunk: retention deletes whole chunks
 
 
 def compact_archive(*, seconds: float) -> int:
-    """Compact the chunks of all versions, for about `seconds` at most; return how many chunks were replaced."""
+    """Compact the chunks of all versions for about `seconds` at most; return how many chunks were replaced."""
     deadline = time.monotonic() + seconds
     replaced = 0
     for version_id in selectors.versions_with_small_chunks(most_rows=SMALL_ROWS):
@@ -35,37 +30,41 @@ def compact_archive(*, seconds: float) -> int:
             if time.monotonic() >= deadline:
                 return replaced
             if not replace(group):
-                break  # another worker is at this version; the next run looks anew
+                break  # another worker is compacting this version
             replaced += len(group)
     return replaced
 
 
 def plan(chunks: Sequence[ObservationChunk]) -> list[list[ObservationChunk]]:
-    """Return which chunks to join, smallest first: groups of one tier, which have chunks in common with no other.
+    """Return which chunks to join: disjoint groups of the smallest tier that has any.
 
     Parameters
     ----------
     chunks
-        Of one version, in the order of their rows, without payloads.
+        Chunks of one version, in the order of their rows, without payloads.
     """
     for tier in range(TIERS, 0, -1):
-        groups = list(_groups_of_tier(chunks, tier))
-        if groups:
+        if groups := list(_groups_of_tier(chunks, tier)):
             return groups
     return []
 
 
 def replace(group: Sequence[ObservationChunk]) -> bool:
-    """Put one chunk in the place of `group`, all or nothing; return False where they are not all there any more."""
-    found = ObservationChunk.objects.filter(pk__in=[chunk.pk for chunk in group])
-    drafts = [_draft(chunk) for chunk in found.order_by("first_row")]
-    if len(drafts) != len(group):
+    """Replace `group` by one chunk in one transaction; return False if some of them no longer exist."""
+    found = ObservationChunk.objects.filter(pk__in=[chunk.pk for chunk in group]).order_by("first_row")
+    chunks = list(found)
+    if len(chunks) != len(group):
         return False
-    row = chunk_row(group[0].version_id, group[0].stream_number, joined(drafts))
+    joined = ChunkDraft(
+        table=pa.concat_tables([from_bytes(chunk.payload) for chunk in chunks]).combine_chunks(),
+        first_row=chunks[0].first_row,
+        first_entry_id=chunks[0].first_entry_id,
+        last_entry_id=chunks[-1].last_entry_id,
+    )
+    row = chunk_of_draft(group[0].version_id, group[0].stream_number, joined)
     with transaction.atomic():
-        # In one order in all workers, so that two of them do not wait for each other.
-        locked = found.select_for_update().order_by("first_row").values_list("pk", flat=True)
-        if len(locked) != len(group):
+        # All workers lock in the same order, so that none waits for another one that waits for it.
+        if len(found.select_for_update().values_list("pk", flat=True)) != len(group):
             return False
         found.delete()
         row.save(force_insert=True)
@@ -73,13 +72,13 @@ def replace(group: Sequence[ObservationChunk]) -> bool:
 
 
 def _groups_of_version(version_id: int) -> Iterator[list[ObservationChunk]]:
-    """Yield groups until there is nothing to join: a tier's groups may be joined into the next tier's."""
+    """Yield groups until none is left: the joined chunks of one tier may be joined in the next tier."""
     while groups := plan(selectors.small_chunks(version_id, most_rows=SMALL_ROWS)):
         yield from groups
 
 
 def _groups_of_tier(chunks: Sequence[ObservationChunk], tier: int) -> Iterator[list[ObservationChunk]]:
-    """Yield runs that fill a chunk of the next tier; of the largest tier also those that end with their day."""
+    """Yield runs that fill a chunk of the next tier; in the largest tier also runs that end with their day."""
     largest = GROWTH**-tier
     group: list[ObservationChunk] = []
     for chunk in chunks:
@@ -97,7 +96,7 @@ def _groups_of_tier(chunks: Sequence[ObservationChunk], tier: int) -> Iterator[l
 
 
 def _size(chunk: ObservationChunk) -> float:
-    """Return a chunk's size as a share of the largest: by rows or by memory, whichever is more."""
+    """Return the size of a chunk as a share of the limit, by rows or by memory, whichever is larger."""
     return max(chunk.rows / MOST_CHUNK_ROWS, chunk.memory_bytes / MOST_CHUNK_MEMORY_BYTES)
 
 
@@ -106,13 +105,4 @@ def _follows(chunk: ObservationChunk, other: ObservationChunk) -> bool:
         chunk.stream_number == other.stream_number
         and chunk.first_row == other.last_row + 1
         and chunk.schema_fingerprint == other.schema_fingerprint
-    )
-
-
-def _draft(chunk: ObservationChunk) -> ChunkDraft:
-    return ChunkDraft(
-        table=from_bytes(chunk.payload),
-        first_row=chunk.first_row,
-        first_entry_id=chunk.first_entry_id,
-        last_entry_id=chunk.last_entry_id,
     )

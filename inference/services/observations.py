@@ -1,10 +1,10 @@
-"""Taking predictions that another server made: the model is watched here and served elsewhere."""
+"""Capture predictions that another server made, so that a model is monitored here and served elsewhere."""
 
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -13,25 +13,22 @@ import redis
 from django.conf import settings
 from django.utils import timezone
 
-from inference import stream
-from inference.capture import count_sampled_out, rows_of_batch
+from inference.capture import count_sampled_out
 from inference.exceptions import NoVersionLoadedError, ObservationError, RowValueError
-from inference.given_values import EPOCH
-from inference.observation_items import ObservationItem, items_of_payload, parse_observation
-from inference.prediction_ids import new_prediction_ids, prediction_id_text
-from inference.recorder import ObservationBatch, packed_table
-from inference.redis_client import redis_client
+from inference.observation_items import EPOCH, ObservationItem, items_of_payload, parse_observation
+from inference.observations import Attempt, ObservationBatch, append_new_observations, new_prediction_ids, packed_table
 from inference.rows import columns_of_rows
-from inference.serving import serving
-from inference.snapshot import LoadedVersion, Snapshot
+from inference.serving import LoadedVersion, serving
+from inference.stream import redis_client, trim_to_rows
 from mlmon.schema import TaskType
 from models_registry.class_scores import kept_scores
+from models_registry.engine import Predictions
 
 MICROSECOND = timedelta(microseconds=1)
 
 
 class ObservationStatus(StrEnum):
-    """What became of an observation."""
+    """The result for one observation."""
 
     ACCEPTED = "accepted"
     DUPLICATE = "duplicate"
@@ -40,7 +37,7 @@ class ObservationStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ObservationOutcome:
-    """What became of one item: its id, which is the client's where it gave one; `error` of an invalid one."""
+    """The result for one item: its id, which is the client's if it sent one, and the `error` of an invalid item."""
 
     prediction_id: object
     status: ObservationStatus
@@ -48,155 +45,146 @@ class ObservationOutcome:
 
 
 @dataclass(frozen=True, slots=True)
-class ObservedElsewhere:
-    """What became of a request's items, in their order."""
+class CaptureOutcome:
+    """The results for the items of a request, in their order."""
 
     version: LoadedVersion
     outcomes: Sequence[ObservationOutcome]
     is_batch: bool
 
 
-def record_observations(*, model_name: str, payload: object) -> ObservedElsewhere:
-    """Keep the valid items of a request as observations of a version; they are in the live window on return.
+def capture_observations(*, model_name: str, payload: object) -> CaptureOutcome:
+    """Capture the valid items of a request as observations of a version; they are in the live window on return.
 
-    An item with an id that was given before, here or in an earlier request, is a duplicate and changes nothing. Items
-    without ids are new each time.
+    An item whose id was sent before, in this or an earlier request, is a duplicate and changes nothing. Items without
+    ids are always new.
 
     Parameters
     ----------
     payload
-        The decoded body: see `inference.observation_items`. Without a version in it the items are those of the model's
+        The decoded body: see `inference.observation_items`. If it names no version, the items belong to the model's
         primary version.
 
     Raises
     ------
     UnknownModelError, UnknownVersionError, ArchivedVersionError, NoVersionLoadedError
-        There is no version that they could be of.
+        There is no such version.
     PayloadError
-        The body as a whole is refused.
+        The body as a whole is invalid.
     redis.RedisError
-        Nothing is kept; or all of it, where the answer was lost on its way from Redis.
+        No item is captured; or all are, if only the reply of Redis was lost.
     """
     items, version_name, is_batch = items_of_payload(payload, most_items=settings.MLMON_MAX_ROWS_PER_REQUEST)
-    version = _version(serving().snapshot(), model_name, version_name)
-    parsed, outcomes = _parsed(items, version, timezone.now())
-    parsed, refused = _with_valid_features(parsed, items, version)
-    outcomes |= refused
-    first, repeated = _first_of_each_id(parsed)
-    outcomes |= repeated
-    if first:
-        outcomes |= _kept(version, first)
-    return ObservedElsewhere(version, [outcomes[place] for place in range(len(items))], is_batch)
-
-
-def _version(snapshot: Snapshot, model_name: str, version_name: str | None) -> LoadedVersion:
-    if version_name is not None:
-        return snapshot.version(model_name, version_name)
-    production = snapshot.model(model_name).production
-    if not production:
-        raise NoVersionLoadedError(f"Model {model_name!r} has no version in production; name one as its version.")
-    return production[0]
-
-
-_Items = dict[int, ObservationItem]
-_Outcomes = dict[int, ObservationOutcome]
-
-
-def _parsed(items: Sequence[object], version: LoadedVersion, now: datetime) -> tuple[_Items, _Outcomes]:
-    parsed: _Items = {}
-    refused: _Outcomes = {}
-    for place, item in enumerate(items):
-        try:
-            parsed[place] = parse_observation(item, version.schema, now=now)
-        except ObservationError as error:
-            refused[place] = _invalid(item, error)
-    return parsed, refused
-
-
-def _with_valid_features(
-    parsed: Mapping[int, ObservationItem], items: Sequence[object], version: LoadedVersion
-) -> tuple[_Items, _Outcomes]:
-    """Return the items whose features the schema takes, and what is wrong with the others."""
-    if not parsed:
-        return {}, {}
-    features = version.schema.features
-    with suppress(RowValueError):  # all at once where all are right
-        columns_of_rows(features, [item.features for item in parsed.values()])
-        return dict(parsed), {}
-    valid: _Items = {}
-    refused: _Outcomes = {}
-    for place, item in parsed.items():
-        try:
-            columns_of_rows(features, [item.features])
-            valid[place] = item
-        except RowValueError as error:
-            reason = f"{error.feature}: {error.reason}" if error.feature else error.reason
-            refused[place] = _invalid(items[place], ObservationError("features", reason))
-    return valid, refused
-
-
-def _first_of_each_id(parsed: Mapping[int, ObservationItem]) -> tuple[_Items, _Outcomes]:
-    """Return the items without those that repeat an id of this request, and what became of these."""
-    first: _Items = {}
-    repeated: _Outcomes = {}
-    met: set[bytes] = set()
-    for place, item in parsed.items():
-        if item.prediction_id is None or item.prediction_id not in met:
-            first[place] = item
+    snapshot = serving().snapshot()
+    if version_name is None:
+        production = snapshot.model(model_name).production
+        if not production:
+            raise NoVersionLoadedError(f"Model {model_name!r} has no version in production; send a version.")
+        version = production[0]
+    else:
+        version = snapshot.version(model_name, version_name)
+    parsed, outcomes = _parse(items, version)
+    distinct: dict[int, ObservationItem] = {}
+    ids: set[bytes] = set()
+    for index, item in parsed.items():
+        if item.prediction_id in ids:
+            given = str(uuid.UUID(bytes=item.prediction_id))
+            outcomes[index] = ObservationOutcome(given, ObservationStatus.DUPLICATE)
         else:
-            repeated[place] = _outcome(item.prediction_id, ObservationStatus.DUPLICATE)
+            distinct[index] = item
         if item.prediction_id is not None:
-            met.add(item.prediction_id)
-    return first, repeated
+            ids.add(item.prediction_id)
+    if distinct:
+        outcomes |= _capture(version, distinct)
+    return CaptureOutcome(version, [outcomes[index] for index in range(len(items))], is_batch)
 
 
-def _kept(version: LoadedVersion, items: Mapping[int, ObservationItem]) -> _Outcomes:
+def _parse(
+    items: Sequence[object], version: LoadedVersion
+) -> tuple[dict[int, ObservationItem], dict[int, ObservationOutcome]]:
+    """Return the valid items, with features that the schema accepts, and the results for the others, by index."""
+    parsed: dict[int, ObservationItem] = {}
+    errors: dict[int, ObservationError] = {}
+    now, features = timezone.now(), version.schema.features
+    for index, given_item in enumerate(items):
+        try:
+            parsed[index] = parse_observation(given_item, version.schema, now=now)
+        except ObservationError as error:
+            errors[index] = error
+    try:
+        if parsed:
+            columns_of_rows(features, [item.features for item in parsed.values()])  # all at once: most are valid
+    except RowValueError:
+        for index, item in list(parsed.items()):
+            try:
+                columns_of_rows(features, [item.features])
+            except RowValueError as error:
+                place = f"{error.feature}: " if error.feature else ""
+                errors[index] = ObservationError("features", f"{place}{error.reason}")
+                del parsed[index]
+    outcomes: dict[int, ObservationOutcome] = {}
+    for index, invalid in errors.items():
+        sent = items[index]
+        given = sent.get("prediction_id") if isinstance(sent, dict) else None
+        outcomes[index] = ObservationOutcome(given, ObservationStatus.INVALID, invalid)
+    return parsed, outcomes
+
+
+def _capture(version: LoadedVersion, items: Mapping[int, ObservationItem]) -> dict[int, ObservationOutcome]:
+    """Append the items that are new to the live window and count them; return the result for each item."""
     batch = _batch(version, list(items.values()))
     given = {item.prediction_id for item in items.values() if item.prediction_id is not None}
     known = _append_new(version, batch, given)
-    is_new = np.array([one not in known for one in batch.prediction_ids], dtype=np.bool_)
-    _measure(version, rows_of_batch(batch, is_new))
+    new = batch.select(np.array([one not in known for one in batch.prediction_ids], dtype=np.bool_))
+    class_index = None
+    if version.schema.task_type is not TaskType.REGRESSION:
+        indices = {name: index for index, name in enumerate(version.schema.classes)}
+        class_index = np.array([indices[label] for label in new.predictions.tolist()], dtype=np.int64)
+    latency_ms = np.broadcast_to(new.latency_ms, new.rows)
+    version.metrics.count_predictions(
+        Predictions(labels=new.predictions, class_index=class_index, confidence=new.confidence, scores=None),
+        (latency_ms[np.isfinite(latency_ms)] / 1000).tolist(),
+    )
+    statuses = [
+        ObservationStatus.DUPLICATE if one in known else ObservationStatus.ACCEPTED for one in batch.prediction_ids
+    ]
     return {
-        place: _outcome(one, ObservationStatus.ACCEPTED if one not in known else ObservationStatus.DUPLICATE)
-        for place, one in zip(items, batch.prediction_ids, strict=True)
+        index: ObservationOutcome(str(uuid.UUID(bytes=one)), status)
+        for index, one, status in zip(items, batch.prediction_ids, statuses, strict=True)
     }
 
 
 def _append_new(version: LoadedVersion, batch: ObservationBatch, given: set[bytes]) -> set[bytes]:
-    """Append what is new in a batch; return the given ids that are known already.
+    """Append the new rows of a batch; return the given ids that are known already.
 
-    Redis takes all of it or nothing and says which ids it knows; without them it is tried again. Another request may
-    bring some of the others meanwhile, so this can repeat itself, with fewer ids each time.
+    Redis appends all rows or none, and returns the ids that it knows; the others are then tried again. Another request
+    may append some of them meanwhile, so this can repeat, with fewer ids each time.
     """
     client = redis_client()
     producer = uuid.uuid4().hex
     known: set[bytes] = set()
     while batch.rows:
-        captured = version.capture.captured(batch)
-        appended = stream.append_new(
+        captured = version.capture.apply(batch)
+        appended = append_new_observations(
             client,
             version.id,
             packed_table([captured]) if captured else None,
             sorted(given - known),
-            attempt=stream.Attempt(producer, len(known) + 1),
+            attempt=Attempt(producer, len(known) + 1),
             max_entries=settings.MLMON_STREAM_ROWS,
             most_ids=settings.MLMON_LIVE_WINDOW_ROWS,
         )
         if not appended.known_ids:
             count_sampled_out(batch, captured)
-            _bound_stream(client, version.id, appended.rows_seen, captured.rows if captured else 0)
+            rows_before = appended.rows_seen - (captured.rows if captured else 0)
+            interval = max(1, settings.MLMON_STREAM_ROWS // 10)
+            if appended.rows_seen // interval != rows_before // interval:  # keeps the bound even without a worker
+                with suppress(redis.RedisError):  # the rows are written, and a later append trims
+                    trim_to_rows(client, version.id, settings.MLMON_STREAM_ROWS)
             break
         known |= appended.known_ids
-        batch = rows_of_batch(batch, np.array([one not in known for one in batch.prediction_ids], dtype=np.bool_))
+        batch = batch.select(np.array([one not in known for one in batch.prediction_ids], dtype=np.bool_))
     return known
-
-
-def _bound_stream(client: redis.Redis, version_id: int, rows_seen: int, rows: int) -> None:
-    """Keep the stream at its bound now and then, as the recorder does, also where no worker runs."""
-    every = max(1, settings.MLMON_STREAM_ROWS // 10)
-    if rows_seen // every != (rows_seen - rows) // every:
-        with suppress(redis.RedisError):  # the rows are written: the next time will do
-            stream.trim_to_rows(client, version_id, settings.MLMON_STREAM_ROWS)
 
 
 def _batch(version: LoadedVersion, items: Sequence[ObservationItem]) -> ObservationBatch:
@@ -205,6 +193,11 @@ def _batch(version: LoadedVersion, items: Sequence[ObservationItem]) -> Observat
     predictions: Any = np.array([item.prediction for item in items], dtype=object)
     if schema.task_type is TaskType.REGRESSION:
         predictions = predictions.astype(np.float64)
+    scores = None
+    if schema.score_output:  # then the rows that are served here have scores, and both are one window
+        unknown = np.full(len(schema.classes), np.nan)
+        given = np.array([unknown if item.probabilities is None else item.probabilities for item in items])
+        scores = kept_scores(given, replace(schema, scores_are_probabilities=True))
     return ObservationBatch(
         version_id=version.id,
         model_name=version.model_name,
@@ -214,40 +207,6 @@ def _batch(version: LoadedVersion, items: Sequence[ObservationItem]) -> Observat
         columns=columns_of_rows(schema.features, [item.features for item in items]),
         predictions=predictions,
         confidence=np.array([item.confidence for item in items], dtype=np.float64),
-        scores=_scores(version, items),
+        scores=scores,
         latency_ms=np.array([item.latency_ms for item in items], dtype=np.float64),
     )
-
-
-def _scores(version: LoadedVersion, items: Sequence[ObservationItem]) -> Any:
-    """Return the scores that are kept, NaN where they are not known; None where the version's own rows have none.
-
-    So the rows have the columns of those that are served here, and both are one window.
-    """
-    if not version.schema.score_output:
-        return None
-    unknown = np.full(len(version.schema.classes), np.nan)
-    scores = np.array([unknown if item.probabilities is None else item.probabilities for item in items])
-    return kept_scores(scores, replace(version.schema, scores_are_probabilities=True))
-
-
-def _measure(version: LoadedVersion, batch: ObservationBatch) -> None:
-    """Count observations as traffic of the model."""
-    latency_ms = np.broadcast_to(batch.latency_ms, batch.rows)
-    for latency in latency_ms[np.isfinite(latency_ms)].tolist():
-        version.metrics.observe_latency(latency / 1000)
-    if version.schema.task_type is TaskType.REGRESSION:
-        version.metrics.observe_outputs(batch.predictions.astype(np.float64))
-        return
-    places = {name: place for place, name in enumerate(version.schema.classes)}
-    class_index = np.array([places[label] for label in batch.predictions.tolist()], dtype=np.int64)
-    version.metrics.observe_classes(class_index, batch.confidence)
-
-
-def _outcome(prediction_id: bytes, status: ObservationStatus) -> ObservationOutcome:
-    return ObservationOutcome(prediction_id_text(prediction_id), status)
-
-
-def _invalid(item: object, error: ObservationError) -> ObservationOutcome:
-    given = item.get("prediction_id") if isinstance(item, dict) else None
-    return ObservationOutcome(given, ObservationStatus.INVALID, error)

@@ -1,15 +1,12 @@
-"""Answering: check, choose, predict, measure, remember."""
+"""Predict: choose a version, check the rows, run the model, count and capture."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+import uuid
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from django.conf import settings
 
-from inference.capture import remember
 from inference.exceptions import (
     ArchivedVersionError,
     NoVersionLoadedError,
@@ -17,23 +14,16 @@ from inference.exceptions import (
     RegistryUnreadError,
     RowValueError,
 )
-from inference.metrics import UNKNOWN, VersionMetrics, count_without_version
-from inference.prediction_ids import new_prediction_ids, prediction_id_text
-from inference.recorder import ObservationBatch
-from inference.router import choose_version
-from inference.rows import columns_of_rows, routing_key, rows_of_payload
-from inference.serving import serving
-from inference.snapshot import LoadedVersion, Snapshot
-from mlmon.columns import FeatureColumns
-from models_registry.class_scores import kept_scores
+from inference.metrics import UNKNOWN, count_without_version
+from inference.rows import columns_of_rows, routing_key_of, rows_of_payload
+from inference.serving import LoadedVersion, Snapshot, serving
+from inference.traffic import Status
 from models_registry.engine import Predictions
 from models_registry.exceptions import NonFinitePredictionError, UnknownModelError, UnknownVersionError
 
-CLIENT_ERRORS = (PayloadError, RowValueError)
-
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class PredictionOutcome:
     """The predictions of one request, in the order of its rows."""
 
     version: LoadedVersion
@@ -43,8 +33,8 @@ class Answer:
     is_batch: bool
 
 
-def predict(*, model_name: str, payload: Any, version: str | None = None) -> Answer:
-    """Answer one request.
+def predict(*, model_name: str, payload: Any, version: str | None = None) -> PredictionOutcome:
+    """Predict the rows of one request.
 
     Parameters
     ----------
@@ -53,57 +43,69 @@ def predict(*, model_name: str, payload: Any, version: str | None = None) -> Ans
     payload
         The decoded body: ``{"features": row}`` or ``{"rows": [row, ...]}``.
     version
-        The version that has to answer; without one the traffic policy chooses.
+        The version to use; None to let the traffic policy choose one.
 
     Raises
     ------
     UnknownModelError, UnknownVersionError, ArchivedVersionError
-        What was asked for does not exist or is archived.
+        The model or the version does not exist, or the version is archived.
     PayloadError, RowValueError
-        The body, or a value in it, is refused: the model did not run, or has no finite answer to a row.
+        The body or a value in it is invalid: the model did not run, or has no finite prediction for a row.
     NoVersionLoadedError, PredictionFailedError
-        Ours: nothing can answer, or the model failed or took too long.
+        A server error: no version is loaded, or the model failed or took too long.
     """
     started = time.perf_counter()
     state = serving()
     snapshot = state.snapshot()
-    chosen = _chosen_version(snapshot, model_name, version, payload)
-    with _counted(chosen.metrics):
+    chosen = _choose_version(snapshot, model_name, version, payload)
+    status: Status = "error"
+    predicted_rows = 0
+    try:
         rows, is_batch = rows_of_payload(payload, most_rows=settings.MLMON_MAX_ROWS_PER_REQUEST)
         columns = columns_of_rows(chosen.schema.features, rows)
-        predictions = _answered(chosen, columns)
+        predictions = chosen.engine().predict(columns)
+        status, predicted_rows = "success", len(rows)
+    except (PayloadError, RowValueError):
+        status = "rejected"
+        raise
+    except NonFinitePredictionError as error:
+        # The trial at the upload had finite predictions, so the cause is the values of this row.
+        status = "rejected"
+        reason = "the model has no finite prediction for these values; check for missing or very large ones"
+        raise RowValueError(error.row, "", reason) from error
+    finally:
+        chosen.metrics.count_request(status, rows=predicted_rows)
     latency_seconds = time.perf_counter() - started
-    _measure(chosen.metrics, predictions, len(rows), latency_seconds)
-    prediction_ids = new_prediction_ids(len(rows), chosen.id)
-    observed = _observations(chosen, columns, predictions, prediction_ids, latency_seconds * 1000)
-    remember(observed, chosen.capture, state.recorder)
-    if version is None:
-        state.shadows.submit(snapshot.model(model_name).shadows, chosen, columns)
-    return Answer(
+    chosen.metrics.count_predictions(predictions, [latency_seconds])
+    observations = chosen.new_observations(columns, predictions, rows=predicted_rows, latency_ms=latency_seconds * 1000)
+    state.capture_queue.capture(observations, chosen.capture)
+    if version is None and (shadows := snapshot.models[model_name].shadows):
+        state.shadows.submit(shadows, chosen, columns, rows=predicted_rows)
+    return PredictionOutcome(
         version=chosen,
         predictions=predictions,
-        prediction_ids=[prediction_id_text(prediction_id) for prediction_id in prediction_ids],
+        prediction_ids=[str(uuid.UUID(bytes=one)) for one in observations.prediction_ids],
         latency_ms=latency_seconds * 1000,
         is_batch=is_batch,
     )
 
 
 def count_unreadable_request(*, model_name: str) -> None:
-    """Count a request that was refused before its rows were looked at, for the model that it was sent to."""
+    """Count a request that was refused before its rows were read."""
     known = serving().snapshot().models
     count_without_version(model_name if model_name in known else UNKNOWN, "rejected")
 
 
-def _chosen_version(snapshot: Snapshot, model_name: str, version: str | None, payload: Any) -> LoadedVersion:
+def _choose_version(snapshot: Snapshot, model_name: str, version: str | None, payload: Any) -> LoadedVersion:
+    """Return the requested version, or one that the traffic policy chooses; count the request if there is none."""
     try:
         if version is not None:
             return snapshot.version(model_name, version)
-        key = routing_key(payload) if isinstance(payload, dict) else None
-        return choose_version(snapshot.model(model_name), key)
+        return snapshot.model(model_name).route(routing_key_of(payload))
     except UnknownModelError:
         count_without_version(UNKNOWN, "rejected")
         raise
-    except RegistryUnreadError:  # the model's name is still a client's free text
+    except RegistryUnreadError:  # the registry is unknown, so the name may be any string of a client
         count_without_version(UNKNOWN, "error")
         raise
     except (UnknownVersionError, ArchivedVersionError, PayloadError):
@@ -112,56 +114,3 @@ def _chosen_version(snapshot: Snapshot, model_name: str, version: str | None, pa
     except NoVersionLoadedError:
         count_without_version(model_name, "error")
         raise
-
-
-@contextmanager
-def _counted(version_metrics: VersionMetrics) -> Iterator[None]:
-    """Count a request by its outcome."""
-    try:
-        yield
-    except CLIENT_ERRORS:
-        version_metrics.count_request("rejected")
-        raise
-    except Exception:
-        version_metrics.count_request("error")
-        raise
-    version_metrics.count_request("success")
-
-
-def _answered(version: LoadedVersion, columns: FeatureColumns) -> Predictions:
-    try:
-        return version.engine().predict(columns)
-    except NonFinitePredictionError as error:
-        # The upload's trial has seen finite answers of this model: it is these values that it cannot take.
-        reason = "the model has no finite answer to these values; look for values far too large, or missing ones"
-        raise RowValueError(error.row, "", reason) from error
-
-
-def _measure(version_metrics: VersionMetrics, predictions: Predictions, rows: int, latency_seconds: float) -> None:
-    version_metrics.observe_latency(latency_seconds)
-    version_metrics.observe_batch_size(rows)
-    if predictions.class_index is None:
-        version_metrics.observe_outputs(predictions.labels.astype(np.float64))
-    else:
-        version_metrics.observe_classes(predictions.class_index, predictions.confidence)
-
-
-def _observations(
-    version: LoadedVersion,
-    columns: FeatureColumns,
-    predictions: Predictions,
-    prediction_ids: list[bytes],
-    latency_ms: float,
-) -> ObservationBatch:
-    return ObservationBatch(
-        version_id=version.id,
-        model_name=version.model_name,
-        features=version.schema.features,
-        prediction_ids=prediction_ids,
-        observed_at_us=time.time_ns() // 1000,
-        columns=columns,
-        predictions=predictions.labels,
-        confidence=predictions.confidence,
-        scores=kept_scores(predictions.scores, version.schema),
-        latency_ms=latency_ms,
-    )

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from drift.models import DriftCheck
 from drift.rendering.states import outcome_of
+from inference.selectors import Recently
 from inference.traffic import LATENCY_EDGES, TrafficCounts
-from inference.traffic_history import Recently
 from mlmon.figures import number_text, share_text
 from mlmon.report.views import Tag, Tone
 from mlmon.schema import TaskType

@@ -8,8 +8,8 @@ from typing import Any
 from django.urls import reverse
 
 from drift.models import DriftCheck
+from inference.selectors import TrafficSeries, traffic_series
 from inference.traffic import CONFIDENCE_EDGES, LATENCY_EDGES
-from inference.traffic_history import TrafficSeries, traffic_series
 from mlmon.report.views import Tag
 from mlmon.schema import TaskType
 from models_registry.models import Model, ModelVersion, Stage

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drift.models import DriftIncident
+from inference.selectors import TrafficSeries
 from inference.traffic import CONFIDENCE_EDGES, LATENCY_EDGES, MOST_CLASSES
-from inference.traffic_history import TrafficSeries
 from mlmon.schema import TaskType
 from models_registry.models import ModelVersion
 from monitoring import selectors

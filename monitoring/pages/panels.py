@@ -8,8 +8,8 @@ from django.utils import timezone
 from accounts.admin.page_parts import Panel
 from drift.admin.incident_page import incident_panels
 from drift.models import DriftIncident
+from inference.selectors import Recently, recent_counts
 from inference.traffic import TrafficCounts
-from inference.traffic_history import Recently, recent_counts
 from mlmon.figures import ago_text, duration_text, share_text
 from models_registry.admin.versions import version_panels
 from models_registry.models import ModelVersion, Stage

@@ -13,7 +13,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from inference.archive_format import ChunkDraft
-from inference.given_values import given_time, given_uuid
+from inference.observation_items import given_time, given_uuid
 from inference.prediction_lookup import FoundPrediction, find_predictions, matches
 from inference.services.retention import delete_in_batches
 from mlmon.columns import category_name

@@ -14,8 +14,7 @@ from django.utils import timezone
 from redis.exceptions import LockError
 
 from inference.archive import read_observations
-from inference.redis_client import redis_client
-from inference.stream import read_window, rows_seen
+from inference.stream import read_window, redis_client, rows_seen
 from mlmon.schema import TaskType
 from models_registry.models import ModelVersion, ReferenceDataset
 from models_registry.selectors import active_reference, labelled_reference, served_versions

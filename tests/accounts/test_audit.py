@@ -26,7 +26,7 @@ from accounts.selectors import changes_of
 from accounts.services.changes import NOT_SHOWN, record_change
 from accounts.services.tokens import create_token, revoke_token
 from inference.models import CapturePolicy
-from inference.services.capture import remove_capture_policy, save_capture_policy
+from inference.services.capture_policies import remove_capture_policy, save_capture_policy
 from models_registry.models import Model, ModelVersion, ReferenceDataset, Stage
 from models_registry.services.references import activate_reference, profile_reference, upload_reference
 from models_registry.services.versions import promote, register_model, set_stage

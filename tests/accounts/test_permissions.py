@@ -28,7 +28,7 @@ from accounts.services.tokens import create_token
 from drift.models import DriftCheck, DriftIncident, DriftPolicy
 from drift.services.checks import run_drift_check
 from inference.models import CapturePolicy
-from inference.services.capture import save_capture_policy
+from inference.services.capture_policies import save_capture_policy
 from models_registry.models import ModelVersion, ReferenceDataset
 from models_registry.services.references import profile_reference, upload_reference
 from models_registry.services.versions import register_model
@@ -374,7 +374,7 @@ def test_a_viewer_sees_the_defaults_of_a_missing_capture_policy(client: Client, 
     url = reverse("admin:inference_capturepolicy_of_model", args=[world.version.model_id])
     page = client.get(url, follow=True)
     assert page.status_code == 200
-    assert "all of its answers are remembered" in page.content.decode()
+    assert "all its predictions are captured" in page.content.decode()
 
 
 def test_an_admin_cannot_become_or_change_a_superuser(client: Client, world: World) -> None:

@@ -24,7 +24,7 @@ from demo.drift_by_period import DriftByPeriod
 from demo.extract import SHUFFLED, read_flights
 from demo.management.commands.replay import drift_table, months, positive, speed
 from drift.services.checks import run_drift_check
-from inference.prediction_ids import new_prediction_ids, prediction_id_text
+from inference.observations import new_prediction_ids
 from models_registry.models import ModelVersion
 from performance.models import GroundTruth
 from tests.services.processes import free_port
@@ -102,7 +102,7 @@ def test_an_id_contains_its_time() -> None:
 def test_an_id_is_never_later_than_the_row() -> None:
     (made,) = new_prediction_ids(1, 1)
     now = datetime.fromtimestamp(time.time_ns() // 1000 / 1e6, tz=UTC)
-    assert timedelta(0) <= now - time_of_id(prediction_id_text(made)) < timedelta(seconds=1)
+    assert timedelta(0) <= now - time_of_id(str(uuid.UUID(bytes=made))) < timedelta(seconds=1)
 
 
 def report(started_at: datetime, ended_at: datetime, *, score: float = 0.2, end_id: str = "1-0") -> dict[str, Any]:

@@ -18,8 +18,7 @@ from accounts.models import ChangeRecord
 from drift.models import DriftCheck, DriftIncident, DriftPolicy, FeaturePolicy
 from drift.services.checks import run_drift_check
 from inference.models import CapturePolicy
-from inference.redis_client import redis_client
-from inference.stream import delete_window
+from inference.stream import delete_window, redis_client
 from mlmon.measures import MEASURES, PHI
 from models_registry.models import ModelFeature, ModelVersion, ReferenceDataset
 from tests.factories import uploaded_version

@@ -50,7 +50,7 @@ def test_what_is_not_archived_stays(version: ModelVersion, redis_client: redis.R
 def test_what_a_killed_worker_was_handed_stays(
     version: ModelVersion, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("inference.archive_queue.acknowledge", lambda *_: None)
+    monkeypatch.setattr("redis.Redis.xack", lambda *_: 0)
     archive_batch(version_id=version.pk, most_entries=4)
     assert trim_live_windows() == 0
 

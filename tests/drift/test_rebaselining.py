@@ -17,7 +17,7 @@ from drift.services.checks import run_drift_check
 from drift.services.rebaselining import make_window_the_reference
 from inference.models import CapturePolicy
 from inference.services.archiving import archive_batch
-from inference.services.capture import save_capture_policy
+from inference.services.capture_policies import save_capture_policy
 from inference.stream import stream_key, trim_to_rows
 from models_registry.models import ModelVersion, ReferenceDataset
 from models_registry.selectors import active_reference, load_profile

@@ -72,9 +72,9 @@ def main() -> None:
 
     django.setup()
     pa.array([1.0])  # imports pandas where that is installed: once, not in each child
-    from inference.redis_client import redis_client
     from inference.services import compaction
     from inference.services.archiving import archive_observations
+    from inference.stream import redis_client
     from tests.inference.observed import append
 
     def observe(number: int) -> None:

@@ -154,7 +154,7 @@ class Ordeal:
 
     def _kill_the_worker(self) -> None:
         """Kill it while it has the lock of the archive, and start another one."""
-        from inference.redis_client import redis_client
+        from inference.stream import redis_client
 
         lock = f"mlmon:{{{self._version_id}}}:archive"
         await_condition(
@@ -198,8 +198,7 @@ class Ordeal:
         await_condition(lambda: latest <= self._streamed(), seconds=PATIENCE_SECONDS, what="not all captured.")
 
     def _streamed(self) -> set[str]:
-        from inference.redis_client import redis_client
-        from inference.stream import read_window
+        from inference.stream import read_window, redis_client
 
         table = read_window(redis_client(), self._version_id, self._predictions * 2).table
         ids = table.column("prediction_id").to_pylist() if table.num_rows else []
@@ -239,7 +238,7 @@ class Ordeal:
         from django.db import connections
 
         from inference import selectors
-        from inference.redis_client import redis_client
+        from inference.stream import redis_client
 
         waiting = selectors.unarchived_versions(redis_client())
         connections.close_all()

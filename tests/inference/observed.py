@@ -9,14 +9,15 @@ import redis
 
 from inference import archive_format, stream
 from inference.models import ObservationChunk
-from inference.prediction_ids import new_prediction_ids
+from inference.observations import append_observations, new_prediction_ids
 from models_registry.models import Model, ModelVersion
+from tests.services.processes import await_condition
 
 
 def observations(
     values: Sequence[float | None], *, name: str = "x", observed_at: datetime | None = None, version_id: int = 1
 ) -> pa.Table:
-    """Return rows of one feature, as the recorder packs them."""
+    """Return rows of one feature, as they are captured."""
     rows = len(values)
     columns = [pa.field("prediction", pa.string()), pa.field(f"feature.{name}", pa.float64())]
     fields: list[Any] = [*stream.OBSERVATION_FIELDS, *columns]
@@ -43,11 +44,11 @@ def append(
 ) -> None:
     """Append rows as one entry."""
     table = observations(values, name=name, observed_at=observed_at, version_id=version_id)
-    stream.append(client, version_id, table, max_entries=100_000)
+    append_observations(client, version_id, table, max_entries=100_000)
 
 
 def registered_version(name: str, version: str = "1.0.0") -> ModelVersion:
-    """Return a version that is only a row: what observes and archives needs no artefact."""
+    """Return a version without an artefact: capture and archive need none."""
     model, _ = Model.objects.get_or_create(name=name)
     return ModelVersion.objects.create(
         model=model,
@@ -78,6 +79,17 @@ def archived_ids(version_id: int) -> list[bytes]:
         for prediction_id in archive_format.from_bytes(chunk.payload, ["prediction_id"]).column(0).to_pylist()
         if prediction_id is not None
     ]
+
+
+def await_next_millisecond(client: redis.Redis) -> None:
+    """Return when Redis's clock is in the next millisecond, so that the next entry has another one in its id."""
+
+    def milliseconds() -> int:
+        seconds, microseconds = client.time()
+        return int(seconds) * 1000 + int(microseconds) // 1000
+
+    before = milliseconds()
+    await_condition(lambda: milliseconds() > before, "the clock of Redis stands still", pause=0)
 
 
 def streamed_ids(client: redis.Redis, version_id: int) -> list[bytes]:

@@ -9,12 +9,11 @@ import pytest
 import redis
 from django.db import connection
 
-from inference import archive_queue, selectors, stream
+from inference import selectors, stream
 from inference.archive import iterate_archive, read_observations
 from inference.models import ObservationChunk
 from inference.selectors import RowPlace
-from inference.services.archiving import archive_batch, archive_observations
-from inference.stream import newest_first as stream_newest_first
+from inference.services.archiving import archive_batch, archive_observations, first_unarchived
 from models_registry.models import ModelVersion
 from tests.inference.observed import append, registered_version
 
@@ -72,7 +71,7 @@ def test_columns_are_those_asked_for(minutes: ModelVersion) -> None:
 
 
 def test_without_a_bound_nothing_is_read(version: ModelVersion) -> None:
-    with pytest.raises(ValueError, match="how many rows"):
+    with pytest.raises(ValueError, match="Give rows or since"):
         read_observations(version.pk)
 
 
@@ -107,26 +106,25 @@ def test_rows_of_an_older_schema_are_left_out(version: ModelVersion, redis_clien
     assert read_observations(version.pk, rows=100, columns=["prediction"]).num_rows == 4
 
 
-@pytest.mark.parametrize("look", ["inference.selectors.archive_position", "inference.stream.newest_first"])
+@pytest.mark.parametrize("read", ["inference.selectors.archive_position", "inference.stream.latest_first"])
 def test_rows_archived_and_trimmed_while_one_reads_are_read_once(
-    minutes: ModelVersion, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch, look: str
+    minutes: ModelVersion, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch, read: str
 ) -> None:
-    """A worker comes between the reader's looks at the archive's position, the stream and the chunks."""
-    looks: dict[str, Callable[..., Any]] = {
+    """A worker archives between the reads of the archive position, the stream and the chunks."""
+    latest_first = stream.latest_first
+    reads: dict[str, Callable[..., Any]] = {
         "inference.selectors.archive_position": selectors.archive_position,
-        "inference.stream.newest_first": lambda *arguments, **options: iter(
-            list(stream_newest_first(*arguments, **options))
-        ),
+        "inference.stream.latest_first": lambda *arguments, **options: iter(list(latest_first(*arguments, **options))),
     }
 
     def overtaken(*arguments: Any, **options: Any) -> Any:
-        found = looks[look](*arguments, **options)
+        found = reads[read](*arguments, **options)
         monkeypatch.undo()
         archive_observations(seconds=30)
         redis_client.xtrim(stream.stream_key(minutes.pk), maxlen=5, approximate=False)
         return found
 
-    monkeypatch.setattr(look, overtaken)
+    monkeypatch.setattr(read, overtaken)
     assert values(minutes, since=NOW) == numbers(0, 100)
 
 
@@ -170,7 +168,7 @@ def test_a_reader_beside_a_worker_sees_each_row_once(version: ModelVersion, redi
         try:
             while not stop.is_set():
                 archive_batch(version_id=version.pk, most_entries=3)
-                keep_from = archive_queue.first_unarchived(redis_client, version.pk)
+                keep_from = first_unarchived(redis_client, version.pk)
                 stream.trim_to_rows(redis_client, version.pk, 10, keep_from=keep_from)
         finally:
             connection.close()

@@ -1,4 +1,4 @@
-"""From the stream into the archive: real Redis, real PostgreSQL."""
+"""Archive the stream, with a real Redis and a real PostgreSQL."""
 
 import threading
 from collections.abc import Callable
@@ -10,7 +10,8 @@ import pytest
 import redis
 from django.db import DatabaseError, connection
 
-from inference import archive_format, archive_queue, selectors, stream
+from inference import selectors, stream
+from inference.archive_format import schema_fingerprint
 from inference.exceptions import ArchiveError
 from inference.models import ArchivePosition, ObservationChunk
 from inference.services import archiving
@@ -42,27 +43,27 @@ def position_of(version: ModelVersion) -> ArchivePosition:
 
 
 def pending(client: redis.Redis, version: ModelVersion) -> int:
-    summary: Any = client.xpending(stream.stream_key(version.pk), archive_queue.GROUP)
+    summary: Any = client.xpending(stream.stream_key(version.pk), archiving.GROUP)
     return int(summary["pending"])
 
 
 class StepError(Exception):
-    """Stands for whatever ends a step."""
+    """Stands for anything that ends a step."""
 
 
 def archive_until(step: str, version: ModelVersion, *, most_entries: int) -> None:
-    """Archive a batch, but for `step` ("module.function") and what comes after it."""
+    """Archive a batch, but fail at `step`, the dotted name of a function."""
 
     def fail(*_: Any, **__: Any) -> None:
         raise StepError
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(f"inference.{step}", fail)
+        patched.setattr(step, fail)
         with pytest.raises(StepError):
             archive_batch(version_id=version.pk, most_entries=most_entries)
 
 
-def test_what_was_captured_is_archived_in_its_order(version: ModelVersion, redis_client: redis.Redis) -> None:
+def test_observations_are_archived_in_their_order(version: ModelVersion, redis_client: redis.Redis) -> None:
     for start in range(0, 3000, 3):
         append(redis_client, version.pk, [float(start), None, start + 2.0])
     assert archive_observations(seconds=30) == 1000
@@ -70,11 +71,11 @@ def test_what_was_captured_is_archived_in_its_order(version: ModelVersion, redis
     assert archived_values(version.pk)[:6] == [0.0, None, 2.0, 3.0, None, 5.0]
     position = position_of(version)
     assert (position.rows_seen, position.rows_archived, position.rows_lost) == (3000, 3000, 0)
-    assert position.last_entry_id == stream.newest_entry_id(redis_client, version.pk)
+    assert position.last_entry_id == stream.latest_entry_id(redis_client, version.pk)
     assert pending(redis_client, version) == 0
 
 
-def test_a_chunk_says_what_it_holds(version: ModelVersion, redis_client: redis.Redis) -> None:
+def test_a_chunk_describes_its_rows(version: ModelVersion, redis_client: redis.Redis) -> None:
     append(redis_client, version.pk, [1.0, 2.0], observed_at=NOW)
     append(redis_client, version.pk, [3.0], observed_at=NOW - timedelta(minutes=1))
     archive_observations(seconds=30)
@@ -92,10 +93,10 @@ def test_a_chunk_says_what_it_holds(version: ModelVersion, redis_client: redis.R
     assert (chunk.first_observed_at, chunk.last_observed_at) == (NOW - timedelta(minutes=1), NOW)
     assert (chunk.first_entry_id, chunk.last_entry_id) == (entries[0][0].decode(), entries[1][0].decode())
     assert chunk.payload_bytes == len(chunk.payload)
-    assert chunk.schema_fingerprint == archive_format.schema_fingerprint(observations([1.0]).schema)
+    assert chunk.schema_fingerprint == schema_fingerprint(observations([1.0]).schema)
 
 
-def test_what_is_archived_already_is_left_alone(version: ModelVersion, redis_client: redis.Redis) -> None:
+def test_archived_entries_are_not_archived_again(version: ModelVersion, redis_client: redis.Redis) -> None:
     append(redis_client, version.pk, [1.0])
     assert archive_observations(seconds=30) == 1
     assert archive_observations(seconds=30) == 0
@@ -109,32 +110,34 @@ def test_a_version_without_observations_costs_nothing(version: ModelVersion) -> 
     assert not ArchivePosition.objects.exists()
 
 
-def test_what_was_written_but_not_acknowledged_is_not_written_again(
+def test_entries_that_were_written_but_not_acknowledged_are_not_written_again(
     version: ModelVersion, redis_client: redis.Redis
 ) -> None:
     for value in range(10):
         append(redis_client, version.pk, [float(value)])
-    archive_until("archive_queue.acknowledge", version, most_entries=7)
+    archive_until("redis.Redis.xack", version, most_entries=7)
     assert (len(archived_values(version.pk)), pending(redis_client, version)) == (7, 7)
     append(redis_client, version.pk, [10.0])
-    # Other bounds of the batches than the first time: what counts is each entry.
+    # The batches begin at other entries than the first time.
     while archive_batch(version_id=version.pk, most_entries=4):
         pass
     assert archived_values(version.pk) == [float(value) for value in range(11)]
     assert pending(redis_client, version) == 0
 
 
-def test_what_was_handed_out_but_not_written_is_claimed(version: ModelVersion, redis_client: redis.Redis) -> None:
+def test_entries_that_were_delivered_but_not_written_are_claimed(
+    version: ModelVersion, redis_client: redis.Redis
+) -> None:
     for value in range(10):
         append(redis_client, version.pk, [float(value)])
-    archive_until("services.archiving.write", version, most_entries=7)
+    archive_until("inference.services.archiving.write", version, most_entries=7)
     assert pending(redis_client, version) == 7
     archive_observations(seconds=30)
     assert archived_values(version.pk) == [float(value) for value in range(10)]
     assert pending(redis_client, version) == 0
 
 
-def test_other_columns_begin_another_chunk(version: ModelVersion, redis_client: redis.Redis) -> None:
+def test_other_columns_begin_a_new_chunk(version: ModelVersion, redis_client: redis.Redis) -> None:
     for name in ("old", "old", "new", "old"):
         append(redis_client, version.pk, [1.0, 2.0], name=name)
     archive_observations(seconds=30)
@@ -144,7 +147,9 @@ def test_other_columns_begin_another_chunk(version: ModelVersion, redis_client: 
     assert prints[0] == prints[2] != prints[1]
 
 
-def test_rows_dropped_before_they_were_archived_are_counted(version: ModelVersion, redis_client: redis.Redis) -> None:
+def test_rows_that_were_trimmed_before_they_were_archived_are_counted(
+    version: ModelVersion, redis_client: redis.Redis
+) -> None:
     for value in range(5):
         append(redis_client, version.pk, [float(value)] * 10)
     redis_client.xtrim(stream.stream_key(version.pk), maxlen=3, approximate=False)
@@ -160,17 +165,19 @@ def test_rows_dropped_before_they_were_archived_are_counted(version: ModelVersio
     assert [(chunk.first_row, chunk.last_row) for chunk in chunks] == [(21, 50), (61, 70)]
 
 
-def test_handed_out_and_then_dropped_is_lost_and_counted(version: ModelVersion, redis_client: redis.Redis) -> None:
+def test_entries_that_were_delivered_and_then_trimmed_are_counted_as_lost(
+    version: ModelVersion, redis_client: redis.Redis
+) -> None:
     for value in range(6):
         append(redis_client, version.pk, [float(value)])
-    archive_until("services.archiving.write", version, most_entries=4)
+    archive_until("inference.services.archiving.write", version, most_entries=4)
     redis_client.xtrim(stream.stream_key(version.pk), maxlen=3, approximate=False)
     archive_observations(seconds=30)
     assert archived_values(version.pk) == [3.0, 4.0, 5.0]
     assert position_of(version).rows_lost == 3
 
 
-def test_a_damaged_entry_is_lost_counted_and_does_not_stop_the_others(
+def test_a_damaged_entry_is_counted_as_lost_and_does_not_stop_the_others(
     version: ModelVersion, redis_client: redis.Redis
 ) -> None:
     append(redis_client, version.pk, [1.0])
@@ -182,8 +189,8 @@ def test_a_damaged_entry_is_lost_counted_and_does_not_stop_the_others(
     assert position_of(version).rows_lost == 2
 
 
-class TestRedisStartsAnew:
-    def test_emptied_the_archive_goes_on(self, version: ModelVersion, redis_client: redis.Redis) -> None:
+class TestRedisLosesData:
+    def test_an_empty_redis(self, version: ModelVersion, redis_client: redis.Redis) -> None:
         append(redis_client, version.pk, [1.0, 2.0, 3.0])
         archive_observations(seconds=30)
         redis_client.flushdb()
@@ -196,7 +203,7 @@ class TestRedisStartsAnew:
         position = position_of(version)
         assert (position.stream_number, position.rows_seen, position.rows_lost) == (2, 3, 0)
 
-    def test_emptied_with_a_clock_that_is_behind(self, version: ModelVersion, redis_client: redis.Redis) -> None:
+    def test_an_empty_redis_whose_clock_is_behind(self, version: ModelVersion, redis_client: redis.Redis) -> None:
         key = stream.stream_key(version.pk)
         append(redis_client, version.pk, [1.0, 2.0])
         archive_observations(seconds=30)
@@ -209,8 +216,8 @@ class TestRedisStartsAnew:
         assert archived_values(version.pk) == [1.0, 2.0, 3.0]
         assert position_of(version).last_entry_id == "5-0"
 
-    def test_back_at_an_older_state(self, version: ModelVersion, redis_client: redis.Redis) -> None:
-        """Redis was killed and came back with its last snapshot: what came after it is gone, and captured anew."""
+    def test_a_redis_that_returns_to_an_older_state(self, version: ModelVersion, redis_client: redis.Redis) -> None:
+        """Redis was killed and restarted with its last snapshot: later entries are lost, and new ones are captured."""
         keys = [stream.stream_key(version.pk), f"mlmon:{{{version.pk}}}:rows"]
         for value in range(4):
             append(redis_client, version.pk, [float(value)])
@@ -227,11 +234,11 @@ class TestRedisStartsAnew:
         assert position_of(version).stream_number == 2
         assert pending(redis_client, version) == 0
 
-    def test_without_its_group_nothing_is_doubled(self, version: ModelVersion, redis_client: redis.Redis) -> None:
+    def test_without_its_group_no_row_is_archived_twice(self, version: ModelVersion, redis_client: redis.Redis) -> None:
         for value in range(50):
             append(redis_client, version.pk, [float(value)])
         archive_observations(seconds=30)
-        redis_client.xgroup_destroy(stream.stream_key(version.pk), archive_queue.GROUP)
+        redis_client.xgroup_destroy(stream.stream_key(version.pk), archiving.GROUP)
         append(redis_client, version.pk, [50.0])
         archive_observations(seconds=30)
         assert archived_values(version.pk) == [float(value) for value in range(51)]
@@ -265,14 +272,13 @@ def test_large_entries_make_small_batches(
 ) -> None:
     monkeypatch.setattr(archiving, "BATCH_BYTES", 20_000)
     taken: list[int] = []
-    take = archive_queue.take
+    write = archiving.write
 
-    def watched(*arguments: Any, **options: Any) -> Any:
-        entries = take(*arguments, **options)
+    def measured(version_id: int, entries: Any) -> bool:
         taken.append(sum(len(entry.payload) for entry in entries))
-        return entries
+        return write(version_id, entries)
 
-    monkeypatch.setattr(archive_queue, "take", watched)
+    monkeypatch.setattr(archiving, "write", measured)
     for value in range(60):
         append(redis_client, version.pk, [float(value)] * 100)  # about 6 kB
     archive_observations(seconds=30)
@@ -282,7 +288,7 @@ def test_large_entries_make_small_batches(
 
 @pytest.mark.django_db(transaction=True)
 class TestSeveralWorkers:
-    """Threads with connections of their own stand for workers."""
+    """Threads with their own connections stand for workers."""
 
     WORKERS = 4
 
@@ -302,7 +308,7 @@ class TestSeveralWorkers:
         assert (position.rows_archived, position.rows_lost) == (rows, 0)
         assert pending(client, version) == 0
 
-    def test_of_workers_that_wait_for_no_lock_one_writes_each_entry(
+    def test_of_workers_without_a_lock_exactly_one_writes_each_entry(
         self, version: ModelVersion, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         class NoLock:
@@ -314,15 +320,15 @@ class TestSeveralWorkers:
 
         monkeypatch.setattr(redis.Redis, "lock", lambda *_, **__: NoLock())
         refused = []
-        commit = archiving._commit
+        write = archiving.write
 
-        def counted(*arguments: Any, **options: Any) -> bool:
-            done = commit(*arguments, **options)
+        def counted(version_id: int, entries: Any) -> bool:
+            done = write(version_id, entries)
             if not done:
                 refused.append(1)
             return done
 
-        monkeypatch.setattr(archiving, "_commit", counted)
+        monkeypatch.setattr(archiving, "write", counted)
         start = threading.Barrier(self.WORKERS)
 
         def work(number: int) -> None:

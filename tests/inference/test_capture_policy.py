@@ -17,11 +17,10 @@ from accounts.models import ChangeRecord
 from drift.services.checks import run_drift_check
 from drift.services.latest import latest_drift
 from inference import stream
-from inference.capture import drawn
 from inference.models import CapturePolicy
-from inference.prediction_ids import new_prediction_ids
+from inference.observations import new_prediction_ids, sampled
 from inference.services import prediction
-from inference.services.capture import remove_capture_policy, save_capture_policy
+from inference.services.capture_policies import remove_capture_policy, save_capture_policy
 from inference.serving import serving
 from models_registry.models import Model, ModelVersion, Stage
 from models_registry.services.versions import set_stage
@@ -51,7 +50,7 @@ def save_policy(model: Model, **values: Any) -> CapturePolicy:
 
 def predict(rows: list[list[float]]) -> list[str]:
     answer = prediction.predict(model_name="classifier", payload={"rows": rows})
-    serving().recorder.flush()
+    serving().capture_queue.flush()
     return answer.prediction_ids
 
 
@@ -60,7 +59,7 @@ def window_of(client: redis.Redis, version: ModelVersion) -> stream.Window:
 
 
 def flushed_rows(client: redis.Redis, version: ModelVersion) -> int:
-    serving().recorder.flush()
+    serving().capture_queue.flush()
     return stream.rows_seen(client, [version.pk])[version.pk]
 
 
@@ -71,18 +70,18 @@ def sampled_out() -> float:
 def test_the_share_that_is_drawn_is_the_rate() -> None:
     """By the binomial distribution (scipy): outside these bounds once in a million draws."""
     rows, rate = 20_000, 0.1
-    taken = int(drawn(new_prediction_ids(rows, 7), rate).sum())
+    taken = int(sampled(new_prediction_ids(rows, 7), rate).sum())
     low, high = binom.interval(1 - 1e-6, rows, rate)
     assert low <= taken <= high
 
 
 def test_an_id_that_is_drawn_at_one_rate_is_drawn_at_every_higher_one() -> None:
     ids = new_prediction_ids(1000, 7)
-    few, more = drawn(ids, 0.2), drawn(ids, 0.6)
+    few, more = sampled(ids, 0.2), sampled(ids, 0.6)
     assert few.any()
     assert not (few & ~more).any()
-    assert (drawn(ids[::-1], 0.2) == few[::-1]).all()
-    assert drawn(ids, 1.0).all()
+    assert (sampled(ids[::-1], 0.2) == few[::-1]).all()
+    assert sampled(ids, 1.0).all()
 
 
 def test_only_what_is_drawn_is_remembered_and_the_rest_is_counted(
@@ -91,7 +90,7 @@ def test_only_what_is_drawn_is_remembered_and_the_rest_is_counted(
     save_policy(version.model, sampling_rate=0.25)
     before = sampled_out()
     ids = predict(iris_rows(400).tolist())
-    is_drawn = drawn([bytes.fromhex(one.replace("-", "")) for one in ids], 0.25)
+    is_drawn = sampled([bytes.fromhex(one.replace("-", "")) for one in ids], 0.25)
     expected = [bytes.fromhex(one.replace("-", "")) for one, taken in zip(ids, is_drawn, strict=True) if taken]
     assert 50 < len(expected) < 150
     table = window_of(redis_client, version).table

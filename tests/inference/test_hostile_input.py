@@ -1,4 +1,4 @@
-"""What a hostile client sends: every refusal is a problem that names its cause, and nothing of ours breaks."""
+"""Requests of hostile clients: every refusal is a problem that names its cause, and the server never breaks."""
 
 import io
 import json
@@ -14,7 +14,7 @@ from prometheus_client import REGISTRY
 from pytest_django.fixtures import Settings
 
 from inference.exceptions import RowValueError
-from inference.rows import LONGEST_TEXT, columns_of_rows
+from inference.rows import LONGEST_STRING, columns_of_rows
 from mlmon.schema import Feature, FeatureKind, TaskType, TensorType
 from models_registry.engine import Engine
 from models_registry.exceptions import NonFinitePredictionError
@@ -26,7 +26,7 @@ from tests.services.web_server import WebServer
 
 FLOWER = [5.1, 3.5, 1.4, 0.2]
 PREDICT = "/api/v1/models/classifier/predict"
-NUL_SESSION = '"\\000' + "a" * 31 + '"'  # a quoted cookie may hold octal escapes: RFC 2109's form, which Django reads
+NUL_SESSION = '"\\000' + "a" * 31 + '"'  # a quoted cookie may contain octal escapes (RFC 2109), and Django decodes them
 
 
 def requests_counted(model: str, version: str, status: str) -> float:
@@ -48,25 +48,25 @@ def post(client: Client, path: str, body: Any, **headers: str) -> Any:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("huge", [[3e38] * 4, [3e38, -3e38, 3e38, -3e38]])
-def test_values_that_overflow_a_classifier_are_the_clients(client: Client, huge: list[float]) -> None:
+def test_values_that_overflow_a_classifier_are_a_client_error(client: Client, huge: list[float]) -> None:
     uploaded_version("classifier")
     before = requests_counted("classifier", "1.0.0", "rejected")
     problem = problem_of(post(client, "/predict", {"rows": [FLOWER, huge]}), 422)
     assert problem["errors"][0]["row"] == 1
-    assert "no finite answer" in problem["detail"]
+    assert "no finite prediction" in problem["detail"]
     assert requests_counted("classifier", "1.0.0", "rejected") == before + 1
     assert requests_counted("classifier", "1.0.0", "error") == 0
 
 
 @pytest.mark.django_db
-def test_values_that_overflow_a_regression_are_the_clients(client: Client) -> None:
+def test_values_that_overflow_a_regression_are_a_client_error(client: Client) -> None:
     uploaded_version("progression", onnx=diabetes_onnx(), features=None)
     problem = problem_of(post(client, "/api/v1/models/progression/predict", {"features": [3e38] * 10}), 422)
-    assert "row 0: the model has no finite answer" in problem["detail"]
+    assert "row 0: the model has no finite prediction" in problem["detail"]
 
 
 @pytest.mark.django_db
-def test_a_client_cannot_send_megabytes_and_get_them_back(client: Client) -> None:
+def test_a_megabyte_of_a_client_is_not_sent_back(client: Client) -> None:
     uploaded_version("classifier")
     for body in ({"k" * 10**6: 1}, {"features": {"k" * 10**6: 1}}):
         response = post(client, PREDICT, body)
@@ -75,7 +75,7 @@ def test_a_client_cannot_send_megabytes_and_get_them_back(client: Client) -> Non
     assert "the model has no such feature" in post(client, PREDICT, {"features": {"k" * 10**6: 1}}).json()["detail"]
 
 
-def test_a_text_is_bounded_as_the_live_window_keeps_it() -> None:
+def test_a_string_that_is_too_long_for_the_live_window_is_refused() -> None:
     carrier = Feature(
         name="carrier",
         kind=FeatureKind.CATEGORICAL,
@@ -84,9 +84,9 @@ def test_a_text_is_bounded_as_the_live_window_keeps_it() -> None:
         column=0,
         tensor_type=TensorType.STRING,
     )
-    assert columns_of_rows([carrier], [["x" * LONGEST_TEXT]])["carrier"].tolist() == ["x" * LONGEST_TEXT]
-    with pytest.raises(RowValueError, match="row 1, feature 'carrier': is longer than the 1000 characters"):
-        columns_of_rows([carrier], [["UA"], ["x" * (LONGEST_TEXT + 1)]])
+    assert columns_of_rows([carrier], [["x" * LONGEST_STRING]])["carrier"].tolist() == ["x" * LONGEST_STRING]
+    with pytest.raises(RowValueError, match="row 1, feature 'carrier': is longer than 1000 characters"):
+        columns_of_rows([carrier], [["UA"], ["x" * (LONGEST_STRING + 1)]])
 
 
 @pytest.mark.django_db
@@ -103,12 +103,12 @@ def test_a_call_without_a_valid_token_is_counted(client: Client, settings: Setti
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("limit", ["9" * 30, str(2**63), str(2**63 - 1)])
-def test_a_page_without_bound_is_not_asked_of_the_database(client: Client, limit: str) -> None:
+def test_the_database_is_not_asked_for_an_unbounded_page(client: Client, limit: str) -> None:
     assert client.get(f"/api/v1/models?limit={limit}").status_code == 200
 
 
 @pytest.mark.django_db
-def test_too_many_parameters_are_a_problem_of_the_clients(client: Client) -> None:
+def test_too_many_parameters_are_a_client_error(client: Client) -> None:
     problem = problem_of(client.get("/drift?" + "&".join(f"a{number}=1" for number in range(2000))), 400)
     assert "more parameters" in problem["detail"]
 
@@ -119,13 +119,13 @@ def test_a_problem_is_json_whatever_the_view_renders(client: Client, path: str, 
     problem_of(client.generic(method, path), 405)
 
 
-def test_the_page_of_the_api_says_nothing_to_options(client: Client) -> None:
+def test_options_is_not_allowed_on_the_api_page(client: Client) -> None:
     problem_of(client.options("/api/docs"), 405)
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/healthz", "/readyz"])
 @pytest.mark.parametrize("method", ["POST", "PUT", "OPTIONS"])
-def test_what_is_only_read_refuses_to_be_written(path: str, method: str) -> None:
+def test_read_only_urls_refuse_other_methods(path: str, method: str) -> None:
     response = Client(enforce_csrf_checks=True).generic(method, path)
     assert "GET and HEAD" in problem_of(response, 405)["detail"]
     assert response["Allow"] == "GET, HEAD"
@@ -139,7 +139,7 @@ def test_a_nul_in_the_session_cookie_does_not_reach_the_database(client: Client,
     assert response.status_code == 400, response.content[:300]
 
 
-def test_a_wrong_host_is_a_problem_and_a_line_of_the_log(client: Client) -> None:
+def test_a_wrong_host_is_a_problem_and_one_line_in_the_log(client: Client) -> None:
     (console,) = (handler for handler in logging.getLogger().handlers if handler.name == "console")
     assert isinstance(console, logging.StreamHandler)
     log = io.StringIO()
@@ -152,8 +152,8 @@ def test_a_wrong_host_is_a_problem_and_a_line_of_the_log(client: Client) -> None
     assert "Traceback" not in log.getvalue()
 
 
-def test_a_connection_has_to_speak_http_1(web_server: WebServer) -> None:
-    """Where the server guesses the protocol, it waits for ever on a connection that says nothing."""
+def test_a_connection_must_use_http_1(web_server: WebServer) -> None:
+    """A server that detects the protocol would wait forever for a silent connection."""
     with socket.create_connection(("127.0.0.1", web_server.port), timeout=10) as connection:
         connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
         answer = connection.recv(1024)
@@ -161,7 +161,7 @@ def test_a_connection_has_to_speak_http_1(web_server: WebServer) -> None:
 
 
 def test_infinite_scores_have_no_softmax() -> None:
-    """The observed confidence would be NaN, and with it the sum of its histogram for ever."""
+    """Otherwise the confidence would be NaN, and the sum of its histogram would stay NaN."""
     tensors = {"inputs": [build.value("X", shape=(None, 2))], "outputs": [build.value("Y", shape=(None, 2))]}
     features = tuple(
         Feature(
@@ -179,7 +179,7 @@ def test_infinite_scores_have_no_softmax() -> None:
 
 
 @pytest.mark.django_db
-def test_readiness_tells_everyone_which_version_is_broken_but_no_path(client: Client) -> None:
+def test_readiness_names_the_broken_version_but_no_path(client: Client) -> None:
     artefact = Path(uploaded_version("broken", onnx=iris_onnx(7)).artefact.path)
     artefact.write_bytes(b"gone")
     problem_of(post(client, "/api/v1/models/broken/predict", {"features": FLOWER}), 503)

@@ -23,13 +23,11 @@ from accounts.models import TokenScope
 from accounts.services.tokens import create_token
 from drift.services.checks import run_drift_check
 from inference import stream
-from inference.capture import drawn
 from inference.models import CapturePolicy, ObservationChunk
-from inference.observation_items import parse_observation
-from inference.redis_client import _client_of_process
+from inference.observations import Appended, Attempt, append_new_observations, sampled
 from inference.services.archiving import archive_observations
-from inference.services.capture import save_capture_policy
-from inference.services.observations import _kept
+from inference.services.capture_policies import save_capture_policy
+from inference.services.observations import capture_observations
 from inference.services.prediction import predict
 from inference.serving import serving
 from models_registry.class_scores import scores_matrix
@@ -156,7 +154,7 @@ def test_what_is_served_here_and_elsewhere_is_one_window(
 ) -> None:
     post(client, item())
     predict(model_name="classifier", payload={"rows": [FLOWER, FLOWER]})
-    serving().recorder.flush()
+    serving().capture_queue.flush()
     post(client, [item(), item(confidence=0.5)])
     assert window(redis_client, version).num_rows == 5
 
@@ -184,7 +182,7 @@ def test_the_newest_ids_are_remembered_and_the_first_forgotten(
         post(client, item(prediction_id=one))
     assert statuses(post(client, [item(prediction_id=one) for one in ids[2:]])) == ["duplicate"] * 3
     assert post(client, item(prediction_id=ids[0])).json()["status"] == "accepted"
-    assert redis_client.zcard(stream._given_ids_key(version.pk)) == 3
+    assert redis_client.zcard(stream.stream_key(version.pk, "given-ids")) == 3
 
 
 BAD_ITEMS: list[tuple[Any, str, str]] = [
@@ -193,13 +191,17 @@ BAD_ITEMS: list[tuple[Any, str, str]] = [
     ([], "", "must be an object"),
     ({}, "features", "is required"),
     (item(features=None), "features", "is required"),
-    (item(features=[1, 2]), "features", "has 2 values; the model takes 4"),
-    (item(features=[]), "features", "has 0 values; the model takes 4"),
-    (item(features="5.1"), "features", "must be a list of values"),
-    (item(features=[5.1, 3.5, 1.4, "0.2"]), "features", "petal_width: must be a number"),
-    (item(features=[5.1, 3.5, 1.4, None]), "features", "petal_width: is required"),
-    (item(features=[5.1, 3.5, 1.4, True]), "features", "petal_width: must be a number"),
-    (item(features=[5.1, 3.5, 1.4, 1e300]), "features", "petal_width: is beyond the range"),
+    (
+        item(features=[1, 2]),
+        "features",
+        "petal_width), got 2",
+    ),
+    (item(features=[]), "features", "petal_width), got 0"),
+    (item(features="5.1"), "features", "expected a list of values"),
+    (item(features=[5.1, 3.5, 1.4, "0.2"]), "features", "petal_width: expected a number"),
+    (item(features=[5.1, 3.5, 1.4, None]), "features", "petal_width: the value is missing"),
+    (item(features=[5.1, 3.5, 1.4, True]), "features", "petal_width: expected a number"),
+    (item(features=[5.1, 3.5, 1.4, 1e300]), "features", "petal_width: is outside the range"),
     (item(features={"colour": 1}), "features", "colour: the model has no such feature"),
     ({"features": FLOWER}, "prediction", "is required"),
     (item(prediction=None), "prediction", "is required"),
@@ -229,15 +231,15 @@ BAD_ITEMS: list[tuple[Any, str, str]] = [
     (item(latency_ms=False), "latency_ms", "must be a number from 0 to 86,400,000"),
     (item(observed_at="yesterday"), "observed_at", "must be an ISO 8601 time"),
     (item(observed_at=1772366400), "observed_at", "must be an ISO 8601 time"),
-    (item(observed_at="2026-03-01T12:00:00"), "observed_at", "must say its offset"),
+    (item(observed_at="2026-03-01T12:00:00"), "observed_at", "must have a UTC offset"),
     (item(observed_at="2999-03-01T12:06:00Z"), "observed_at", "is in the future"),
     (item(observed_at="9999-12-31T23:59:59-23:59"), "observed_at", "is in the future"),
     (item(observed_at="0001-01-01T00:00:00+23:59"), "observed_at", "is before 1970"),
     (item(prediction_id="7"), "prediction_id", "must be a UUID"),
     (item(prediction_id=7), "prediction_id", "must be a UUID"),
     (item(prediction_id="{" + ID + "}"), "prediction_id", "must be a UUID"),
-    (item(label="setosa"), "label", "is not known"),
-    (item(**{"x" * 5000: 1}), "x" * 100, "is not known"),
+    (item(label="setosa"), "label", "is unknown"),
+    (item(**{"x" * 5000: 1}), "x" * 100, "is unknown"),
 ]
 
 
@@ -279,13 +281,13 @@ def test_a_number_beyond_all_numbers_is_refused(
         ([], 422, "at least one"),
         ({"rows": []}, 422, "at least one"),
         ({"rows": item()}, 422, "at least one"),
-        ({"rows": [item()], "prediction": "setosa"}, 422, 'Beside "rows" only "version"'),
-        ({"rows": [item()], "version": 1}, 422, '"version" must be a text'),
-        (item(version=["1.0.0"]), 422, '"version" must be a text'),
+        ({"rows": [item()], "prediction": "setosa"}, 422, '"rows" can only be combined with "version"'),
+        ({"rows": [item()], "version": 1}, 422, '"version" must be a string'),
+        (item(version=["1.0.0"]), 422, '"version" must be a string'),
         (item(version="9.9.9"), 404, "9.9.9"),
         (item(version=""), 404, ""),
         (item(version="\0"), 404, ""),
-        ([item()] * 11, 422, "has 11 observations; at most 10"),
+        ([item()] * 11, 422, "has 11 observations; send at most 10"),
     ],
 )
 def test_a_bad_body_is_refused_as_a_whole(
@@ -378,7 +380,7 @@ def test_the_capture_policy_holds_for_them(client: Client, version: ModelVersion
     assert statuses(post(client, [item(prediction_id=one) for one in ids])) == ["accepted"] * 100
     assert statuses(post(client, [item(prediction_id=one) for one in ids])) == ["duplicate"] * 100
     raw = [uuid.UUID(one).bytes for one in ids]
-    expected = [one for one, is_drawn in zip(raw, drawn(raw, 0.5), strict=True) if is_drawn]
+    expected = [one for one, is_drawn in zip(raw, sampled(raw, 0.5), strict=True) if is_drawn]
     table = window(redis_client, version)
     assert table.column("prediction_id").to_pylist() == expected
     assert "feature.petal_length" not in table.column_names
@@ -390,7 +392,7 @@ def test_a_request_of_which_nothing_is_drawn_is_remembered_by_its_ids(
     client: Client, version: ModelVersion, redis_client: redis.Redis
 ) -> None:
     save_capture_policy(policy=CapturePolicy(model=version.model, sampling_rate=0.0001))
-    assert not drawn([uuid.UUID(ID).bytes], 0.0001).any()
+    assert not sampled([uuid.UUID(ID).bytes], 0.0001).any()
     assert post(client, item(prediction_id=ID)).json()["status"] == "accepted"
     assert post(client, item(prediction_id=ID)).json()["status"] == "duplicate"
     assert redis_client.exists(stream.stream_key(version.pk)) == 0
@@ -406,57 +408,53 @@ def test_while_redis_is_away_nothing_is_taken(
         response = post(client, [item(prediction_id=ID)])
     finally:
         settings.REDIS_URL = address
-        _client_of_process.cache_clear()
     assert problem_of(response, 503)["detail"].startswith("Redis")
     assert int(response["Retry-After"]) > 0
     assert post(client, item(prediction_id=ID)).json()["status"] == "accepted"
 
 
 def test_an_append_whose_answer_was_lost_is_not_repeated(version: ModelVersion, redis_client: redis.Redis) -> None:
-    attempt = stream.Attempt("request", 1)
+    attempt = Attempt("request", 1)
     table, ids = observations([1.0, 2.0]), [uuid.UUID(ID).bytes]
     limits = {"max_entries": 100, "most_ids": 100}
-    first = stream.append_new(redis_client, version.pk, table, ids, attempt=attempt, **limits)
-    again = stream.append_new(redis_client, version.pk, table, ids, attempt=attempt, **limits)
-    assert (first, again) == (stream.Appended(2, frozenset()), stream.Appended(0, frozenset()))
-    other = stream.append_new(redis_client, version.pk, table, ids, attempt=stream.Attempt("request", 2), **limits)
-    assert other == stream.Appended(0, frozenset(ids))
+    first = append_new_observations(redis_client, version.pk, table, ids, attempt=attempt, **limits)
+    again = append_new_observations(redis_client, version.pk, table, ids, attempt=attempt, **limits)
+    assert (first, again) == (Appended(2, frozenset()), Appended(0, frozenset()))
+    other = append_new_observations(redis_client, version.pk, table, ids, attempt=Attempt("request", 2), **limits)
+    assert other == Appended(0, frozenset(ids))
     assert stream.read_window(redis_client, version.pk, 10).table.num_rows == 2
 
 
 def test_entries_count_the_rows_before_them(client: Client, version: ModelVersion, redis_client: redis.Redis) -> None:
     post(client, [item()] * 3)
     predict(model_name="classifier", payload={"rows": [FLOWER] * 2})
-    serving().recorder.flush()
+    serving().capture_queue.flush()
     post(client, [item(prediction_id=ID), item()])
-    entries = list(stream.newest_first(redis_client, version.pk))[::-1]
+    entries = list(stream.latest_first(redis_client, version.pk))[::-1]
     assert [(entry.rows_before, entry.rows, entry.rows_seen) for entry in entries] == [(0, 3, 3), (3, 2, 5), (5, 2, 7)]
 
 
-def test_of_the_same_ids_sent_at_once_each_is_stored_once(version: ModelVersion, redis_client: redis.Redis) -> None:
+@pytest.mark.django_db(transaction=True)
+def test_each_id_is_stored_once_when_it_is_sent_many_times_at_once(
+    version: ModelVersion, redis_client: redis.Redis
+) -> None:
     """Requests of several threads, each with its own order and share of the same ids, against the real Redis."""
-    ids = [uuid.uuid4().bytes for _ in range(40)]
-    served = serving().snapshot().version("classifier", "1.0.0")
+    ids = [str(uuid.uuid4()) for _ in range(40)]
+    serving().start()  # as in a web process: the threads run no SQL
     start = threading.Barrier(8)
 
-    def send(seed: int) -> set[str]:
+    def send(seed: int) -> list[str]:
         chosen = np.random.default_rng(seed).permutation(40)[:30]
-        items = {
-            place: parse_observation(
-                item(prediction_id=str(uuid.UUID(bytes=ids[one]))), served.schema, now=datetime.now(UTC)
-            )
-            for place, one in enumerate(chosen)
-        }
+        payload = [item(prediction_id=ids[index]) for index in chosen]
         start.wait()
-        kept = _kept(served, items)
-        return {str(one.prediction_id) for one in kept.values() if one.status == "accepted"}
+        captured = capture_observations(model_name="classifier", payload=payload)
+        return [str(one.prediction_id) for one in captured.outcomes if one.status == "accepted"]
 
     with ThreadPoolExecutor(8) as pool:
-        accepted = list(pool.map(send, range(8)))
-    stored: list[Any] = window(redis_client, version).column("prediction_id").to_pylist()
+        accepted = [one for each in pool.map(send, range(8)) for one in each]
+    stored = [str(uuid.UUID(bytes=one)) for one in window(redis_client, version).column("prediction_id").to_pylist()]
     assert sorted(stored) == sorted(set(stored))
-    told = [one for each in accepted for one in each]
-    assert sorted(told) == sorted({str(uuid.UUID(bytes=one)) for one in stored})
+    assert sorted(accepted) == sorted(stored)
 
 
 def test_ground_truth_meets_an_observation_with_an_id_of_the_client(
@@ -489,7 +487,7 @@ def test_a_regression_takes_numbers(client: Client, redis_client: redis.Redis) -
     body = [good, good | {"prediction": "151.5"}, good | {"confidence": 0.5}, good | {"probabilities": [1.0]}]
     assert statuses(post(client, [*body, good | {"prediction": True}], path)) == ["accepted", *["invalid"] * 4]
     predict(model_name="progression", payload={"features": [0.01] * 10})
-    serving().recorder.flush()
+    serving().capture_queue.flush()
     predictions = window(redis_client, version).column("prediction").to_pylist()
     assert (len(predictions), predictions[0]) == (2, 151.5)
 

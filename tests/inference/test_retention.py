@@ -1,23 +1,22 @@
-"""What is too old, or more than a model may keep, leaves the archive: whole chunks, the oldest first."""
+"""Observations that are too old, or exceed their model's size limit, are deleted in whole chunks, oldest first."""
 
 import logging
-import uuid
+from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
 import redis
 from celery.exceptions import SoftTimeLimitExceeded
+from django.db import IntegrityError, connection
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from inference import tasks
-from inference.exceptions import RetentionError
 from inference.models import MOST_RETENTION_DAYS, CapturePolicy, ObservationChunk, RollupSpan, TrafficRollup
 from inference.services.archiving import archive_observations
 from inference.services.retention import enforce_retention
 from models_registry.models import ModelVersion
 from monitoring.models import JobRun
-from performance.models import GroundTruth
 from tests.inference.observed import append, archived_values, registered_version
 
 pytestmark = pytest.mark.django_db
@@ -25,7 +24,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def version(redis_client: redis.Redis) -> ModelVersion:
-    """A version with a chunk of each of five ages, in days."""
+    """A version with five chunks of different ages, in days."""
     version = registered_version("kept")
     for age in (100, 40, 20, 5, 0):
         observed_at = timezone.now() - timedelta(days=age)
@@ -38,14 +37,14 @@ def ages(version: ModelVersion) -> list[float | None]:
     return list(dict.fromkeys(archived_values(version.pk)))
 
 
-def test_the_settings_bound_the_age(version: ModelVersion, settings: Settings) -> None:
+def test_the_settings_limit_the_age(version: ModelVersion, settings: Settings) -> None:
     settings.MLMON_ARCHIVE_RETENTION_DAYS = 30
     assert enforce_retention(seconds=60) == 2
     assert ages(version) == [20, 5, 0]
     assert enforce_retention(seconds=60) == 0
 
 
-def test_a_models_policy_comes_before_the_settings(version: ModelVersion, settings: Settings) -> None:
+def test_the_policy_of_a_model_overrides_the_settings(version: ModelVersion, settings: Settings) -> None:
     settings.MLMON_ARCHIVE_RETENTION_DAYS = 30
     CapturePolicy.objects.create(model=version.model, retention_days=10)
     other = registered_version("other")
@@ -54,14 +53,14 @@ def test_a_models_policy_comes_before_the_settings(version: ModelVersion, settin
     assert ages(other) == []
 
 
-def test_the_oldest_go_where_the_archive_is_too_large(version: ModelVersion, settings: Settings) -> None:
+def test_the_oldest_are_deleted_if_the_archive_is_too_large(version: ModelVersion, settings: Settings) -> None:
     sizes = list(ObservationChunk.objects.order_by("first_row").values_list("payload_bytes", flat=True))
     settings.MLMON_ARCHIVE_MAX_BYTES = sum(sizes[3:])
     enforce_retention(seconds=60)
     assert ages(version) == [5, 0]
 
 
-def test_no_time_no_work(version: ModelVersion, settings: Settings) -> None:
+def test_without_time_nothing_is_deleted(version: ModelVersion, settings: Settings) -> None:
     settings.MLMON_ARCHIVE_RETENTION_DAYS = 1
     assert enforce_retention(seconds=0) == 0
     assert len(ages(version)) == 5
@@ -73,15 +72,37 @@ def test_the_longest_retention_deletes_nothing(version: ModelVersion) -> None:
     assert len(ages(version)) == 5
 
 
+def test_a_retention_of_more_than_100_years_is_refused(version: ModelVersion) -> None:
+    with pytest.raises(IntegrityError, match="capture_retention_is_1_day_to_100_years"):
+        CapturePolicy.objects.create(model=version.model, retention_days=MOST_RETENTION_DAYS + 1)
+
+
 @pytest.fixture
-def _old_rows_of_all_kinds(version: ModelVersion) -> None:
-    """Ground truth and traffic that are too old, and a model before `version` whose policy no form would take."""
-    broken = registered_version("a model before it").model
-    CapturePolicy.objects.create(model=broken, retention_days=800_000)
+def _undeletable_chunks(version: ModelVersion) -> Iterator[None]:
+    """A trigger because of which the database refuses to delete the chunks of `version`."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'the disk is full'; END $$"
+        )
+        cursor.execute(
+            "CREATE TRIGGER refuse BEFORE DELETE ON inference_observationchunk FOR EACH ROW "
+            f"WHEN (OLD.version_id = {version.pk:d}) EXECUTE FUNCTION refuse()"
+        )
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute("DROP FUNCTION refuse CASCADE")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("_undeletable_chunks")
+def test_a_failure_for_one_model_does_not_stop_the_others_and_is_shown_in_jobs(
+    version: ModelVersion, redis_client: redis.Redis, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.MLMON_ARCHIVE_RETENTION_DAYS = 30
+    other = registered_version("other")
     ago = timezone.now() - timedelta(days=500)
-    GroundTruth.objects.create(
-        prediction_id=uuid.uuid4(), actual="setosa", observed_at=ago, received_at=ago, changed_at=ago
-    )
+    append(redis_client, other.pk, [1.0], observed_at=ago)
+    archive_observations(seconds=60)
     TrafficRollup.objects.create(
         version=version,
         span_seconds=RollupSpan.HOUR,
@@ -90,40 +111,22 @@ def _old_rows_of_all_kinds(version: ModelVersion) -> None:
         confidence_counts=[],
         class_counts=[],
     )
-
-
-@pytest.mark.usefixtures("_old_rows_of_all_kinds")
-def test_what_fails_for_one_model_keeps_nothing_else_and_shows_in_jobs(
-    version: ModelVersion, settings: Settings, caplog: pytest.LogCaptureFixture
-) -> None:
-    settings.MLMON_ARCHIVE_RETENTION_DAYS = 30
     with caplog.at_level(logging.ERROR, "inference.services.retention"):
         tasks.enforce_retention.apply()
-    assert ages(version) == [20, 5, 0]
-    assert not GroundTruth.objects.exists()
+    assert ages(version) == [100, 40, 20, 5, 0]
+    assert ages(other) == []
     assert not TrafficRollup.objects.exists()
     job = JobRun.objects.get()
     assert (job.failures, job.last_success_at) == (1, None)
-    reason = "RetentionError: observations of a model before it: OverflowError: date value out of range"
-    assert job.last_error == reason
+    assert job.last_error.startswith("RetentionError: observations of kept: ProgrammingError: the disk is full")
     logged = [record.message for record in caplog.records if record.name == "inference.services.retention"]
-    assert logged == ["Retention failed for observations of a model before it."]
+    assert logged == ["Retention failed for the observations of kept."]
 
 
-@pytest.mark.usefixtures("_old_rows_of_all_kinds")
-def test_a_step_that_fails_leaves_the_others(settings: Settings) -> None:
-    CapturePolicy.objects.all().delete()
-    settings.MLMON_GROUND_TRUTH_RETENTION_DAYS = 10**9
-    with pytest.raises(RetentionError, match=r"^ground truth: OverflowError: "):
-        tasks.enforce_retention()
-    assert GroundTruth.objects.exists()
-    assert not TrafficRollup.objects.exists()
-
-
-def test_a_run_that_took_too_long_ends(version: ModelVersion, monkeypatch: pytest.MonkeyPatch) -> None:
-    def hang(*_: object) -> list[int]:
+def test_a_run_that_takes_too_long_ends(version: ModelVersion, monkeypatch: pytest.MonkeyPatch) -> None:
+    def hang(*_: object, **__: object) -> list[int]:
         raise SoftTimeLimitExceeded
 
-    monkeypatch.setattr("inference.services.retention._expired", hang)
+    monkeypatch.setattr("inference.selectors.chunks_before", hang)
     with pytest.raises(SoftTimeLimitExceeded):
         tasks.enforce_retention()

@@ -8,8 +8,7 @@ import pytest
 from scipy.stats import binomtest
 
 from inference.exceptions import NoVersionLoadedError
-from inference.router import choose_version
-from inference.snapshot import ServedModel
+from inference.serving import ServedModel
 
 
 def served(*weights: int) -> ServedModel:
@@ -22,17 +21,17 @@ def served(*weights: int) -> ServedModel:
 def test_a_key_stays_on_its_version() -> None:
     model = served(50, 50)
     for key in ("user-1", "user-2", "user-3"):
-        assert len({choose_version(model, key).version for _ in range(20)}) == 1
+        assert len({model.route(key).version for _ in range(20)}) == 1
 
 
 @pytest.mark.parametrize("with_keys", [True, False])
 def test_traffic_follows_the_weights(with_keys: bool) -> None:
     model = served(90, 10)
-    counts = Counter(choose_version(model, f"user-{i}" if with_keys else None).version for i in range(5000))
+    counts = Counter(model.route(f"user-{i}" if with_keys else None).version for i in range(5000))
     # scipy's exact binomial test: a true share of 10 % is rejected once in a million runs.
     assert binomtest(counts["1.0.0"], 5000, 0.1).pvalue > 1e-6
 
 
 def test_without_a_production_version_nothing_answers() -> None:
     with pytest.raises(NoVersionLoadedError, match="no version in production"):
-        choose_version(served(), None)
+        served().route(None)

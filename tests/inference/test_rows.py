@@ -1,10 +1,10 @@
-"""Checking the rows of a request."""
+"""Check the rows of a request."""
 
 import numpy as np
 import pytest
 
 from inference.exceptions import PayloadError, RowValueError
-from inference.rows import columns_of_rows, routing_key, rows_of_payload
+from inference.rows import columns_of_rows, routing_key_of, rows_of_payload
 from mlmon.schema import Feature, FeatureKind, TensorType
 
 
@@ -22,13 +22,13 @@ MIXED = (
 )
 
 
-def test_positional_rows_become_one_array_a_feature() -> None:
+def test_positional_rows_become_one_array_for_each_feature() -> None:
     columns = columns_of_rows(NUMBERS, [[1, 2.5], [3.0, 4]])
     assert columns["width"].tolist() == [1.0, 3.0]
     assert columns["height"].tolist() == [2.5, 4.0]
 
 
-def test_named_rows_may_leave_out_what_is_not_required() -> None:
+def test_named_rows_may_leave_out_optional_features() -> None:
     columns = columns_of_rows(
         MIXED, [{"count": 3, "is_new": True}, {"width": 2, "count": 4, "origin": "", "is_new": False}]
     )
@@ -41,19 +41,19 @@ def test_named_rows_may_leave_out_what_is_not_required() -> None:
 @pytest.mark.parametrize(
     ("rows", "row", "name", "reason"),
     [
-        ([[1, 2], [1]], 1, "", "has 1 values; the model takes 2: width, height"),
-        ([[1, 2], [1, "2"]], 1, "height", "must be a number, not text"),
-        ([[True, 2]], 0, "width", "must be a number, not true or false"),
-        ([[None, 2]], 0, "width", "is required and missing; expected a number"),
-        ([[1, [2]]], 0, "height", "must be a number, not a list"),
-        ([[1, {}]], 0, "height", "must be a number, not an object"),
-        ([[1, 1e39]], 0, "height", "is beyond the range of float32"),
-        ([[1, 10**400]], 0, "height", "is beyond the range of float32"),
-        ([{"width": 1}], 0, "height", "is required and missing; expected a number"),
+        ([[1, 2], [1]], 1, "", "expected 2 values (width, height), got 1"),
+        ([[1, 2], [1, "2"]], 1, "height", "expected a number, got a string"),
+        ([[True, 2]], 0, "width", "expected a number, got true or false"),
+        ([[None, 2]], 0, "width", "the value is missing; expected a number"),
+        ([[1, [2]]], 0, "height", "expected a number, got a list"),
+        ([[1, {}]], 0, "height", "expected a number, got an object"),
+        ([[1, 1e39]], 0, "height", "is outside the range of float32"),
+        ([[1, 10**400]], 0, "height", "is outside the range of float32"),
+        ([{"width": 1}], 0, "height", "the value is missing; expected a number"),
         ([{"width": 1, "height": 2, "depth": 3}], 0, "depth", "the model has no such feature"),
-        (["1,2"], 0, "", "must be a list of values or an object by feature name, not text"),
-        ([3], 0, "", "must be a list of values or an object by feature name, not a number"),
-        ([None], 0, "", "must be a list of values or an object by feature name, not null"),
+        (["1,2"], 0, "", "expected a list of values or an object by feature name, got a string"),
+        ([3], 0, "", "expected a list of values or an object by feature name, got a number"),
+        ([None], 0, "", "expected a list of values or an object by feature name, got null"),
     ],
 )
 def test_a_refused_value_is_named_by_row_and_feature(rows: list[object], row: int, name: str, reason: str) -> None:
@@ -66,13 +66,13 @@ def test_a_refused_value_is_named_by_row_and_feature(rows: list[object], row: in
     ("values", "name", "reason"),
     [
         ({"count": 1.5}, "count", "must be a whole number"),
-        ({"count": 2**53 + 1}, "count", "is beyond the range of int64"),
-        ({"count": "7"}, "count", "must be a number, not text"),
-        ({"is_new": 1}, "is_new", "must be true or false, not a number"),
-        ({"origin": 7}, "origin", "must be text, not a number"),
+        ({"count": 2**53 + 1}, "count", "is outside the range of int64"),
+        ({"count": "7"}, "count", "expected a number, got a string"),
+        ({"is_new": 1}, "is_new", "expected true or false, got a number"),
+        ({"origin": 7}, "origin", "expected a string, got a number"),
     ],
 )
-def test_each_tensor_type_takes_its_own_values(values: dict[str, object], name: str, reason: str) -> None:
+def test_each_tensor_type_accepts_its_own_values(values: dict[str, object], name: str, reason: str) -> None:
     good = {"width": 1, "count": 1, "origin": "JFK", "is_new": True}
     with pytest.raises(RowValueError) as caught:
         columns_of_rows(MIXED, [good, good | values])
@@ -85,20 +85,20 @@ def test_each_tensor_type_takes_its_own_values(values: dict[str, object], name: 
         ([1, 2], "must be a JSON object"),
         ("text", "must be a JSON object"),
         (None, "must be a JSON object"),
-        ({}, 'Give either "features"'),
-        ({"features": [1], "rows": [[1]]}, 'Give either "features"'),
+        ({}, 'Send either "features"'),
+        ({"features": [1], "rows": [[1]]}, 'Send either "features"'),
         ({"features": [1], "model": "x"}, "Unknown field 'model'"),
         ({"rows": []}, "at least one row"),
         ({"rows": {"a": 1}}, "must be a list"),
-        ({"rows": [[1]] * 4}, "has 4 rows; at most 3"),
+        ({"rows": [[1]] * 4}, "has 4 rows; send at most 3"),
     ],
 )
-def test_a_body_of_another_form_is_refused(payload: object, message: str) -> None:
+def test_a_body_with_another_form_is_refused(payload: object, message: str) -> None:
     with pytest.raises(PayloadError, match=message):
         rows_of_payload(payload, most_rows=3)
 
 
 @pytest.mark.parametrize("key", ["", "x" * 257, 7, ["a"]])
-def test_a_routing_key_is_a_short_text(key: object) -> None:
+def test_a_routing_key_is_a_short_string(key: object) -> None:
     with pytest.raises(PayloadError, match="routing_key"):
-        routing_key({"routing_key": key})
+        routing_key_of({"routing_key": key})

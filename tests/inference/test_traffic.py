@@ -1,8 +1,7 @@
-"""Traffic on its way from web processes to the database, with a real Redis and PostgreSQL."""
+"""Traffic counts from the web processes to the database, with a real Redis and a real PostgreSQL."""
 
 import json
 import os
-import time
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from typing import Any
@@ -18,12 +17,14 @@ from inference import traffic
 from inference.models import RollupSpan, TrafficRollup
 from inference.services.retention import delete_old_traffic
 from inference.services.traffic import roll_up_traffic
-from inference.serving import TRAFFIC_SECONDS, Serving
+from inference.serving import TRAFFIC_SECONDS, serving, stop_serving
+from inference.stream import redis_client as client_of_process
 from inference.tasks import roll_up_traffic as roll_up_traffic_task
-from inference.traffic import CONFIDENCE_EDGES, LATENCY_EDGES, TrafficTally, changed_minutes, process_tally
+from inference.traffic import CONFIDENCE_EDGES, LATENCY_EDGES, TrafficTally, changed_minutes, counts_of_minute
 from models_registry.models import Model, ModelVersion, Stage
 from models_registry.services.versions import set_stage
 from tests.factories import diabetes_onnx, iris_onnx, uploaded_version
+from tests.services.processes import await_condition
 
 HOUR = 1_800_000_000
 LATENCIES = [0.0001, 0.0005, 0.0006, 0.01, 0.3, 5.0, 7.5]
@@ -70,16 +71,16 @@ def test_histograms_of_processes_are_summed_as_prometheus_does(
     clock = Clock()
     tallies = [TrafficTally(clock=clock), TrafficTally(clock=clock)]
     for place, seconds in enumerate(LATENCIES):
-        tallies[place % 2].count_latency(version.pk, seconds)
+        tallies[place % 2].count_predictions(version.pk, latency_seconds=[seconds])
         latency.observe(seconds)
     confidences = np.array([0.1, 0.55, 0.56, 0.99, 1.0, np.nan])
-    tallies[0].count_classes(version.pk, np.array([4, 2]), confidences)
-    tallies[1].count_classes(version.pk, np.array([0, 0, 1]))
+    tallies[0].count_predictions(version.pk, class_counts=np.array([4, 2]), confidence=confidences)
+    tallies[1].count_predictions(version.pk, class_counts=np.array([0, 0, 1]))
     for value in confidences[:-1].tolist():
         confidence.observe(value)
     for one in tallies:
         one.flush(redis_client)
-    assert roll_up_traffic(client=redis_client) == 1
+    assert roll_up_traffic() == 1
     row, hour = minutes() + hours()
     assert cumulative(row.latency_counts) == buckets(registry, "latency", LATENCY_EDGES)
     assert row.latency_seconds == pytest.approx(registry.get_sample_value("latency_sum"))
@@ -92,40 +93,42 @@ def test_outcomes_and_outputs_are_summed(version: ModelVersion, redis_client: re
     one = TrafficTally(clock=Clock())
     for status in ("success", "success", "error", "rejected"):
         one.count_request(version.pk, status)
-    one.count_outputs(version.pk, np.array([1.5, -0.5, 4.0]))
+    one.count_predictions(version.pk, outputs=np.array([1.5, -0.5, 4.0]))
     one.flush(redis_client)
-    roll_up_traffic(client=redis_client)
+    roll_up_traffic()
     for row in minutes() + hours():
         assert (row.success, row.error, row.rejected) == (2, 1, 1)
         assert (row.predictions, row.output_sum) == (3, 5.0)
     assert minutes()[0].begins_at == datetime.fromtimestamp(HOUR, UTC)
 
 
-def test_what_is_flushed_and_rolled_up_twice_counts_once(version: ModelVersion, redis_client: redis.Redis) -> None:
+def test_counts_that_are_flushed_and_rolled_up_twice_count_once(
+    version: ModelVersion, redis_client: redis.Redis
+) -> None:
     one = TrafficTally(clock=Clock())
     one.count_request(version.pk, "success")
     for _ in range(2):
         one.flush(redis_client)
-        roll_up_traffic(client=redis_client)
+        roll_up_traffic()
     one.count_request(version.pk, "success")
     one.flush(redis_client)
-    roll_up_traffic(client=redis_client)
+    roll_up_traffic()
     assert [row.success for row in minutes() + hours()] == [2, 2]
     assert changed_minutes(redis_client) == {}
 
 
-def test_a_run_that_dies_before_it_settles_changes_no_figure(version: ModelVersion, redis_client: redis.Redis) -> None:
+def test_a_repeated_run_changes_no_figure(version: ModelVersion, redis_client: redis.Redis) -> None:
     one = TrafficTally(clock=Clock())
     one.count_request(version.pk, "success")
     one.flush(redis_client)
-    unsettled = changed_minutes(redis_client)
+    unconfirmed = changed_minutes(redis_client)
     for _ in range(3):
-        roll_up_traffic(client=redis_client)
-        redis_client.hset(traffic.CHANGED_KEY, mapping={str(minute): writes for minute, writes in unsettled.items()})
+        roll_up_traffic()
+        redis_client.hset(traffic.CHANGED_KEY, mapping={str(minute): writes for minute, writes in unconfirmed.items()})
     assert [row.success for row in minutes() + hours()] == [1, 1]
 
 
-def test_each_minute_has_its_row_and_the_hour_their_sum(version: ModelVersion, redis_client: redis.Redis) -> None:
+def test_each_minute_has_a_row_and_each_hour_the_sum(version: ModelVersion, redis_client: redis.Redis) -> None:
     clock = Clock()
     one = TrafficTally(clock=clock)
     for minute in range(0, 70, 7):
@@ -133,57 +136,60 @@ def test_each_minute_has_its_row_and_the_hour_their_sum(version: ModelVersion, r
         for _ in range(minute + 1):
             one.count_request(version.pk, "success")
         one.flush(redis_client)
-        roll_up_traffic(client=redis_client)
+        roll_up_traffic()
     assert [row.success for row in minutes()] == [1 + minute for minute in range(0, 70, 7)]
     assert [row.success for row in hours()] == [sum(range(1, 61, 7)), 64]
-    one.flush(redis_client)  # a finished minute that is written is not sent again
+    one.flush(redis_client)  # a past minute that was written is not sent again
     assert list(changed_minutes(redis_client)) == [HOUR + 60 * 63]
 
 
-def test_a_version_that_was_deleted_does_not_stop_the_others(version: ModelVersion, redis_client: redis.Redis) -> None:
+def test_a_deleted_version_does_not_stop_the_others(version: ModelVersion, redis_client: redis.Redis) -> None:
     one = TrafficTally(clock=Clock())
     one.count_request(version.pk + 1, "success")
     one.count_request(version.pk, "success")
     one.flush(redis_client)
-    assert roll_up_traffic(client=redis_client) == 1
+    assert roll_up_traffic() == 1
     assert [row.version for row in minutes()] == [version]
 
 
-def test_what_redis_did_not_take_is_sent_later(version: ModelVersion, redis_client: redis.Redis) -> None:
+def test_counts_are_kept_while_redis_is_unavailable(version: ModelVersion, redis_client: redis.Redis) -> None:
     one = TrafficTally(clock=Clock())
     one.count_request(version.pk, "success")
     with pytest.raises(redis.RedisError):
         one.flush(redis.Redis(host="127.0.0.1", port=1, socket_connect_timeout=0.2))
     one.flush(redis_client)
-    roll_up_traffic(client=redis_client)
+    roll_up_traffic()
     assert minutes()[0].success == 1
 
 
-def test_a_run_beside_another_one_leaves_the_work_to_it(version: ModelVersion, redis_client: redis.Redis) -> None:
+def test_a_second_run_at_the_same_time_does_nothing(version: ModelVersion, redis_client: redis.Redis) -> None:
     one = TrafficTally(clock=Clock())
     one.count_request(version.pk, "success")
     one.flush(redis_client)
     with redis_client.lock("mlmon:traffic:lock", timeout=5):
-        assert roll_up_traffic(client=redis_client) == 0
-    assert roll_up_traffic(client=redis_client) == 1
+        assert roll_up_traffic() == 0
+    assert roll_up_traffic() == 1
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork")
-def test_a_forked_process_counts_under_a_name_of_its_own() -> None:
-    read, write = os.pipe()
+def test_a_forked_process_has_counts_of_its_own(redis_client: redis.Redis) -> None:
+    serving().tally.count_request(1, "success")
     pid = os.fork()
     if pid == 0:
-        os.write(write, process_tally()._process.encode())
+        serving().tally.count_request(1, "success")
+        serving().tally.flush(client_of_process())
         os._exit(0)
-    os.waitpid(pid, 0)
-    assert os.read(read, 100).decode() != process_tally()._process
+    assert os.waitpid(pid, 0)[1] == 0
+    serving().tally.flush(redis_client)
+    counts = [counts_of_minute(redis_client, minute)[1] for minute in changed_minutes(redis_client)]
+    assert sum(one.success for one in counts) == 2
 
 
-def test_many_classes_are_not_counted_one_by_one(version: ModelVersion, redis_client: redis.Redis) -> None:
+def test_many_classes_are_not_counted_by_class(version: ModelVersion, redis_client: redis.Redis) -> None:
     one = TrafficTally(clock=Clock())
-    one.count_classes(version.pk, np.ones(traffic.MOST_CLASSES + 1, dtype=np.int64))
+    one.count_predictions(version.pk, class_counts=np.ones(traffic.MOST_CLASSES + 1, dtype=np.int64))
     one.flush(redis_client)
-    roll_up_traffic(client=redis_client)
+    roll_up_traffic()
     assert [(row.predictions, row.class_counts) for row in minutes()] == [(traffic.MOST_CLASSES + 1, [])]
 
 
@@ -204,19 +210,18 @@ def test_old_rows_are_deleted_minutes_before_hours(version: ModelVersion) -> Non
 
 
 @pytest.fixture
-def own_tally(monkeypatch: pytest.MonkeyPatch) -> TrafficTally:
-    """The tally of the process, without what other tests counted."""
-    monkeypatch.setattr(traffic._of_process, "tally", TrafficTally())
-    return process_tally()
+def own_tally() -> TrafficTally:
+    """The tally of this process, which each test begins anew."""
+    return serving().tally
 
 
 def samples(**labels: str) -> dict[str, float]:
-    """Return what `/metrics` counts of requests and predictions of a model, by status and class."""
+    """Return the counts of a model in `/metrics`: requests by status and predictions by class."""
     found: dict[str, float] = {}
     for family in REGISTRY.collect():
         for sample in family.samples:
-            is_ours = sample.name in ("ml_prediction_requests_total", "ml_prediction_distribution_total")
-            if is_ours and labels.items() <= sample.labels.items():
+            is_counted = sample.name in ("ml_prediction_requests_total", "ml_prediction_distribution_total")
+            if is_counted and labels.items() <= sample.labels.items():
                 key = sample.labels.get("status") or sample.labels["predicted_class"]
                 found[key] = found.get(key, 0) + sample.value
     return found
@@ -265,20 +270,22 @@ def test_observations_from_elsewhere_are_predictions_and_no_requests(
 
 
 @pytest.mark.django_db
-def test_a_regressions_outputs_are_summed(client: Client, redis_client: redis.Redis, own_tally: TrafficTally) -> None:
+def test_the_outputs_of_a_regression_are_summed(
+    client: Client, redis_client: redis.Redis, own_tally: TrafficTally
+) -> None:
     uploaded_version("counted-sugar", onnx=diabetes_onnx(), features=None)
     rows = [[0.01] * 10, [0.05] * 10]
     response = client.post(
         "/api/v1/models/counted-sugar/predict", data=json.dumps({"rows": rows}), content_type="application/json"
     )
-    answered = [one["prediction"] for one in response.json()["predictions"]]
+    predicted = [one["prediction"] for one in response.json()["predictions"]]
     own_tally.flush(redis_client)
     roll_up_traffic_task()
-    assert minutes()[0].output_sum == pytest.approx(sum(answered))
+    assert minutes()[0].output_sum == pytest.approx(sum(predicted))
 
 
 @pytest.mark.django_db(transaction=True)
-def test_copies_for_a_shadow_are_predictions_and_no_requests(
+def test_copies_for_a_shadow_count_as_predictions_but_not_as_requests(
     client: Client, redis_client: redis.Redis, own_tally: TrafficTally
 ) -> None:
     uploaded_version("counted-flowers")
@@ -286,29 +293,29 @@ def test_copies_for_a_shadow_are_predictions_and_no_requests(
     set_stage(version=shadow, stage=Stage.SHADOW)
     body = json.dumps({"features": [5.1, 3.5, 1.4, 0.2]})
     client.post("/api/v1/models/counted-flowers/predict", data=body, content_type="application/json")
-    deadline = time.monotonic() + 10
-    while not TrafficRollup.objects.filter(version=shadow).exists():
-        assert time.monotonic() < deadline, "the shadow's answer was not counted"
+
+    def is_counted() -> bool:
         own_tally.flush(redis_client)
         roll_up_traffic_task()
+        return TrafficRollup.objects.filter(version=shadow).exists()
+
+    await_condition(is_counted, "the shadow's prediction was not counted")
     row = TrafficRollup.objects.get(version=shadow, span_seconds=RollupSpan.MINUTE)
     assert (row.success, row.predictions, sum(row.latency_counts)) == (0, 1, 1)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_web_process_writes_its_counts_by_itself_and_at_its_end(
-    client: Client, redis_client: redis.Redis, own_tally: TrafficTally
+def test_a_web_process_writes_its_counts_regularly_and_when_it_ends(
+    redis_client: redis.Redis, own_tally: TrafficTally
 ) -> None:
     version = uploaded_version("counted-flowers")
-    own = Serving()
-    own.start_watching()
+    serving().start()
     own_tally.count_request(version.pk, "success")
-    deadline = time.monotonic() + 3 * TRAFFIC_SECONDS
-    while not changed_minutes(redis_client):
-        assert time.monotonic() < deadline, "the counts were not written"
-        time.sleep(0.05)
+    await_condition(
+        lambda: bool(changed_minutes(redis_client)), "the counts were not written", seconds=3 * TRAFFIC_SECONDS
+    )
     roll_up_traffic_task()
     own_tally.count_request(version.pk, "success")
-    own.stop()
+    stop_serving()
     roll_up_traffic_task()
     assert sum(row.success for row in minutes()) == 2

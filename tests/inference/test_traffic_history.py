@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from inference.models import RollupSpan, TrafficRollup
-from inference.traffic_history import Recently, counts_by_minute, recent_counts, traffic_series
+from inference.selectors import Recently, counts_by_minute, recent_counts, traffic_series
 from models_registry.models import Model, ModelVersion
 
 NOW = datetime(2026, 3, 1, 12, 10, 30, tzinfo=UTC)

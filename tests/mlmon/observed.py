@@ -10,10 +10,8 @@ import pyarrow.csv
 from django.core.files.base import ContentFile
 from numpy.typing import NDArray
 
-from inference import stream
-from inference.prediction_ids import new_prediction_ids
-from inference.recorder import ObservationBatch, packed_table
-from inference.redis_client import redis_client
+from inference.observations import ObservationBatch, append_observations, new_prediction_ids, packed_table
+from inference.stream import redis_client
 from models_registry.engine import Engine
 from models_registry.models import ModelVersion, ReferenceDataset
 from models_registry.services.references import profile_reference, upload_reference
@@ -49,11 +47,11 @@ def observe(version: ModelVersion, rows: Rows) -> None:
 
 def append(version: ModelVersion, packed: pa.Table) -> None:
     """Append observations to the live window of `version`."""
-    stream.append(redis_client(), version.pk, packed, max_entries=100_000)
+    append_observations(redis_client(), version.pk, packed, max_entries=100_000)
 
 
 def observations(version: ModelVersion, rows: Rows) -> pa.Table:
-    """Return these rows with the answers of `version`, as the recorder packs them."""
+    """Return these rows with the answers of `version`, as they are captured."""
     schema = version.schema()
     columns = {feature.name: rows[:, index].copy() for index, feature in enumerate(schema.features)}
     predictions = Engine(Path(version.artefact.path), schema, timeout_seconds=30).predict(columns)

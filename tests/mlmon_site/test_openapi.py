@@ -129,7 +129,7 @@ def test_each_example_matches_its_schema(path: str, method: str, operation: dict
 
 
 def test_the_validation_rejects_wrong_values() -> None:
-    schema = {"$ref": "#/components/schemas/PredictAnswer"}
+    schema = {"$ref": "#/components/schemas/PredictResult"}
     right = {"prediction": "setosa", "confidence": None, "prediction_id": "0199f0c2-7a40-7c1e-9d3b-5f0a4f2b0001"}
     about = {"latency_ms": 1.0, "model_name": "a", "model_version": "1"}
     _validate({**right, **about}, schema)

@@ -32,7 +32,7 @@ def ids(client: Client, redis_client: redis.Redis) -> list[str]:
     """Ids of three predictions of the classifier, in the stream."""
     uploaded_version("classifier")
     predictions = post(client, "/api/v1/models/classifier/predict", {"rows": [FLOWER] * 3}).json()["predictions"]
-    serving().recorder.flush()
+    serving().capture_queue.flush()
     return [one["prediction_id"] for one in predictions]
 
 
@@ -136,7 +136,7 @@ def test_a_regression_accepts_numbers(client: Client, redis_client: redis.Redis)
     features = [f"x{index}" for index in range(10)]
     uploaded_version("progression", onnx=diabetes_onnx(), features=features)
     prediction = post(client, "/api/v1/models/progression/predict", {"features": [0.01] * 10}).json()
-    serving().recorder.flush()
+    serving().capture_queue.flush()
     item = {"prediction_id": prediction["prediction_id"], "actual": 151.5}
     assert post(client, FEEDBACK, item).json()["status"] == "accepted"
     row = GroundTruth.objects.get()

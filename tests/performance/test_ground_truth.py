@@ -15,6 +15,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from inference import stream
 from inference.models import ObservationChunk
+from inference.observations import append_observations
 from inference.services.archiving import archive_observations
 from inference.services.compaction import compact_archive
 from models_registry.models import ModelVersion
@@ -42,7 +43,7 @@ def version(redis_client: redis.Redis) -> ModelVersion:
 def predicted(client: redis.Redis, version: ModelVersion, rows: int = ROWS) -> list[str]:
     """Append rows whose prediction is "a"; return their ids."""
     table = observations([1.0] * rows, version_id=version.pk)
-    stream.append(client, version.pk, table, max_entries=100_000)
+    append_observations(client, version.pk, table, max_entries=100_000)
     return ids_of(table)
 
 
@@ -98,7 +99,7 @@ def test_an_early_label_is_joined_when_its_prediction_is_archived(
     ids = ids_of(table)
     assert outcomes(ids) == ["unknown", "unknown"]
     assert outcomes(ids) == ["duplicate", "duplicate"]
-    stream.append(redis_client, version.pk, table, max_entries=100)
+    append_observations(redis_client, version.pk, table, max_entries=100)
     archive_observations(seconds=10)
     assert set(GroundTruth.objects.values_list("version", "prediction", "actual")) == {(version.pk, "a", "b")}
 
@@ -109,7 +110,7 @@ def test_a_label_that_missed_its_prediction_is_looked_up_again(
     table = observations([1.0], version_id=version.pk)
     (prediction_id,) = ids_of(table)
     assert outcomes([prediction_id]) == ["unknown"]
-    stream.append(redis_client, version.pk, table, max_entries=100)
+    append_observations(redis_client, version.pk, table, max_entries=100)
     assert look_up_waiting() == 0  # not due yet
     due = timezone.now() - timedelta(seconds=1)
     GroundTruth.objects.update(next_lookup_at=due)
@@ -182,7 +183,7 @@ def test_an_early_label_that_is_no_class_is_refused_until_it_is_corrected(
     table = observations([1.0], version_id=version.pk)
     (prediction_id,) = ids_of(table)
     assert outcomes([prediction_id], "c") == ["unknown"]
-    stream.append(redis_client, version.pk, table, max_entries=100)
+    append_observations(redis_client, version.pk, table, max_entries=100)
     archive_observations(seconds=10)
     row = GroundTruth.objects.get()
     assert (row.version_id, row.actual) == (version.pk, "c")
@@ -206,7 +207,7 @@ def test_ids_chosen_by_clients_are_found_too(version: ModelVersion, redis_client
     given = [uuid.uuid4(), uuid.uuid4()]
     column = table.schema.get_field_index("prediction_id")
     table = table.set_column(column, table.field(column), pa.array([one.bytes for one in given], pa.binary(16)))
-    stream.append(redis_client, version.pk, table, max_entries=100)
+    append_observations(redis_client, version.pk, table, max_entries=100)
     archive_observations(seconds=10)
     assert ObservationChunk.objects.get().has_given_ids
     assert outcomes([str(one) for one in given]) == ["accepted", "accepted"]

@@ -58,8 +58,8 @@ BAD_ITEMS: list[tuple[Any, str, str]] = [
     (item(actual="a\0b"), "actual", "1 to 255 characters"),
     (item(observed_at="yesterday"), "observed_at", "must be an ISO 8601 time"),
     (item(observed_at=1772366400), "observed_at", "must be an ISO 8601 time"),
-    (item(observed_at="2026-03-01"), "observed_at", "must say its offset"),
-    (item(observed_at="2026-03-01T12:00:00"), "observed_at", "must say its offset"),
+    (item(observed_at="2026-03-01"), "observed_at", "must have a UTC offset"),
+    (item(observed_at="2026-03-01T12:00:00"), "observed_at", "must have a UTC offset"),
     (item(observed_at="2999-03-01T12:06:00Z"), "observed_at", "is in the future"),
     (item(observed_at="9999-12-31T23:59:59-23:59"), "observed_at", "is in the future"),
     (item(observed_at="0001-01-01T00:00:00+23:59"), "observed_at", "is before 1970"),
@@ -70,7 +70,7 @@ BAD_ITEMS: list[tuple[Any, str, str]] = [
 UNLIKE_JSON: list[tuple[Any, str, str]] = [
     (item(actual=float("nan")), "actual", "must be a finite number"),
     (item(actual=float("inf")), "actual", "must be a finite number"),
-    (item(observed_at=datetime(2026, 3, 1, 12)), "observed_at", "must say its offset"),  # noqa: DTZ001
+    (item(observed_at=datetime(2026, 3, 1, 12)), "observed_at", "must have a UTC offset"),  # noqa: DTZ001
     (item(observed_at=NOW + timedelta(minutes=6)), "observed_at", "is in the future"),
 ]
 

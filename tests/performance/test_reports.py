@@ -67,7 +67,7 @@ def version(redis_client: redis.Redis) -> ModelVersion:
 def predict(client: Client, rows: NDArray[np.float64], model: str = "classifier") -> list[dict[str, Any]]:
     path = f"/api/v1/models/{model}/predict"
     response = client.post(path, data={"rows": rows.tolist()}, content_type="application/json")
-    serving().recorder.flush()
+    serving().capture_queue.flush()
     predictions: list[dict[str, Any]] = response.json()["predictions"]
     return predictions
 

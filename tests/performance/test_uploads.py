@@ -17,7 +17,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
-from inference import stream
+from inference.observations import append_observations
 from models_registry.models import ModelVersion
 from performance.exceptions import GroundTruthFileError
 from performance.models import GroundTruth, GroundTruthUpload, UploadStatus
@@ -36,7 +36,7 @@ def ids(redis_client: redis.Redis) -> list[str]:
     version = registered_version("labelled")
     ModelVersion.objects.filter(pk=version.pk).update(classes=["a", "b"])
     table = observations([1.0] * 40, version_id=version.pk)
-    stream.append(redis_client, version.pk, table, max_entries=1000)
+    append_observations(redis_client, version.pk, table, max_entries=1000)
     return ids_of(table)
 
 
@@ -76,7 +76,7 @@ def test_a_parquet_file_may_contain_times(ids: list[str]) -> None:
     assert GroundTruth.objects.get(pk=ids[0]).observed_at == observed_at
     naive = pa.array([datetime(2026, 3, 1)] * 2, pa.timestamp("us"))  # noqa: DTZ001
     upload = read(parquet_of(prediction_id=ids[:2], actual=["a", "b"], observed_at=naive))
-    assert "must say its offset from UTC" in upload.problems[0]["reason"]
+    assert "must have a UTC offset" in upload.problems[0]["reason"]
 
 
 @pytest.mark.parametrize(

@@ -22,9 +22,9 @@ from prometheus_client.parser import text_string_to_metric_families as text_fami
 from drift.models import CheckStatus, DriftCheck, DriftIncident
 from drift.services.checks import run_drift_check
 from inference.models import RollupSpan, TrafficRollup
+from inference.selectors import ByMinute
 from inference.services.traffic import roll_up_traffic
 from inference.traffic import CONFIDENCE_EDGES, LATENCY_EDGES, TrafficCounts, changed_minutes
-from inference.traffic_history import ByMinute
 from models_registry.models import ModelVersion, ReferenceDataset, Stage
 from models_registry.services.versions import set_stage
 from monitoring.models import JobRun
@@ -96,7 +96,7 @@ def send_traffic(served: Served) -> None:
 def roll_up_until_quiet(client: redis.Redis, requests_sent: int) -> None:
     deadline = time.monotonic() + 20
     while True:
-        roll_up_traffic(client=client)
+        roll_up_traffic()
         rows = TrafficRollup.objects.filter(span_seconds=RollupSpan.MINUTE)
         if sum(row.success + row.rejected for row in rows) >= requests_sent and not changed_minutes(client):
             return

@@ -1,4 +1,4 @@
-"""Capture policies: what is remembered of a model's answers, and for how long."""
+"""Capture policies in the admin: which predictions of a model are captured, and for how long."""
 
 from typing import Any
 
@@ -14,13 +14,13 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 
 from accounts.admin.base import AuditedAdmin, user_of
 from inference.models import SMALLEST_SAMPLING_RATE, CapturePolicy
-from inference.services.capture import remove_capture_policy, save_capture_policy
+from inference.services.capture_policies import remove_capture_policy, save_capture_policy
 from models_registry.models import Model
 from models_registry.selectors import feature_names
 
 
 class NamesField(forms.CharField):
-    """Names, one a line, kept as a list without repetitions."""
+    """Names, one per line, stored as a list without repetitions."""
 
     widget = UnfoldAdminTextareaWidget
 
@@ -36,13 +36,13 @@ class NamesField(forms.CharField):
 
 
 class CapturePolicyForm(forms.ModelForm[CapturePolicy]):
-    """Takes the names of features that a version of the model has."""
+    """Accepts only names of features that a version of the model has."""
 
     never_stored_features = NamesField(
         required=False,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 4}),
-        help_text="One name a line. Values of these features leave the web process only as the model's input. Their "
-        "drift is not checked. What was stored before stays until its retention ends.",
+        help_text="One name per line. The model receives these features, but their values are not stored and their "
+        "drift is not checked. Values that are already stored stay until their retention ends.",
     )
 
     class Meta:
@@ -51,30 +51,27 @@ class CapturePolicyForm(forms.ModelForm[CapturePolicy]):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # The browser's own number field counts in these steps; without one it takes whole numbers only.
+        # Without a step, the browser's number field accepts whole numbers only.
         self.fields["sampling_rate"].widget.attrs |= {"step": SMALLEST_SAMPLING_RATE, "max": 1}
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
         model = cleaned.get("model") or (self.instance.model if self.instance.pk else None)
         if model is not None:
-            self._check_names(model, cleaned.get("never_stored_features") or [])
+            known = feature_names(model)
+            unknown = [name for name in cleaned.get("never_stored_features") or [] if name not in known]
+            if unknown:
+                choices = ", ".join(known) or "none yet: upload a version first"
+                reason = f"No version of {model.name} has the feature {unknown[0]!r}. Choose from: {choices}."
+                self.add_error("never_stored_features", ValidationError(reason))
         return cleaned
-
-    def _check_names(self, model: Model, names: list[str]) -> None:
-        known = feature_names(model)
-        unknown = [name for name in names if name not in known]
-        if unknown:
-            choices = ", ".join(known) or "none yet: upload a version first"
-            reason = f"No version of {model.name} has the feature {unknown[0]!r}. Choose from: {choices}."
-            self.add_error("never_stored_features", ValidationError(reason))
 
 
 @admin.register(CapturePolicy)
 class CapturePolicyAdmin(AuditedAdmin):
     empty_text = (
-        "Models without a policy have all their predictions remembered, for as long as the server's setting says. "
-        "Add one to remember a share of them, to leave features out, or to keep them for another time."
+        "All predictions of models without a policy are captured and kept as long as the server's settings say. "
+        "Add a policy to capture only a sample, to leave features out, or to change how long they are kept."
     )
     form = CapturePolicyForm
     list_display = ["model", "share", "left_out", "retention_days", "archive_megabytes", "updated_at"]
@@ -86,7 +83,7 @@ class CapturePolicyAdmin(AuditedAdmin):
         return [path("of-model/<int:model_id>/", view, name="inference_capturepolicy_of_model"), *super().get_urls()]
 
     def of_model(self, request: HttpRequest, model_id: int) -> HttpResponse:
-        """Lead to a model's policy, or to the form that makes it one; who may not make one is told that it has none."""
+        """Redirect to a model's policy, or to the form to add one, or, without permission, back with a message."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         model = get_object_or_404(Model, pk=model_id)
@@ -95,13 +92,13 @@ class CapturePolicyAdmin(AuditedAdmin):
             return redirect("admin:inference_capturepolicy_change", policy.pk)
         if self.has_add_permission(request):
             return redirect(reverse("admin:inference_capturepolicy_add") + f"?model={model.pk}")
-        self.message_user(request, f"{model} has no policy of its own: all of its answers are remembered.")
+        self.message_user(request, f"{model} has no capture policy: all its predictions are captured.")
         return redirect("admin:models_registry_model_change", model.pk)
 
     def get_readonly_fields(self, request: HttpRequest, obj: CapturePolicy | None = None) -> list[str]:
         return ["model"] if obj else []
 
-    @display(description="Remembered", ordering="sampling_rate")
+    @display(description="Captured", ordering="sampling_rate")
     def share(self, obj: CapturePolicy) -> str:
         return "all" if obj.sampling_rate == 1 else f"{obj.sampling_rate:.6g} of all"
 
@@ -120,10 +117,10 @@ class CapturePolicyAdmin(AuditedAdmin):
             self.delete_model(request, policy)
 
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> None:
-        """Write nothing: the service has."""
+        """Write nothing: the service has written the audit record."""
 
     def log_change(self, request: HttpRequest, obj: Any, message: Any) -> None:
-        """Write nothing: the service has."""
+        """Write nothing: the service has written the audit record."""
 
     def log_deletions(self, request: HttpRequest, queryset: Any) -> None:
-        """Write nothing: the service does."""
+        """Write nothing: the service writes the audit record."""

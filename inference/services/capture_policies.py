@@ -1,4 +1,4 @@
-"""Changing what is remembered of a model's answers."""
+"""Change what is captured of a model's predictions."""
 
 from django.db import transaction
 
@@ -13,7 +13,7 @@ FIELDS = ("sampling_rate", "never_stored_features", "retention_days", "archive_m
 
 @transaction.atomic
 def save_capture_policy(*, policy: CapturePolicy, user: Actor | None = None) -> None:
-    """Keep a model's policy, new or changed; serving processes follow it about a second later."""
+    """Save a model's new or changed policy; web processes apply it about a second later."""
     before = capture_policy_of(Model.objects.select_for_update().get(pk=policy.model_id))
     changes = differences(before, policy, FIELDS)
     message = "" if changes else "Nothing was changed."
@@ -24,7 +24,7 @@ def save_capture_policy(*, policy: CapturePolicy, user: Actor | None = None) -> 
 
 @transaction.atomic
 def remove_capture_policy(*, policy: CapturePolicy, user: Actor | None = None) -> None:
-    """Go back to the defaults: everything is remembered, as long as the settings say."""
+    """Return to the defaults: capture everything and keep it as long as the settings say."""
     changes = differences(policy, CapturePolicy(model=policy.model), FIELDS)
     record_change(user=user, row=policy, message="Deleted: the defaults apply.", changes=changes)
     policy.delete()

@@ -1,3 +1,0 @@
-"""Inference in the admin: what is captured."""
-
-from inference.admin import capture as capture

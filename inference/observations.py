@@ -1,0 +1,270 @@
+"""Observations: the ids and columns of captured predictions, and how they are appended to the live window.
+
+Prediction ids are UUIDs of version 7 (RFC 9562): they sort by time, and they contain the model version.
+"""
+
+import hashlib
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import redis
+from numpy.typing import NDArray
+
+from inference.stream import FEATURE_PREFIX, OBSERVATION_FIELDS, OBSERVED_AT_TYPE, stream_key
+from mlmon.columns import FeatureColumns, observed_table
+from mlmon.schema import Feature
+from models_registry.class_scores import scores_column
+
+VERSION_BITS = 16  # of the model version's primary key: an id leads to a few versions instead of all of them
+COUNTED_BITS = 46
+VARIANT = 0b10  # of RFC 9562
+
+ATTEMPT_SECONDS = 86_400  # Redis keeps an attempt this long; it is repeated within seconds of Redis' return
+# Number 0 means that the append is never repeated.
+APPEND_SCRIPT = """
+if ARGV[1] ~= '0' then
+    if redis.call('GET', KEYS[3]) == ARGV[1] then return 0 end
+    redis.call('SET', KEYS[3], ARGV[1], 'EX', ARGV[5])
+end
+local seen = redis.call('INCRBY', KEYS[1], ARGV[3])
+redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[4], '*', 'b', ARGV[2], 'n', ARGV[3], 'r', seen)
+return 1
+"""
+
+GIVEN_IDS_ATTEMPT_SECONDS = 60  # an append with given ids is repeated only by redis-py's own retries
+APPEND_NEW_SCRIPT = """
+if redis.call('GET', KEYS[3]) == ARGV[1] then return {0, {}} end
+local known = {}
+for i = 7, #ARGV do
+    if redis.call('ZSCORE', KEYS[4], ARGV[i]) then known[#known + 1] = ARGV[i] end
+end
+if #known > 0 then return {0, known} end
+redis.call('SET', KEYS[3], ARGV[1], 'EX', ARGV[5])
+local seen = redis.call('INCRBY', KEYS[1], ARGV[3])
+if ARGV[3] ~= '0' then
+    redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[4], '*', 'b', ARGV[2], 'n', ARGV[3], 'r', seen)
+end
+for i = 7, #ARGV do redis.call('ZADD', KEYS[4], seen, ARGV[i]) end
+redis.call('ZREMRANGEBYRANK', KEYS[4], 0, -(ARGV[6] + 1))
+return {seen, {}}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ObservationBatch:
+    """Observations of one model version from one request.
+
+    Attributes
+    ----------
+    version_id, model_name, features
+        The version that made the predictions, and the features of its schema.
+    prediction_ids
+        One id of 16 bytes for each row.
+    observed_at_us
+        Unix time in microseconds, for all rows or for each row, shape (n,).
+    columns
+        Feature values, one array of n rows for each feature.
+    predictions
+        Classes (str) or numbers, shape (n,).
+    confidence
+        Probability of the predicted class, shape (n,), or None.
+    scores
+        Probabilities of the classes (`models_registry.class_scores`), shape (n, classes), or None.
+    latency_ms
+        Latency of the whole request, or of each row, shape (n,); NaN if unknown.
+    """
+
+    version_id: int
+    model_name: str
+    features: Sequence[Feature]
+    prediction_ids: Sequence[bytes]
+    observed_at_us: int | NDArray[np.int64]
+    columns: FeatureColumns
+    predictions: NDArray[np.object_] | NDArray[np.float64]
+    confidence: NDArray[np.float64] | None
+    latency_ms: float | NDArray[np.float64]
+    scores: NDArray[np.float32] | None = None
+
+    @property
+    def rows(self) -> int:
+        return len(self.prediction_ids)
+
+    def select(self, rows: NDArray[np.bool_]) -> "ObservationBatch":
+        """Return the rows at which the mask `rows`, shape (n,), is true."""
+        latency_ms, observed_at_us = self.latency_ms, self.observed_at_us
+        return replace(
+            self,
+            prediction_ids=[one for one, is_kept in zip(self.prediction_ids, rows.tolist(), strict=True) if is_kept],
+            columns={name: values[rows] for name, values in self.columns.items()},
+            predictions=self.predictions[rows],
+            confidence=None if self.confidence is None else self.confidence[rows],
+            scores=None if self.scores is None else self.scores[rows],
+            observed_at_us=observed_at_us[rows] if isinstance(observed_at_us, np.ndarray) else observed_at_us,
+            latency_ms=latency_ms[rows] if isinstance(latency_ms, np.ndarray) else latency_ms,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """Identifies an append, so that it can be repeated if its reply was lost: Redis performs it at most once.
+
+    Attributes
+    ----------
+    producer
+        The writer, which makes one append at a time for each version.
+    number
+        Different for each append. A repeated append keeps its number, and precedes any other append of that version.
+    """
+
+    producer: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """The result of an append with given ids.
+
+    Attributes
+    ----------
+    rows_seen
+        Number of rows ever captured for the version, including this entry; 0 if nothing was appended, or if an earlier
+        attempt appended it.
+    known_ids
+        Ids that were appended before; if there are any, nothing was appended.
+    """
+
+    rows_seen: int
+    known_ids: frozenset[bytes]
+
+
+def new_prediction_ids(count: int, version_id: int) -> list[bytes]:
+    """Return `count` new ids of 16 bytes for predictions of a model version.
+
+    The first 48 bits are Unix milliseconds, the next 12 the fraction of the millisecond (RFC 9562, method 3), and the
+    last 16 the lower bits of the version's primary key. The other 46 count up from a random number, so ids of one call
+    are always distinct, and ids of two calls within a quarter of a microsecond almost always.
+    """
+    milliseconds, nanoseconds = divmod(time.time_ns(), 1_000_000)
+    head = milliseconds << 16 | 0x7000 | nanoseconds * 4096 // 1_000_000
+    tail = VARIANT << 62 | version_id % (1 << VERSION_BITS)
+    start = int.from_bytes(os.urandom(6), "big")
+    return [(head << 64 | tail | (start + i) % (1 << COUNTED_BITS) << VERSION_BITS).to_bytes(16) for i in range(count)]
+
+
+def version_bits(prediction_id: bytes) -> int:
+    """Return the lower bits of the version's primary key; an arbitrary number for an id that a client gave."""
+    return int.from_bytes(prediction_id[-2:], "big")
+
+
+def is_own_id(prediction_id: bytes, version_id: int) -> bool:
+    """Return whether an id has the form of the ids that `new_prediction_ids` makes for the version."""
+    return prediction_id[6] >> 4 == 7 and version_bits(prediction_id) == version_id % (1 << VERSION_BITS)
+
+
+def sampled(prediction_ids: Sequence[bytes], rate: float) -> NDArray[np.bool_]:
+    """Return which ids are in the sample, shape (n,): a share `rate` of them.
+
+    The sample depends on a hash of the id alone. An id that is sampled at one rate is sampled at every higher rate.
+    """
+    limit = int(rate * 2**64)
+    digests = (hashlib.blake2b(one, digest_size=8).digest() for one in prediction_ids)
+    return np.array([int.from_bytes(digest, "big") < limit for digest in digests], dtype=np.bool_)
+
+
+def packed_table(batches: Sequence[ObservationBatch]) -> pa.Table:
+    """Return batches of one version and schema as one table with the columns of `inference.stream.Window`."""
+    first = batches[0]
+    columns = {
+        feature.name: np.concatenate([batch.columns[feature.name] for batch in batches]) for feature in first.features
+    }
+    features = observed_table(first.features, columns)
+    observed_at = np.concatenate([np.broadcast_to(batch.observed_at_us, batch.rows) for batch in batches])
+    latency = np.concatenate([np.broadcast_to(batch.latency_ms, batch.rows) for batch in batches])
+    confidence = np.concatenate(
+        [np.full(batch.rows, np.nan) if batch.confidence is None else batch.confidence for batch in batches]
+    )
+    predictions = np.concatenate([batch.predictions for batch in batches])
+    arrays: list[Any] = [
+        pa.array([one for batch in batches for one in batch.prediction_ids], pa.binary(16)),
+        pa.array(observed_at, OBSERVED_AT_TYPE),
+        pa.array(confidence, pa.float64(), from_pandas=True),
+        pa.array(latency, pa.float64(), from_pandas=True),
+        pa.array(predictions, pa.string() if predictions.dtype == object else pa.float64()),
+    ]
+    fields: list[Any] = [*OBSERVATION_FIELDS, pa.field("prediction", arrays[4].type)]
+    classes = next((batch.scores.shape[1] for batch in batches if batch.scores is not None), None)
+    if classes is not None:  # a batch without scores gets NaN, which becomes null
+        unknown = np.float32(np.nan)
+        scores = [np.full((one.rows, classes), unknown) if one.scores is None else one.scores for one in batches]
+        arrays.append(scores_column(np.concatenate(scores)))
+        fields.append(pa.field("scores", arrays[5].type))
+    arrays.extend(column.combine_chunks() for column in features.columns)
+    fields.extend(pa.field(FEATURE_PREFIX + field.name, field.type) for field in features.schema)
+    return pa.table(arrays, schema=pa.schema(fields))
+
+
+def append_observations(
+    client: redis.Redis, version_id: int, observations: pa.Table, *, max_entries: int, attempt: Attempt | None = None
+) -> None:
+    """Append `observations` as one entry.
+
+    An entry holds at least one row, so the last `max_entries` entries hold at least as many rows. This function keeps
+    that bound, approximately; `inference.stream.trim_to_rows` keeps the bound in rows.
+
+    Redis counts and writes in one step, so entries are in the order of their rows, and only written rows are counted.
+    A repeated append with the same `attempt` changes nothing.
+    """
+    attempt = attempt or Attempt(producer="", number=0)
+    client.register_script(APPEND_SCRIPT)(
+        keys=[stream_key(version_id, name) for name in ("rows", "observations", f"producer:{attempt.producer}")],
+        args=[attempt.number, _payload(observations), observations.num_rows, max_entries, ATTEMPT_SECONDS],
+    )
+
+
+def append_new_observations(
+    client: redis.Redis,
+    version_id: int,
+    observations: pa.Table | None,
+    given_ids: Sequence[bytes],
+    *,
+    attempt: Attempt,
+    max_entries: int,
+    most_ids: int,
+) -> Appended:
+    """Append `observations` as one entry, unless one of the ids that clients gave was appended before.
+
+    Redis checks the ids, writes the entry and stores the ids in one step: if two requests have the same id, at the same
+    time or not, it is known to one of them. A repeated attempt changes nothing.
+
+    Parameters
+    ----------
+    observations
+        None if no row is captured: then only the ids are stored.
+    given_ids
+        Distinct ids of 16 bytes.
+    max_entries
+        See `append_observations`.
+    most_ids
+        Number of the latest ids that Redis keeps.
+    """
+    rows = 0 if observations is None else observations.num_rows
+    payload = b"" if observations is None else _payload(observations)
+    names = ("rows", "observations", f"producer:{attempt.producer}", "given-ids")
+    limits = (max_entries, GIVEN_IDS_ATTEMPT_SECONDS, most_ids)
+    args: list[bytes | int] = [attempt.number, payload, rows, *limits, *given_ids]
+    keys = [stream_key(version_id, name) for name in names]
+    reply: Any = client.register_script(APPEND_NEW_SCRIPT)(keys=keys, args=args)
+    return Appended(rows_seen=int(reply[0]), known_ids=frozenset(reply[1]))
+
+
+def _payload(observations: pa.Table) -> bytes:
+    """Return rows as an Arrow IPC stream."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, observations.schema) as writer:
+        writer.write_table(observations)
+    return sink.getvalue().to_pybytes()
