@@ -290,7 +290,7 @@ class DriftCheck(models.Model):
         return f"{self.version} at {self.created_at:%Y-%m-%d %H:%M:%S}"
 
     def succeed(self, result: ComparisonResult) -> "list[FeatureDrift]":
-        """Take over a result, and return the unsaved rows of its features."""
+        """Set the columns of a result, and return the unsaved rows of its features."""
         self.status, self.result = CheckStatus.SUCCEEDED, replace(result, features=())
         self.n_reference, self.n_current, self.n_features = result.n_reference, result.n_current, len(result.features)
         self.n_drifted_features = sum(feature.is_drifted for feature in result.features)

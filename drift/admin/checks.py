@@ -85,7 +85,7 @@ class DriftCheckAdmin(ReadOnlyAdmin):
         strength = F("score") / Greatest(F("threshold"), 1e-9)
         drifted = FeatureDrift.objects.filter(Q(is_confirmed=True) | Q(is_drifted=True), check_run=OuterRef("pk"))
         strongest = drifted.order_by("-is_confirmed", strength.desc(nulls_last=True)).values("feature_name")[:1]
-        return super().get_queryset(request).annotate(strongest=Subquery(strongest))
+        return super().get_queryset(request).defer("result").annotate(strongest=Subquery(strongest))
 
     def get_fields(self, request: HttpRequest, obj: DriftCheck | None = None) -> list[str | tuple[str, str]]:
         about: list[str | tuple[str, str]] = [

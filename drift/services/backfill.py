@@ -81,9 +81,13 @@ def backfill(request: BackfillRequest) -> Iterator[BackfillStep]:
         for rows in range(first_end, part.table.num_rows + 1, every_rows):
             window = _window_at(request, policy, kept, part, rows)
             step, processed = BackfillStep(rows - processed), rows
+            ended_at: Any = part.table.column("observed_at")[rows - 1].as_py()
+            is_wanted = (not request.since or ended_at >= request.since) and (
+                not request.until or ended_at < request.until
+            )
             if window.end_id in made:
                 step = replace(step, was_there=True)
-            elif window.table.num_rows >= policy.minimum_rows and _is_wanted(request, window):
+            elif is_wanted and window.table.num_rows >= policy.minimum_rows:
                 check = store_check(request.version, request.reference, window, policy, is_backfilled=True)
                 step = replace(step, check=check, was_there=check is None)
             yield step
@@ -103,8 +107,3 @@ def _window_at(request: BackfillRequest, policy: DriftPolicy, kept: pa.Table, pa
     row = part.first.row + rows - 1
     end_id = f"archive-{part.first.stream_number}-{row}-reference-{request.reference.pk}"
     return Window(table=table, end_id=end_id, rows_seen=row)
-
-
-def _is_wanted(request: BackfillRequest, window: Window) -> bool:
-    ended_at: Any = window.table.column("observed_at")[-1].as_py()
-    return (request.since is None or ended_at >= request.since) and (request.until is None or ended_at < request.until)

@@ -15,7 +15,7 @@ from cachetools import LRUCache
 from django.conf import settings
 from django.utils import timezone
 
-from drift.models import CheckStatus, DriftCheck, DriftPolicy
+from drift.models import CheckStatus, DriftPolicy
 from drift.report import DriftReport, Failure, ReportSource, ReportStatus, WindowSummary, report_of_check
 from drift.selectors import is_due_now, latest_check, latest_succeeded_check, policy_for
 from drift.services.checks import CHECK_ERRORS, compare_window, failure_reason, read_policy_window, window_times
@@ -59,8 +59,8 @@ def latest_drift(*, version: ModelVersion) -> DriftReport:
         Redis is unavailable, and no check is stored.
     """
     latest, name = latest_check(version), (version.model.name, version.version)
-    has_failed = latest is not None and latest.status == CheckStatus.FAILED
-    succeeded = latest_succeeded_check(version) if has_failed else latest
+    has_succeeded = latest is not None and latest.status == CheckStatus.SUCCEEDED
+    succeeded = latest if has_succeeded else latest_succeeded_check(version)
     policy, reference = policy_for(version.model), active_reference(version.pk)
     report = None
     if not policy.is_enabled:
@@ -81,11 +81,10 @@ def latest_drift(*, version: ModelVersion) -> DriftReport:
         report = (
             report_of_check(latest, version) if latest else report_without_result(*name, ReportStatus.NO_OBSERVATIONS)
         )
-    return replace(report, last_failure=_failure(latest) if latest and has_failed else None)
-
-
-def _failure(check: DriftCheck) -> Failure:
-    return Failure(check_id=check.pk, checked_at=check.created_at, reason=check.error_message)
+    failure = None
+    if latest is not None and latest.status == CheckStatus.FAILED:
+        failure = Failure(check_id=latest.pk, checked_at=latest.created_at, reason=latest.error_message)
+    return replace(report, last_failure=failure)
 
 
 def _live_report(version: ModelVersion, reference: ReferenceDataset, policy: DriftPolicy) -> DriftReport:

@@ -1,4 +1,4 @@
-"""Drift in the admin: policies are set and checked, checks are only read, incidents are looked after."""
+"""Drift in the admin: people edit policies, read checks and handle incidents."""
 
 from dataclasses import replace
 from html import unescape
@@ -105,7 +105,7 @@ def test_a_policy_with_a_threshold_of_one_feature(admin_client: Client, version:
         ({"model": ""}, "This field is required."),
     ],
 )
-def test_a_policy_that_makes_no_sense_is_explained(
+def test_an_invalid_policy_is_refused_with_the_reason(
     admin_client: Client, version: ModelVersion, values: dict[str, Any], reason: str
 ) -> None:
     response = admin_client.post(reverse(f"{POLICIES}_add"), _form(version, **values))
@@ -116,9 +116,7 @@ def test_a_policy_that_makes_no_sense_is_explained(
 
 
 @pytest.mark.parametrize("forms", [151, 2000, 99_999_999])
-def test_more_policies_of_features_than_a_page_can_send_are_refused_at_once(
-    admin_client: Client, version: ModelVersion, forms: int
-) -> None:
+def test_too_many_feature_policies_are_refused(admin_client: Client, version: ModelVersion, forms: int) -> None:
     row = {"feature_name": "sepal_width", "is_monitored": "on", "threshold": 0.3}
     sent = _form(version, [row]) | {"feature_policies-TOTAL_FORMS": forms}
     response = admin_client.post(reverse(f"{POLICIES}_add"), sent)
@@ -130,9 +128,7 @@ def test_more_policies_of_features_than_a_page_can_send_are_refused_at_once(
     assert not DriftPolicy.objects.exists()
 
 
-def test_as_many_policies_of_features_as_are_taken_can_be_sent_and_changed(
-    admin_client: Client, version: ModelVersion
-) -> None:
+def test_the_maximum_of_feature_policies_can_be_saved_and_changed(admin_client: Client, version: ModelVersion) -> None:
     version.features.all().delete()
     features = [ModelFeature(version=version, name=f"f{place}", position=place, column=place) for place in range(150)]
     for feature in features:
@@ -152,7 +148,7 @@ def test_as_many_policies_of_features_as_are_taken_can_be_sent_and_changed(
 
 @pytest.mark.parametrize("value", ["abc", "\0", "NaN", "1.5", "9" * 5000, "0"])
 @pytest.mark.parametrize("page", [f"{POLICIES}_add", "admin:inference_capturepolicy_add"])
-def test_a_model_that_is_none_is_no_choice(admin_client: Client, version: ModelVersion, page: str, value: str) -> None:
+def test_an_unknown_model_is_not_selected(admin_client: Client, version: ModelVersion, page: str, value: str) -> None:
     assert admin_client.get(reverse(page), {"model": value}).status_code == (400 if "\0" in value else 200)
     response = admin_client.post(reverse(page), _form(version, sampling_rate=1, model=value))
     assert response.status_code == 200
@@ -162,12 +158,12 @@ def test_a_model_that_is_none_is_no_choice(admin_client: Client, version: ModelV
 
 
 @pytest.mark.parametrize("page", [f"{POLICIES}_add", "admin:inference_capturepolicy_add"])
-def test_the_model_of_the_address_is_chosen(admin_client: Client, version: ModelVersion, page: str) -> None:
+def test_the_model_in_the_url_is_selected(admin_client: Client, version: ModelVersion, page: str) -> None:
     response = admin_client.get(reverse(page), {"model": version.model.pk})
     assert f'<option value="{version.model.pk}" selected>classifier</option>' in response.content.decode()
 
 
-def test_the_log_says_what_a_policy_was_and_is(admin_client: Client, version: ModelVersion) -> None:
+def test_the_log_has_the_old_and_new_values_of_a_policy(admin_client: Client, version: ModelVersion) -> None:
     policy = DriftPolicy.objects.create(model=version.model, window_rows=500, interval_rows=50, feature_threshold=0.2)
     form = _form(
         version,
@@ -184,7 +180,9 @@ def test_the_log_says_what_a_policy_was_and_is(admin_client: Client, version: Mo
     assert "sepal_width" in message
 
 
-def test_further_windows_are_kept_as_a_list_and_shown_with_commas(admin_client: Client, version: ModelVersion) -> None:
+def test_further_windows_are_stored_as_a_list_and_shown_with_commas(
+    admin_client: Client, version: ModelVersion
+) -> None:
     form = _form(version, extra_window_rows="500, 2000")
     assert admin_client.post(reverse(f"{POLICIES}_add"), form).status_code == 302
     policy = DriftPolicy.objects.get()
@@ -195,7 +193,7 @@ def test_further_windows_are_kept_as_a_list_and_shown_with_commas(admin_client: 
     assert "which is one in 500,000 predictions." in page
 
 
-def test_levels_have_no_ordered_measure(admin_client: Client, version: ModelVersion) -> None:
+def test_categories_have_no_ordered_measure(admin_client: Client, version: ModelVersion) -> None:
     version.features.filter(name="sepal_width").update(kind="categorical")
     row = {"feature_name": "sepal_width", "is_monitored": "on", "method": "wasserstein"}
     response = admin_client.post(reverse(f"{POLICIES}_add"), _form(version, [row]))
@@ -205,7 +203,7 @@ def test_levels_have_no_ordered_measure(admin_client: Client, version: ModelVers
     assert admin_client.post(reverse(f"{POLICIES}_add"), _form(version, [row])).status_code == 302
 
 
-def test_a_feature_that_no_version_has_is_refused_with_the_choices(admin_client: Client, version: ModelVersion) -> None:
+def test_an_unknown_feature_is_refused_with_the_choices(admin_client: Client, version: ModelVersion) -> None:
     form = _form(version, [{"feature_name": "sepal_widht", "threshold": 0.3}])
     response = admin_client.post(reverse(f"{POLICIES}_add"), form)
     assert response.status_code == 200
@@ -259,7 +257,7 @@ def test_a_failed_check_shows_its_reason(admin_client: Client, check: DriftCheck
     assert "strongest first" not in content
 
 
-def test_nobody_adds_changes_or_deletes_a_check(admin_client: Client, check: DriftCheck) -> None:
+def test_checks_cannot_be_added_changed_or_deleted(admin_client: Client, check: DriftCheck) -> None:
     assert admin_client.get(reverse(f"{CHECKS}_add")).status_code == 403
     assert admin_client.post(reverse(f"{CHECKS}_change", args=[check.pk]), {"status": "failed"}).status_code == 403
     assert admin_client.post(reverse(f"{CHECKS}_delete", args=[check.pk]), {"post": "yes"}).status_code == 403
@@ -267,7 +265,7 @@ def test_nobody_adds_changes_or_deletes_a_check(admin_client: Client, check: Dri
     assert check.status == "succeeded"
 
 
-def test_an_unknown_check_leads_back(admin_client: Client) -> None:
+def test_an_unknown_check_redirects(admin_client: Client) -> None:
     assert admin_client.get(reverse(f"{CHECKS}_change", args=[12345])).status_code == 302
 
 
@@ -283,7 +281,7 @@ def test_permissions_apply(client: Client, check: DriftCheck) -> None:
 
 @pytest.fixture
 def incident(version: ModelVersion) -> DriftIncident:
-    """An open one: petals grew by two centimetres, and by one in width."""
+    """An open incident: petals are two centimetres longer and one wider."""
     profiled_reference(version, iris_rows(2000))
     observe(version, iris_rows(1000, seed=1) + np.array([0, 0, 2, 1]))
     assert run_drift_check(version_id=version.pk) is not None
@@ -300,7 +298,7 @@ def _reader(*permissions: str) -> User:
     return user
 
 
-def test_an_incident_says_what_drifted_and_since_when(admin_client: Client, incident: DriftIncident) -> None:
+def test_an_incident_shows_what_drifted_and_since_when(admin_client: Client, incident: DriftIncident) -> None:
     listed = admin_client.get(reverse(f"{INCIDENTS}_changelist")).content.decode()
     assert "petal_" in listed
     response = admin_client.get(_address(incident, "change"))
@@ -318,7 +316,7 @@ def test_an_incident_says_what_drifted_and_since_when(admin_client: Client, inci
     assert len(response.context["history"]) == 1
 
 
-def test_a_check_shows_its_features_over_the_checks_before(admin_client: Client, incident: DriftIncident) -> None:
+def test_a_check_shows_its_features_over_the_previous_checks(admin_client: Client, incident: DriftIncident) -> None:
     first = incident.opened_by
     alone = admin_client.get(reverse(f"{CHECKS}_change", args=[first.pk]))
     assert alone.context["heat"] is None
@@ -333,10 +331,10 @@ def test_a_check_shows_its_features_over_the_checks_before(admin_client: Client,
     assert marks["petal_length"] == ["listed", ""]
     assert "Features over the last 2 checks" in response.content.decode()
     earlier = admin_client.get(reverse(f"{CHECKS}_change", args=[first.pk]))
-    assert earlier.context["heat"] is None  # what came later is not on the page of an earlier check
+    assert earlier.context["heat"] is None  # the page of a check has no later checks
 
 
-def test_an_incident_shows_rows_that_show_it_or_says_why_not(admin_client: Client, incident: DriftIncident) -> None:
+def test_an_incident_shows_example_rows_or_why_there_are_none(admin_client: Client, incident: DriftIncident) -> None:
     response = admin_client.get(_address(incident, "change"))
     found = response.context["examples"]
     assert {"petal_length", "petal_width"} <= set(found.names)
@@ -350,7 +348,7 @@ def test_an_incident_shows_rows_that_show_it_or_says_why_not(admin_client: Clien
     assert "There are no example rows" in gone.content.decode()
 
 
-def test_a_check_leads_to_its_incident(admin_client: Client, incident: DriftIncident) -> None:
+def test_a_check_links_to_its_incident(admin_client: Client, incident: DriftIncident) -> None:
     check = incident.opened_by
     page = admin_client.get(reverse(f"{CHECKS}_change", args=[check.pk])).content.decode()
     assert _address(incident, "change") in page
@@ -359,7 +357,7 @@ def test_a_check_leads_to_its_incident(admin_client: Client, incident: DriftInci
     assert filtered.context["cl"].result_count == 1
 
 
-def test_pages_ask_the_database_a_bounded_number_of_times(
+def test_pages_make_a_bounded_number_of_queries(
     admin_client: Client, incident: DriftIncident, django_assert_max_num_queries: Any
 ) -> None:
     check = incident.opened_by
@@ -394,7 +392,7 @@ def test_incidents_by_state(admin_client: Client, incident: DriftIncident, state
     ("act", "message"),
     [("acknowledge", "Acknowledged."), ("snooze_hours", "Snoozed until"), ("close", "Closed by hand.")],
 )
-def test_what_people_do_is_asked_first_and_written_down(
+def test_actions_are_confirmed_first_and_logged(
     admin_client: Client, incident: DriftIncident, act: str, message: str
 ) -> None:
     before = DriftIncident.objects.values().get()
@@ -412,7 +410,7 @@ def test_what_people_do_is_asked_first_and_written_down(
     assert entry.message in done.content.decode()
 
 
-def test_snoozing_lasts_as_long_as_the_button_says(admin_client: Client, incident: DriftIncident) -> None:
+def test_a_snooze_lasts_as_long_as_its_button_says(admin_client: Client, incident: DriftIncident) -> None:
     for act, hours in (("snooze_hours", 4), ("snooze_day", 24), ("snooze_week", 168)):
         admin_client.post(_address(incident, act))
         incident.refresh_from_db()
@@ -420,7 +418,7 @@ def test_snoozing_lasts_as_long_as_the_button_says(admin_client: Client, inciden
         assert (incident.snoozed_until - timezone.now()).total_seconds() == pytest.approx(3600 * hours, abs=60)
 
 
-def test_a_closed_incident_offers_nothing_and_refuses_all(admin_client: Client, incident: DriftIncident) -> None:
+def test_a_closed_incident_has_no_actions_and_refuses_requests(admin_client: Client, incident: DriftIncident) -> None:
     admin_client.post(_address(incident, "close"))
     page = admin_client.get(_address(incident, "change")).content.decode()
     assert "closed by hand" in page
@@ -449,7 +447,7 @@ def test_the_window_becomes_the_new_reference(admin_client: Client, incident: Dr
     assert ChangeRecord.objects.filter(row_id=str(made.pk), user__username="admin").exists()
 
 
-def test_a_window_that_is_gone_cannot_become_the_reference(
+def test_a_deleted_window_cannot_become_the_reference(
     admin_client: Client, incident: DriftIncident, redis_client: redis.Redis
 ) -> None:
     redis_client.flushdb()
@@ -473,7 +471,7 @@ def test_a_viewer_reads_and_changes_nothing(client: Client, incident: DriftIncid
     assert ReferenceDataset.objects.count() == 1
 
 
-def test_an_operator_looks_after_incidents_and_uploads_nothing(client: Client, incident: DriftIncident) -> None:
+def test_an_operator_handles_incidents_but_uploads_nothing(client: Client, incident: DriftIncident) -> None:
     client.force_login(_reader("view_driftincident", "change_driftincident"))
     assert client.post(_address(incident, "acknowledge")).status_code == 302
     assert client.post(_address(incident, "rebaseline")).status_code == 403
@@ -482,8 +480,8 @@ def test_an_operator_looks_after_incidents_and_uploads_nothing(client: Client, i
     assert incident.acknowledged_by.username == "reader"
 
 
-def test_hostile_names_are_text(admin_client: Client, incident: DriftIncident) -> None:
-    incident.opened_by.features.all().delete()  # the names of the incident are found no more
+def test_hostile_names_are_escaped(admin_client: Client, incident: DriftIncident) -> None:
+    incident.opened_by.features.all().delete()  # no result has the incident's features
     incident.hypotheses = tuple(replace(found, name="<script>alert(1)</script>") for found in incident.hypotheses)
     incident.save()
     content = admin_client.get(_address(incident, "change")).content.decode()

@@ -1,4 +1,4 @@
-"""The drift calls through Django: the contract's body, history, and what stands in for a comparison."""
+"""The drift calls through Django: the body of the contract, the history, and responses without a comparison."""
 
 import threading
 import time
@@ -56,7 +56,7 @@ def _get(client: Client, path: str = PATH, expected_status: int = 200, **query: 
     return body
 
 
-def test_just_after_a_hundred_predictions_there_are_scores(client: Client, checked: ModelVersion) -> None:
+def test_scores_are_available_right_after_a_hundred_predictions(client: Client, checked: ModelVersion) -> None:
     for _ in range(100):
         observe(checked, np.array([ROW]))
     body = _get(client, "/drift")
@@ -87,7 +87,7 @@ def test_just_after_a_hundred_predictions_there_are_scores(client: Client, check
     assert not DriftCheck.objects.exists()
 
 
-def test_rows_that_another_process_is_just_flushing_are_waited_for(client: Client, checked: ModelVersion) -> None:
+def test_the_response_waits_for_rows_that_another_process_is_flushing(client: Client, checked: ModelVersion) -> None:
     late = observations(checked, iris_rows(40))
     observe(checked, iris_rows(60))
     flusher = threading.Timer(0.1, append, [checked, late])
@@ -97,7 +97,7 @@ def test_rows_that_another_process_is_just_flushing_are_waited_for(client: Clien
     assert (body["status"], body["window"]["rows"]) == ("ok", 100)
 
 
-def test_rows_that_came_long_ago_are_not_waited_for(
+def test_the_response_does_not_wait_after_old_rows(
     client: Client, checked: ModelVersion, settings: Settings, redis_client: redis.Redis
 ) -> None:
     settings.MLMON_CAPTURE_FLUSH_MS = 60_000  # waiting would take the test past its time limit
@@ -109,7 +109,7 @@ def test_rows_that_came_long_ago_are_not_waited_for(
     assert _get(client)["status"] == "insufficient_data"
 
 
-def test_a_live_comparison_is_made_once_for_a_window(client: Client, checked: ModelVersion) -> None:
+def test_a_live_comparison_is_made_once_per_window(client: Client, checked: ModelVersion) -> None:
     observe(checked, iris_rows(150))
     first = _get(client)
     assert _get(client) == first
@@ -124,7 +124,7 @@ def test_a_changed_threshold_shows_at_once(client: Client, checked: ModelVersion
     assert _get(client)["is_drifted"]
 
 
-def test_a_stored_check_is_the_answer_until_the_next_is_due(client: Client, checked: ModelVersion) -> None:
+def test_a_stored_check_is_served_until_the_next_is_due(client: Client, checked: ModelVersion) -> None:
     observe(checked, iris_rows(200))
     live = _get(client)
     check = run_drift_check(version_id=checked.pk)
@@ -149,14 +149,14 @@ def test_the_bodies_have_the_described_shapes(client: Client, checked: ModelVers
     assert set(_get(client, history=1)) == set(DriftHistorySerializer().fields)
 
 
-def test_without_reference_the_answer_says_what_to_do(client: Client, version: ModelVersion) -> None:
+def test_without_reference_the_response_says_what_to_do(client: Client, version: ModelVersion) -> None:
     observe(version, iris_rows(200))
     body = _get(client)
     assert (body["status"], body["feature_drift"], body["prediction_drift"]) == ("no_reference", {}, None)
     assert "Upload" in body["detail"]
 
 
-def test_without_observations_the_answer_says_what_to_do(client: Client, checked: ModelVersion) -> None:
+def test_without_observations_the_response_says_what_to_do(client: Client, checked: ModelVersion) -> None:
     body = _get(client)
     assert (body["status"], body["feature_drift"], body["is_drifted"]) == ("no_observations", {}, False)
     assert "predictions" in body["detail"]
@@ -183,7 +183,7 @@ def test_a_model_without_production_version(client: Client, checked: ModelVersio
     assert _get(client, "/api/v1/models/empty/drift", history=5)["checks"] == []
 
 
-def test_a_failed_check_stands_beside_the_one_before(client: Client, checked: ModelVersion) -> None:
+def test_a_failed_check_is_reported_beside_the_previous_one(client: Client, checked: ModelVersion) -> None:
     observe(checked, iris_rows(200))
     succeeded = run_drift_check(version_id=checked.pk)
     assert succeeded is not None
@@ -204,7 +204,7 @@ def test_a_failed_check_stands_beside_the_one_before(client: Client, checked: Mo
     assert (alone["status"], alone["detail"], alone["feature_drift"]) == ("failed", "ValueError: no", {})
 
 
-def test_a_comparison_that_fails_is_no_server_error(
+def test_a_failed_comparison_is_not_a_server_error(
     client: Client, checked: ModelVersion, caplog: pytest.LogCaptureFixture
 ) -> None:
     from drift.services.checks import PREPARED_REFERENCES
@@ -217,7 +217,7 @@ def test_a_comparison_that_fails_is_no_server_error(
     assert "/" not in body["detail"]
 
 
-def test_the_stored_check_stays_where_redis_has_lost_the_window(
+def test_the_stored_check_is_served_if_redis_lost_the_window(
     client: Client, checked: ModelVersion, redis_client: redis.Redis
 ) -> None:
     observe(checked, iris_rows(200))
@@ -227,7 +227,7 @@ def test_the_stored_check_stays_where_redis_has_lost_the_window(
     assert _get(client)["check_id"] == check.pk
 
 
-def test_the_stored_check_stays_where_redis_is_away(
+def test_the_stored_check_is_served_if_redis_is_unavailable(
     client: Client, checked: ModelVersion, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     observe(checked, iris_rows(200))
@@ -245,7 +245,7 @@ def test_without_redis_and_without_a_stored_check_the_service_is_unavailable(
     assert "Redis" in _get(client, expected_status=503)["detail"]
 
 
-def test_a_version_can_be_asked_for(client: Client, checked: ModelVersion) -> None:
+def test_a_version_can_be_requested(client: Client, checked: ModelVersion) -> None:
     second = uploaded_version("classifier", "2.0.0", production=False)
     set_stage(version=second, stage=Stage.SHADOW)
     profiled_reference(second, iris_rows(500))
@@ -256,7 +256,7 @@ def test_a_version_can_be_asked_for(client: Client, checked: ModelVersion) -> No
     assert (body["model_version"], body["window"]["rows"]) == ("2.0.0", 130)
 
 
-def test_the_default_version_has_the_most_traffic_then_is_the_newest(client: Client, checked: ModelVersion) -> None:
+def test_the_default_version_has_the_most_traffic_then_the_latest_upload(client: Client, checked: ModelVersion) -> None:
     second = uploaded_version("classifier", "2.0.0", production=False)
     ModelVersion.objects.filter(pk=second.pk).update(stage=Stage.PRODUCTION, traffic_weight=1)
     ModelVersion.objects.filter(pk=checked.pk).update(traffic_weight=2)
@@ -318,7 +318,7 @@ def test_unknown_models_and_versions_are_404(
     assert response["Content-Type"] == "application/problem+json"
 
 
-def test_reading_takes_a_token_of_the_right_scope(client: Client, version: ModelVersion, settings: Settings) -> None:
+def test_reading_needs_a_token_of_the_right_scope(client: Client, version: ModelVersion, settings: Settings) -> None:
     settings.MLMON_API_ACCESS = "token"
     _, predicting = create_token(name="app", scope="predict")
     _, reading = create_token(name="dashboard", scope="read")

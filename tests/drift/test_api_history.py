@@ -1,4 +1,4 @@
-"""The drift calls' history and incidents: filters, pages, shapes, and what is refused."""
+"""History and incidents in the drift calls: filters, pages, shapes and errors."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -64,7 +64,7 @@ def reference(version: ModelVersion) -> ReferenceDataset:
 
 
 def _stored(reference: ReferenceDataset, result: ComparisonResult, hour: int, *, is_backfilled: bool = False) -> int:
-    """Return the id of a check whose window ended so many hours after noon."""
+    """Return the id of a check whose window ended `hour` hours after noon."""
     check = DriftCheck(
         version=reference.version,
         reference=reference,
@@ -105,7 +105,7 @@ def _ids(client: Client, **query: Any) -> list[int]:
     return [check["check_id"] for check in _get(client, history=query.pop("history", 10), **query)["checks"]]
 
 
-def test_history_is_in_the_order_of_the_windows_and_pages_so(client: Client, reference: ReferenceDataset) -> None:
+def test_history_and_its_pages_are_in_the_order_of_the_windows(client: Client, reference: ReferenceDataset) -> None:
     third, second = _stored(reference, QUIET, 3), _stored(reference, QUIET, 2)
     fourth = _stored(reference, QUIET, 4)
     first = _stored(reference, QUIET, 1, is_backfilled=True)
@@ -128,7 +128,9 @@ def test_history_is_in_the_order_of_the_windows_and_pages_so(client: Client, ref
     assert (paged, before) == (expected, {"before": None})
 
 
-def test_a_page_goes_on_where_its_last_check_was_deleted(client: Client, reference: ReferenceDataset) -> None:
+def test_a_page_continues_if_the_last_check_of_the_page_before_was_deleted(
+    client: Client, reference: ReferenceDataset
+) -> None:
     ids = [_stored(reference, QUIET, hour) for hour in range(3)]
     DriftCheck.objects.filter(pk=ids[1]).delete()
     assert _ids(client, before=ids[1]) == [ids[0]]
@@ -142,7 +144,7 @@ def test_history_between_two_times(client: Client, reference: ReferenceDataset) 
     assert _ids(client, since=since, until=until) == [ids[2], ids[1]]
 
 
-def test_history_of_what_drifted_and_of_alarms(client: Client, reference: ReferenceDataset) -> None:
+def test_history_can_be_filtered_by_drift_and_alarms(client: Client, reference: ReferenceDataset) -> None:
     results = [QUIET, WITH_EVERYTHING, ALARM]
     quiet, everything, alarm = (_stored(reference, result, hour) for hour, result in enumerate(results))
     assert _ids(client, drifted="true") == [everything]  # `distance` is above its threshold
@@ -154,11 +156,11 @@ def test_history_of_what_drifted_and_of_alarms(client: Client, reference: Refere
     assert _ids(client, drifted="true", feature="distance") == [everything]
 
 
-def test_history_of_one_feature_shows_that_one(client: Client, reference: ReferenceDataset) -> None:
+def test_history_of_one_feature_has_only_that_feature(client: Client, reference: ReferenceDataset) -> None:
     _stored(reference, WITH_EVERYTHING, 1)
     (check,) = _get(client, history=1, feature="dest")["checks"]
     assert set(check["feature_drift"]) == {"dest"}
-    assert check["drifted_features"] == ["distance"]  # what is said of the model stays
+    assert check["drifted_features"] == ["distance"]  # the members about the model are complete
 
 
 def test_history_costs_the_same_queries_whatever_its_length(
@@ -190,7 +192,7 @@ def test_a_check_with_everything_has_the_described_shape(client: Client, referen
         assert set(part) == set(serializer().fields), serializer.__name__
 
 
-def test_the_definition_stands_beside_each_number(client: Client, reference: ReferenceDataset) -> None:
+def test_each_measure_has_its_definition(client: Client, reference: ReferenceDataset) -> None:
     _stored(reference, WITH_EVERYTHING, 1)
     (body,) = _get(client, history=1)["checks"]
     measures = body["feature_drift"]["distance"]["measures"]
@@ -198,7 +200,7 @@ def test_the_definition_stands_beside_each_number(client: Client, reference: Ref
         method.value: MEASURES[method].text for method in WITH_EVERYTHING.features[0].measures
     }
     assert measures["jensen_shannon_distance"]["parameters"] == {"bins": 15, "width": 2.5, "rule": "sturges"}
-    assert measures["population_stability_index"]["value"] is None  # infinite: JSON has no word for it
+    assert measures["population_stability_index"]["value"] is None  # JSON has no infinity
 
 
 def test_the_verdict_lists_what_drifted(client: Client, reference: ReferenceDataset) -> None:
@@ -210,7 +212,7 @@ def test_the_verdict_lists_what_drifted(client: Client, reference: ReferenceData
     assert "distance" in verdict["sentence"]
 
 
-def test_incidents_newest_first_open_or_closed_in_pages(client: Client, reference: ReferenceDataset) -> None:
+def test_incidents_are_paged_latest_first_and_filtered_by_state(client: Client, reference: ReferenceDataset) -> None:
     closed = [_incident(reference, is_open=False).pk for _ in range(2)]
     opened = _incident(reference, is_open=True).pk
     body = _get(client, INCIDENTS)
@@ -275,7 +277,7 @@ def test_another_models_incident_is_404(client: Client, reference: ReferenceData
         (INCIDENTS, {"version": "1\x00"}, "version"),
     ],
 )
-def test_a_bad_parameter_is_named(
+def test_the_error_names_the_bad_parameter(
     client: Client, version: ModelVersion, path: str, query: dict[str, str], name: str
 ) -> None:
     response = client.get(path, query)

@@ -1,4 +1,4 @@
-"""Checks of the past: over real archived observations, resumable, and apart from what is now."""
+"""Backfilled checks: of real archived observations, resumable, and separate from current checks."""
 
 import json
 from io import StringIO
@@ -51,7 +51,7 @@ def _run(**options: Any) -> dict[str, Any]:
     return summary
 
 
-def test_each_window_of_the_archive_is_checked_in_its_order(archived: ModelVersion) -> None:
+def test_the_windows_of_the_archive_are_checked_in_order(archived: ModelVersion) -> None:
     steps = list(backfill(_request(archived)))
     checks = [step.check for step in steps if step.check is not None]
     assert [check.rows_seen for check in checks] == list(range(100, 1801, 100))
@@ -67,23 +67,23 @@ def test_each_window_of_the_archive_is_checked_in_its_order(archived: ModelVersi
 @pytest.mark.parametrize(
     ("seconds", "rows"),
     [
-        (0, [*[100, 200] * 6, *range(100, 700, 100)]),  # rows that came at once were observed at the same time
+        (0, [*[100, 200] * 6, *range(100, 700, 100)]),  # rows of one batch were observed at the same time
         (LONGEST_SPAN_SECONDS, [100, 200, 300, 400, 500, *[600] * 13]),
     ],
 )
-def test_a_span_of_time_ends_with_each_window(archived: ModelVersion, seconds: int, rows: list[int]) -> None:
+def test_a_window_of_time_ends_with_its_last_row(archived: ModelVersion, seconds: int, rows: list[int]) -> None:
     archived.model.drift_policy.window_seconds = seconds
     assert [step.check.n_current for step in backfill(_request(archived)) if step.check is not None] == rows
 
 
-def test_the_past_opens_no_incident_and_is_not_now(archived: ModelVersion) -> None:
+def test_backfilled_checks_open_no_incident_and_are_not_current(archived: ModelVersion) -> None:
     list(backfill(_request(archived)))
     assert not DriftIncident.objects.exists()
     assert latest_check(archived) is None
     assert due_versions() == []
 
 
-def test_it_goes_on_where_it_stopped(archived: ModelVersion) -> None:
+def test_it_continues_where_it_stopped(archived: ModelVersion) -> None:
     list(islice(backfill(_request(archived)), 7))
     assert DriftCheck.objects.count() == 7
     rest = list(backfill(_request(archived)))
@@ -91,7 +91,7 @@ def test_it_goes_on_where_it_stopped(archived: ModelVersion) -> None:
     assert DriftCheck.objects.count() == 18
 
 
-def test_times_bound_the_windows(archived: ModelVersion) -> None:
+def test_times_limit_the_windows(archived: ModelVersion) -> None:
     list(backfill(_request(archived)))
     ends = list(DriftCheck.objects.order_by("rows_seen").values_list("window_ended_at", flat=True))
     DriftCheck.objects.all().delete()
@@ -100,7 +100,7 @@ def test_times_bound_the_windows(archived: ModelVersion) -> None:
     assert found.count() == DriftCheck.objects.count() > 0
 
 
-def test_the_command_sums_up_and_a_second_run_finds_all_there(archived: ModelVersion) -> None:
+def test_the_command_prints_a_summary_and_a_second_run_makes_no_checks(archived: ModelVersion) -> None:
     first = _run()
     assert (first["rows"], first["checks"], first["were_there"], first["failed"]) == (1800, 18, 0, 0)
     assert first["alarms"] >= 1
@@ -109,14 +109,14 @@ def test_the_command_sums_up_and_a_second_run_finds_all_there(archived: ModelVer
     assert _run(every=600)["were_there"] == 3
 
 
-def test_the_text_names_what_alarms(archived: ModelVersion) -> None:
+def test_the_output_names_the_features_of_alarms(archived: ModelVersion) -> None:
     output = StringIO()
     call_command("drift_backfill", "classifier", stdout=output)
     assert "18 checks made, 0 found from an earlier run" in output.getvalue()
     assert "  sepal_length" in output.getvalue()
 
 
-def test_interrupted_it_says_how_to_go_on(archived: ModelVersion, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_run_says_how_to_continue(archived: ModelVersion, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(request: BackfillRequest) -> Any:
         yield from islice(backfill(request), 3)
         raise KeyboardInterrupt
@@ -128,7 +128,7 @@ def test_interrupted_it_says_how_to_go_on(archived: ModelVersion, monkeypatch: p
     assert DriftCheck.objects.count() == 3
 
 
-def test_what_cannot_be_done_is_said(redis_client: redis.Redis, settings: Settings, tmp_path: Path) -> None:
+def test_errors_give_the_reason(redis_client: redis.Redis, settings: Settings, tmp_path: Path) -> None:
     settings.MEDIA_ROOT = tmp_path
     with pytest.raises(CommandError, match="There is no model named 'classifier'"):
         _run()

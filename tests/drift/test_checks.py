@@ -69,7 +69,7 @@ def test_a_check_writes_scores_of_every_feature(checked: ModelVersion) -> None:
     assert sum(check.result.prediction.current_dist.values()) == pytest.approx(1)
 
 
-def test_rows_like_the_references_have_not_drifted(checked: ModelVersion) -> None:
+def test_rows_like_the_reference_have_not_drifted(checked: ModelVersion) -> None:
     observe(checked, iris_rows(1000, seed=2))
     check = run_drift_check(version_id=checked.pk)
     assert check is not None
@@ -157,7 +157,7 @@ def test_a_model_without_policy_has_the_defaults(checked: ModelVersion) -> None:
     assert not DriftPolicy.objects.exists()
 
 
-def test_a_failed_check_leaves_the_reason_and_no_path(checked: ModelVersion, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failed_check_has_the_reason_without_a_path(checked: ModelVersion, caplog: pytest.LogCaptureFixture) -> None:
     reference = checked.references.get()
     Path(reference.profile_file.path).unlink()
     _forget_profiles()
@@ -168,7 +168,7 @@ def test_a_failed_check_leaves_the_reason_and_no_path(checked: ModelVersion, cap
     assert check.error_message == "FileNotFoundError: No such file or directory"
     assert not FeatureDrift.objects.exists()
     assert "Traceback" in caplog.text
-    assert run_drift_check(version_id=checked.pk) is None  # that window has its row
+    assert run_drift_check(version_id=checked.pk) is None  # the window has a row
     assert not due_versions()
 
 
@@ -191,7 +191,7 @@ def _forget_profiles() -> None:
     PREPARED_REFERENCES.clear()
 
 
-def test_a_window_that_another_worker_has_written_is_left_to_it(
+def test_a_window_that_another_worker_has_stored_is_not_stored_again(
     checked: ModelVersion, redis_client: redis.Redis
 ) -> None:
     observe(checked, iris_rows(200))
@@ -232,7 +232,7 @@ def test_two_workers_whose_lock_expired_write_one_row(checked: ModelVersion, red
     assert [result for result in results if result is not None] == [DriftCheck.objects.get()]
 
 
-def test_due_by_rows_stage_policy_and_reference(checked: ModelVersion) -> None:
+def test_a_check_is_due_by_rows_stage_policy_and_reference(checked: ModelVersion) -> None:
     assert due_versions() == []
     observe(checked, iris_rows(100))
     assert due_versions() == [checked]
@@ -257,7 +257,7 @@ def test_a_version_without_reference_is_not_due(version: ModelVersion) -> None:
     assert due_versions() == []
 
 
-def test_due_again_after_redis_lost_its_data(checked: ModelVersion, redis_client: redis.Redis) -> None:
+def test_a_check_is_due_again_after_redis_lost_its_data(checked: ModelVersion, redis_client: redis.Redis) -> None:
     observe(checked, iris_rows(500))
     run_drift_check(version_id=checked.pk)
     redis_client.flushdb()
@@ -281,7 +281,7 @@ def test_a_new_reference_is_checked_with_the_next_row(checked: ModelVersion) -> 
     assert check.reference == second
 
 
-def test_due_versions_costs_one_query_whatever_the_number(checked: ModelVersion) -> None:
+def test_due_versions_make_one_query(checked: ModelVersion) -> None:
     other = uploaded_version("other")
     profiled_reference(other, iris_rows(200))
     for version in (checked, other):

@@ -22,7 +22,7 @@ AT_500 = DriftCheck(rows_seen=500, reference_id=1, created_at=NOON)
         # Another reference: the first new row is enough, but no window is checked twice.
         (500, 2, AT_500, False),
         (501, 2, AT_500, True),
-        # The counter began again, because Redis lost its data.
+        # The counter restarted, because Redis lost its data.
         (99, 1, AT_500, False),
         (100, 1, AT_500, True),
         (99, 2, AT_500, False),

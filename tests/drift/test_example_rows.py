@@ -63,12 +63,12 @@ def test_what_changed_in_several_features_counts_together() -> None:
     table = observed(age=[15.0, 15.0, 3.0], city=["Rome", "Kyiv", "Kyiv"])
     found = example_rows([numbers(), levels()], table)
     assert found is not None
-    # Kyiv is one of the pooled levels: their share grew by .4, that of high ages by .25.
+    # Kyiv is one of the pooled categories: their share grew by .4, that of high ages by .25.
     assert texts(found) == [["15", "Kyiv"], ["3", "Kyiv"], ["15", "Rome"]]
     assert found.rows[0].cells[1] == ExampleCell("Kyiv", "such values: 40 % of the window, 0 % before")
 
 
-def test_a_reason_that_the_row_above_has_is_marked_as_repeated() -> None:
+def test_the_reason_of_the_row_above_is_marked_as_repeated() -> None:
     found = example_rows([numbers()], observed(age=[15.0, 16.0, 3.0, 4.0]))
     assert found is not None
     assert texts(found) == [["16"], ["15"], ["4"], ["3"]]
@@ -87,7 +87,7 @@ def test_values_outside_the_bins_count_to_the_outer_ones() -> None:
     assert texts(found) == [["25"], ["-5"]]
 
 
-def test_there_are_ten_rows_of_five_features_at_most() -> None:
+def test_there_are_at_most_ten_rows_of_five_features() -> None:
     features = [numbers(f"age{place}") for place in range(7)]
     table = observed(**{f"age{place}": [float(row) for row in range(30)] for place in range(7)})
     found = example_rows(features, table)

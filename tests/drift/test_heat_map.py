@@ -1,4 +1,4 @@
-"""Features over the last checks: steps of colour, marks and words."""
+"""The heat map of features over the last checks: steps of colour, marks and texts."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -27,7 +27,7 @@ def past(score: float | None, *, threshold: float = 0.2, confirmed: bool = False
         (0.05, 1, ""),
         (0.1, 2, ""),
         (0.199, 2, ""),
-        (0.2, 3, ""),  # at the threshold is not above it
+        (0.2, 3, ""),  # at the threshold, not above it
         (0.21, 3, ABOVE),
         (0.4, 4, ABOVE),
         (9.0, 4, ABOVE),
@@ -42,7 +42,7 @@ def test_a_score_has_its_step_and_mark(score: float, step: int, mark: str) -> No
     assert found.rows[0].cells[1].text == "not measured"
 
 
-def test_rows_keep_their_order_and_say_what_their_cells_say() -> None:
+def test_rows_keep_their_order_and_have_a_summary_of_their_cells() -> None:
     scores = {
         (1, "age"): past(0.1),
         (2, "age"): past(0.3),
@@ -64,7 +64,7 @@ def test_a_threshold_of_zero_divides_nothing() -> None:
     assert [cell.step for cell in found.rows[0].cells] == [0, 4]
 
 
-def test_one_check_is_no_history() -> None:
+def test_one_check_has_no_heat_map() -> None:
     assert heat_map(["age"], columns(1), {}) is None
 
 

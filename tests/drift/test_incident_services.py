@@ -60,7 +60,7 @@ def incident(version: ModelVersion) -> DriftIncident:
     return DriftIncident.objects.get()
 
 
-def test_an_alarm_opens_an_incident_that_says_what_drifted(version: ModelVersion) -> None:
+def test_an_alarm_opens_an_incident_with_what_drifted(version: ModelVersion) -> None:
     check = _checked(version, shift=0.5, seed=2)
     incident = DriftIncident.objects.get()
     assert (check.verdict_status, incident.version, incident.opened_by, incident.last_check) == (
@@ -75,18 +75,18 @@ def test_an_alarm_opens_an_incident_that_says_what_drifted(version: ModelVersion
     assert list(check.features.filter(is_confirmed=True).values_list("feature_name", flat=True)) == [IRIS_FEATURES[0]]
 
 
-def test_rows_like_the_references_open_none(version: ModelVersion) -> None:
+def test_rows_like_the_reference_open_no_incident(version: ModelVersion) -> None:
     assert _checked(version, seed=3).verdict_status == "quiet"
     assert not DriftIncident.objects.exists()
 
 
-def test_further_alarms_are_the_same_incident(version: ModelVersion, incident: DriftIncident) -> None:
+def test_further_alarms_belong_to_the_same_incident(version: ModelVersion, incident: DriftIncident) -> None:
     second = _checked(version, shift=0.5, seed=4, rows=100)
     incident.refresh_from_db()
     assert (incident.alarms, incident.last_check, incident.quiet_windows) == (2, second, 0)
 
 
-def test_it_closes_after_three_windows_of_other_rows(version: ModelVersion, incident: DriftIncident) -> None:
+def test_it_closes_after_three_quiet_windows_of_other_rows(version: ModelVersion, incident: DriftIncident) -> None:
     quiet_windows = []
     for seed in (11, 12, 13):
         assert _checked(version, seed=seed).verdict_status == "quiet"
@@ -99,25 +99,25 @@ def test_it_closes_after_three_windows_of_other_rows(version: ModelVersion, inci
     assert DriftIncident.objects.count() == 1
 
 
-def test_another_reference_ends_it(version: ModelVersion, incident: DriftIncident) -> None:
+def test_another_reference_closes_it(version: ModelVersion, incident: DriftIncident) -> None:
     profiled_reference(version, iris_rows(5000, seed=5) + np.array([0.5, 0, 0, 0]))
     assert _checked(version, shift=0.5, seed=6).verdict_status == "quiet"
     incident.refresh_from_db()
     assert (incident.closing_reason, DriftIncident.objects.filter(closed_at=None).count()) == ("new_reference", 0)
 
 
-def test_the_tick_closes_that_of_an_archived_version(version: ModelVersion, incident: DriftIncident) -> None:
+def test_the_tick_closes_the_incident_of_an_archived_version(version: ModelVersion, incident: DriftIncident) -> None:
     set_stage(version=version, stage=Stage.STAGING)
     check_due_versions()
     incident.refresh_from_db()
-    assert incident.closed_at is None  # it can come back into production
+    assert incident.closed_at is None  # the version can return to production
     set_stage(version=version, stage=Stage.ARCHIVED)
     check_due_versions()
     incident.refresh_from_db()
     assert (incident.closing_reason, incident.closed_at is None) == ("archived", False)
 
 
-def test_thresholds_alone_open_none(version: ModelVersion) -> None:
+def test_thresholds_alone_open_no_incident(version: ModelVersion) -> None:
     DriftPolicy.objects.create(model=version.model, mode=PolicyMode.THRESHOLDS)
     check = _checked(version, shift=0.5, seed=2)
     assert (check.verdict_status, check.n_drifted_features > 0) == ("not_asked", True)
@@ -140,7 +140,7 @@ def test_a_failed_check_changes_nothing(
     assert DriftIncident.objects.values().get() == before
 
 
-def test_a_check_without_its_incident_is_not_kept(version: ModelVersion, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_check_is_not_stored_without_its_incident(version: ModelVersion, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(**_: object) -> None:
         raise RuntimeError("killed here")
 
@@ -150,7 +150,7 @@ def test_a_check_without_its_incident_is_not_kept(version: ModelVersion, monkeyp
         run_drift_check(version_id=version.pk)
     assert not DriftCheck.objects.exists()
     monkeypatch.undo()
-    assert run_drift_check(version_id=version.pk) is not None  # the next tick does it again
+    assert run_drift_check(version_id=version.pk) is not None  # the next tick repeats it
     assert DriftIncident.objects.count() == 1
 
 
@@ -166,10 +166,10 @@ def test_a_backfilled_check_is_history_only(version: ModelVersion, redis_client:
     assert not DriftIncident.objects.exists()
     assert latest_check(version) == newest
     assert [check.pk for check in latest_checks_of_primary_versions()] == [newest.pk]
-    assert due_versions() == [version]  # it counts from the newest check that is not backfilled
+    assert due_versions() == [version]  # counted from the latest check that is not backfilled
 
 
-def test_acknowledging_says_who_and_when(incident: DriftIncident, anna: User) -> None:
+def test_acknowledging_records_who_and_when(incident: DriftIncident, anna: User) -> None:
     acknowledge_incident(incident=incident, user=anna)
     incident.refresh_from_db()
     assert (incident.acknowledged_by, incident.closed_at) == (anna, None)
@@ -181,7 +181,7 @@ def test_acknowledging_says_who_and_when(incident: DriftIncident, anna: User) ->
     assert [(entry.user, entry.message) for entry in changes_of(incident)] == [(anna, "Acknowledged.")]
 
 
-def test_a_snoozed_incident_alerts_again_when_the_time_is_over(incident: DriftIncident, anna: User) -> None:
+def test_a_snoozed_incident_alerts_again_after_the_snooze(incident: DriftIncident, anna: User) -> None:
     assert versions_with_alerting_incidents() == {incident.version_id}
     until = timezone.now() + timedelta(hours=2)
     snooze_incident(incident=incident, until=until, user=anna)
@@ -191,13 +191,13 @@ def test_a_snoozed_incident_alerts_again_when_the_time_is_over(incident: DriftIn
     assert versions_with_alerting_incidents() == {incident.version_id}
 
 
-def test_nobody_can_snooze_into_the_past(incident: DriftIncident, anna: User) -> None:
+def test_a_snooze_cannot_end_in_the_past(incident: DriftIncident, anna: User) -> None:
     with pytest.raises(SnoozeInThePastError, match="is in the past"):
         snooze_incident(incident=incident, until=timezone.now() - timedelta(seconds=1), user=anna)
     assert DriftIncident.objects.get().snoozed_until is None
 
 
-def test_closed_by_hand_the_next_alarm_opens_another(
+def test_after_closing_by_hand_the_next_alarm_opens_another(
     version: ModelVersion, incident: DriftIncident, anna: User
 ) -> None:
     close_incident(incident=incident, user=anna)
@@ -216,7 +216,7 @@ def test_closed_by_hand_the_next_alarm_opens_another(
         lambda incident, user: close_incident(incident=incident, user=user),
     ],
 )
-def test_what_is_over_cannot_be_changed(
+def test_a_closed_incident_cannot_be_changed(
     incident: DriftIncident, anna: User, act: Callable[[DriftIncident, User], None]
 ) -> None:
     close_incident(incident=incident, user=anna)

@@ -1,6 +1,4 @@
-"""The bound of the live windows, with a real Redis and the real archive."""
-
-import time
+"""The limit of the live windows, with a real Redis and the real archive."""
 
 import pytest
 import redis
@@ -9,7 +7,7 @@ from pytest_django.fixtures import Settings
 from drift.models import DriftPolicy
 from drift.services.checks import trim_live_windows
 from inference.services.archiving import archive_batch, archive_observations
-from inference.stream import read_window, rows_seen, stream_key
+from inference.stream import newest_entry_id, read_window, rows_seen, stream_key
 from models_registry.models import ModelVersion
 from tests.inference.observed import append, archived_values, registered_version
 
@@ -24,13 +22,18 @@ def version(redis_client: redis.Redis, settings: Settings) -> ModelVersion:
     DriftPolicy.objects.create(model=version.model, window_rows=300)
     for value in range(10):
         append(redis_client, version.pk, [float(value)] * 50)
-        time.sleep(0.003)  # entries of one millisecond are trimmed together
+        # Entries of one millisecond are trimmed together.
+        while _redis_milliseconds(redis_client) <= int(newest_entry_id(redis_client, version.pk).split("-")[0]):
+            pass
     return version
 
 
-def test_archived_entries_are_trimmed_to_the_longest_window_that_is_needed(
-    version: ModelVersion, redis_client: redis.Redis
-) -> None:
+def _redis_milliseconds(client: redis.Redis) -> int:
+    seconds, microseconds = client.time()  # type: ignore[misc]  # the client is not asynchronous
+    return int(seconds) * 1000 + int(microseconds) // 1000
+
+
+def test_archived_entries_are_trimmed_to_the_longest_window(version: ModelVersion, redis_client: redis.Redis) -> None:
     archive_observations(seconds=30)
     trim_live_windows()
     assert redis_client.xlen(stream_key(version.pk)) in (6, 7)
@@ -38,7 +41,7 @@ def test_archived_entries_are_trimmed_to_the_longest_window_that_is_needed(
     assert trim_live_windows() in (0, 1)
 
 
-def test_what_is_not_archived_stays(version: ModelVersion, redis_client: redis.Redis) -> None:
+def test_rows_that_are_not_archived_stay(version: ModelVersion, redis_client: redis.Redis) -> None:
     assert trim_live_windows() == 0
     archive_batch(version_id=version.pk, most_entries=2)
     trim_live_windows()
@@ -47,7 +50,7 @@ def test_what_is_not_archived_stays(version: ModelVersion, redis_client: redis.R
     assert len(archived_values(version.pk)) == 500
 
 
-def test_what_a_killed_worker_was_handed_stays(
+def test_rows_of_a_killed_worker_stay(
     version: ModelVersion, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("redis.Redis.xack", lambda *_: 0)
@@ -55,7 +58,7 @@ def test_what_a_killed_worker_was_handed_stays(
     assert trim_live_windows() == 0
 
 
-def test_beyond_the_streams_bound_the_oldest_go_and_are_counted(
+def test_rows_beyond_the_limit_of_the_stream_are_dropped_and_counted(
     version: ModelVersion, redis_client: redis.Redis, settings: Settings
 ) -> None:
     settings.MLMON_STREAM_ROWS = 400

@@ -1,4 +1,4 @@
-"""Each constraint of drift's tables, refused by the database itself."""
+"""Each constraint of drift's tables, enforced by the database."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -62,7 +62,7 @@ def _refused(constraint: str, write: Callable[[], Any]) -> None:
         ("drift_thresholds_are_in_the_unit_interval", {"prediction_threshold": 1.01}),
     ],
 )
-def test_a_policy_that_makes_no_sense_is_refused(model: Model, constraint: str, values: dict[str, float]) -> None:
+def test_an_invalid_policy_is_refused(model: Model, constraint: str, values: dict[str, float]) -> None:
     _refused(constraint, lambda: DriftPolicy.objects.create(model=model, **values))
 
 
@@ -94,7 +94,7 @@ def test_a_window_is_checked_once(check: DriftCheck) -> None:
 @pytest.mark.parametrize(
     ("constraint", "values"),
     [
-        # A status that is not known breaks both; the database names the one it looked at first.
+        # An unknown status violates both; the database names the one that it checked first.
         ("drift_check_status_is_known|only_a_failed_check_has_an_error", {"status": "running"}),
         ("only_a_failed_check_has_an_error", {"status": "failed", "error_message": ""}),
         ("only_a_failed_check_has_an_error", {"status": "succeeded", "error_message": "no"}),
@@ -117,7 +117,7 @@ def test_a_feature_has_one_result_of_a_known_status(check: DriftCheck) -> None:
     )
 
 
-def test_a_method_is_one_that_there_is(model: Model) -> None:
+def test_an_unknown_method_is_refused(model: Model) -> None:
     policy = DriftPolicy.objects.create(model=model)
     _refused(
         "feature_method_is_known",
@@ -151,12 +151,12 @@ def test_further_windows_are_a_short_list_of_lengths(windows: object) -> None:
 
 
 @pytest.mark.parametrize(("windows", "longest"), [([], 1000), ([500], 1000), ([2000, 500], 2000)])
-def test_the_longest_window_is_what_a_check_reads(windows: list[int], longest: int) -> None:
+def test_a_check_reads_the_longest_window(windows: list[int], longest: int) -> None:
     validate_extra_windows(windows)
     assert DriftPolicy(extra_window_rows=windows).longest_window_rows == longest
 
 
-def test_a_span_of_time_ends_with_its_window() -> None:
+def test_a_window_of_time_ends_with_its_last_row() -> None:
     noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
     assert DriftPolicy(window_seconds=3600).oldest_observed_at(noon) == datetime(2026, 3, 1, 11, tzinfo=UTC)
     assert DriftPolicy(window_seconds=LONGEST_SPAN_SECONDS).oldest_observed_at(noon) == datetime(
@@ -166,7 +166,7 @@ def test_a_span_of_time_ends_with_its_window() -> None:
 
 
 @pytest.mark.parametrize(("window", "interval", "expected"), [(1000, None, 100), (5000, None, 500), (5000, 7, 7)])
-def test_a_check_is_due_after_a_tenth_of_the_window_or_what_the_policy_says(
+def test_a_check_is_due_after_a_tenth_of_the_window_or_as_the_policy_says(
     window: int, interval: int | None, expected: int
 ) -> None:
     assert DriftPolicy(window_rows=window, interval_rows=interval).rows_between_checks == expected

@@ -1,4 +1,4 @@
-"""What a policy asks for, seen in the checks that are made under it."""
+"""The effect of a policy on checks."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -53,7 +53,7 @@ def _due(version: ModelVersion) -> bool:
 
 
 def _observe_ago(version: ModelVersion, rows: int, ago: timedelta) -> None:
-    """Append rows that were observed that long ago."""
+    """Append rows that were observed `ago`."""
     table = observations(version, iris_rows(rows, seed=rows))
     index = table.schema.get_field_index("observed_at")
     field = table.schema.field(index)
@@ -66,7 +66,7 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
     )
 
 
-def test_everything_a_policy_says_is_asked_for(version: ModelVersion) -> None:
+def test_the_criteria_have_every_setting_of_a_policy(version: ModelVersion) -> None:
     policy = DriftPolicy.objects.create(
         model=version.model,
         mode=PolicyMode.THRESHOLDS,
@@ -106,7 +106,7 @@ def test_features_are_left_out_and_scored_by_their_method(version: ModelVersion)
     assert width.score == pytest.approx(expected, rel=1e-9)
 
 
-def test_a_window_of_time_has_the_rows_of_that_span(version: ModelVersion) -> None:
+def test_a_window_of_time_has_the_rows_of_that_time(version: ModelVersion) -> None:
     DriftPolicy.objects.create(model=version.model, window_seconds=3600)
     _observe_ago(version, 300, timedelta(hours=2))
     _observe_ago(version, 150, timedelta(minutes=30))
@@ -123,7 +123,7 @@ def test_a_window_of_time_has_at_most_the_rows_of_the_policy(version: ModelVersi
     assert _check(version).n_current == 120
 
 
-def test_the_widest_policy_that_is_taken_is_checked_and_shown(version: ModelVersion) -> None:
+def test_the_largest_policy_is_checked_and_shown(version: ModelVersion) -> None:
     widest = DriftPolicy(
         model=version.model,
         false_alarm_budget=LARGEST_COUNT,
@@ -143,7 +143,7 @@ def test_the_widest_policy_that_is_taken_is_checked_and_shown(version: ModelVers
     assert (_check(version).n_current, _due(version)) == (600, False)
 
 
-def test_a_span_of_time_with_too_few_rows_is_not_checked(version: ModelVersion) -> None:
+def test_a_window_of_time_with_too_few_rows_is_not_checked(version: ModelVersion) -> None:
     DriftPolicy.objects.create(model=version.model, window_seconds=3600)
     _observe_ago(version, 300, timedelta(hours=2))
     _observe_ago(version, 99, timedelta(0))
@@ -151,7 +151,7 @@ def test_a_span_of_time_with_too_few_rows_is_not_checked(version: ModelVersion) 
     assert not DriftCheck.objects.exists()
 
 
-def test_further_windows_are_judged_and_the_scores_are_those_of_the_first(version: ModelVersion) -> None:
+def test_the_verdict_uses_further_windows_and_the_scores_the_first(version: ModelVersion) -> None:
     DriftPolicy.objects.create(model=version.model, window_rows=600, extra_window_rows=[500, 2000])
     current = iris_rows(2500, seed=3)
     observe(version, current)
@@ -161,7 +161,7 @@ def test_further_windows_are_judged_and_the_scores_are_those_of_the_first(versio
     assert result.features[0].current_mean == pytest.approx(current[-600:, 0].mean())
 
 
-def test_a_check_costs_the_same_queries_however_many_features_have_policies(version: ModelVersion) -> None:
+def test_the_queries_of_a_check_do_not_grow_with_feature_policies(version: ModelVersion) -> None:
     policy = DriftPolicy.objects.create(model=version.model)
     for number in range(50):
         FeaturePolicy.objects.create(policy=policy, feature_name=f"other_{number}", threshold=0.2)

@@ -1,4 +1,4 @@
-"""Making a check's window the reference: the very rows, from wherever they are kept, on the way of an upload."""
+"""Making a check's window the reference: its rows, live or archived, are uploaded."""
 
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ def version(redis_client: redis.Redis, settings: Settings, tmp_path: Path) -> Mo
 
 @pytest.fixture
 def check(version: ModelVersion) -> DriftCheck:
-    """The check of a window of 1000 rows in ten entries, with older rows before it and newer ones after it."""
+    """The check of a window of 1000 rows in ten entries, with rows before and after it."""
     observe(version, iris_rows(300, seed=3))
     for part in np.split(WINDOW, 10):
         observe(version, part)
@@ -61,7 +61,7 @@ def _rows(reference: ReferenceDataset) -> Rows:
     return np.column_stack([table.column(name).to_numpy() for name in IRIS_FEATURES])
 
 
-def test_the_windows_own_rows_become_the_reference(check: DriftCheck, anna: User) -> None:
+def test_the_rows_of_the_window_become_the_reference(check: DriftCheck, anna: User) -> None:
     reference = make_window_the_reference(check=check, user=anna)
     assert np.array_equal(_rows(reference), WINDOW)
     assert (reference.version, reference.created_by, reference.is_active) == (check.version, anna, False)
@@ -71,7 +71,7 @@ def test_the_windows_own_rows_become_the_reference(check: DriftCheck, anna: User
     assert load_profile(ready).n_rows == 1000
 
 
-def test_it_is_logged_under_the_persons_name(check: DriftCheck, anna: User) -> None:
+def test_it_is_logged_with_the_persons_name(check: DriftCheck, anna: User) -> None:
     reference = make_window_the_reference(check=check, user=anna)
     entries = ChangeRecord.objects.filter(row_id=str(reference.pk), user=anna)
     assert {entry.message for entry in entries} == {
@@ -80,8 +80,8 @@ def test_it_is_logged_under_the_persons_name(check: DriftCheck, anna: User) -> N
     }
 
 
-@pytest.mark.parametrize("live_rows", [0, 900])  # nothing of the window, or half of it: 900 less the 400 after it
-def test_rows_that_left_the_live_window_come_from_the_archive(
+@pytest.mark.parametrize("live_rows", [0, 900])  # none of the window, or half of it: 900 minus the 400 after it
+def test_rows_outside_the_live_window_are_read_from_the_archive(
     check: DriftCheck, anna: User, redis_client: redis.Redis, live_rows: int
 ) -> None:
     archive_batch(version_id=check.version_id, most_entries=100)
@@ -89,7 +89,7 @@ def test_rows_that_left_the_live_window_come_from_the_archive(
     assert np.array_equal(_rows(make_window_the_reference(check=check, user=anna)), WINDOW)
 
 
-def test_rows_that_are_gone_are_said_to_be_gone(check: DriftCheck, anna: User, redis_client: redis.Redis) -> None:
+def test_deleted_rows_are_an_error(check: DriftCheck, anna: User, redis_client: redis.Redis) -> None:
     entries: Any = redis_client.xrange(stream_key(check.version_id))
     redis_client.xtrim(stream_key(check.version_id), minid=entries[2][0], approximate=False)  # 100 of the window too
     with pytest.raises(WindowGoneError, match="Only 900 of the 1,000 rows of this window are still stored"):
@@ -100,7 +100,7 @@ def test_rows_that_are_gone_are_said_to_be_gone(check: DriftCheck, anna: User, r
     assert ReferenceDataset.objects.count() == 1
 
 
-def test_a_window_without_a_feature_that_is_not_stored_is_refused(version: ModelVersion, anna: User) -> None:
+def test_a_window_without_a_needed_feature_is_refused(version: ModelVersion, anna: User) -> None:
     policy = CapturePolicy(model=version.model, never_stored_features=["sepal_width"])
     save_capture_policy(policy=policy)
     append(version, observations(version, iris_rows(600, seed=2)).drop_columns(["feature.sepal_width"]))
@@ -112,23 +112,23 @@ def test_a_window_without_a_feature_that_is_not_stored_is_refused(version: Model
         make_window_the_reference(check=check, user=anna)
 
 
-def test_a_backfilled_checks_rows_are_looked_for_in_the_archive(
+def test_the_rows_of_a_backfilled_check_are_read_from_the_archive(
     check: DriftCheck, anna: User, redis_client: redis.Redis
 ) -> None:
     archive_batch(version_id=check.version_id, most_entries=100)
-    DriftCheck.objects.update(is_backfilled=True, window_end="rows 301 to 1300")  # no id of a stream's entry
+    DriftCheck.objects.update(is_backfilled=True, window_end="rows 301 to 1300")  # not the id of a stream's entry
     check.refresh_from_db()
     assert np.array_equal(_rows(make_window_the_reference(check=check, user=anna)), WINDOW)
 
 
-def test_a_window_becomes_the_reference_once(check: DriftCheck, anna: User) -> None:
+def test_a_window_becomes_the_reference_only_once(check: DriftCheck, anna: User) -> None:
     reference = make_window_the_reference(check=check, user=anna)
     with pytest.raises(WindowAlreadyUsedError, match="already is reference data"):
         make_window_the_reference(check=check, user=anna)
     profile_reference(reference_id=reference.pk)
     with pytest.raises(WindowAlreadyUsedError):
         make_window_the_reference(check=check, user=anna)
-    # Where another one has come into force since, a person may go back to the window.
+    # After another reference became active, the window may be used again.
     profiled_reference(check.version, iris_rows(2000, seed=9))
     make_window_the_reference(check=check, user=anna)
     assert ReferenceDataset.objects.filter(original_filename=reference.original_filename).count() == 2

@@ -1,4 +1,4 @@
-"""A comparison survives being stored: what is read again equals what was written, to the last digit."""
+"""A stored comparison equals the original when it is read, to the last digit."""
 
 import math
 from dataclasses import replace
@@ -32,27 +32,27 @@ def _stored(reference: ReferenceDataset, result: ComparisonResult) -> DriftCheck
     return DriftCheck.objects.get(pk=check.pk)
 
 
-def test_a_result_with_everything_is_read_as_it_was_written(reference: ReferenceDataset) -> None:
+def test_a_full_result_is_read_as_it_was_written(reference: ReferenceDataset) -> None:
     read = _stored(reference, WITH_EVERYTHING).comparison
     assert read == WITH_EVERYTHING
-    assert list(read.prediction.reference_dist) == ["late", "in time"]  # equality of mappings does not see the order
+    assert list(read.prediction.reference_dist) == ["late", "in time"]  # equality of mappings ignores the order
     assert list(read.features[0].measures) == list(NUMBERS.measures)
     assert type(read.features[0].measures[Method.JENSEN_SHANNON_DISTANCE].parameters["bins"]) is int
 
 
-def test_a_result_with_nothing_is_read_as_it_was_written(reference: ReferenceDataset) -> None:
+def test_an_empty_result_is_read_as_it_was_written(reference: ReferenceDataset) -> None:
     nothing = ComparisonResult(n_reference=0, n_current=0, features=(), prediction=PredictionResult(threshold=0.1))
     assert _stored(reference, nothing).comparison == nothing
 
 
-def test_relations_that_were_asked_for_and_not_found_are_not_those_that_were_not_asked_for(
+def test_no_changed_correlations_differ_from_correlations_that_were_not_compared(
     reference: ReferenceDataset,
 ) -> None:
     found_none = replace(WITH_EVERYTHING, correlation_changes=(), joint_change=None)
     assert _stored(reference, found_none).comparison.correlation_changes == ()
 
 
-def test_what_is_no_number_does_not_break_the_row(reference: ReferenceDataset) -> None:
+def test_infinity_and_nan_can_be_stored(reference: ReferenceDataset) -> None:
     numbers = replace(NUMBERS, measures={Method.HELLINGER: Measure(math.nan), Method.L_INFINITY: Measure(-math.inf)})
     read = _stored(reference, replace(WITH_EVERYTHING, features=(numbers,))).comparison.features[0].measures
     hellinger = read[Method.HELLINGER].value
@@ -61,7 +61,7 @@ def test_what_is_no_number_does_not_break_the_row(reference: ReferenceDataset) -
     assert read[Method.L_INFINITY].value == -math.inf
 
 
-def test_counts_of_the_check_are_those_of_its_features(reference: ReferenceDataset) -> None:
+def test_the_check_has_the_counts_of_its_features(reference: ReferenceDataset) -> None:
     check = _stored(reference, WITH_EVERYTHING)
     assert (check.n_features, check.n_drifted_features, check.n_confirmed_features) == (3, 1, 1)
     assert (check.verdict_status, check.n_current) == ("alarm", 1000)

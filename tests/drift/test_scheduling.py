@@ -1,4 +1,4 @@
-"""Many due checks: spread over the tick, the longest waiting first, none sooner than its policy says."""
+"""Many due checks: spread over the tick, those waiting longest first, none earlier than the policy says."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -20,7 +20,7 @@ from tests.mlmon.observed import iris_rows, observe, profiled_reference
 
 
 @pytest.mark.parametrize(("due", "last"), [(0, None), (1, 0.0), (3, 0.2), (160, 15.9), (1000, 15.984)])
-def test_checks_are_spread_over_the_tick_but_do_not_wait_for_nothing(due: int, last: float | None) -> None:
+def test_checks_are_spread_over_the_tick_without_needless_waiting(due: int, last: float | None) -> None:
     """160 checks are a tenth of a second apart; more share 80 % of 20 seconds: 16 * 999 / 1000 is 15.984."""
     delays = start_delays(due, tick_seconds=20)
     assert len(delays) == due
@@ -38,7 +38,7 @@ def version(redis_client: redis.Redis, settings: Settings, tmp_path: Path) -> Mo
 
 
 @pytest.mark.django_db
-def test_the_tick_gives_each_check_its_start_and_its_end(
+def test_the_tick_sets_start_and_expiry_of_each_check(
     version: ModelVersion, monkeypatch: pytest.MonkeyPatch, settings: Settings
 ) -> None:
     settings.MLMON_DRIFT_TICK_SECONDS = 20
@@ -56,7 +56,7 @@ def test_the_tick_gives_each_check_its_start_and_its_end(
 
 
 @pytest.mark.django_db
-def test_the_longest_waiting_come_first(version: ModelVersion) -> None:
+def test_versions_that_waited_longest_come_first(version: ModelVersion) -> None:
     checked_later, never_checked = uploaded_version("later"), uploaded_version("never")
     for other in (checked_later, never_checked):
         profiled_reference(other, iris_rows(500, seed=1))
@@ -69,11 +69,11 @@ def test_the_longest_waiting_come_first(version: ModelVersion) -> None:
 
 
 @pytest.mark.django_db
-def test_a_task_that_comes_too_late_leaves_it_to_the_one_before(version: ModelVersion) -> None:
+def test_a_second_task_for_the_same_rows_does_nothing(version: ModelVersion) -> None:
     observe(version, iris_rows(100))
     check_version(version.pk)
     observe(version, iris_rows(50))
-    check_version(version.pk)  # enqueued twice: 50 new rows are no reason for another check
+    check_version(version.pk)  # enqueued twice: 50 new rows are too few for another check
     assert DriftCheck.objects.count() == 1
     observe(version, iris_rows(50))
     check_version(version.pk)
@@ -86,14 +86,16 @@ def test_after_the_longest_pause_one_new_row_is_enough(version: ModelVersion) ->
     observe(version, iris_rows(100))
     check_version(version.pk)
     check_version(version.pk)
-    assert DriftCheck.objects.count() == 1  # never because of time alone
+    assert DriftCheck.objects.count() == 1  # time alone is no reason
     observe(version, iris_rows(1))
     check_version(version.pk)
     assert DriftCheck.objects.count() == 2
 
 
 @pytest.mark.django_db
-def test_a_check_that_takes_too_long_says_so(version: ModelVersion, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_check_that_takes_too_long_fails_with_the_reason(
+    version: ModelVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def endless(*_: object, **__: object) -> None:
         raise SoftTimeLimitExceeded
 

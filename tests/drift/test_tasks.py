@@ -1,4 +1,4 @@
-"""The jobs of drift, by a real worker."""
+"""The tasks of drift, run by a real worker."""
 
 import subprocess
 import time
@@ -16,7 +16,7 @@ from tests.mlmon.observed import iris_rows, observe, profiled_reference
 LONGEST_WAIT_SECONDS = 60
 
 
-def test_beat_starts_the_task_that_exists() -> None:
+def test_beat_starts_the_existing_task() -> None:
     assert settings.CELERY_BEAT_SCHEDULE["drift-tick"]["task"] == check_due_versions.name
     for task in (check_due_versions, check_version):
         assert task.soft_time_limit is not None

@@ -1,4 +1,4 @@
-"""What is told of a feature beside its picture: the quantiles that the check has kept, and the p-value that tells."""
+"""The figures beside a feature's picture: the quantiles and the p-value."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ from mlmon.results import (
 from mlmon.schema import FeatureKind
 
 
-def test_a_histogram_tells_the_quantiles_that_were_kept() -> None:
+def test_a_histogram_has_quantiles() -> None:
     kept = Distribution((), (0.0, 10.0, 20.0), (100, 0), (0, 50), (1, 2, 5, 7.25, 9), (11, 12, 15, 17, 19.123456))
     picture = picture_of(kept)
     assert isinstance(picture, Histogram)
@@ -29,14 +29,14 @@ def test_a_histogram_tells_the_quantiles_that_were_kept() -> None:
     ]
 
 
-def test_a_check_of_a_release_that_kept_none_tells_none() -> None:
+def test_a_distribution_without_quantiles_has_none() -> None:
     picture = picture_of(Distribution((), (0.0, 10.0, 20.0), (100, 0), (0, 50)))
     assert isinstance(picture, Histogram)
     assert picture.quantiles == ()
 
 
-def test_the_p_value_of_a_row_is_that_of_what_is_listed() -> None:
-    """Where values stopped coming, those that do come may be as they were."""
+def test_a_row_shows_the_p_value_of_the_listed_hypothesis() -> None:
+    """If values go missing, the others may be unchanged."""
     values = HypothesisResult(Channel.DISTRIBUTION, "precip", 0.86, 0.14, False, 2_000)
     missing = HypothesisResult(Channel.MISSING_VALUES, "precip", 3e-45, 0.057, True, 2_000, is_listed=True)
     feature = FeatureResult("precip", FeatureKind.NUMERIC, 0.15, verdict=values, missing_verdict=missing)
