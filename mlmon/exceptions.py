@@ -13,5 +13,9 @@ class ComparisonInputError(MlmonError):
     """A file or table that cannot be compared. The message names it, and the column and row if there is one."""
 
 
+class MissingExtraError(MlmonError):
+    """An option needs packages of an extra that is not installed."""
+
+
 class LabelError(MlmonError):
     """Ground truth that no prediction of the model can equal."""

@@ -118,7 +118,7 @@ def read_columns(
         columns = {column: _in_local_time(read, zone) for column, read in columns.items()}
         return FileTable(label, name, columns, unread)
     except (ReferenceFileError, OSError) as error:
-        hint = " To leave a column out, use --ignore." if "Column " in str(error) else ""
+        hint = " To leave the column out, ignore it (--ignore)." if "Column " in str(error) else ""
         raise ComparisonInputError(f"{label}: {error}{hint}") from error
 
 

@@ -123,7 +123,7 @@ def jensen_shannon_divergence(reference: Counts, current: Counts) -> float:
     Examples
     --------
     >>> round(jensen_shannon_divergence(np.array([50, 50]), np.array([80, 20])), 4)
-    0.0506
+    0.0507
     """
     p, q = _shares(reference), _shares(current)
     mean = (p + q) / 2

@@ -9,6 +9,7 @@ import csv
 import difflib
 import io
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -72,6 +73,9 @@ class TableLimits:
     cells: int = 100_000_000
     uncompressed_bytes: int = 2_000_000_000
     text_bytes: int = 1_000_000_000
+
+
+UNLIMITED = TableLimits(*[sys.maxsize] * 5)
 
 
 @dataclass(frozen=True, slots=True)

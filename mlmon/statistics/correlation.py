@@ -1,10 +1,11 @@
 """Change of the rank correlation between pairs of numeric columns.
 
-Two columns may each keep their distribution while what ties them together breaks: a unit mixed up for one group, rows
-joined wrongly. Spearman's rho sees that for every monotone relation, whatever the columns' scales and outliers.
+Two columns may each keep their distribution while their relation breaks: one group has another unit, or rows were
+joined wrongly. Spearman's rho detects this for every monotone relation, whatever the scales and outliers of the
+columns.
 
-It is for information and no part of the verdict: p-values are those of rows that do not depend on each other, and
-successive windows share rows. Where rows depend on their neighbours in time, changes are reported too readily.
+The result is for information and no part of the verdict: p-values are those of independent rows, and successive windows
+share rows. If rows depend on their neighbours in time, too many changes are reported.
 """
 
 import math
@@ -18,12 +19,12 @@ from scipy.special import ndtr
 from mlmon.profile import evenly_spaced
 from mlmon.results import CorrelationChange
 
-MOST_COLUMNS = 200  # the first ones; 19,900 pairs
+MOST_COLUMNS = 200  # the first ones: 19,900 pairs
 MOST_ROWS = 5_000
-SMALLEST_PAIR = 30  # rows that have both values
-LARGEST_CORRELATION = 0.999  # beyond it one column is a copy of the other, and Fisher's z has no end
+SMALLEST_PAIR = 30  # rows with both values
+LARGEST_CORRELATION = 0.999  # beyond it one column is a copy of the other, and Fisher's z is unbounded
 LARGEST_P_VALUE = 1e-3
-MOST_CONFIRMED = 200  # pairs, the strongest: their variance is measured, which costs a third of a millisecond a pair
+MOST_CONFIRMED = 200  # the strongest pairs: measuring their variance costs a third of a millisecond each
 MISSING_RANK = np.iinfo(np.int16).min
 
 
@@ -36,12 +37,12 @@ class RankCorrelations:
     names
         Of k columns.
     rho
-        Shape (k, k), symmetric, in [-1, 1]; NaN where there are fewer than 30 rows with both values, or where one of
-        the columns has a single value in them.
+        Shape (k, k), symmetric, in [-1, 1]; NaN with fewer than 30 rows with both values, or if one of the columns has
+        a single value in them.
     rows
-        Rows that have both values, shape (k, k).
+        Rows with both values, shape (k, k).
     ranks
-        Doubled and centred, shape (k, n), int16; `MISSING_RANK` where there is no value.
+        Doubled and centred, shape (k, n), int16; `MISSING_RANK` for a missing value.
     """
 
     names: tuple[str, ...]
@@ -50,17 +51,17 @@ class RankCorrelations:
     ranks: NDArray[np.int16]
 
     def of(self, names: tuple[str, ...]) -> "RankCorrelations":
-        """Return those of some of the columns."""
+        """Return the correlations of some of the columns."""
         places = [self.names.index(name) for name in names]
         chosen = np.ix_(places, places)
         return RankCorrelations(names, self.rho[chosen], self.rows[chosen], self.ranks[places])
 
     def variance(self, first: int, second: int) -> float:
-        """Return the variance of Fisher's z of one pair times the number of rows, whatever ties the columns.
+        """Return the variance of Fisher's z of one pair times the number of rows, whatever the relation of the columns.
 
-        It is that of the pair's influence function: how far each row pulls rho. (C. B. Borkowf, *Computing the
-        nonnull asymptotic variance and the asymptotic relative efficiency of Spearman's rank correlation*, 2002, has
-        it for continuous columns; here with ties, which change the ranks' own spread too.)
+        It is the variance of the pair's influence function: how far each row pulls rho. (C. B. Borkowf, *Computing the
+        nonnull asymptotic variance and the asymptotic relative efficiency of Spearman's rank correlation*, 2002, gives
+        it for continuous columns; here it includes ties, which also change the spread of the ranks.)
         """
         has_both = (self.ranks[[first, second]] != MISSING_RANK).all(axis=0)
         x, y = self.ranks[first, has_both], self.ranks[second, has_both]
@@ -80,19 +81,19 @@ def rank_correlations(rows: pa.Table) -> RankCorrelations:
     ----------
     rows
         Null and NaN are missing, infinities are values; columns that are not numbers are left out. Of more than 200
-        numeric columns the first 200 are compared, of more than 5,000 rows 5,000, evenly spaced.
+        numeric columns the first 200 are used, of more than 5,000 rows 5,000, evenly spaced.
 
     Returns
     -------
     RankCorrelations
-        ``scipy.stats.spearmanr`` where nothing is missing. A value is ranked once, among all values of its column, and
-        rho is Pearson's correlation of the ranks over the rows that have both values. (Ranking each pair's rows anew
+        ``scipy.stats.spearmanr`` if nothing is missing. A value is ranked once, among all values of its column, and rho
+        is Pearson's correlation of the ranks over the rows with both values. (Ranking the rows of each pair separately
         would cost a sort for each of thousands of pairs; leaving out all rows with a missing value would leave few rows
         of many columns.)
 
     Notes
     -----
-    Doubled and centred ranks are whole numbers, and up to 5,000 rows so are all the sums, exactly.
+    Doubled and centred ranks are whole numbers, and up to 5,000 rows all sums of them are exact.
     """
     sampled = evenly_spaced(rows, MOST_ROWS)
     numeric = [
@@ -113,7 +114,7 @@ def correlation_changes(reference: RankCorrelations, current: RankCorrelations) 
     Parameters
     ----------
     reference, current
-        Of both samples; columns that only one of them has are left out, and so are pairs without a rho in either.
+        Of both samples. Columns that only one of them has are left out, and so are pairs without a rho in either.
 
     Returns
     -------
@@ -122,18 +123,18 @@ def correlation_changes(reference: RankCorrelations, current: RankCorrelations) 
 
     Notes
     -----
-    The test is that of the difference of Fisher's z = artanh(rho), twice. First with the variance
+    The difference of Fisher's z = artanh(rho) is tested twice. The first test uses the variance
     (1 + rho^2 / 2) / (n - 3), which holds for relations like the normal one (D. G. Bonett and T. A. Wright, *Sample
-    size requirements for estimating Pearson, Kendall and Spearman correlations*, 2000). The pairs that pass are tested
-    again with the variance that their own rows show, the larger of both samples' for each: two columns that are rarely
-    1, and then together, vary far more than the formula says. The larger p-value counts. |rho| above .999 counts as
-    .999.
+    size requirements for estimating Pearson, Kendall and Spearman correlations*, 2000). Pairs that pass it are tested
+    again with the variance of their own rows, the larger one of both samples: two columns that are rarely 1, and then
+    together, vary far more than the formula says. The larger p-value counts. |rho| above .999 counts as .999.
 
     Measured on ten columns without any change, 5,000 rows against 1,000, a thousand times each: at most one check in a
-    thousand found something, be the columns independent, normal with rho .7, Student's t with 3 degrees of freedom,
-    scaled by a common factor, rounded, or 1 in a twentieth of the rows and 0 else. With the formula's variance alone
-    the scaled ones cried wolf in 2 % of the checks, and the rare ones in 59 %. Where each of six columns was an AR(1)
-    process, 1 in 100 checks found something with a coefficient of .5, and 36 with one of .8.
+    thousand found a change, whether the columns were independent, normal with rho .7, Student's t with 3 degrees of
+    freedom, scaled by a common factor, rounded, or 1 in a twentieth of the rows and 0 otherwise. With the formula's
+    variance alone there were false alarms in 2 % of the checks of scaled columns, and in 59 % of those of rare values.
+    With six columns that were AR(1) processes, 1 in 100 checks found a change with a coefficient of .5, and 36 with one
+    of .8.
     """
     known = set(current.names)
     names = tuple(name for name in reference.names if name in known)
@@ -156,7 +157,7 @@ def correlation_changes(reference: RankCorrelations, current: RankCorrelations) 
 
 
 def _correlated(names: tuple[str, ...], stored: NDArray[np.int16]) -> RankCorrelations:
-    """Return Pearson's correlations over the rows in which both are present."""
+    """Return Pearson's correlations over the rows in which both values are present."""
     is_present = stored != MISSING_RANK
     ranks, present = np.where(is_present, stored, 0.0), is_present.astype(np.float64)
     n = present @ present.T
@@ -169,7 +170,7 @@ def _correlated(names: tuple[str, ...], stored: NDArray[np.int16]) -> RankCorrel
 
 
 def _doubled_centred_ranks(values: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return twice the distance of each value's rank from the mean rank; equal values share the mean of theirs."""
+    """Return twice the distance of each value's rank from the mean rank; equal values share the mean of their ranks."""
     if not values.size:
         return np.empty(0, dtype=np.int64)
     order = values.argsort()
@@ -194,7 +195,7 @@ def _p_values(
 
 
 def _confirmed_p_value(before: RankCorrelations, after: RankCorrelations, first: int, second: int) -> float:
-    """Return the two-sided p-value of one pair's change by the variance that its rows show, uncorrected."""
+    """Return the two-sided p-value of one pair's change with the variance of its own rows, uncorrected."""
     limits = -LARGEST_CORRELATION, LARGEST_CORRELATION
     z = [math.atanh(min(max(float(sample.rho[first, second]), limits[0]), limits[1])) for sample in (before, after)]
     variance = max(before.variance(first, second), after.variance(first, second))
@@ -205,7 +206,7 @@ def _confirmed_p_value(before: RankCorrelations, after: RankCorrelations, first:
 
 
 def _pull(ranks: NDArray[np.int16], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return by row how much a row more like it moves the mean of rank times weight, in doubled ranks.
+    """Return for each row how much another row like it moves the mean of rank times weight, in doubled ranks.
 
     It raises the rank of every larger value by one, and of equal values by a half.
     """

@@ -1,20 +1,20 @@
 """How much more the counts of windows vary than those of independent rows: the dispersion phi of a reference column.
 
-Rows that come in bursts, hours or seasons make neighbours alike. A window of n such rows says as little as n / phi
-independent ones, and a test that does not know it cries wolf. phi is measured in two ways on the reference in its own
-order, and needs no model of the dependence:
+If rows come in bursts or by season, neighbours resemble each other. A window of n such rows says as little as n / phi
+independent rows, and a test that ignores this raises false alarms. phi is measured in two ways on the reference in its
+own order, without a model of the dependence:
 
-- by autocorrelation: phi = 1 + 2 * (sum of the autocorrelations of the indicators "value <= cut"), precise because
-  every row takes part, but blind beyond its longest lag;
-- by chunks: n * variance over chunks of n rows of the share of such values, over F (1 - F), which sees every kind of
-  dependence, but from ten chunks with a standard error of a half.
+- by autocorrelation: phi = 1 + 2 * (sum of the autocorrelations of the indicators "value <= cut"). It is precise
+  because it uses every row, but it misses dependence beyond its longest lag.
+- by chunks: n * variance over chunks of n rows of the share of such values, over F (1 - F). It detects every kind of
+  dependence, but with ten chunks its standard error is a half.
 
-The first counts, unless the second is larger than chance explains (docs/adr/0010).
+The first one counts unless the second one is larger than chance explains (docs/adr/0010).
 
-Levels have no order, and dependence may act on some contrasts of them far more than on others: X-squared is then a sum
-of chi-squared variables with unequal weights, whose mean is phi, but whose tail is that of the largest weight. So phi
-of levels is the largest: dividing by it is conservative for every pooling of them (J. N. K. Rao and A. J. Scott,
-*Journal of the American Statistical Association* 76, 1981).
+Categories have no order, and dependence may act on some contrasts of them far more than on others. X-squared is then a
+sum of chi-squared variables with unequal weights: its mean is phi, but its tail is that of the largest weight. So phi
+of categories is the largest weight, and dividing by it is conservative for every pooling of them (J. N. K. Rao and A.
+J. Scott, *Journal of the American Statistical Association* 76, 1981).
 """
 
 from collections.abc import Iterator, Sequence
@@ -30,7 +30,7 @@ FEWEST_CHUNKS = 10
 SHORTEST_CHUNK = 500
 SEGMENT_ROWS = 16_384  # of one Fourier transform
 MOST_SEGMENTS = 8
-MOST_INDICATORS = 20  # of levels, the commonest
+MOST_INDICATORS = 20  # the most frequent categories
 LARGEST_LAG_SHARE = 0.1  # of a segment; more lags add noise
 # The ratio of the two exceeds this by chance in at most one of a hundred references with ten chunks: simulated for
 # independent rows and for AR(1) rows with a coefficient of .5 and .8.
@@ -50,21 +50,21 @@ def ordered_dispersion(codes: NDArray[np.int64], bins: int) -> Dispersion:
     return _dispersion(codes, bins, is_ordered=True)
 
 
-def nominal_dispersion(codes: NDArray[np.int64], levels: int) -> Dispersion:
-    """Return phi of levels: of the contrast between them that varies most beyond chance.
+def nominal_dispersion(codes: NDArray[np.int64], categories: int) -> Dispersion:
+    """Return phi of categories: of the contrast between them that varies most beyond chance.
 
     Parameters
     ----------
     codes
-        The level of each value in the reference's order, 0 to levels - 1, shape (m,).
-    levels
-        Number of levels.
+        The category of each value in the reference's order, 0 to categories - 1, shape (m,).
+    categories
+        Number of categories.
     """
-    return _dispersion(codes, levels, is_ordered=False)
+    return _dispersion(codes, categories, is_ordered=False)
 
 
 def missing_dispersion(is_missing: NDArray[np.bool_]) -> Dispersion:
-    """Return phi of being missing, from the reference's rows in their order, shape (m,)."""
+    """Return phi of missing values, from the reference's rows in their order, shape (m,)."""
     return nominal_dispersion(is_missing.astype(np.int64), 2)
 
 
@@ -85,14 +85,14 @@ def _dispersion(codes: NDArray[np.int64], bins: int, *, is_ordered: bool) -> Dis
 
 @dataclass(frozen=True, slots=True)
 class _Correlated:
-    """What the autocorrelations say.
+    """phi by autocorrelation.
 
     Attributes
     ----------
     phi
         The weighted mean over the indicators.
     inflation
-        How many times that the largest of a contrast between levels is; 1 for ordered quantities.
+        The largest phi of a contrast between categories over the mean; 1 for ordered quantities.
     """
 
     phi: float
@@ -100,7 +100,7 @@ class _Correlated:
 
 
 def _shares(codes: NDArray[np.int64], bins: int, *, is_ordered: bool) -> NDArray[np.float64]:
-    """Return the share of values at most in each bin but the last, or in each level."""
+    """Return the share of values up to each bin except the last, or in each category."""
     counts = np.bincount(codes, minlength=bins)
     if is_ordered:
         counts = np.cumsum(counts)[:-1]
@@ -109,7 +109,7 @@ def _shares(codes: NDArray[np.int64], bins: int, *, is_ordered: bool) -> NDArray
 
 
 def _weights(shares: NDArray[np.float64], *, is_ordered: bool) -> NDArray[np.float64]:
-    """Return what each indicator's phi counts: all cuts the same; a level what it adds to E[X-squared]."""
+    """Return the weight of each indicator's phi: equal for cuts; for a category its part of E[X-squared]."""
     weights: NDArray[np.float64] = np.ones_like(shares) if is_ordered else 1 - shares
     normalised: NDArray[np.float64] = weights / weights.sum()
     return normalised
@@ -142,7 +142,7 @@ def _by_chunks(
 def _by_autocorrelation(
     codes: NDArray[np.int64], shares: NDArray[np.float64], varies: NDArray[np.bool_], *, is_ordered: bool
 ) -> _Correlated:
-    """Return 1 + 2 * (sum of autocorrelations), up to where they are lost in noise.
+    """Return 1 + 2 * (sum of autocorrelations), up to the lag from which they are noise.
 
     Sums of neighbouring pairs of autocorrelations are positive and fall for a reversible chain; the sum ends at the
     first pair that is not positive, and no pair counts more than the one before (C. J. Geyer, *Statistical Science* 7,
@@ -179,12 +179,12 @@ def _segments(codes: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
 
 
 def _inflation(
-    segments: Sequence[NDArray[np.int64]], levels: NDArray[np.int64], shares: NDArray[np.float64], *, last_lag: int
+    segments: Sequence[NDArray[np.int64]], categories: NDArray[np.int64], shares: NDArray[np.float64], *, last_lag: int
 ) -> float:
-    """Return the largest eigenvalue of the design effects of levels over their mean.
+    """Return the largest eigenvalue of the design effects of categories over their mean.
 
-    The design effects are the sum over the lags of the levels' cross-covariances, in units of those of independent
-    rows. In the frequency domain that sum is one product of matrices. Levels beyond those given are one.
+    The design effects are the sum over the lags of the categories' cross-covariances, in units of those of independent
+    rows. In the frequency domain that sum is one product of matrices. All further categories count as one.
     """
     rows, is_rest = segments[0].size, shares.sum() < 1 - 1e-12
     length = next_fast_len(rows + last_lag + 1, real=True)
@@ -195,7 +195,7 @@ def _inflation(
     window[1 : (length + 1) // 2] *= 2  # the other half of the spectrum
     covariance = np.zeros((shares.size + is_rest, shares.size + is_rest))
     for part in segments:
-        spectrum = rfft((part[None, :] == levels[:, None]) - shares[:, None], length, axis=1)
+        spectrum = rfft((part[None, :] == categories[:, None]) - shares[:, None], length, axis=1)
         if is_rest:
             spectrum = np.vstack([spectrum, -spectrum.sum(axis=0)])
         covariance += ((spectrum * window) @ spectrum.conj().T).real

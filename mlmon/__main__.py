@@ -1,0 +1,7 @@
+"""``python -m mlmon compare REFERENCE CURRENT``."""
+
+import sys
+
+from mlmon.cli import main
+
+sys.exit(main())

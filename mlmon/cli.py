@@ -1,0 +1,252 @@
+"""The command line of the library: ``python -m mlmon compare``. ``manage.py drift_compare`` runs the same code."""
+
+import json
+import sys
+from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from mlmon.exceptions import MlmonError
+from mlmon.figures import plain_text
+from mlmon.file_comparison import ColumnChoices, FileComparison, compare_files
+from mlmon.report.html import report_page
+from mlmon.report.json_body import comparison_body
+from mlmon.report.terminal_table import table_lines
+from mlmon.report.views import Tone, prediction_view, result_view
+from mlmon.results import Criteria, Thresholds, VerdictStatus
+from mlmon.tables import UNLIMITED, TableLimits
+from mlmon.verdict import FEWEST_WINDOW_ROWS
+
+QUIET, DRIFT, BAD_INPUT = 0, 1, 2  # exit statuses
+STDOUT = "-"
+Paint: TypeAlias = Callable[[Tone, str], str]  # returns the verdict in the colour of its tone
+
+DESCRIPTION = (
+    "Compare two files, CSV or Parquet, in the same way as mlmon compares a window with its reference: a score for\n"
+    "each column, and one verdict that raises at most one false alarm in A comparisons, however many columns there\n"
+    "are. Needs no registered model and no database. A verdict needs 1,000 reference rows and 500 current rows."
+)
+EPILOG = """
+examples:
+  Two Parquet files; every column is a feature:
+    COMMAND january.parquet july.parquet
+
+  A column with the model's predictions, and a column that orders the rows (needed to correct for bursts in time):
+    COMMAND reference.csv current.csv --prediction late --time departed_at
+
+  Numbers that are names, and two columns to leave out:
+    COMMAND old.csv new.csv --categorical store_number --ignore row_id --ignore imported_at
+
+  A page for people, and JSON for a program:
+    COMMAND old.csv new.csv --html report.html --json figures.json
+    COMMAND old.csv new.csv --json - | jq .verdict.status
+
+  A lower threshold for one column, further windows of the latest 500 and 2,000 rows, and a larger budget:
+    COMMAND old.csv new.csv --column-threshold price=0.1 --window 500 --window 2000 --budget 1000
+
+  In a pipeline that stops if there is drift:
+    COMMAND old.csv new.csv --json drift.json && deploy
+
+how columns are read:
+  Numbers are compared as numbers, even whole numbers with few values; strings, booleans and Parquet dictionaries as
+  categories; CSV numbers with leading zeros (postal codes) as strings; times by hour and weekday only. Strings that
+  identify rows and whole numbers that count them are not compared. The values in the reference decide. Empty cells,
+  NA, NaN, null and None are missing.
+
+exit status:
+  0  quiet: nothing that --fail-on names was found
+  1  drift: --fail-on names it; by default an alarm of the verdict, or without a verdict a score above its threshold
+  2  bad input: a file cannot be read, a column is missing, or an option is invalid
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``python -m mlmon`` and return its exit status."""
+    parser = ArgumentParser("python -m mlmon", description="Compare data with reference data.")
+    compare = parser.add_subparsers(dest="command", required=True, metavar="command").add_parser(
+        "compare",
+        help="compare two files",
+        description=DESCRIPTION,
+        epilog=EPILOG.replace("COMMAND", "python -m mlmon compare"),
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    add_compare_arguments(compare)
+    options = vars(parser.parse_args(arguments))
+    try:
+        return run_compare(options, UNLIMITED, write=lambda text: print(text.removesuffix("\n")))
+    except MlmonError as error:
+        print(f"error: {plain_text(str(error))}", file=sys.stderr)
+    except OSError as error:
+        print(f"error: {error.filename}: {error.strerror}.", file=sys.stderr)
+    return BAD_INPUT
+
+
+def run_compare(
+    options: Mapping[str, Any],
+    limits: TableLimits,
+    *,
+    write: Callable[[str], Any],
+    paint: Paint = lambda tone, text: text,
+) -> int:
+    """Compare two files, print and write the result, and return the exit status.
+
+    Parameters
+    ----------
+    options
+        By name, as `add_compare_arguments` defines them.
+    limits
+        For each file.
+    write
+        Prints lines; adds a line break at the end if there is none.
+    paint
+        Colours the verdict.
+
+    Raises
+    ------
+    MlmonError
+        The files cannot be compared.
+    OSError
+        A result cannot be written.
+    """
+    choices = ColumnChoices(
+        prediction=options["prediction"],
+        time=options["time"],
+        ignored=frozenset(options["ignore"]),
+        categorical=frozenset(options["categorical"]),
+        zone=options["zone"],
+    )
+    thresholds = Thresholds(options["threshold"], options["prediction_threshold"], dict(options["column_threshold"]))
+    criteria = Criteria(
+        thresholds=thresholds,
+        false_alarm_budget=options["budget"],
+        extra_window_rows=tuple(options["window"]),
+        monitors_correlation=True,
+        monitors_joint_distribution=options["joint"],
+    )
+    comparison = compare_files(options["reference"], options["current"], choices, criteria, limits)
+    body = json.dumps(_json_body(comparison), indent=2, allow_nan=False)
+    if options["json"] == STDOUT:
+        write(body)
+    else:
+        _print(comparison, write, paint)
+    if options["json"] and options["json"] != STDOUT:
+        Path(options["json"]).write_text(f"{body}\n")
+    if options["html"]:
+        options["html"].write_text(report_page(comparison))
+    result, fail_on = comparison.result, options["fail_on"]
+    has_verdict = result.verdict.status in (VerdictStatus.ALARM, VerdictStatus.QUIET)
+    is_above = result.is_drifted and (fail_on == "drift" or not has_verdict)
+    is_found = is_above or result.verdict.status is VerdictStatus.ALARM
+    return DRIFT if is_found and fail_on != "never" else QUIET
+
+
+def add_compare_arguments(parser: ArgumentParser) -> None:
+    """Define the arguments of a comparison of two files."""
+    add = parser.add_argument
+    columns: dict[str, Any] = {"action": "append", "default": [], "metavar": "COLUMN"}
+    add("reference", type=Path, help="the rows to compare with, best ten times as many")
+    add("current", type=Path, help="the rows to check, compared as one window")
+    add("--prediction", default="", metavar="COLUMN", help="the model's predictions: classes or numbers")
+    add("--time", default="", metavar="COLUMN", help="orders the rows (default: the order of the files)")
+    add("--ignore", **columns, help="a column to leave out; may be repeated")
+    add("--categorical", **columns, help="a column of numbers that are names; may be repeated")
+    add("--zone", default="", help="the time zone for times with a zone, e.g. Europe/Berlin (default: their own)")
+    add(
+        "--budget",
+        type=_budget,
+        default=10_000,
+        metavar="A",
+        help="the verdict raises at most one false alarm in A comparisons (default: %(default)s)",
+    )
+    add(
+        "--window",
+        type=_window_rows,
+        action="append",
+        default=[],
+        metavar="ROWS",
+        help="the verdict also compares the latest ROWS rows alone; may be repeated",
+    )
+    add("--threshold", type=_share, default=0.15, metavar="T", help="for the columns' scores (default: %(default)s)")
+    add(
+        "--column-threshold",
+        type=_column_threshold,
+        action="append",
+        default=[],
+        metavar="COLUMN=T",
+        help="for one column's score; may be repeated",
+    )
+    add(
+        "--prediction-threshold",
+        type=_share,
+        default=0.1,
+        metavar="T",
+        help="for the predictions' Jensen-Shannon divergence, natural logarithm (default: %(default)s)",
+    )
+    add("--joint", action="store_true", help="also train a classifier to tell the files apart; for information only")
+    add("--json", metavar="FILE", help="write the result in the format of the HTTP API; - is stdout")
+    add("--html", type=Path, metavar="FILE", help="write a page with charts, all in one file")
+    add(
+        "--fail-on",
+        choices=["alarm", "drift", "never"],
+        default="alarm",
+        help="what sets exit status 1: alarm (default) is an alarm of the verdict, or without a verdict a score above "
+        "its threshold; drift is either of them",
+    )
+
+
+def _print(comparison: FileComparison, write: Callable[[str], Any], paint: Paint) -> None:
+    result, view = comparison.result, result_view(comparison.result)
+    write(paint(view.tone, plain_text(view.verdict)))
+    for badge in view.badges:
+        write(badge)
+    write(f"\n{result.n_current:,} rows against {result.n_reference:,} rows of reference.\n\n")
+    write("\n".join(table_lines(view.features)))
+    if comparison.has_predictions:
+        prediction = prediction_view(result.prediction)
+        figures = ", ".join(f"{figure.name} {figure.value}" for figure in prediction.figures)
+        change = f"; {prediction.what}" if prediction.what else ""
+        write("\n" + plain_text(f"Predictions: {prediction.tag.text}{change} ({figures})."))
+    for sentence in (*view.together, *comparison.notes):
+        write(plain_text(sentence))
+
+
+def _json_body(comparison: FileComparison) -> dict[str, Any]:
+    members = comparison_body(comparison.result)
+    return {
+        "reference": {"file": comparison.reference_name, "rows": comparison.result.n_reference},
+        "current": {"file": comparison.current_name, "rows": comparison.result.n_current},
+        "summary": members["verdict"]["sentence"],
+        **members,
+        "prediction_drift": members["prediction_drift"] if comparison.has_predictions else None,
+        "notes": list(comparison.notes),
+    }
+
+
+def _budget(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError("expected a whole number from 1, such as 10000")
+    return int(text)
+
+
+def _window_rows(text: str) -> int:
+    if not text.isdecimal() or int(text) < FEWEST_WINDOW_ROWS:
+        raise ArgumentTypeError(f"expected a whole number from {FEWEST_WINDOW_ROWS}, the fewest rows of a verdict")
+    return int(text)
+
+
+def _column_threshold(text: str) -> tuple[str, float]:
+    name, _, threshold = text.rpartition("=")
+    if not name:
+        raise ArgumentTypeError("expected a column and a number, such as price=0.1")
+    return name, _share(threshold)
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise ArgumentTypeError("expected a number from 0 to 1, such as 0.15")
+    return share
