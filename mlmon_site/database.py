@@ -67,7 +67,8 @@ def refuse_other_tables(using: str = DEFAULT_DB_ALIAS) -> None:
     """
     connection = connections[using]
     applied = _applied_migrations(connection)
-    for config in _own_apps():
+    own_apps = (config for config in apps.get_app_configs() if Path(config.path).parent == Path(settings.BASE_DIR))
+    for config in own_apps:
         names = {path.stem for path in (Path(config.path) / "migrations").glob("[0-9]*.py")}
         if names and all((config.label, name) in applied for name in names):
             for missing in _missing_columns(connection, config):
@@ -80,10 +81,6 @@ def _applied_migrations(connection: BaseDatabaseWrapper) -> set[tuple[str, str]]
             return set()
         cursor.execute("SELECT app, name FROM django_migrations")
         return {(app, name) for app, name in cursor.fetchall()}
-
-
-def _own_apps() -> Iterator[AppConfig]:
-    return (config for config in apps.get_app_configs() if Path(config.path).parent == Path(settings.BASE_DIR))
 
 
 def _missing_columns(connection: BaseDatabaseWrapper, config: AppConfig) -> Iterator[str]:

@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from http import HTTPStatus
 from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -98,18 +97,14 @@ def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Itera
     from monitoring.metrics.exposition import render_metrics
 
     if environ["PATH_INFO"] != "/metrics" or environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-        start_response(_status_line(HTTPStatus.NOT_FOUND), [("Content-Type", "text/plain; charset=utf-8")])
+        start_response("404 Not Found", [("Content-Type", "text/plain; charset=utf-8")])
         return [b"The metrics are at /metrics.\n"]
     try:
         body, content_type = render_metrics(environ.get("HTTP_ACCEPT", ""), directory=settings.MLMON_METRICS_DIR)
     finally:
         connection.close()  # each scrape has its own thread, and each thread its own connection
-    start_response(_status_line(HTTPStatus.OK), [("Content-Type", content_type), ("Content-Length", str(len(body)))])
+    start_response("200 OK", [("Content-Type", content_type), ("Content-Length", str(len(body)))])
     return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
-
-
-def _status_line(status: HTTPStatus) -> str:
-    return f"{status.value} {status.phrase}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

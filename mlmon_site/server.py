@@ -94,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--workers", type=_positive, default=2, help="number of processes (default: %(default)s)")
     parser.add_argument(
         "--scrape-port",
-        type=_port_or_none,
+        type=lambda text: 0 if text == "0" else port_number(text),
         default=settings.MLMON_SCRAPE_PORT,
         help="port of a separate process for Prometheus, which responds while all others are busy; 0 starts none "
         "(default: %(default)s)",
@@ -108,10 +108,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         access_log=options.access_log,
         scrape_port=options.scrape_port,
     )
-
-
-def _port_or_none(text: str) -> int:
-    return 0 if text == "0" else port_number(text)
 
 
 def _positive(text: str) -> int:

@@ -32,13 +32,9 @@ ENVIRONMENT = env.choice("MLMON_ENVIRONMENT", ("embedded", "production"), defaul
 IS_PRODUCTION = ENVIRONMENT == "production"
 
 
-def _required_in_production(name: str) -> None:
-    if IS_PRODUCTION and not env.str(name, default=""):
-        raise ImproperlyConfigured(f"{name} (or {name}_FILE) must be set when MLMON_ENVIRONMENT=production.")
-
-
 for _name in ("MLMON_SECRET_KEY", "DATABASE_URL", "REDIS_URL", "MLMON_ALLOWED_HOSTS"):
-    _required_in_production(_name)
+    if IS_PRODUCTION and not env.str(_name, default=""):
+        raise ImproperlyConfigured(f"{_name} (or {_name}_FILE) must be set when MLMON_ENVIRONMENT=production.")
 
 VAR_DIR.mkdir(parents=True, exist_ok=True)
 

@@ -112,7 +112,7 @@ class Command(TeachingCommand):
         logs = settings.VAR_DIR / "log"
         logs.mkdir(exist_ok=True)
         with self._supervised() as supervisor:
-            if _needs_valkey():
+            if str(settings.REDIS_URL).startswith(f"unix://{valkey_socket()}"):
                 _start_valkey(supervisor, logs)
             login = self._prepare()
             for program in _programs(logs, port=port, workers=workers):
@@ -178,14 +178,14 @@ def _wait_for_port(port: int) -> None:
         time.sleep(0.2)
 
 
-def _needs_valkey() -> bool:
-    return str(settings.REDIS_URL).startswith(f"unix://{valkey_socket()}")
-
-
 def _start_valkey(supervisor: Supervisor, logs: Path) -> None:
     socket_path, data_folder = valkey_socket(), settings.VAR_DIR / "valkey"
     data_folder.mkdir(exist_ok=True)
-    _demand_own_folder(socket_path.parent)
+    # If the path of var/ is too long for a socket, this folder is in the temporary one, under a name others can guess.
+    folder = socket_path.parent
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid != os.geteuid():
+        raise CommandError(f"{folder} belongs to another user. Run as that user, or delete the folder.")
     valkey.end_left_over(socket_path)
     try:
         command = valkey.server_command(socket_path=socket_path, data_folder=data_folder)
@@ -198,13 +198,6 @@ def _start_valkey(supervisor: Supervisor, logs: Path) -> None:
         if time.monotonic() > deadline:
             raise CommandError(f"Valkey does not respond. See {_shown(logs / 'valkey.log')}")
         time.sleep(0.02)
-
-
-def _demand_own_folder(folder: Path) -> None:
-    # If the path of var/ is too long for a socket, this folder is in the temporary one, under a name others can guess.
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.stat().st_uid != os.geteuid():
-        raise CommandError(f"{folder} belongs to another user. Run as that user, or delete the folder.")
 
 
 def _programs(logs: Path, *, port: int, workers: int) -> list[Program]:
