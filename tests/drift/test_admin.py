@@ -341,7 +341,7 @@ def test_an_incident_shows_example_rows_or_why_there_are_none(admin_client: Clie
     assert len(found.rows) == 10
     place = found.names.index("petal_length")
     assert all(row.cells[place].reason.startswith("such values: ") for row in found.rows[:3])
-    assert "Rows that show it" in response.content.decode()
+    assert "Example rows" in response.content.decode()
     delete_window(redis_client(), incident.version_id)
     gone = admin_client.get(_address(incident, "change"))
     assert gone.context["examples"] is None

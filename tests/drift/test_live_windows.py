@@ -7,7 +7,7 @@ from pytest_django.fixtures import Settings
 from drift.models import DriftPolicy
 from drift.services.checks import trim_live_windows
 from inference.services.archiving import archive_batch, archive_observations
-from inference.stream import newest_entry_id, read_window, rows_seen, stream_key
+from inference.stream import latest_entry_id, read_window, rows_seen, stream_key
 from models_registry.models import ModelVersion
 from tests.inference.observed import append, archived_values, registered_version
 
@@ -23,13 +23,13 @@ def version(redis_client: redis.Redis, settings: Settings) -> ModelVersion:
     for value in range(10):
         append(redis_client, version.pk, [float(value)] * 50)
         # Entries of one millisecond are trimmed together.
-        while _redis_milliseconds(redis_client) <= int(newest_entry_id(redis_client, version.pk).split("-")[0]):
+        while _redis_milliseconds(redis_client) <= int(latest_entry_id(redis_client, version.pk).split("-")[0]):
             pass
     return version
 
 
 def _redis_milliseconds(client: redis.Redis) -> int:
-    seconds, microseconds = client.time()  # type: ignore[misc]  # the client is not asynchronous
+    seconds, microseconds = client.time()
     return int(seconds) * 1000 + int(microseconds) // 1000
 
 
