@@ -76,11 +76,13 @@ class ChangeRecord(models.Model):
 
     happened_at = models.DateTimeField(default=timezone.now, db_index=True)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
-    actor = models.CharField(max_length=200, help_text="Name of the person or program.")
+    actor = models.CharField("who", max_length=200, help_text="Name of the person or program.")
     row_type = models.CharField(max_length=100, help_text="app.model of the changed row.")
     row_id = models.CharField(max_length=64)
-    row_name = models.CharField(max_length=200)
-    model_name = models.CharField(max_length=63, blank=True, help_text="Registered model to which the row belongs.")
+    row_name = models.CharField("name", max_length=200)
+    model_name = models.CharField(
+        "model", max_length=63, blank=True, help_text="Registered model to which the row belongs."
+    )
     message = models.TextField(blank=True)
     changes = models.JSONField(default=list, help_text="Name, old value and new value of each change.")
 

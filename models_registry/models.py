@@ -157,7 +157,7 @@ class ReferenceDataset(models.Model):
     file = models.FileField(upload_to="references/", max_length=255)
     original_filename = models.CharField(max_length=255)
     status = models.CharField(max_length=16, choices=ReferenceStatus, default=ReferenceStatus.PENDING)
-    is_active = models.BooleanField(default=False, help_text="The reference that drift checks use.")
+    is_active = models.BooleanField("active", default=False, help_text="The reference that drift checks use.")
     progress_percent = models.PositiveSmallIntegerField(default=0)
     progress_step = models.CharField(max_length=64, blank=True)
     error_message = models.TextField(blank=True)

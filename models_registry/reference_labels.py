@@ -58,8 +58,12 @@ def read_labels(table: ReferenceTable, schema: ModelSchema, chosen: str) -> Refe
             raise ReferenceFileError(_no_such_column(chosen, schema, table))
         return ReferenceLabels(chosen, _values(table, schema, chosen))
     candidates = _candidates(table, schema, [name for name in others if others.count(name) == 1])
-    if len(candidates) != 1:
-        return ReferenceLabels(note=_note(candidates))
+    if not candidates:
+        return ReferenceLabels(note="No column of the file looks like ground truth.")
+    if len(candidates) > 1:
+        names = ", ".join(candidates[:10])
+        note = f"Several columns look like ground truth: {names}. Name one when you upload it."
+        return ReferenceLabels(note=note)
     (column,) = candidates
     try:
         return ReferenceLabels(column, _values(table, schema, column))
@@ -116,12 +120,6 @@ def _values(table: ReferenceTable, schema: ModelSchema, column: str) -> list[str
 
 def _is_named_after_class(name: str, schema: ModelSchema) -> bool:
     return len(schema.classes) == 2 and name in schema.classes
-
-
-def _note(candidates: Sequence[str]) -> str:
-    if not candidates:
-        return "No column of the file looks like ground truth."
-    return f"Several columns look like ground truth: {', '.join(candidates[:10])}. Name one when you upload it."
 
 
 def _no_such_column(chosen: str, schema: ModelSchema, table: ReferenceTable) -> str:

@@ -1,4 +1,4 @@
-"""What a model takes and what it answers: pure descriptions, read from the ONNX graph and edited by people."""
+"""The inputs and outputs of a model, read from the ONNX graph and edited by people."""
 
 from dataclasses import dataclass
 
@@ -18,12 +18,12 @@ class ModelSchema:
     classes
         Class labels as strings, in the order of the score columns; empty for regression.
     label_output
-        The ONNX output that holds the predicted label (or the predicted number for regression);
-        "" for a classifier that returns scores only, whose class is then the largest score.
+        The ONNX output with the predicted label (for regression, the predicted number); "" for a classifier that only
+        returns scores, whose prediction is the class with the largest score.
     score_output
-        The ONNX output of shape rows x classes with scores; "" where there is none.
+        The ONNX output with scores, of shape rows x classes, or "".
     scores_are_probabilities
-        Whether the scores of a row are in [0, 1] and sum to 1 (then they are the confidence, else their softmax is).
+        Whether the scores of a row are in [0, 1] and sum to 1. Otherwise the confidence is their softmax.
     """
 
     task_type: TaskType

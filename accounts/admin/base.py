@@ -1,7 +1,7 @@
 """Base classes of the pages of the admin: malformed URLs and forms are refused, and changes go to the audit trail."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from django import forms
@@ -59,16 +59,29 @@ def _overflow_as_bad_request() -> Iterator[None]:
 class AuditedAdmin(AddressedAdmin):
     """Write each addition, change and deletion to the audit trail, and show a row's changes as its history.
 
-    If a service already records the change, the page overrides `log_addition` or `log_change` to do nothing.
-
     Attributes
     ----------
     empty_text
         Shown in an empty list: what its rows are and where they come from.
+    forbidden
+        What nobody may do on these pages, whatever their role: "add", "change" or "delete".
+    recorded_by_service
+        Which of "add" and "change" a service records, so that the page does not.
     """
 
     empty_text = ""
+    forbidden: Collection[str] = ()
+    recorded_by_service: Collection[str] = ()
     object_history_template: Any = "admin/changes_of_row.html"
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return "add" not in self.forbidden and super().has_add_permission(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return "change" not in self.forbidden and super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return "delete" not in self.forbidden and super().has_delete_permission(request, obj)
 
     def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
         """Return the changes by field label, for `log_addition` and `log_change`."""
@@ -84,10 +97,11 @@ class AuditedAdmin(AddressedAdmin):
         return changes
 
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
-        record_change(user=user_of(request), row=obj, message="Added.", changes=message)
+        if "add" not in self.recorded_by_service:
+            record_change(user=user_of(request), row=obj, message="Added.", changes=message)
 
     def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
-        if message:  # nothing is recorded if the form was saved unchanged
+        if message and "change" not in self.recorded_by_service:  # there is no message for an unchanged form
             record_change(user=user_of(request), row=obj, message="", changes=message)
 
     def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
@@ -112,14 +126,7 @@ class AuditedAdmin(AddressedAdmin):
 class ReadOnlyAdmin(AuditedAdmin):
     """Show rows that programs write; nobody can add, change or delete them here."""
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+    forbidden = ("add", "change", "delete")
 
 
 def user_of(request: HttpRequest) -> Any:

@@ -35,12 +35,12 @@ class ChangeRecordAdmin(ReadOnlyAdmin):
         "Every change by a person or a command is recorded here: promotions, thresholds, reference data, tokens, "
         "accounts."
     )
-    list_display = ["when", "who", "kind", "name", "what"]
+    list_display = ["when", "actor", "kind", "row_name", "what"]
     list_display_links = ["when"]
     list_filter = [RowTypeFilter, "model_name", "actor", "happened_at"]
     search_fields = ["actor", "row_name", "model_name", "message"]
     show_full_result_count = False
-    fields = [("when", "who"), ("kind", "of_model")]
+    fields = [("when", "actor"), ("kind", "model_name")]
     change_form_outer_before_template = "admin/accounts/changerecord/change.html"
 
     class Media:
@@ -56,18 +56,6 @@ class ChangeRecordAdmin(ReadOnlyAdmin):
     @display(description="When", ordering="happened_at")
     def when(self, obj: ChangeRecord) -> str:
         return f"{obj.happened_at:%Y-%m-%d %H:%M:%S}"
-
-    @display(description="Who", ordering="actor")
-    def who(self, obj: ChangeRecord) -> str:
-        return obj.actor
-
-    @display(description="Name", ordering="row_name")
-    def name(self, obj: ChangeRecord) -> str:
-        return obj.row_name
-
-    @display(description="Model", ordering="model_name")
-    def of_model(self, obj: ChangeRecord) -> str:
-        return obj.model_name or "-"
 
     @display(description="Kind", ordering="row_type")
     def kind(self, obj: ChangeRecord) -> str:

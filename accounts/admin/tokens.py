@@ -28,6 +28,8 @@ class ApiTokenAdmin(AuditedAdmin):
     list_select_related = ["created_by"]
     search_fields = ["name"]
     actions_detail = ["revoke"]
+    forbidden = ("change", "delete")  # revoke a token and create another
+    recorded_by_service = ("add",)
 
     @display(description="State", label={"valid": "success", "revoked": "danger", "expired": "warning"})
     def state(self, obj: ApiToken) -> str:
@@ -53,12 +55,6 @@ class ApiTokenAdmin(AuditedAdmin):
         """Refuse filters on the digest, with which it could be guessed letter by letter."""
         return not lookup.startswith("digest") and super().lookup_allowed(lookup, value, request)
 
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False  # revoke it and create another
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
     def has_revoke_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         if Action.MANAGE_TOKENS.is_allowed(request.user):
             return True
@@ -79,9 +75,6 @@ class ApiTokenAdmin(AuditedAdmin):
             format_html("The token, shown only once: <code>{}</code>", token),
             messages.WARNING,
         )
-
-    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> None:
-        return None  # the service records it
 
     @action(description="Revoke", icon="block", permissions=["revoke"])
     def revoke(self, request: HttpRequest, object_id: int) -> HttpResponse:

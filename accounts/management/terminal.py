@@ -2,7 +2,7 @@
 
 import json
 import sys
-from argparse import RawDescriptionHelpFormatter
+from argparse import ArgumentTypeError, RawDescriptionHelpFormatter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
@@ -84,6 +84,17 @@ class TeachingCommand(BaseCommand):
 def add_json_option(parser: CommandParser) -> None:
     """Add ``--json``, which prints the result for a program."""
     parser.add_argument("--json", action="store_true", help="print the result as one JSON document, alone on stdout")
+
+
+def whole_number(largest: int) -> Callable[[str], int]:
+    """Return the type of an option whose value is a whole number from 1 to `largest`."""
+
+    def parse(text: str) -> int:
+        if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= largest):
+            raise ArgumentTypeError(f"must be a whole number from 1 to {largest:,}")
+        return int(text)
+
+    return parse
 
 
 def demand_file(path: Path) -> Path:

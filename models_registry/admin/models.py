@@ -24,6 +24,7 @@ class ModelModelAdmin(AuditedAdmin):
     formfield_overrides = SHORT_TEXT
     list_display = ["name", "description", "version_count", "created_at"]
     search_fields = ["name", "description"]
+    recorded_by_service = ("add",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Model]:
         return super().get_queryset(request).annotate(n_versions=Count("versions"))
@@ -54,9 +55,6 @@ class ModelModelAdmin(AuditedAdmin):
             return
         created = register_model(name=obj.name, description=obj.description, user=user_of(request))
         obj.pk = created.pk
-
-    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> None:
-        return None  # the service records it
 
 
 def _link(address: str, text: object) -> SafeString:

@@ -77,11 +77,21 @@ class ReferenceDatasetAdmin(AuditedAdmin):
         "Parquet file with a column for each feature, preferably in the order of time."
     )
     form = ReferenceUploadForm
-    list_display = ["original_filename", "version", "status_label", "row_count", "active", "created_by", "created_at"]
+    list_display = [
+        "original_filename",
+        "version",
+        "status_label",
+        "row_count",
+        "is_active",
+        "created_by",
+        "created_at",
+    ]
     list_filter = ["status", "is_active", "version__model"]
     list_select_related = ["version__model", "created_by"]
     search_fields = ["original_filename", "version__model__name"]
     actions_detail = ["activate"]
+    forbidden = ("change", "delete")  # upload another reference instead; checks refer to this one
+    recorded_by_service = ("add",)
     change_form_outer_before_template = REPORT_TEMPLATE
 
     class Media:
@@ -98,12 +108,6 @@ class ReferenceDatasetAdmin(AuditedAdmin):
             kwargs["queryset"] = ModelVersion.objects.exclude(stage=Stage.ARCHIVED).select_related("model")
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False  # upload another reference instead
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False  # checks refer to it
-
     def has_activate_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         return Action.ACTIVATE_REFERENCE.is_allowed(request.user)
 
@@ -118,9 +122,6 @@ class ReferenceDatasetAdmin(AuditedAdmin):
         column, user = form.cleaned_data["label_column"], user_of(request)
         row = upload_reference(version=obj.version, file=file, filename=file.name, label_column=column, user=user)
         obj.pk = row.pk
-
-    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> None:
-        return None  # the service records it
 
     def response_add(
         self, request: HttpRequest, obj: ReferenceDataset, post_url_continue: str | None = None
@@ -141,10 +142,6 @@ class ReferenceDatasetAdmin(AuditedAdmin):
     @display(description="Rows", ordering="rows")
     def row_count(self, obj: ReferenceDataset) -> str | None:
         return None if obj.rows is None else f"{obj.rows:,}"
-
-    @display(description="Active", boolean=True, ordering="is_active")
-    def active(self, obj: ReferenceDataset) -> bool:
-        return obj.is_active
 
     @action(description="Activate", icon="published_with_changes", permissions=["activate"])
     def activate(self, request: HttpRequest, object_id: int) -> HttpResponse:

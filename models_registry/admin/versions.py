@@ -198,6 +198,8 @@ class ModelVersionAdmin(AuditedAdmin):
     list_select_related = ["model"]
     actions_detail = [{"title": "Change stage", "icon": "moving", "items": list(STAGE_ACTIONS)}]
     inlines = [FeatureInline]
+    forbidden = ("delete",)  # archive it instead; its history and observations refer to it
+    recorded_by_service = ("add",)
 
     class Media:
         css = {"all": ["mlmon/figures.css"]}
@@ -207,7 +209,7 @@ class ModelVersionAdmin(AuditedAdmin):
     ) -> HttpResponse:
         version = self.get_object(request, object_id)
         context: dict[str, Any] = {"version": version}
-        if version is not None and request.method == "GET" and _may_see(request):
+        if version is not None and request.method == "GET" and Action.SEE.is_allowed(request.user):
             context["panels"] = version_panels.of(version)
         return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
 
@@ -252,9 +254,6 @@ class ModelVersionAdmin(AuditedAdmin):
     def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
         return super().construct_change_message(request, form, [], add)  # the service records the features
 
-    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> None:
-        return None  # the service records it
-
     def response_add(
         self, request: HttpRequest, obj: ModelVersion, post_url_continue: str | None = None
     ) -> HttpResponse:
@@ -279,9 +278,6 @@ class ModelVersionAdmin(AuditedAdmin):
 
     def has_change_stage_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         return Action.CHANGE_STAGE.is_allowed(request.user)
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False  # archive it instead: its history and observations refer to it
 
     @display(description="Stage", label=STAGE_LABELS, ordering="stage")
     def stage_label(self, obj: ModelVersion) -> str:
@@ -328,7 +324,9 @@ class ModelVersionAdmin(AuditedAdmin):
                 changes=consequences_of_stage(version, stage),
                 button=MOVES[stage],
                 is_final=stage is Stage.ARCHIVED,
-                panels=_compared_panels(version) if stage is Stage.PRODUCTION and _may_see(request) else (),
+                panels=_compared_panels(version)
+                if stage is Stage.PRODUCTION and Action.SEE.is_allowed(request.user)
+                else (),
             )
         try:
             if stage is Stage.PRODUCTION:
@@ -340,11 +338,6 @@ class ModelVersionAdmin(AuditedAdmin):
         else:
             self.message_user(request, f"{version} is now in stage {stage.value}.")
         return redirect("admin:models_registry_modelversion_change", object_id)
-
-
-def _may_see(request: HttpRequest) -> bool:
-    """Return whether the user may see other apps' panels of a version."""
-    return Action.SEE.is_allowed(request.user)
 
 
 def _compared_panels(version: ModelVersion) -> list[Panel]:

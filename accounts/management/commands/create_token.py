@@ -1,6 +1,5 @@
 """``manage.py create_token``: create an API token."""
 
-from argparse import ArgumentTypeError
 from datetime import timedelta
 from typing import Any
 
@@ -8,7 +7,7 @@ from django.core.management.base import CommandParser
 from django.utils import timezone
 
 from accounts.actors import command
-from accounts.management.terminal import TeachingCommand, add_json_option
+from accounts.management.terminal import TeachingCommand, add_json_option, whole_number
 from accounts.models import TokenScope
 from accounts.services.tokens import create_token
 
@@ -47,7 +46,7 @@ class Command(TeachingCommand):
             default=TokenScope.PREDICT.value,
             help="calls that it allows (default: %(default)s)",
         )
-        parser.add_argument("--days", type=_days, help="days until it expires (default: never)")
+        parser.add_argument("--days", type=whole_number(LONGEST_DAYS), help="days until it expires (default: never)")
         add_json_option(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -60,9 +59,3 @@ class Command(TeachingCommand):
         )
         body = {"name": row.name, "scope": row.scope, "expires_at": row.expires_at, "token": token}
         self.write_result(body, [token], as_json=options["json"])
-
-
-def _days(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= LONGEST_DAYS):
-        raise ArgumentTypeError(f"must be a whole number from 1 to {LONGEST_DAYS}")
-    return int(text)

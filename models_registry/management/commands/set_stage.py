@@ -1,12 +1,11 @@
 """``manage.py set_stage``: move a version to production, shadow, staging or the archive."""
 
-from argparse import ArgumentTypeError
 from typing import Any
 
 from django.core.management.base import CommandParser
 
 from accounts.actors import command
-from accounts.management.terminal import TeachingCommand, add_json_option
+from accounts.management.terminal import TeachingCommand, add_json_option, whole_number
 from models_registry.models import Stage
 from models_registry.selectors import version_named
 from models_registry.services.versions import set_stage
@@ -43,7 +42,9 @@ class Command(TeachingCommand):
         parser.add_argument("model_version", metavar="version", help="its version, e.g. 1.0.0")
         parser.add_argument("stage", choices=Stage.values, help="the new stage")
         parser.add_argument(
-            "--weight", type=_weight, help="its traffic, relative to the others in production (default: 100)"
+            "--weight",
+            type=whole_number(LARGEST_WEIGHT),
+            help="its traffic, relative to the others in production (default: 100)",
         )
         add_json_option(parser)
 
@@ -63,9 +64,3 @@ class Command(TeachingCommand):
         }
         weight = f", weight {version.traffic_weight}" if version.traffic_weight else ""
         self.write_result(body, [f"{version}: {version.stage}{weight}"], as_json=options["json"])
-
-
-def _weight(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= LARGEST_WEIGHT):
-        raise ArgumentTypeError(f"must be a whole number from 1 to {LARGEST_WEIGHT}")
-    return int(text)
