@@ -7,6 +7,6 @@ class AccountsConfig(AppConfig):
     verbose_name = "Accounts"
 
     def ready(self) -> None:
-        from accounts.services.roles import keep_roles_after_migrate
+        from accounts.services.roles import sync_roles_after_migrate
 
-        post_migrate.connect(keep_roles_after_migrate, sender=self, dispatch_uid="accounts.keep_roles")
+        post_migrate.connect(sync_roles_after_migrate, sender=self, dispatch_uid="accounts.sync_roles")

@@ -11,7 +11,7 @@ from django.db import DEFAULT_DB_ALIAS, transaction
 from accounts.roles import Role, permissions_of
 
 
-def keep_roles(*, using: str = DEFAULT_DB_ALIAS) -> None:
+def sync_roles(*, using: str = DEFAULT_DB_ALIAS) -> None:
     """Create a group for each role, with exactly the permissions of `accounts.roles`.
 
     The members of a group and groups with other names are not changed.
@@ -24,7 +24,7 @@ def keep_roles(*, using: str = DEFAULT_DB_ALIAS) -> None:
             group.permissions.set([known[name] for name in sorted(permissions_of(role)) if name in known])
 
 
-def keep_roles_after_migrate(sender: AppConfig, using: str, apps: Any = installed, **_: Any) -> None:
+def sync_roles_after_migrate(sender: AppConfig, using: str, apps: Any = installed, **_: Any) -> None:
     """Receive Django's ``post_migrate``.
 
     A migration cannot do this: in a new database, the same signal creates permissions after the last migration. This
@@ -36,4 +36,4 @@ def keep_roles_after_migrate(sender: AppConfig, using: str, apps: Any = installe
         return
     for label in sorted({permission.partition(".")[0] for permission in permissions_of(Role.ADMIN)}):
         create_permissions(installed.get_app_config(label), verbosity=0, using=using, apps=apps)
-    keep_roles(using=using)
+    sync_roles(using=using)

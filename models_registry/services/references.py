@@ -37,7 +37,7 @@ from models_registry.exceptions import ArtefactError, ConflictError, NonFinitePr
 from models_registry.models import ModelVersion, ReferenceDataset, ReferenceStatus, Stage
 from models_registry.reference_labels import ReferenceLabels, read_labels
 from models_registry.schema import ModelSchema
-from models_registry.services.kept_files import keep_file
+from models_registry.services.stored_files import store_file
 
 logger = logging.getLogger(__name__)
 
@@ -262,13 +262,13 @@ def _progress_of(
 
 def _store(reference: ReferenceDataset, profiled: _Profiled) -> None:
     """Store the profile and activate it, unless a later upload is already active."""
-    profile_name = _store_file(reference, "profiles", profiled.profile.to_bytes())
+    profile_name = _store_by_hash(reference, "profiles", profiled.profile.to_bytes())
     predictions_name = ""
     if profiled.labelled is not None:
         sink = pa.BufferOutputStream()
         with pa.ipc.new_file(sink, profiled.labelled.schema) as writer:
             writer.write_table(profiled.labelled)
-        predictions_name = _store_file(reference, "predictions", sink.getvalue().to_pybytes())
+        predictions_name = _store_by_hash(reference, "predictions", sink.getvalue().to_pybytes())
     with transaction.atomic():
         lock_version(reference.version_id)
         ready = _claimed(reference).update(
@@ -289,9 +289,9 @@ def _store(reference: ReferenceDataset, profiled: _Profiled) -> None:
     reference.refresh_from_db()
 
 
-def _store_file(reference: ReferenceDataset, folder: str, content: bytes) -> str:
+def _store_by_hash(reference: ReferenceDataset, folder: str, content: bytes) -> str:
     name = f"{folder}/{hashlib.sha256(content).hexdigest()}.arrow"
-    keep_file(storage=reference.profile_file.storage, name=name, content=io.BytesIO(content))
+    store_file(storage=reference.profile_file.storage, name=name, content=io.BytesIO(content))
     return name
 
 

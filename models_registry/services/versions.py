@@ -19,7 +19,7 @@ from models_registry.artefacts.report import LONGEST_NAME
 from models_registry.exceptions import ArtefactError, ConflictError
 from models_registry.models import Model, ModelFeature, ModelVersion, Stage
 from models_registry.selectors import other_production_versions
-from models_registry.services.kept_files import keep_file
+from models_registry.services.stored_files import store_file
 
 
 @transaction.atomic
@@ -98,7 +98,7 @@ def upload_version(
             )
             row.artefact.name = f"artefacts/{report.sha256}.onnx"
             with path.open("rb") as content:
-                keep_file(storage=row.artefact.storage, name=row.artefact.name, content=content)
+                store_file(storage=row.artefact.storage, name=row.artefact.name, content=content)
             row.full_clean(exclude={"created_by"})
             row.save()
             _create_features(row, features)

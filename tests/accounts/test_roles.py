@@ -8,7 +8,7 @@ from django.contrib.auth.models import Group, Permission, User
 from django.core.management import call_command
 
 from accounts.roles import Action, Role, permissions_of
-from accounts.services.roles import keep_roles, keep_roles_after_migrate
+from accounts.services.roles import sync_roles, sync_roles_after_migrate
 from tests.admin_site import model_admins
 
 pytestmark = pytest.mark.django_db
@@ -63,7 +63,7 @@ def test_changed_permissions_are_restored_and_members_stay() -> None:
     own = Group.objects.create(name="night shift")
     own.permissions.set(Permission.objects.filter(codename="change_driftincident"))
 
-    keep_roles()
+    sync_roles()
 
     assert granted(Role.VIEWER) == permissions_of(Role.VIEWER)
     assert granted(Role.OPERATOR) == permissions_of(Role.OPERATOR)
@@ -86,7 +86,7 @@ def test_a_database_without_accounts_is_not_changed() -> None:
 
     Group.objects.all().delete()
     config = apps.get_app_config("accounts")
-    keep_roles_after_migrate(sender=config, using="default", apps=WithoutAccounts())
+    sync_roles_after_migrate(sender=config, using="default", apps=WithoutAccounts())
     assert not Group.objects.exists()
 
 

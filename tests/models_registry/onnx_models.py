@@ -95,7 +95,7 @@ def mixed_model() -> MixedModel:
     pipeline = make_pipeline(
         ColumnTransformer(
             [
-                ("levels", OneHotEncoder(handle_unknown="ignore", sparse_output=False), [0, 1]),
+                ("categories", OneHotEncoder(handle_unknown="ignore", sparse_output=False), [0, 1]),
                 ("numbers", numeric, [2, 3]),
                 ("hour", StandardScaler(), [4]),
             ]

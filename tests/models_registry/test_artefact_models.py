@@ -153,7 +153,7 @@ def test_a_cyclic_tree_is_refused(tmp_path: Path) -> None:
 def test_a_model_that_fails_on_unknown_categories_is_refused(tmp_path: Path) -> None:
     rows = np.array([["a"], ["b"]] * 9, dtype=object)
     estimator = make_pipeline(OneHotEncoder(), LogisticRegression()).fit(rows, [0, 1] * 9)
-    content = build.export(estimator, types=[("level", StringTensorType([None, 1]))])
+    content = build.export(estimator, types=[("category", StringTensorType([None, 1]))])
     assert "handle_unknown='ignore'" in refusal(content, tmp_path)
 
 

@@ -86,8 +86,8 @@ def test_an_older_reference_can_be_activated(client: Client, version: ModelVersi
         profile_reference(reference_id=reference.pk)
     address = reverse("admin:models_registry_referencedataset_activate", args=[older.pk])
     assert address in client.get(change_page(older)).content.decode()
-    newest = reverse("admin:models_registry_referencedataset_activate", args=[newer.pk])
-    assert newest not in client.get(change_page(newer)).content.decode()  # it is active
+    latest = reverse("admin:models_registry_referencedataset_activate", args=[newer.pk])
+    assert latest not in client.get(change_page(newer)).content.decode()  # it is active
     assert "From the next one on" in client.get(address).content.decode()
     older.refresh_from_db()
     assert not older.is_active  # GET changes nothing

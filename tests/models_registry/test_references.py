@@ -31,7 +31,6 @@ from models_registry.admin.references import ReferenceUploadForm
 from models_registry.exceptions import ConflictError
 from models_registry.models import ModelVersion, ReferenceDataset, ReferenceStatus, Stage
 from models_registry.selectors import active_reference, load_profile
-from models_registry.services.kept_files import keep_file
 from models_registry.services.references import (
     ABANDONED_AFTER,
     GIVEN_UP_AFTER,
@@ -40,6 +39,7 @@ from models_registry.services.references import (
     profile_reference,
     upload_reference,
 )
+from models_registry.services.stored_files import store_file
 from models_registry.services.versions import set_stage
 from models_registry.tasks import profile_uploaded_reference
 from tests.factories import diabetes_onnx, uploaded_version
@@ -218,16 +218,16 @@ def in_a_thread(work: Callable[[], object]) -> threading.Thread:
 @pytest.mark.django_db(transaction=True)
 def test_concurrent_activations_wait_for_each_other() -> None:
     version = uploaded_version("classifier")
-    older, _, newest = profiled(version), profiled(version), uploaded(version)
+    older, _, latest = profiled(version), profiled(version), uploaded(version)
     with transaction.atomic():
         activate_reference(reference=older)
-        other = in_a_thread(lambda: profile_reference(reference_id=newest.pk))
+        other = in_a_thread(lambda: profile_reference(reference_id=latest.pk))
         wait_until_blocked()
         assert other.is_alive()
     other.join(30)
-    newest.refresh_from_db()
-    assert (newest.status, newest.error_message) == (ReferenceStatus.READY, "")
-    assert list(version.references.filter(is_active=True)) == [newest]
+    latest.refresh_from_db()
+    assert (latest.status, latest.error_message) == (ReferenceStatus.READY, "")
+    assert list(version.references.filter(is_active=True)) == [latest]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -339,10 +339,10 @@ class BreakingFile(BytesIO):
 def test_a_file_is_stored_completely_or_not_at_all(tmp_path: Path) -> None:
     storage = FileSystemStorage(tmp_path)
     with pytest.raises(OSError, match="broken off"):
-        keep_file(storage=storage, name="profiles/a.arrow", content=BreakingFile(b"content"))
+        store_file(storage=storage, name="profiles/a.arrow", content=BreakingFile(b"content"))
     assert list((tmp_path / "profiles").iterdir()) == []
-    keep_file(storage=storage, name="profiles/a.arrow", content=BytesIO(b"content"))
-    keep_file(storage=storage, name="profiles/a.arrow", content=BreakingFile(b"content"))  # exists: not read
+    store_file(storage=storage, name="profiles/a.arrow", content=BytesIO(b"content"))
+    store_file(storage=storage, name="profiles/a.arrow", content=BreakingFile(b"content"))  # exists: not read
     assert [path.read_bytes() for path in (tmp_path / "profiles").iterdir()] == [b"content"]
 
 

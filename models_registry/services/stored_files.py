@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.files.storage import Storage
 
 
-def keep_file(*, storage: Storage, name: str, content: BinaryIO) -> None:
+def store_file(*, storage: Storage, name: str, content: BinaryIO) -> None:
     """Store `content` under a name made from it, completely or not at all; an existing file is not written again.
 
     The file is written beside its place and then renamed. Otherwise the next upload would take what a killed process
