@@ -19,7 +19,7 @@ from models_registry.exceptions import (
     PredictionFailedError,
     PredictionTimeoutError,
 )
-from models_registry.onnx_session import MOST_ROWS_AT_ONCE, deadline, load_session
+from models_registry.onnx_session import MOST_ROWS_AT_ONCE, ONNX_RUNTIME_ERRORS, deadline, load_session
 from models_registry.schema import ModelSchema
 
 _Tensor = NDArray[Any]
@@ -161,7 +161,7 @@ class Engine:
                 for start in range(0, rows, MOST_ROWS_AT_ONCE)
             ]
             results = parts[0] if len(parts) == 1 else [np.concatenate(column) for column in zip(*parts, strict=True)]
-        except Exception as error:  # onnxruntime's exceptions have no common base class
+        except ONNX_RUNTIME_ERRORS as error:
             if limit.has_passed:
                 raise PredictionTimeoutError(
                     f"The model exceeded its time limit of {self._timeout_seconds:g} seconds."

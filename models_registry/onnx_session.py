@@ -8,11 +8,25 @@ from math import inf
 from pathlib import Path
 
 import onnxruntime as ort
+from onnxruntime.capi import onnxruntime_pybind11_state
 
 from models_registry.exceptions import ArtefactError
 
 # Rows of one run, as tried when the version was uploaded. Larger requests are split.
 MOST_ROWS_AT_ONCE = 512
+# Every error of ONNX Runtime: its own exceptions have no common base class, and its bindings raise built-in ones. The
+# time limit of a Celery task, raised by a signal handler while a model runs, is none of them.
+ONNX_RUNTIME_ERRORS = (
+    *(
+        kind
+        for kind in vars(onnxruntime_pybind11_state).values()
+        if isinstance(kind, type) and issubclass(kind, Exception)
+    ),
+    RuntimeError,
+    TypeError,
+    ValueError,
+    MemoryError,
+)
 # A severity of ONNX Runtime. It raises its errors as exceptions, so only fatal messages are worth a line.
 _FATAL_ONLY = 4
 
@@ -34,7 +48,7 @@ def load_session(artefact: Path | bytes) -> ort.InferenceSession:
     source = artefact if isinstance(artefact, bytes) else str(artefact)
     try:
         return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's exceptions have no common base class
+    except ONNX_RUNTIME_ERRORS as error:
         raise ArtefactError(f"ONNX Runtime cannot load the model: {error}") from error
 
 

@@ -30,7 +30,7 @@ from models_registry.artefacts.report import (
     features_of,
 )
 from models_registry.exceptions import ArtefactError
-from models_registry.onnx_session import load_session
+from models_registry.onnx_session import ONNX_RUNTIME_ERRORS, load_session
 
 _Tensor = NDArray[Any]
 
@@ -72,7 +72,7 @@ def run_trial(specification: TrialSpecification) -> TrialReport:
         return _failure("encoding", error)
     except ArtefactError as error:
         return _failure("memory" if _is_about_memory(error) else "load", error)
-    except Exception as error:  # onnxruntime's exceptions have no common base class
+    except ONNX_RUNTIME_ERRORS as error:
         return _failure("memory" if _is_about_memory(error) else "predict", error)
     outputs = [
         _described(output.name, [batch[position] for batch in results], [len(rows) for rows in batches], graph)

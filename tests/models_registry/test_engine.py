@@ -1,11 +1,13 @@
 """Predictions of ONNX models. Oracles: scikit-learn's predictions with the same estimators, and SciPy's softmax."""
 
+import signal
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from celery.exceptions import SoftTimeLimitExceeded
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from scipy.special import softmax
@@ -349,6 +351,24 @@ def test_an_endless_model_is_stopped() -> None:
             endless.predict({"X": np.ones(1)})
         assert 0.3 <= time.monotonic() - start < 2
         assert quick.predict({"X": np.ones(1)}).labels.tolist() == [4.0]
+
+
+def test_a_time_limit_of_the_task_passes_through() -> None:
+    """Celery raises its soft limit from a signal handler; it is not an error of the model."""
+    schema = regression(feature("X", TensorType.FLOAT32))
+    slow = Engine(build.loop_model(3_000_000).SerializeToString(), schema, timeout_seconds=60)
+
+    def expire(*_: object) -> None:
+        raise SoftTimeLimitExceeded
+
+    before = signal.signal(signal.SIGALRM, expire)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        with pytest.raises(SoftTimeLimitExceeded):
+            slow.predict({"X": np.ones(1)})
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_memory_is_at_least_the_size_of_the_artefact() -> None:
