@@ -131,10 +131,11 @@ def _compare_feature(
     """Return one feature's result without its verdict, and the evidence for that."""
     kind = reference.kind if reference is not None else FeatureKind.CATEGORICAL
     column_kind = None if column is None else _kind_of(column.type)
+    thresholds = scope.criteria.thresholds
     fields: _Fields = {
         "name": name,
         "kind": kind if reference is not None else column_kind or kind,
-        "threshold": scope.criteria.thresholds.of(name),
+        "threshold": thresholds.by_feature.get(name, thresholds.feature),
         "method": scope.criteria.methods.get(name),
     }
     rows = scope.plan.window_rows[0]

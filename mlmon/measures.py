@@ -18,7 +18,9 @@ from scipy.special import rel_entr
 from mlmon.statistics.bins import LARGEST
 
 if TYPE_CHECKING:
-    from mlmon.windows import CategoricalWindow, ColumnWindow, NumericWindow
+    from mlmon.prepared import PreparedNumbers
+    from mlmon.statistics.counts import ChiSquaredResult
+    from mlmon.windows import CategoricalWindow, NumericWindow
 
 PSEUDO_COUNT = 0.5  # rows added to each bin of both samples, so that an empty bin does not make PSI infinite
 SMALLEST_STANDARD_DEVIATION = 1e-3  # evidently's floor: a constant reference would make any distance infinite
@@ -251,17 +253,15 @@ def _shares(counts: Counts) -> NDArray[np.float64]:
     return shares
 
 
-def _normalised_wasserstein(window: "NumericWindow") -> Measure:
-    reference = window.reference
-    if not (window.finite.size and reference.finite.size):
+def _normalised_wasserstein(reference: "PreparedNumbers", current: NDArray[np.float64]) -> Measure:
+    if not (current.size and reference.finite.size):
         return Measure(None)
     std = reference.profile.std
-    distance = wasserstein_distance(reference.finite, window.finite) / max(std, SMALLEST_STANDARD_DEVIATION)
+    distance = wasserstein_distance(reference.finite, current) / max(std, SMALLEST_STANDARD_DEVIATION)
     return Measure(distance if math.isfinite(distance) else None, {"reference_standard_deviation": std})
 
 
-def _cohens_w(window: "ColumnWindow") -> Measure:
-    test = window.test
+def _effect_of(test: "ChiSquaredResult") -> Measure:
     parameters = {"statistic": test.statistic, "degrees_of_freedom": test.degrees_of_freedom, "p_value": test.p_value}
     return Measure(test.cohens_w, parameters)
 
@@ -292,8 +292,8 @@ MEASURES: Mapping[Method, MeasureDefinition] = {
         "than 20 values, between the reference's deciles.",
         largest="about sqrt((n + m) / N)",
         oracle="scipy.stats.chi2_contingency, without continuity correction",
-        numeric=_cohens_w,
-        categorical=_cohens_w,
+        numeric=lambda window: _effect_of(window.test),
+        categorical=lambda window: _effect_of(window.test),
     ),
     Method.WASSERSTEIN: MeasureDefinition(
         name="Wasserstein distance, normalised",
@@ -301,7 +301,7 @@ MEASURES: Mapping[Method, MeasureDefinition] = {
         "deviations of the reference (ddof 0, at least .001).",
         largest="none",
         oracle="evidently",
-        numeric=_normalised_wasserstein,
+        numeric=lambda window: _normalised_wasserstein(window.reference, window.finite),
         categorical=None,
     ),
     Method.POPULATION_STABILITY_INDEX: MeasureDefinition(

@@ -79,10 +79,6 @@ class Thresholds:
     prediction: float
     by_feature: Mapping[str, float] = field(default_factory=dict)
 
-    def of(self, feature_name: str) -> float:
-        """Return the threshold of one feature."""
-        return self.by_feature.get(feature_name, self.feature)
-
 
 @dataclass(frozen=True, slots=True)
 class Criteria:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from mlmon.measures import Pair
 from mlmon.prepared import PreparedCategories, PreparedColumn, PreparedNumbers
@@ -80,6 +81,10 @@ class NumericWindow:
     constant
         The only value of the window, if there is one.
     """
+
+    reference: PreparedNumbers
+    ordered: NDArray[np.float64]
+    finite: NDArray[np.float64]
 
     def __init__(self, reference: PreparedNumbers, column: Column, rows: int) -> None:
         values = column.slice(len(column) - rows).cast(pa.float64()).to_numpy()

@@ -153,7 +153,7 @@ def test_a_model_without_policy_has_the_defaults(checked: ModelVersion) -> None:
     assert policy.pk is None
     assert (policy.window_rows, policy.minimum_rows, policy.rows_between_checks) == (1000, 100, 100)
     thresholds = criteria_of(policy).thresholds
-    assert (thresholds.of("anything"), thresholds.prediction) == (0.15, 0.1)
+    assert (thresholds.feature, thresholds.prediction) == (0.15, 0.1)
     assert not DriftPolicy.objects.exists()
 
 
