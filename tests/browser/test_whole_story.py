@@ -48,7 +48,7 @@ class Story:
     def follow_missing_step(self, action: str) -> None:
         """Follow the link of a missing step on the overview."""
         self.page.goto(f"{self.run.url}/admin/")
-        self.page.get_by_text(re.compile("left before everything is watched")).click()
+        self.page.locator(".steps-left > summary").click()
         self.page.get_by_role("link", name=f"{action} (flowers)").click()
 
     def upload(self, content: bytes, name: str) -> None:
@@ -147,7 +147,7 @@ def cause_drift(story: Story) -> None:
         61
     )  # an hour in minutes, because the model is new
     story.predict(iris_rows(1000, seed=2) + GROWN)
-    expect(page.locator("#model")).to_contain_text("Nobody has acknowledged it.", timeout=SOON_MS)
+    expect(page.locator("#model")).to_contain_text("It is not acknowledged yet.", timeout=SOON_MS)
     expect(page.locator("#model")).to_contain_text(re.compile(r"Drift incident for .+: petal_\w+"))
     # Opened tables and drawn charts stay when the page refreshes.
     expect(page.locator("#figure-requests .table-box tr")).to_have_count(61)
