@@ -35,10 +35,6 @@ class HeatCell:
         `LISTED` by the verdict's alarm, `ABOVE` its threshold, or "".
     text
         The score, the threshold and the mark in words.
-    sign
-        The mark as a character.
-    kind
-        The CSS class of the step.
     """
 
     step: int | None
@@ -47,11 +43,8 @@ class HeatCell:
 
     @property
     def sign(self) -> str:
+        """The mark as a character."""
         return SIGNS[self.mark]
-
-    @property
-    def kind(self) -> str:
-        return "none" if self.step is None else f"step-{self.step}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,19 +79,16 @@ def heat_map(
     """
     if len(columns) < 2:
         return None
-    rows = [_row(name, [scores.get((column.check_id, name)) for column in columns]) for name in names]
+    rows = []
+    for name in names:
+        past = [scores.get((column.check_id, name)) for column in columns]
+        above = sum(row is not None and row.is_drifted for row in past)
+        listed = sum(row is not None and row.is_confirmed for row in past)
+        summary = f"above its threshold in {above} of {len(past)} checks, listed by the verdict in {listed}"
+        rows.append(HeatRow(name, [_cell(row) for row in past], summary))
     legend = [f"{begin:g} to {end:g} of the threshold" for begin, end in pairwise(STEPS)]
     legend.append(f"{STEPS[-1]:g} times the threshold or more")
     return HeatMap(list(columns), rows, list(enumerate(legend)))
-
-
-def _row(name: str, past: Sequence[FeatureDrift | None]) -> HeatRow:
-    cells = [_cell(one) for one in past]
-    above = sum(one is not None and one.is_drifted for one in past)
-    listed = sum(one is not None and one.is_confirmed for one in past)
-    return HeatRow(
-        name, cells, f"above its threshold in {above} of {len(past)} checks, listed by the verdict in {listed}"
-    )
 
 
 def _cell(past: FeatureDrift | None) -> HeatCell:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,7 +89,9 @@ def picture_of(distribution: Distribution | None) -> Picture | None:
     """Return the picture of two samples; None if one of them has no values."""
     if distribution is None or not sum(distribution.reference) or not sum(distribution.current):
         return None
-    reference, current = _shares(distribution.reference), _shares(distribution.current)
+    reference, current = (
+        np.array(counts, dtype=np.float64) / sum(counts) for counts in (distribution.reference, distribution.current)
+    )
     if distribution.labels:
         return shares_picture(distribution.labels, reference, current)
     return _histogram(distribution, reference, current)
@@ -104,32 +107,31 @@ def shares_picture(labels: Sequence[str], reference: NDArray[np.float64], curren
     reference, current
         Shares, shape (k,).
     """
-    shown = _shown_categories(labels, reference, current)
-    longest = float(max(reference.max(), current.max()))
-    lines = tuple(
-        CategoryLine(
-            label=_short(labels[index]),
-            name=labels[index],
-            reference=share_text(reference[index]),
-            current=share_text(current[index]),
-            reference_width=100 * reference[index] / longest,
-            current_width=100 * current[index] / longest,
-            is_new=bool(reference[index] == 0),
-        )
-        for index in shown
-    )
-    return Categories(lines, _left_out(shown, reference, current))
-
-
-def _shares(counts: Sequence[int]) -> NDArray[np.float64]:
-    return np.array(counts, dtype=np.float64) / sum(counts)
-
-
-def _shown_categories(labels: Sequence[str], reference: NDArray[np.float64], current: NDArray[np.float64]) -> list[int]:
     if len(labels) <= MOST_NUMBERED_CATEGORIES and all(_is_number(label) for label in labels):
-        return sorted(range(len(labels)), key=lambda index: float(labels[index]))
-    weight = np.maximum(reference, current) + 4 * np.abs(current - reference)
-    return sorted(np.argsort(-weight, kind="stable")[:MOST_CATEGORIES].tolist())
+        shown = sorted(range(len(labels)), key=lambda index: float(labels[index]))
+    else:
+        weight = np.maximum(reference, current) + 4 * np.abs(current - reference)
+        shown = sorted(np.argsort(-weight, kind="stable")[:MOST_CATEGORIES].tolist())
+    longest = float(max(reference.max(), current.max()))
+    lines = []
+    for index in shown:
+        label, before, now = level_text(labels[index]), float(reference[index]), float(current[index])
+        lines.append(
+            CategoryLine(
+                label=label if len(label) <= LONGEST_LABEL else f"{label[: LONGEST_LABEL - 1]}…",
+                name=labels[index],
+                reference=share_text(before),
+                current=share_text(now),
+                reference_width=100 * before / longest,
+                current_width=100 * now / longest,
+                is_new=before == 0,
+            )
+        )
+    left_out = ""
+    if hidden := len(labels) - len(shown):
+        before, now = (max(0.0, 1 - float(shares[shown].sum())) for shares in (reference, current))
+        left_out = f"{hidden} more: {share_text(before)} of the reference, {share_text(now)} now"
+    return Categories(tuple(lines), left_out)
 
 
 def _is_number(text: str) -> bool:
@@ -139,24 +141,12 @@ def _is_number(text: str) -> bool:
         return False
 
 
-def _left_out(shown: Sequence[int], reference: NDArray[np.float64], current: NDArray[np.float64]) -> str:
-    hidden = reference.size - len(shown)
-    if not hidden:
-        return ""
-    before, now = 1 - float(reference[shown].sum()), 1 - float(current[shown].sum())
-    return f"{hidden} more: {share_text(max(0.0, before))} of the reference, {share_text(max(0.0, now))} now"
-
-
-def _short(label: str) -> str:
-    text = level_text(label)
-    return text if len(text) <= LONGEST_LABEL else f"{text[: LONGEST_LABEL - 1]}…"
-
-
 def _histogram(
     distribution: Distribution, reference: NDArray[np.float64], current: NDArray[np.float64]
 ) -> Histogram | None:
     edges = np.array(distribution.edges, dtype=np.float64)
-    places = _places(edges)
+    offsets = edges / 2 - edges[0] / 2  # halves, as the range of two float64 may overflow
+    places = offsets / offsets[-1] if offsets[-1] > 0 else np.linspace(0, 1, edges.size)  # from 0 to 1
     widths = np.diff(places)
     if not (widths > 0).all():
         return None
@@ -164,6 +154,7 @@ def _histogram(
     densities = reference / widths, current / widths
     highest = float(max(densities[0].max(), densities[1].max()))
     low, high = float(edges[0]), float(edges[-1])
+    quantiles = zip(QUANTILE_LEVELS, distribution.reference_quantiles, distribution.current_quantiles, strict=False)
     return Histogram(
         width=WIDTH,
         height=HEIGHT,
@@ -171,36 +162,19 @@ def _histogram(
         current=_outline(places, densities[1] / highest),
         ticks=(number_text(low), number_text(low / 2 + high / 2), number_text(high)),
         bins=tuple(
-            BinLine(
-                f"{number_text(float(edges[index]))} to {number_text(float(edges[index + 1]))}",
-                share_text(float(reference[index])),
-                share_text(float(current[index])),
-            )
-            for index in range(reference.size)
+            BinLine(f"{number_text(left)} to {number_text(right)}", share_text(before), share_text(now))
+            for (left, right), before, now in zip(pairwise(edges.tolist()), reference, current, strict=True)
         ),
-        quantiles=_quantile_lines(distribution),
+        quantiles=tuple(
+            QuantileLine(
+                "Median" if level == 0.5 else f"{100 * level:g} %", short_number_text(before), short_number_text(now)
+            )
+            for level, before, now in quantiles
+        ),
     )
-
-
-def _quantile_lines(distribution: Distribution) -> tuple[QuantileLine, ...]:
-    found = zip(QUANTILE_LEVELS, distribution.reference_quantiles, distribution.current_quantiles, strict=False)
-    return tuple(
-        QuantileLine(
-            "Median" if level == 0.5 else f"{100 * level:g} %", short_number_text(before), short_number_text(now)
-        )
-        for level, before, now in found
-    )
-
-
-def _places(edges: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the places of the edges from 0 to 1. Halves are subtracted, as a range may overflow float64."""
-    offsets = edges / 2 - edges[0] / 2
-    return offsets / offsets[-1] if offsets[-1] > 0 else np.linspace(0, 1, edges.size)
 
 
 def _outline(places: NDArray[np.float64], heights: NDArray[np.float64]) -> str:
     """Return an SVG path along the tops of the bins."""
-    steps = [f"M0 {HEIGHT}"]
-    for right, height in zip(places[1:], heights, strict=True):
-        steps.append(f"V{HEIGHT * (1 - height):.1f}H{WIDTH * right:.1f}")
-    return "".join([*steps, f"V{HEIGHT}Z"])
+    steps = [f"V{HEIGHT * (1 - top):.1f}H{WIDTH * right:.1f}" for right, top in zip(places[1:], heights, strict=True)]
+    return f"M0 {HEIGHT}{''.join(steps)}V{HEIGHT}Z"

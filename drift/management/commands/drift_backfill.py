@@ -63,18 +63,15 @@ class Command(TeachingCommand):
                     show_progress(tally.rows, f"{tally.checks} checks, {tally.alarms} alarms")
             except KeyboardInterrupt:
                 interrupted = True
-        self._say(request, tally, as_json=options["json"])
-        if interrupted:
-            raise CommandError("Interrupted. Run the command again to continue.", returncode=ExitStatus.INTERRUPTED)
-        if tally.failed:
-            raise CommandError(f"{tally.failed} checks failed. Their pages in the admin give the reason.")
-
-    def _say(self, request: BackfillRequest, tally: "_Tally", *, as_json: bool) -> None:
         line = (
             f"{request.version}: {tally.checks} checks made, {tally.were_there} found from an earlier run; "
             f"{tally.drifted} with a score above its threshold, {tally.alarms} alarms."
         )
-        self.write_result(tally.summary(request), [line, *tally.alarm_lines], as_json=as_json)
+        self.write_result(tally.summary(request), [line, *tally.alarm_lines], as_json=options["json"])
+        if interrupted:
+            raise CommandError("Interrupted. Run the command again to continue.", returncode=ExitStatus.INTERRUPTED)
+        if tally.failed:
+            raise CommandError(f"{tally.failed} checks failed. Their pages in the admin give the reason.")
 
 
 class _Tally:

@@ -59,7 +59,10 @@ class Command(TeachingCommand):
         if options["model"]:
             versions = versions.filter(model=model_named(options["model"]))
         states = [_state(version) for version in versions]
-        self.write_result({"versions": states}, _shown(states), as_json=options["json"])
+        shown: list[str | Table] = [table(HEADINGS, map(_cells, states), numbers=("rows",))]
+        if not states:
+            shown = ["No version is in production or shadow, so none is checked. Use promote to put one there."]
+        self.write_result({"versions": states}, shown, as_json=options["json"])
         if any(_is_found(state, options["fail_on"]) for state in states):
             sys.exit(ExitStatus.FOUND)
 
@@ -110,12 +113,6 @@ def _is_found(state: Mapping[str, Any], fail_on: str) -> bool:
         return True
     is_drifted = bool(check and (check["drifted_features"] or check["prediction_is_drifted"]))
     return fail_on == "drift" and is_drifted
-
-
-def _shown(states: list[dict[str, Any]]) -> list[str | Table]:
-    if not states:
-        return ["No version is in production or shadow, so none is checked. Use promote to put one there."]
-    return [table(HEADINGS, map(_cells, states), numbers=("rows",))]
 
 
 def _cells(state: Mapping[str, Any]) -> tuple[str, ...]:
