@@ -16,7 +16,8 @@ import requests
 from playwright.sync_api import BrowserContext
 from playwright.sync_api import Page as Tab
 
-from tests.services.embedded_run import PROJECT, EmbeddedRun, embedded_run, eventually
+from tests.services.embedded_run import EmbeddedRun, embedded_run
+from tests.services.processes import PROJECT, await_condition
 
 YEAR = PROJECT / "demo" / "flight-delay-year.parquet"
 QUICK_JOBS = {
@@ -134,7 +135,7 @@ def run_with_history(folder: Path) -> Iterator[EmbeddedRun]:
             [*command, "--no-watch", "--json"], cwd=PROJECT, check=True, timeout=240, stdout=subprocess.DEVNULL
         )
         _send_unusual_flights(run)
-        assert eventually(lambda: _has_history(run), seconds=90), run.said
+        await_condition(lambda: _has_history(run), "there is no report or incident", seconds=90)
         _upload_ground_truth(run, folder / "outcomes.csv")
         yield run
 
@@ -164,7 +165,7 @@ def _upload_ground_truth(run: EmbeddedRun, path: Path) -> None:
         _send_form(session, f"{run.url}/admin/login/", username="admin", password=run.password, next="/admin/")
         with path.open("rb") as file:
             address = _send_form(session, f"{run.url}/admin/performance/groundtruthupload/add/", files={"file": file})
-        assert eventually(lambda: "Invalid rows" in session.get(address, timeout=10).text, seconds=60)
+        await_condition(lambda: "Invalid rows" in session.get(address, timeout=10).text, seconds=60)
 
 
 def _send_form(session: requests.Session, url: str, *, files: dict[str, IO[bytes]] | None = None, **fields: str) -> str:

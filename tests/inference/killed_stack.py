@@ -19,8 +19,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.services.processes import await_condition
-from tests.services.production_stack import PROJECT, ProductionStack, child_pids, production_stack
+from tests.services.processes import PROJECT, await_condition, child_pids
+from tests.services.production_stack import ProductionStack, production_stack
 from tests.services.web_server import WebServer
 
 WEB_PROCESSES = 2

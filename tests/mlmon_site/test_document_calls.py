@@ -7,7 +7,7 @@ import json
 import re
 import subprocess
 import textwrap
-import time
+import urllib.request
 from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
@@ -19,15 +19,16 @@ import pyarrow.parquet as pq
 import pytest
 from django.conf import settings
 from django.core.management import call_command
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.services.debian_programs import program
+from tests.services.processes import await_condition
 from tests.services.web_server import WebServer
 from tests.test_own_model import applicants, trained
 
 REPOSITORY = Path(settings.BASE_DIR)
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
 DOCUMENTED_ADDRESS = "http://localhost:8000"
-FLUSH_SECONDS = 1.0
 JOINED = "--fail-with-body -sS"
 
 
@@ -64,8 +65,15 @@ def _run(block: str, server: WebServer) -> str:
     script = re.sub(r"\bcurl\b", f"curl {JOINED}", block.replace(DOCUMENTED_ADDRESS, server.url))
     done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, f"{block}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
-    time.sleep(FLUSH_SECONDS)
+    await_condition(lambda: _is_captured(server), "the predictions are not captured")
     return done.stdout
+
+
+def _is_captured(server: WebServer) -> bool:
+    """Return whether the server has captured everything that it predicted."""
+    with urllib.request.urlopen(f"{server.url}/metrics", timeout=10) as response:
+        families = text_string_to_metric_families(response.read().decode())
+    return all(one.value == 0 for family in families for one in family.samples if one.name == "ml_capture_pending")
 
 
 def _documents(printed: str) -> list[dict[str, Any]]:

@@ -7,7 +7,6 @@ import socket
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,13 +16,8 @@ import redis
 from inference.stream import rows_seen
 from mlmon_site.valkey import answers
 from tests.mlmon_site.test_settings import PRODUCTION, PROJECT
-from tests.services.embedded_run import (
-    EmbeddedRun,
-    embedded_run,
-    eventually,
-    kill,
-    start_embedded_run,
-)
+from tests.services.embedded_run import EmbeddedRun, embedded_run, kill, start_embedded_run
+from tests.services.processes import await_condition, is_alive
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -47,9 +41,7 @@ def test_the_first_minutes_of_a_new_user(running: EmbeddedRun) -> None:
     def scores() -> list[str]:
         return [labels["feature_name"] for labels, _ in running.samples("ml_feature_drift_score")]
 
-    assert eventually(lambda: len(set(scores())) == IRIS_FEATURES, seconds=60), running.samples(
-        "ml_feature_drift_score"
-    )
+    await_condition(lambda: len(set(scores())) == IRIS_FEATURES, "not every feature has a score", seconds=60)
 
     status, answer = running.request("GET", "/drift")
     assert status == 200, answer
@@ -100,8 +92,8 @@ def test_a_killed_program_is_restarted(word: str, running: EmbeddedRun) -> None:
         except OSError:
             return False
 
-    assert eventually(is_replaced, seconds=20)
-    assert eventually(predicts, seconds=20)
+    await_condition(is_replaced, seconds=20)
+    await_condition(predicts, seconds=20)
     assert "was killed by SIGKILL. Restarting in 0.5 s" in running.said
 
 
@@ -110,18 +102,19 @@ def test_a_killed_web_process_is_replaced_while_the_other_serves(running: Embedd
         latest = (running.folder / "log" / "web.log").read_text().rsplit("Starting granian", 1)[-1]
         return "Started worker-1" in latest and "Started worker-2" in latest
 
-    assert eventually(both_answer, seconds=20)
+    await_condition(both_answer, seconds=20)
     victim, other = running.web_processes()
     kill(victim)
-    time.sleep(0.1)  # the kernel takes its socket from the port
+    # The kernel closes the sockets of a process before its end is visible.
+    await_condition(lambda: not is_alive(victim.pid), "the process is still alive")
     assert {running.predict() for _ in range(20)} == {200}
 
     def is_replaced() -> bool:
         pids = {process.pid for process in running.web_processes()}
         return other.pid in pids and victim.pid not in pids and len(pids) == 2
 
-    assert eventually(is_replaced, seconds=20)
-    assert eventually(lambda: running.predict() == 200, seconds=10)
+    await_condition(is_replaced, seconds=20)
+    await_condition(lambda: running.predict() == 200, seconds=10)
 
 
 def test_a_second_run_in_the_folder_is_refused(running: EmbeddedRun) -> None:
@@ -170,7 +163,7 @@ def test_every_ending_leaves_no_process_and_keeps_the_data(tmp_path: Path) -> No
         assert _rows_seen(second) == 10  # captured by the first run, kept by Valkey
         second.process.kill()
         second.process.wait(5)
-        assert eventually(lambda: second.processes() == [], seconds=10), second.processes()
+        await_condition(lambda: second.processes() == [], seconds=10)
 
     with embedded_run(folder) as third:
         assert third.predict() == 200

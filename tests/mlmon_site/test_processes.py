@@ -57,15 +57,15 @@ def test_the_action_runs_once_at_the_exit_of_a_forked_process() -> None:
 def test_an_orphan_that_ignores_term_is_killed() -> None:
     """The end of its output shows its own end."""
     code = (
-        "import os, signal, time\n"
+        "import os, signal\n"
         "from mlmon_site.processes import kill_when_orphaned\n"
         "parent = os.getpid()\n"
         "if os.fork():\n"
-        "    time.sleep(60)\n"
+        "    signal.pause()\n"
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
         "kill_when_orphaned(parent, after_seconds=0.5)\n"
         "print('watches', flush=True)\n"
-        "time.sleep(60)"
+        "signal.pause()"
     )
     with subprocess.Popen(_python(code), cwd=PROJECT, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -79,12 +79,14 @@ def test_an_orphan_that_ignores_term_is_killed() -> None:
 def test_a_signal_that_arrives_just_before_a_wait_is_handled() -> None:
     """A signal to another thread does not wake the main thread, like one that arrives just before the wait."""
     code = (
-        "import os, signal, threading, time\n"
+        "import os, signal, sys, threading\n"
         "from mlmon_site.processes import wake_for_signals\n"
         "signal.signal(signal.SIGTERM, lambda *_: os._exit(7))\n"
         "wake_for_signals(every_seconds=0.5)\n"
         "def send():\n"
-        "    time.sleep(0.2)\n"
+        "    main = threading.main_thread().ident\n"
+        "    while sys._current_frames()[main].f_code.co_name != 'wait':\n"
+        "        pass\n"
         "    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)\n"
         "threading.Thread(target=send, daemon=True).start()\n"
         "threading.Event().wait()"
@@ -108,8 +110,8 @@ def test_one_process_holds_the_lock_and_the_file_names_it(tmp_path: Path) -> Non
 def test_a_killed_holder_releases_the_lock(tmp_path: Path) -> None:
     path = tmp_path / "run.lock"
     code = (
-        "import sys, time; from pathlib import Path; from mlmon_site.supervisor import run_lock\n"
-        "with run_lock(Path(sys.argv[1]), holder='x'): print('held', flush=True); time.sleep(60)"
+        "import signal, sys; from pathlib import Path; from mlmon_site.supervisor import run_lock\n"
+        "with run_lock(Path(sys.argv[1]), holder='x'): print('held', flush=True); signal.pause()"
     )
     with subprocess.Popen([*_python(code), str(path)], cwd=PROJECT, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -125,8 +127,8 @@ def test_a_port_shared_by_so_reuseport_is_not_free() -> None:
     """granian binds with SO_REUSEPORT; a second server of the same user would silently share the port."""
     port = free_port()
     code = (
-        "import socket, sys, time; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)\n"
-        "s.bind(('127.0.0.1', int(sys.argv[1]))); s.listen(); print('bound', flush=True); time.sleep(60)"
+        "import signal, socket, sys; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)\n"
+        "s.bind(('127.0.0.1', int(sys.argv[1]))); s.listen(); print('bound', flush=True); signal.pause()"
     )
     assert port_is_free("127.0.0.1", port)
     with subprocess.Popen([*_python(code), str(port)], stdout=subprocess.PIPE) as process:

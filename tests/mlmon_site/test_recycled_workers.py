@@ -141,7 +141,8 @@ def test_counters_never_decrease_and_end_at_the_number_of_responses(
             recycle_all(server)
             unanswered = load.failed_requests
             recycle(server, signal.SIGKILL)
-            time.sleep(1)
+            predicted = load.answered_requests
+            await_condition(lambda: load.answered_requests > predicted + 100, "the workers do not respond")
         unanswered = load.failed_requests - unanswered
         counted = successes(server)
     logger.info(load.told(counted))

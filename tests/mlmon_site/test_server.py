@@ -13,13 +13,8 @@ import pytest
 
 from mlmon_site.celery import app
 from tests.conftest import environment_of_tests
-from tests.services.embedded_run import eventually
-from tests.services.web_server import PROJECT, WebServer
-
-
-def _workers(server: WebServer) -> list[int]:
-    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
-    return [int(pid) for pid in children.read_text().split()]
+from tests.services.processes import PROJECT, await_condition, child_pids, is_alive
+from tests.services.web_server import WebServer
 
 
 def _get(server: WebServer, path: str) -> tuple[int, http.client.HTTPMessage]:
@@ -34,7 +29,7 @@ def test_the_server_uses_the_test_database(web_server: WebServer) -> None:
     status, headers = _get(web_server, "/readyz")
     assert status == 200
     assert headers["X-Request-ID"]
-    assert len(_workers(web_server)) == 2
+    assert len(child_pids(web_server.process.pid)) == 2
 
 
 def test_a_worker_loads_no_large_library_at_start() -> None:
@@ -52,7 +47,7 @@ def test_a_worker_loads_no_large_library_at_start() -> None:
 
 
 def test_term_ends_the_server_and_its_processes(web_server: WebServer) -> None:
-    workers = _workers(web_server)
+    workers = child_pids(web_server.process.pid)
     web_server.process.send_signal(signal.SIGTERM)
     assert web_server.process.wait(10) == 0
     assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
@@ -60,33 +55,33 @@ def test_term_ends_the_server_and_its_processes(web_server: WebServer) -> None:
 
 
 def test_the_workers_of_a_killed_main_process_end(web_server: WebServer) -> None:
-    workers = _workers(web_server)
+    workers = child_pids(web_server.process.pid)
     assert len(workers) == 2
     web_server.process.kill()
     web_server.process.wait(5)
-    assert eventually(lambda: not any(_is_alive(pid) for pid in workers), seconds=30)
+    await_condition(lambda: not any(is_alive(pid) for pid in workers), seconds=30)
 
 
 def test_a_hanging_request_leaves_no_orphan(web_server: WebServer) -> None:
-    workers = _workers(web_server)
+    workers = child_pids(web_server.process.pid)
     with psycopg.connect(environment_of_tests()["DATABASE_URL"]) as holder:
         holder.execute("LOCK TABLE models_registry_model IN ACCESS EXCLUSIVE MODE")
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", web_server.port, timeout=60)) as connection:
             connection.request("GET", "/api/v1/models")
-            assert eventually(lambda: _somebody_waits_for_a_lock(holder), seconds=30)
+            await_condition(lambda: _somebody_waits_for_a_lock(holder), seconds=30)
             web_server.process.kill()
             web_server.process.wait(5)
-            assert eventually(lambda: not any(_is_alive(pid) for pid in workers), seconds=30)
+            await_condition(lambda: not any(is_alive(pid) for pid in workers), seconds=30)
         holder.rollback()
 
 
 def test_the_pool_of_a_killed_worker_ends(celery_worker_process: "subprocess.Popen[bytes]") -> None:
     main = celery_worker_process.pid
-    pool = [int(pid) for pid in Path(f"/proc/{main}/task/{main}/children").read_text().split()]
+    pool = child_pids(main)
     assert pool
     os.kill(main, signal.SIGKILL)
     celery_worker_process.wait(5)
-    assert eventually(lambda: not any(_is_alive(pid) for pid in pool), seconds=3)
+    await_condition(lambda: not any(is_alive(pid) for pid in pool), seconds=3)
 
 
 @pytest.mark.usefixtures("celery_worker_process")
@@ -100,11 +95,3 @@ def test_the_worker_knows_the_periodic_tasks() -> None:
 def _somebody_waits_for_a_lock(connection: psycopg.Connection) -> bool:
     row = connection.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone()
     return row is not None and row[0] > 0
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except OSError:
-        return False
-    return state not in "ZX"

@@ -1,6 +1,5 @@
 """The supervisor with real processes."""
 
-import os
 import re
 import signal
 import subprocess
@@ -13,13 +12,12 @@ import pytest
 
 from mlmon_site import supervisor as supervisor_module
 from mlmon_site.supervisor import Program, StopRequested, Supervisor, rotate_log, stop_signals_raise
-from tests.services.embedded_run import eventually
+from tests.services.processes import PROJECT, await_condition, is_alive
 
-PROJECT = Path(__file__).resolve().parent.parent.parent
-STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); signal.pause()"
 PARENT = (
-    "import subprocess, sys, time; child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']); "
-    "print('child', child.pid, flush=True); time.sleep(60)"
+    "import subprocess, sys; child = subprocess.Popen([sys.executable, '-c', 'import signal; signal.pause()']); "
+    "print('child', child.pid, flush=True); signal.pause()"
 )
 
 
@@ -49,16 +47,14 @@ def _program(code: str, folder: Path, *, name: str = "program", stop_seconds: fl
     return Program(name, [sys.executable, "-c", code], folder / f"{name}.log", stop_seconds=stop_seconds)
 
 
+def _tended(supervisor: Supervisor, console: Console, *, lines: int) -> bool:
+    """Let the supervisor check its programs once, and return whether it has said so many lines."""
+    supervisor.tend()
+    return len(console.lines) >= lines
+
+
 def _log_has(program: Program, pattern: str) -> bool:
     return re.search(pattern, program.log.read_text()) is not None
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except FileNotFoundError:
-        return False
-    return state not in "ZX"
 
 
 def test_a_program_that_ends_is_restarted_after_a_growing_pause(
@@ -66,10 +62,7 @@ def test_a_program_that_ends_is_restarted_after_a_growing_pause(
 ) -> None:
     monkeypatch.setattr(supervisor_module, "LONGEST_PAUSE_SECONDS", 1.0)
     supervisor.start(_program("raise SystemExit(3)", tmp_path))
-    deadline = time.monotonic() + 6
-    while time.monotonic() < deadline and len(console.lines) < 6:
-        supervisor.tend()
-        time.sleep(0.02)
+    await_condition(lambda: _tended(supervisor, console, lines=6), seconds=10, pause=0.02)
     pauses = [line.split("Restarting in ")[1].split(" s")[0] for line in console.lines if "Restarting in" in line]
     assert pauses[:3] == ["0.5", "1", "1"]
     assert "program ended with status 3" in console.lines[0]
@@ -80,37 +73,32 @@ def test_the_pause_is_reset_after_a_long_run(
 ) -> None:
     monkeypatch.setattr(supervisor_module, "HEALTHY_AFTER_SECONDS", 0.0)
     supervisor.start(_program("raise SystemExit(0)", tmp_path))
-
-    def ended_twice() -> bool:
-        supervisor.tend()
-        return len(console.lines) >= 3
-
-    assert eventually(ended_twice, seconds=6)
+    await_condition(lambda: _tended(supervisor, console, lines=3), seconds=6)
     assert all("in 0.5 s" in line for line in console.lines if "Restarting" in line)
 
 
 def test_a_program_that_ignores_term_is_killed_with_its_children(supervisor: Supervisor, tmp_path: Path) -> None:
-    program = _program(STUBBORN.replace("time.sleep(60)", PARENT), tmp_path, stop_seconds=0.3)
+    program = _program(STUBBORN.replace("signal.pause()", PARENT), tmp_path, stop_seconds=0.3)
     supervisor.start(program)
-    assert eventually(lambda: _log_has(program, r"child \d+"), seconds=5)
+    await_condition(lambda: _log_has(program, r"child \d+"), seconds=5)
     child = int(re.findall(r"child (\d+)", program.log.read_text())[0])
     started = time.monotonic()
     supervisor.stop()
     assert time.monotonic() - started < 3
-    assert eventually(lambda: not _is_alive(child), seconds=2)
+    await_condition(lambda: not is_alive(child), seconds=2)
 
 
 def test_programs_are_stopped_in_reverse_order(supervisor: Supervisor, tmp_path: Path) -> None:
     code = (
-        "import signal, sys, time; from pathlib import Path\n"
+        "import signal, sys; from pathlib import Path\n"
         "def end(*_):\n    Path({log!r}).open('a').write({name!r} + ' '); sys.exit()\n"
-        "signal.signal(signal.SIGTERM, end); print('up', flush=True); time.sleep(60)"
+        "signal.signal(signal.SIGTERM, end); print('up', flush=True); signal.pause()"
     )
     order = tmp_path / "order"
     programs = [_program(code.format(log=str(order), name=name), tmp_path, name=name) for name in ("a", "b", "c")]
     for program in programs:
         supervisor.start(program)
-    assert eventually(lambda: all(_log_has(program, "up") for program in programs), seconds=5)
+    await_condition(lambda: all(_log_has(program, "up") for program in programs), seconds=5)
     supervisor.stop()
     assert order.read_text().split() == ["c", "b", "a"]
 
@@ -119,26 +107,25 @@ def test_the_programs_of_a_killed_supervisor_end(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from mlmon_site.supervisor import Program, Supervisor\n"
         "supervisor = Supervisor(folder=Path.cwd(), say=print)\n"
-        "supervisor.start(Program('p', [sys.executable, '-c', 'import os, time; print(os.getpid(), flush=True); "
-        f"time.sleep(60)'], Path({str(tmp_path / 'p.log')!r}), stop_seconds=1))\n"
+        "supervisor.start(Program('p', [sys.executable, '-c', 'import os, signal; print(os.getpid(), flush=True); "
+        f"signal.pause()'], Path({str(tmp_path / 'p.log')!r}), stop_seconds=1))\n"
         "supervisor.tend_for_ever()"
     )
     with subprocess.Popen([sys.executable, "-c", code], cwd=PROJECT) as process:
         log = tmp_path / "p.log"
-        assert eventually(lambda: log.exists() and log.read_text().strip().isdigit(), seconds=10)
+        await_condition(lambda: log.exists() and log.read_text().strip().isdigit(), seconds=10)
         pid = int(log.read_text())
-        assert _is_alive(pid)
+        assert is_alive(pid)
         process.kill()
-    assert eventually(lambda: not _is_alive(pid), seconds=2)
+    await_condition(lambda: not is_alive(pid), seconds=2)
 
 
 def _stop_twice(number: int) -> None:
     with stop_signals_raise():
         try:
-            os.kill(os.getpid(), number)
-            time.sleep(1)
+            signal.raise_signal(number)
         finally:
-            os.kill(os.getpid(), number)  # the second signal does not interrupt the stop
+            signal.raise_signal(number)  # the second signal does not interrupt the stop
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

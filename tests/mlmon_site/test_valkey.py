@@ -11,8 +11,7 @@ import redis
 
 from mlmon_site.processes import bound_command
 from mlmon_site.valkey import answers, end_left_over, server_command
-from tests.services.embedded_run import eventually
-from tests.services.processes import stop_group
+from tests.services.processes import await_condition, stop_group
 
 
 @pytest.fixture
@@ -26,7 +25,7 @@ def _server(socket_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     command = server_command(socket_path=socket_path, data_folder=socket_path.parent)
     process = subprocess.Popen(bound_command(command), stdout=subprocess.DEVNULL, start_new_session=True)
     try:
-        assert eventually(lambda: answers(socket_path), seconds=10)
+        await_condition(lambda: answers(socket_path), seconds=10)
         yield process
     finally:
         stop_group(process)

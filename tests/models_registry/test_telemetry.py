@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.services.web_server import PROJECT
+from tests.services.processes import PROJECT
 
 LOAD_A_MODEL = """
 from pathlib import Path

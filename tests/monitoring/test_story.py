@@ -10,7 +10,7 @@ import pytest
 
 from tests.monitoring.dashboards.expressions import MAY_BE_EMPTY, expressions
 from tests.services.debian_programs import program
-from tests.services.web_server import PROJECT
+from tests.services.processes import PROJECT
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -1,4 +1,4 @@
-"""A real Celery worker beside the tests, on the test database."""
+"""A real Celery worker on the test database."""
 
 import contextlib
 import os
@@ -8,39 +8,25 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from mlmon_site.celery import app
-from mlmon_site.processes import bound_command
-from tests.services.processes import stop_group, wait_until
-
-PROJECT = Path(__file__).resolve().parent.parent.parent
+from tests.services.processes import await_start, start_process, stop_group
 
 
 @contextlib.contextmanager
 def celery_worker(
     environment: Mapping[str, str], folder: Path, *, processes: int = 1
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a worker with so many pool processes under `environment`; its output goes to ``worker.log`` in `folder`."""
+    """Run a worker with a pool of `processes`. Its output goes to ``worker.log`` in `folder`."""
     name = f"tests-{os.getpid()}@localhost"
-    command = [sys.executable, "-m", "celery", "-A", "mlmon_site.celery", "worker"]
-    command += [
-        "--concurrency",
-        f"{processes}",
-        "--loglevel",
-        "INFO",
-        "--hostname",
-        name,
-        "--without-gossip",
-        "--without-mingle",
-    ]
-    with (folder / "worker.log").open("ab") as log:
-        process = subprocess.Popen(
-            bound_command(command), cwd=PROJECT, env=dict(environment), stdout=log, stderr=log, start_new_session=True
-        )
-
-    def answers() -> bool:
-        return bool(app.control.ping(destination=[name], timeout=0.5))
-
+    command = [sys.executable, "-m", "celery", "-A", "mlmon_site.celery", "worker", "--hostname", name]
+    command += ["--concurrency", str(processes), "--loglevel", "INFO", "--without-gossip", "--without-mingle"]
+    process = start_process(command, folder / "worker.log", environment=environment)
     try:
-        wait_until(answers, seconds=60, what="The Celery worker", process=process)
+        await_start(
+            process,
+            "The Celery worker",
+            lambda: bool(app.control.ping(destination=[name], timeout=0.5)),
+            seconds=60,
+        )
         yield process
     finally:
         stop_group(process)

@@ -6,9 +6,7 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
-from tests.services.processes import ServiceError
-
-REPOSITORY = Path(__file__).resolve().parents[2]
+from tests.services.processes import PROJECT, ServiceError
 
 
 class MissingProgramError(ServiceError):
@@ -18,7 +16,7 @@ class MissingProgramError(ServiceError):
 @cache
 def programs() -> dict[str, tuple[str, str]]:
     """Return the Debian package and the path of each program; the path of a missing program is empty."""
-    done = subprocess.run(["sh", REPOSITORY / ".ci" / "programs", "list"], capture_output=True, text=True, check=True)
+    done = subprocess.run(["sh", PROJECT / ".ci" / "programs", "list"], capture_output=True, text=True, check=True)
     lines = [line.split("\t") for line in done.stdout.splitlines()]
     return {name: (package, path) for name, package, path in lines}
 

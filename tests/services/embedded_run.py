@@ -1,4 +1,4 @@
-"""The embedded run as a newcomer starts it: ``manage.py run`` with a folder of its own and nothing else set."""
+"""The embedded run as a new user starts it: ``manage.py run``, with its own folder and nothing else set."""
 
 import contextlib
 import http.client
@@ -9,23 +9,21 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from mlmon_site.processes import bound_command
-from tests.services.processes import free_port, wait_until
+from tests.services.processes import await_start, free_port, start_process
 
-PROJECT = Path(__file__).resolve().parent.parent.parent
 START_SECONDS = 90
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process of a run, as /proc tells it."""
+    """A process of a run, according to /proc."""
 
     pid: int
     parent_pid: int
@@ -34,12 +32,12 @@ class Process:
 
 @dataclass(slots=True)
 class EmbeddedRun:
-    """A run that was started.
+    """A started run.
 
     Attributes
     ----------
     folder
-        Its ``MLMON_VAR_DIR``; also how its processes are told from others, for it is in their environment.
+        Its ``MLMON_VAR_DIR``. It identifies the processes of the run, because it is in their environment.
     process
         The supervisor.
     """
@@ -51,31 +49,31 @@ class EmbeddedRun:
 
     @property
     def url(self) -> str:
-        """Its address, without a slash at the end."""
+        """The address, without a slash at the end."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def password(self) -> str:
-        """That of the account ``admin``."""
+        """The password of the account ``admin``."""
         return (self.folder / "admin_password").read_text().strip()
 
     @property
     def said(self) -> str:
-        """What it has written to the console."""
+        """The output on the console."""
         return self.console.read_text()
 
     def wait_for_banner(self) -> None:
-        wait_until(lambda: "mlmon is running" in self.said, seconds=START_SECONDS, what="mlmon", process=self.process)
+        await_start(self.process, "mlmon", lambda: "mlmon is running" in self.said, seconds=START_SECONDS)
 
     def ended_by(self, signal_number: int) -> int:
-        """Send the supervisor a signal and return its exit status; fails after 10 s."""
+        """Send the supervisor a signal and return its exit status. Fail after 10 s."""
         self.process.send_signal(signal_number)
         return self.process.wait(10)
 
     def processes(self) -> list[Process]:
-        """Return every living process that was started by this run or by one of its children."""
+        """Return every living process of this run."""
         marker = f"MLMON_VAR_DIR={self.folder}".encode()
-        socket = f"{self.folder}/valkey.sock"  # Valkey writes its title over its environment
+        socket = f"{self.folder}/valkey.sock"  # Valkey overwrites its environment with its title
         return [one for one in _machines_processes() if socket in one.command or marker in _environment(one.pid)]
 
     def program(self, word: str) -> Process:
@@ -88,7 +86,7 @@ class EmbeddedRun:
         return found
 
     def web_processes(self) -> list[Process]:
-        """Return the processes that answer requests."""
+        """Return the processes that handle requests."""
         main = self.program("mlmon_site.server")
         return [process for process in self.processes() if process.parent_pid == main.pid]
 
@@ -101,7 +99,7 @@ class EmbeddedRun:
             return response.status, response.read()
 
     def predict(self) -> int:
-        """Send the README's row and return the answer's status."""
+        """Send the row of the README and return the status of the response."""
         return self.request("POST", "/predict", {"features": [0.1, 0.5, 0.3, 0.8]})[0]
 
     def samples(self, name: str) -> list[tuple[Mapping[str, str], float]]:
@@ -115,20 +113,14 @@ class EmbeddedRun:
 def start_embedded_run(
     folder: Path, *, port: int | None = None, variables: Mapping[str, str] | None = None
 ) -> EmbeddedRun:
-    """Start it; the environment has nothing of mlmon but the folder and `variables`."""
+    """Start a run. The environment has no settings of mlmon except the folder and `variables`."""
     chosen = port or free_port()
     console = folder.parent / f"{folder.name}-console-{time.monotonic_ns()}.txt"
-    command = bound_command([sys.executable, "manage.py", "run", "--port", str(chosen)])
-    with console.open("wb") as output:
-        process = subprocess.Popen(
-            command,
-            cwd=PROJECT,
-            env={"PATH": os.environ["PATH"], "MLMON_VAR_DIR": str(folder), **(variables or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    process = start_process(
+        [sys.executable, "manage.py", "run", "--port", str(chosen)],
+        console,
+        environment={"PATH": os.environ["PATH"], "MLMON_VAR_DIR": str(folder), **(variables or {})},
+    )
     return EmbeddedRun(folder=folder, port=chosen, process=process, console=console)
 
 
@@ -136,7 +128,7 @@ def start_embedded_run(
 def embedded_run(
     folder: Path, *, port: int | None = None, variables: Mapping[str, str] | None = None
 ) -> Iterator[EmbeddedRun]:
-    """Start it, wait for the banner, and end it with the block."""
+    """Start a run, wait for its banner, and stop it at the end."""
     run = start_embedded_run(folder, port=port, variables=variables)
     try:
         run.wait_for_banner()
@@ -150,16 +142,6 @@ def embedded_run(
         if run.process.poll() is None:
             run.process.terminate()
         run.process.wait(20)
-
-
-def eventually(condition: Callable[[], bool], *, seconds: float) -> bool:
-    """Return whether `condition` comes true within `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.1)
-    return True
 
 
 def _machines_processes() -> Iterator[Process]:
@@ -178,10 +160,10 @@ def _machines_processes() -> Iterator[Process]:
 def _environment(pid: int) -> list[bytes]:
     try:
         return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except OSError:  # ended, or another user's
+    except OSError:  # the process has ended, or belongs to another user
         return []
 
 
 def kill(process: Process) -> None:
-    """kill -9."""
+    """Kill a process (SIGKILL)."""
     os.kill(process.pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""A PostgreSQL server for one test run: its own cluster in a temporary folder, reached by a unix socket there."""
+"""A PostgreSQL server for a test run: a cluster in a temporary folder, with a Unix socket there."""
 
 import os
 import pwd
@@ -12,12 +12,12 @@ from typing import Any
 
 from mlmon_site.processes import die_with_parent
 from tests.services.debian_programs import program
-from tests.services.processes import ServiceError, stop_group, wait_until
+from tests.services.processes import ServiceError, await_start, stop_group
 
 ROLE = "mlmon"
-# As in production: a commit is on the disk when it is answered.
+# As in production: a commit is on the disk when it returns.
 DURABLE = {"listen_addresses": "", "max_connections": "100"}
-# Nothing of a test's database outlives the run, so nothing has to reach the disk.
+# The database is deleted with the run, so nothing has to reach the disk.
 FORGETFUL = {**DURABLE, "fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
@@ -28,19 +28,19 @@ class PostgresServer:
     Attributes
     ----------
     url
-        Its address in django-environ's spelling, for ``DATABASE_URL``.
+        The address in django-environ's spelling, for ``DATABASE_URL``.
     """
 
     url: str
     process: subprocess.Popen[bytes]
 
     def stop(self) -> None:
-        """End it at once, open connections or not."""
+        """Stop it at once, even with open connections."""
         stop_group(self.process, signal.SIGINT)  # PostgreSQL's "fast" shutdown
 
 
 def start_postgresql(folder: Path, *, settings: Mapping[str, str] = FORGETFUL) -> PostgresServer:
-    """Start the cluster in `folder` (short enough for a unix socket); make it first where the folder is empty."""
+    """Start the cluster in `folder`, and create it first if the folder is empty. The path must fit a Unix socket."""
     binaries = Path(program("postgres")).resolve().parent
     identity = _server_identity(folder)
     data = folder / "data"
@@ -50,7 +50,7 @@ def start_postgresql(folder: Path, *, settings: Mapping[str, str] = FORGETFUL) -
     for name, value in settings.items():
         command += ["-c", f"{name}={value}"]
     with (folder / "postgresql.log").open("ab") as log:
-        # The user changes before `preexec_fn` runs; the launcher of mlmon_site.processes may be out of its reach.
+        # Not `start_process`: PostgreSQL's user may not be able to read the launcher that it uses.
         process = subprocess.Popen(
             command,
             cwd=folder,
@@ -60,7 +60,7 @@ def start_postgresql(folder: Path, *, settings: Mapping[str, str] = FORGETFUL) -
             preexec_fn=partial(die_with_parent, signal.SIGQUIT),  # noqa: PLW1509 -- the run has no thread yet
             **identity,
         )
-    wait_until(partial(_accepts, binaries, folder), seconds=30, what="PostgreSQL", process=process)
+    await_start(process, "PostgreSQL", partial(_accepts, binaries, folder), seconds=30)
     return PostgresServer(url=server_url(folder), process=process)
 
 
@@ -70,7 +70,7 @@ def server_url(folder: Path) -> str:
 
 
 def _server_identity(folder: Path) -> dict[str, Any]:
-    """Return the user for `Popen`: PostgreSQL refuses to run as root."""
+    """Return the user for `Popen`. PostgreSQL refuses to run as root."""
     if os.geteuid() != 0:
         return {}
     user = _unprivileged_user()

@@ -1,4 +1,4 @@
-"""Starting and ending the servers of a test run."""
+"""Start and stop processes of a test run, and wait for what they do."""
 
 import contextlib
 import os
@@ -6,13 +6,20 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
 
+from mlmon_site.processes import bound_command
+
+PROJECT = Path(__file__).resolve().parents[2]
 STOP_SECONDS = 10
+
+Found = TypeVar("Found")
 
 
 class ServiceError(Exception):
-    """A service that the tests need did not start."""
+    """A service did not start, or did not do in time what a test waits for."""
 
 
 def free_port() -> int:
@@ -22,28 +29,70 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def await_condition(condition: Callable[[], bool], what: str, *, seconds: float = 20, pause: float = 0.05) -> None:
-    """Return when `condition` holds; ServiceError where it does not in time."""
+def await_condition(
+    condition: Callable[[], Found],
+    problem: str = "the condition does not hold",
+    *,
+    seconds: float = 20,
+    pause: float = 0.05,
+) -> Found:
+    """Return the first true value of `condition`. Raise ServiceError with the `problem` if there is none in time."""
     deadline = time.monotonic() + seconds
-    while not condition():
+    while not (found := condition()):
         if time.monotonic() > deadline:
-            raise ServiceError(f"After {seconds:.0f} s: {what}")
+            raise ServiceError(f"After {seconds:.0f} s: {problem}")
         time.sleep(pause)
+    return found
 
 
-def wait_until(ready: Callable[[], bool], *, seconds: float, what: str, process: subprocess.Popen[bytes]) -> None:
-    """Return when `ready` does; fail where `process` ends before or time runs out."""
-    deadline = time.monotonic() + seconds
-    while not ready():
+def start_process(
+    command: Sequence[str],
+    log: Path,
+    *,
+    folder: Path = PROJECT,
+    environment: Mapping[str, str] | None = None,
+    death_signal: int = signal.SIGTERM,
+) -> subprocess.Popen[bytes]:
+    """Start a process that gets `death_signal` when the calling thread ends. Its output is appended to `log`."""
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            bound_command(command, death_signal=death_signal),
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+
+
+def await_start(process: subprocess.Popen[bytes], name: str, ready: Callable[[], bool], *, seconds: float) -> None:
+    """Return when a server is ready. Raise ServiceError if its process ends before, or if time runs out."""
+
+    def is_ready() -> bool:
         if process.poll() is not None:
-            raise ServiceError(f"{what} ended with status {process.returncode} before it was ready.")
-        if time.monotonic() > deadline:
-            raise ServiceError(f"{what} was not ready after {seconds:.0f} s.")
-        time.sleep(0.05)
+            raise ServiceError(f"{name} ended with status {process.returncode} before it was ready.")
+        return ready()
+
+    await_condition(is_ready, f"{name} is not ready.", seconds=seconds)
+
+
+def child_pids(pid: int) -> list[int]:
+    """Return the processes that the main thread of `pid` has started."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def is_alive(pid: int) -> bool:
+    """Return whether a process exists and is not a zombie."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state not in "ZX"
 
 
 def stop_group(process: subprocess.Popen[bytes], stop_signal: int = signal.SIGTERM) -> None:
-    """End `process` by `stop_signal`, and what is left of its session by -9."""
+    """Stop `process` with `stop_signal`, and kill what is left of its session."""
     with contextlib.suppress(ProcessLookupError):
         process.send_signal(stop_signal)
     with contextlib.suppress(subprocess.TimeoutExpired):

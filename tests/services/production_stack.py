@@ -1,4 +1,4 @@
-"""mlmon as in production, on servers of its own that can be stopped, killed and started again while it works."""
+"""mlmon as in production, on its own servers, which can be stopped, killed and started again at any time."""
 
 import contextlib
 import os
@@ -11,13 +11,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mlmon_site.processes import bound_command
 from tests.services.postgresql import PostgresServer, start_postgresql
-from tests.services.processes import stop_group
+from tests.services.processes import start_process, stop_group
 from tests.services.redis_server import KEEPS, RedisServer, start_redis, start_redis_again
 from tests.services.web_server import WebServer, running_web_server
 
-PROJECT = Path(__file__).resolve().parent.parent.parent
 ARCHIVE_TICK_SECONDS = 1
 LOG_CHARACTERS = 5_000
 CELERY = [sys.executable, "-m", "celery", "-A", "mlmon_site.celery"]
@@ -34,11 +32,11 @@ class ProductionStack:
     Attributes
     ----------
     folder
-        Where the servers' data and everybody's logs lie.
+        The folder of the servers' data and of all logs.
     variables
-        Settings of this run, before all others.
+        Settings of this run. They override all others.
     programs
-        The worker and beat, by these names, once they were started.
+        The worker and beat, by these names, once they are started.
     """
 
     folder: Path
@@ -49,7 +47,7 @@ class ProductionStack:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the settings read."""
+        """The environment that the settings read."""
         return {
             "PATH": os.environ["PATH"],
             "DJANGO_SETTINGS_MODULE": "mlmon_site.settings",
@@ -67,51 +65,50 @@ class ProductionStack:
 
     @contextlib.contextmanager
     def web(self, *, processes: int) -> Iterator[WebServer]:
-        """Run the web server; it starts killed processes anew by itself."""
+        """Run the web server. It replaces killed processes."""
         with running_web_server(self.environment, self.folder, workers=processes) as server:
             yield server
 
     def start_program(self, name: str) -> None:
-        """Start the worker or beat; it is at work some seconds later."""
-        command = bound_command(COMMANDS[name], death_signal=signal.SIGKILL)
-        with (self.folder / f"{name}.log").open("ab") as log:
-            self.programs[name] = subprocess.Popen(
-                command, cwd=PROJECT, env=self.environment, stdout=log, stderr=log, start_new_session=True
-            )
+        """Start the worker or beat. It begins to work some seconds later."""
+        log = self.folder / f"{name}.log"
+        self.programs[name] = start_process(
+            COMMANDS[name], log, environment=self.environment, death_signal=signal.SIGKILL
+        )
 
     def kill_program(self, name: str) -> None:
-        """kill -9, with the processes it has forked."""
+        """Kill a program with its child processes (SIGKILL)."""
         process = self.programs[name]
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
     def has_ended(self, name: str) -> bool:
-        """Return whether a program has ended by itself."""
+        """Return whether a program has ended."""
         return self.programs[name].poll() is not None
 
     def stop_redis(self) -> None:
-        """Stop it as an operator does: it writes its data first."""
+        """Stop Redis as an operator does. It writes its data first."""
         self.redis.stop()
 
     def start_redis(self) -> None:
-        """Start it again, with the data and on the address that it had."""
+        """Start Redis again with its data, at its former address."""
         self.redis = start_redis_again(self.folder / "redis", self.redis.port)
 
     def stop_postgresql(self) -> None:
-        """Stop it at once: open transactions are rolled back."""
+        """Stop PostgreSQL at once. Open transactions are rolled back."""
         self.postgresql.stop()
 
     def start_postgresql(self) -> None:
-        """Start it again, with the data and on the address that it had."""
+        """Start PostgreSQL again with its data, at its former address."""
         self.postgresql = start_postgresql(self.folder / "postgresql")
 
     def show_logs(self) -> None:
-        """Write the end of every log to the standard error."""
+        """Write the end of every log to standard error."""
         for log in sorted(self.folder.rglob("*.log")):
             sys.stderr.write(f"--- {log.name}\n{log.read_text(errors='replace')[-LOG_CHARACTERS:]}\n")
 
     def stop(self) -> None:
-        """End everything."""
+        """Stop everything."""
         for process in self.programs.values():
             stop_group(process, signal.SIGKILL)
         self.redis.stop()
@@ -120,18 +117,18 @@ class ProductionStack:
 
 @contextlib.contextmanager
 def production_stack(**variables: str) -> Iterator[ProductionStack]:
-    """Run both servers with these settings, let this process's Django use them too, and end everything with the block.
+    """Run both servers with these settings, and let the Django of this process use them. Stop everything at the end.
 
-    Django's settings may not have been loaded before. To be called by the main thread: the servers end with the thread
-    that has started them.
+    Django's settings must not be loaded before. Only the main thread may call this, because the servers end with the
+    thread that started them.
     """
-    folder = Path(tempfile.mkdtemp(prefix="mlmon-", dir="/tmp"))  # short enough for a unix socket
+    folder = Path(tempfile.mkdtemp(prefix="mlmon-", dir="/tmp"))  # short enough for a Unix socket
     folder.chmod(0o711)
     with contextlib.ExitStack() as ends:
         ends.callback(shutil.rmtree, folder, ignore_errors=True)
         for name in ("postgresql", "redis", "var/static"):
             (folder / name).mkdir(parents=True)
-        # Where one of them does not start, the other ends with this process.
+        # If one does not start, the other one ends with this process.
         postgresql = start_postgresql(folder / "postgresql")
         stack = ProductionStack(folder, postgresql, start_redis(folder / "redis", persistence=KEEPS), variables)
         ends.callback(stack.stop)
@@ -152,8 +149,3 @@ def _set_django_up(stack: ProductionStack) -> None:
     django.setup()
     call_command("migrate", verbosity=0)
     connections.close_all()
-
-
-def child_pids(pid: int) -> list[int]:
-    """Return the processes that `pid` has started from its main thread."""
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

@@ -1,17 +1,15 @@
-"""A Redis server for one test run, on a free port of the loopback interface."""
+"""A Redis server for a test run, on a free port of the loopback interface."""
 
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import redis
 
-from mlmon_site.processes import bound_command
 from mlmon_site.valkey import server_binary
 from tests.services.debian_programs import MissingProgramError, program
-from tests.services.processes import ServiceError, free_port, stop_group, wait_until
+from tests.services.processes import ServiceError, await_start, free_port, start_process, stop_group
 
 ATTEMPTS = 5
 FORGETS = ("--save", "", "--appendonly", "no")
@@ -25,7 +23,7 @@ class RedisServer:
     Attributes
     ----------
     url
-        Its address, for ``REDIS_URL``.
+        The address, for ``REDIS_URL``.
     """
 
     url: str
@@ -37,18 +35,18 @@ class RedisServer:
 
 
 def start_redis(folder: Path, *, persistence: Sequence[str] = FORGETS) -> RedisServer:
-    """Start a server on a free port; `folder` takes its log, and its data where it `KEEPS` them."""
+    """Start a server on a free port. Its log, and its data if it `KEEPS` them, are in `folder`."""
     binary = _binary()
     for _ in range(ATTEMPTS):
         try:
             return _start(binary, free_port(), folder, persistence)
-        except ServiceError as error:  # somebody took the port in between
+        except ServiceError as error:  # another process may have taken the port
             failure = error
     raise failure
 
 
 def start_redis_again(folder: Path, port: int) -> RedisServer:
-    """Start a server that `KEEPS` its data on the address it had before it was stopped."""
+    """Start a stopped server that `KEEPS` its data again, at its former address."""
     return _start(_binary(), port, folder, KEEPS)
 
 
@@ -62,19 +60,18 @@ def _binary() -> str:
 
 def _start(binary: str, port: int, folder: Path, persistence: Sequence[str]) -> RedisServer:
     command = [binary, "--bind", "127.0.0.1", "--port", str(port), *persistence]
-    with (folder / "redis.log").open("ab") as log:
-        process = subprocess.Popen(bound_command(command), cwd=folder, stdout=log, stderr=log, start_new_session=True)
+    process = start_process(command, folder / "redis.log", folder=folder)
+
+    def answers() -> bool:
+        with redis.Redis(port=port, socket_connect_timeout=1, socket_timeout=1) as client:
+            try:
+                return bool(client.info("server")["process_id"] == process.pid)  # not the server of another run
+            except redis.RedisError:
+                return False
+
     try:
-        wait_until(partial(_answers, process, port), seconds=10, what="Redis", process=process)
+        await_start(process, "Redis", answers, seconds=10)
     except ServiceError:
         stop_group(process)
         raise
     return RedisServer(url=f"redis://127.0.0.1:{port}/0", port=port, process=process)
-
-
-def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
-    with redis.Redis(port=port, socket_connect_timeout=1, socket_timeout=1) as client:
-        try:
-            return bool(client.info("server")["process_id"] == process.pid)  # and not another run's server
-        except redis.RedisError:
-            return False

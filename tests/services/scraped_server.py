@@ -8,7 +8,7 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families as text_families
 
 from tests.conftest import environment_of_tests
-from tests.services.processes import await_condition, free_port
+from tests.services.processes import await_condition, child_pids, free_port
 from tests.services.web_server import WebServer, running_web_server
 
 FLOWER = b'{"features": [5.1, 3.5, 1.4, 0.2]}'
@@ -22,7 +22,7 @@ class ScrapedServer:
         self.port = port
 
     def scrape(self, path: str = "/metrics", accept: str = "") -> tuple[int, str, str]:
-        """Return status, content type and text."""
+        """Return the status, the content type and the text."""
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)) as connection:
             connection.request("GET", path, headers={"Accept": accept})
             response = connection.getresponse()
@@ -47,14 +47,13 @@ class ScrapedServer:
                 assert connection.getresponse().status == 200
 
     def process(self) -> int:
-        """Return the scrape process's id."""
+        """Return the id of the scrape process."""
         (pid,) = (pid for pid in _descendants(self.web.process.pid) if b"scrape_server" in _command_line(pid))
         return pid
 
     def web_workers(self) -> list[int]:
-        """Return the ids of the processes that answer requests."""
-        children = Path(f"/proc/{self.web.process.pid}/task/{self.web.process.pid}/children").read_text()
-        return [int(pid) for pid in children.split() if b"mlmon_site.server" in _command_line(int(pid))]
+        """Return the ids of the processes that handle requests."""
+        return [pid for pid in child_pids(self.web.process.pid) if b"mlmon_site.server" in _command_line(pid)]
 
 
 @contextlib.contextmanager
@@ -65,7 +64,7 @@ def scraped_server(folder: Path, *, workers: int = 2, **variables: str) -> Itera
     own = {"MLMON_METRICS_DIR": str(folder / "metrics"), "MLMON_SCRAPE_PORT": str(port)}
     with running_web_server(environment_of_tests() | own | variables, folder, workers=workers) as web:
         server = ScrapedServer(web, port)
-        await_condition(server.answers, "the scrape port does not answer", seconds=60)
+        await_condition(server.answers, "the scrape port does not respond", seconds=60)
         yield server
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.services.debian_programs import REPOSITORY, programs
+from tests.services.debian_programs import programs
+from tests.services.processes import PROJECT
 
 TOOLS = ("sh", "awk", "cat", "chmod", "find", "mktemp", "rm", "sed", "sort", "tail", "true")
 APT_GET = """#!/bin/sh
@@ -75,7 +76,7 @@ class Machine:
         }
 
     def install(self, **variables: str) -> subprocess.CompletedProcess[str]:
-        command = ["/bin/sh", str(REPOSITORY / ".ci" / "programs"), "install"]
+        command = ["/bin/sh", str(PROJECT / ".ci" / "programs"), "install"]
         return subprocess.run(command, env=self.environment(**variables), capture_output=True, text=True)
 
     def log(self, command: str) -> str:
@@ -195,8 +196,8 @@ def _pytest(folder: Path, *options: str, **variables: str) -> subprocess.Complet
     options = ("-p", "tests.services.not_run", "-p", "no:cacheprovider", "--rootdir", str(tests), *options)
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-c", os.devnull, *options, tests],
-        env=machine.environment(PYTHONPATH=str(REPOSITORY), **variables),
-        cwd=REPOSITORY,
+        env=machine.environment(PYTHONPATH=str(PROJECT), **variables),
+        cwd=PROJECT,
         capture_output=True,
         text=True,
     )

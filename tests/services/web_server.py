@@ -1,4 +1,4 @@
-"""The real web server beside the tests, on the test database."""
+"""The real web server on the test database."""
 
 import contextlib
 import http.client
@@ -8,10 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlmon_site.processes import bound_command
-from tests.services.processes import free_port, stop_group, wait_until
+from tests.services.processes import await_start, free_port, start_process, stop_group
 
-PROJECT = Path(__file__).resolve().parent.parent.parent
 LOG_TAIL = 3_000  # characters
 
 
@@ -22,9 +20,9 @@ class WebServer:
     Attributes
     ----------
     url
-        Its address, without a slash at the end.
+        The address, without a slash at the end.
     folder
-        Where its log (``web.log``) and its metrics files lie.
+        The folder of its log (``web.log``) and its metrics files.
     """
 
     url: str
@@ -35,25 +33,22 @@ class WebServer:
 
 @contextlib.contextmanager
 def running_web_server(environment: Mapping[str, str], folder: Path, *, workers: int = 2) -> Iterator[WebServer]:
-    """Run the server with `workers` processes under `environment` on a free port."""
+    """Run the server with `workers` processes on a free port."""
     port = free_port()
     command = [sys.executable, "-m", "mlmon_site.server", "--port", str(port), "--workers", str(workers)]
-    with (folder / "web.log").open("ab") as log:
-        process = subprocess.Popen(
-            bound_command(command), cwd=PROJECT, env=dict(environment), stdout=log, stderr=log, start_new_session=True
-        )
+    process = start_process(command, folder / "web.log", environment=environment)
     try:
-        wait_until(lambda: answers(port), seconds=60, what="The web server", process=process)
+        await_start(process, "The web server", lambda: answers(port), seconds=60)
         yield WebServer(url=f"http://127.0.0.1:{port}", port=port, folder=folder, process=process)
     except BaseException as error:
-        error.add_note("The web server's log ended with:\n" + (folder / "web.log").read_text()[-LOG_TAIL:])
+        error.add_note("The end of the web server's log:\n" + (folder / "web.log").read_text()[-LOG_TAIL:])
         raise
     finally:
         stop_group(process)
 
 
 def answers(port: int) -> bool:
-    """Return whether ``/healthz`` answers 200."""
+    """Return whether ``/healthz`` returns 200."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
     try:
         connection.request("GET", "/healthz")
