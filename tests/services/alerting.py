@@ -1,6 +1,6 @@
-"""Prometheus and Alertmanager for a test, on the project's own configuration with every duration divided.
+"""Prometheus and Alertmanager for a test, with the project's configuration and every duration divided.
 
-They scrape a real server, or what the test says; Slack and the mail server are sinks of this process.
+They scrape a real server, or a text of the test. Slack and the mail server are sinks in this process.
 """
 
 import contextlib
@@ -9,7 +9,6 @@ import email.policy
 import json
 import re
 import socketserver
-import subprocess
 import threading
 import time
 import urllib.parse
@@ -24,11 +23,9 @@ from typing import Any
 
 import yaml
 
-from mlmon_site.processes import bound_command
 from tests.services.debian_programs import program
-from tests.services.processes import await_condition, free_port, stop_group, wait_until
+from tests.services.processes import PROJECT, await_condition, await_start, free_port, start_process, stop_group
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 MLMON_URL = "http://localhost:8000"  # as in prometheus.yml
 MILLISECONDS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 DURATION = re.compile(r"(\d+)([smhdw])")
@@ -46,7 +43,7 @@ DURATION_FIELDS = {
 
 
 def faster(value: Any, factor: int) -> Any:
-    """Return a loaded configuration with each of its durations divided by `factor`, those in expressions too."""
+    """Return a loaded configuration with all its durations divided by `factor`, also those in expressions."""
     if isinstance(value, list):
         return [faster(item, factor) for item in value]
     if not isinstance(value, dict):
@@ -64,13 +61,13 @@ def _faster_field(key: str, value: Any, factor: int) -> Any:
 
 def _divided(duration: str, factor: int) -> str:
     found = DURATION.fullmatch(duration)
-    assert found, f"{duration!r} is no duration of one unit."
+    assert found, f"Expected a duration with one unit, got {duration!r}."
     return f"{int(found[1]) * MILLISECONDS[found[2]] // factor}ms"
 
 
 @dataclass(slots=True)
 class Sinks:
-    """What arrived: Slack's attachments and the mails; and what the scraped target says."""
+    """The attachments that Slack received, the mails, and the text of the scraped target."""
 
     metrics: str = ""
     slack: list[dict[str, Any]] = field(default_factory=list)
@@ -83,14 +80,14 @@ class _Web(BaseHTTPRequestHandler):
     sinks: Sinks
 
     def do_GET(self) -> None:
-        self._answer(self.sinks.metrics)
+        self._respond(self.sinks.metrics)
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.sinks.slack.extend(body["attachments"])
-        self._answer("ok")
+        self._respond("ok")
 
-    def _answer(self, text: str) -> None:
+    def _respond(self, text: str) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "text/plain; version=0.0.4")
         self.end_headers()
@@ -101,7 +98,7 @@ class _Web(BaseHTTPRequestHandler):
 
 
 class _Mail(socketserver.StreamRequestHandler):
-    """As much of SMTP (RFC 5321) as a sender needs that does not log in."""
+    """The part of SMTP (RFC 5321) that a sender without a login needs."""
 
     sinks: Sinks
 
@@ -132,7 +129,7 @@ class _MailServer(socketserver.ThreadingTCPServer):
 
 @dataclass(slots=True)
 class Alerting:
-    """The running pair and its sinks."""
+    """The running servers and their sinks."""
 
     sinks: Sinks
     target: ThreadingHTTPServer | None
@@ -140,18 +137,18 @@ class Alerting:
     alertmanager_url: str
 
     def alerts(self) -> dict[str, str]:
-        """Return the alerts that Alertmanager has, by name: active or suppressed."""
+        """Return the state of each alert of Alertmanager: active or suppressed."""
         return {alert["labels"]["alertname"]: alert["status"]["state"] for alert in self.alert_list()}
 
     def alert_list(self) -> list[dict[str, Any]]:
-        """Return the alerts that Alertmanager has, as it tells them."""
-        with urllib.request.urlopen(f"{self.alertmanager_url}/api/v2/alerts", timeout=5) as answer:
-            alerts: list[dict[str, Any]] = json.load(answer)
+        """Return the alerts of Alertmanager, as its API shows them."""
+        with urllib.request.urlopen(f"{self.alertmanager_url}/api/v2/alerts", timeout=5) as response:
+            alerts: list[dict[str, Any]] = json.load(response)
             return alerts
 
     def stop_target(self) -> None:
-        """Let the target of this process answer nobody any more."""
-        assert self.target is not None, "What is scraped is not of this process."
+        """Stop the scraped target of this process."""
+        assert self.target is not None, "The scraped target is not in this process."
         self.target.shutdown()
         self.target.server_close()
 
@@ -160,10 +157,10 @@ class Alerting:
 def running_alerting(
     folder: Path, *, factor: int, scraped_port: int | None = None, mlmon_url: str = MLMON_URL
 ) -> Iterator[Alerting]:
-    """Run Prometheus and Alertmanager `factor` times as fast as they are configured.
+    """Run Prometheus and Alertmanager `factor` times as fast as configured.
 
-    They scrape `scraped_port` of this machine, or, without one, what the test writes into `sinks.metrics`; the alerts'
-    links lead to `mlmon_url`.
+    They scrape `scraped_port` of this machine, or else the text in `sinks.metrics`. The links of alerts lead to
+    `mlmon_url`.
     """
     sinks = Sinks()
     with contextlib.ExitStack() as ends:
@@ -190,11 +187,11 @@ def running_alerting(
                 f"--config.file={configuration}",
                 f"--storage.tsdb.path={folder / 'prometheus-data'}",
                 f"--web.listen-address=127.0.0.1:{port}",
-                f"--rules.alert.resend-delay={60_000 // factor}ms",  # a minute, of its own
+                f"--rules.alert.resend-delay={60_000 // factor}ms",  # the default is a minute
             ],
             folder,
         )
-        # Prometheus looks for targets after five seconds of its own: at this pace a long time without any.
+        # Prometheus looks for targets only after five seconds, which this pace does not change.
         await_condition(partial(_is_scraping, prometheus_url), "Prometheus scrapes nothing", seconds=30)
         _start(
             ends,
@@ -222,26 +219,24 @@ def _serve(server: socketserver.BaseServer, ends: contextlib.ExitStack) -> None:
 
 
 def _write_alertmanager(folder: Path, *, slack: int, mail: int, factor: int) -> Path:
-    """Write the project's configuration with the sinks' addresses and the secrets' files."""
-    loaded = faster(
-        yaml.safe_load((REPOSITORY / "monitoring" / "alertmanager" / "alertmanager.yml").read_text()), factor
-    )
+    """Write the project's configuration with the addresses of the sinks and the files of the secrets."""
+    loaded = faster(yaml.safe_load((PROJECT / "monitoring" / "alertmanager" / "alertmanager.yml").read_text()), factor)
     webhook, password = folder / "slack_api_url", folder / "smtp_password"
     webhook.write_text(f"http://127.0.0.1:{slack}/")
-    password.write_text("not asked for")
+    password.write_text("not used")
     loaded["global"] |= {
         "slack_api_url_file": str(webhook),
         "smtp_auth_password_file": str(password),
         "smtp_smarthost": f"127.0.0.1:{mail}",
         "smtp_require_tls": False,
     }
-    loaded["templates"] = [str(REPOSITORY / "monitoring" / "alertmanager" / "templates" / "*.tmpl")]
+    loaded["templates"] = [str(PROJECT / "monitoring" / "alertmanager" / "templates" / "*.tmpl")]
     return _written(folder / "alertmanager.yml", loaded)
 
 
 def _write_prometheus(folder: Path, *, target: int, alertmanager: int, factor: int, mlmon_url: str) -> Path:
     """Write the project's configuration and rules with these addresses."""
-    source = REPOSITORY / "monitoring" / "prometheus"
+    source = PROJECT / "monitoring" / "prometheus"
     (folder / "rules").mkdir()
     for path in (source / "rules").glob("*.yml"):
         _written(folder / "rules" / path.name, faster(yaml.safe_load(path.read_text()), factor))
@@ -250,9 +245,9 @@ def _write_prometheus(folder: Path, *, target: int, alertmanager: int, factor: i
     for name, port in {"mlmon": target, "alertmanager": alertmanager}.items():
         _written(folder / "targets" / f"{name}.yml", [{"targets": [f"127.0.0.1:{port}"]}])
     loaded["global"]["external_labels"] = {"mlmon_url": mlmon_url, "runbooks_url": f"{mlmon_url}/runbooks"}
-    if mlmon_url != MLMON_URL:  # a real server takes longer than a sixtieth of the interval
+    if mlmon_url != MLMON_URL:  # a real server needs longer than a sixtieth of the interval
         loaded["global"]["scrape_interval"] = "1s"
-    # Of its own a scrape's timeout is ten seconds, and may not be longer than the interval.
+    # The default timeout of a scrape is ten seconds, and it must not exceed the interval.
     loaded["global"]["scrape_timeout"] = loaded["global"]["scrape_interval"]
     return _written(folder / "prometheus.yml", loaded)
 
@@ -263,10 +258,9 @@ def _written(path: Path, loaded: Any) -> Path:
 
 
 def _start(ends: contextlib.ExitStack, url: str, command: list[str], folder: Path) -> None:
-    with (folder / "alerting.log").open("ab") as log:
-        process = subprocess.Popen(bound_command(command), cwd=folder, stdout=log, stderr=log, start_new_session=True)
+    process = start_process(command, folder / "alerting.log", folder=folder)
     ends.callback(stop_group, process)
-    wait_until(partial(_is_ready, url), seconds=30, what=command[0], process=process)
+    await_start(process, command[0], partial(_is_ready, url), seconds=30)
 
 
 def _is_scraping(url: str) -> bool:
@@ -274,25 +268,25 @@ def _is_scraping(url: str) -> bool:
 
 
 def query(url: str, expression: str) -> list[dict[str, Any]]:
-    """Return what an expression gives on the Prometheus at `url` now."""
+    """Return the current result of an expression on the Prometheus at `url`."""
     parameters = urllib.parse.urlencode({"query": expression})
-    with urllib.request.urlopen(f"{url}/api/v1/query?{parameters}", timeout=5) as answer:
-        result: list[dict[str, Any]] = json.load(answer)["data"]["result"]
+    with urllib.request.urlopen(f"{url}/api/v1/query?{parameters}", timeout=5) as response:
+        result: list[dict[str, Any]] = json.load(response)["data"]["result"]
         return result
 
 
 def query_range(url: str, expression: str, *, seconds: float, step: float) -> dict[str, Any]:
-    """Return the answer to an expression over the last `seconds`, a value each `step` seconds."""
+    """Return the response to an expression over the last `seconds`, with a value every `step` seconds."""
     now = time.time()
     parameters = urllib.parse.urlencode({"query": expression, "start": now - seconds, "end": now, "step": step})
-    with urllib.request.urlopen(f"{url}/api/v1/query_range?{parameters}", timeout=30) as answer:
-        found: dict[str, Any] = json.load(answer)
+    with urllib.request.urlopen(f"{url}/api/v1/query_range?{parameters}", timeout=30) as response:
+        found: dict[str, Any] = json.load(response)
         return found
 
 
 def _is_ready(url: str) -> bool:
     try:
-        with urllib.request.urlopen(f"{url}/-/ready", timeout=1) as answer:
-            return bool(answer.status == 200)
+        with urllib.request.urlopen(f"{url}/-/ready", timeout=1) as response:
+            return bool(response.status == 200)
     except OSError:
         return False

@@ -31,16 +31,16 @@ def free_port() -> int:
 
 def await_condition(
     condition: Callable[[], Found],
-    problem: str = "the condition does not hold",
+    what: str = "the condition does not hold",
     *,
     seconds: float = 20,
     pause: float = 0.05,
 ) -> Found:
-    """Return the first true value of `condition`. Raise ServiceError with the `problem` if there is none in time."""
+    """Return the first true value of `condition`. Raise ServiceError with `what` is wrong if there is none in time."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         if time.monotonic() > deadline:
-            raise ServiceError(f"After {seconds:.0f} s: {problem}")
+            raise ServiceError(f"After {seconds:.0f} s: {what}")
         time.sleep(pause)
     return found
 

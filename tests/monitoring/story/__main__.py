@@ -25,7 +25,7 @@ import numpy as np
 from tests.monitoring.dashboards.expressions import expressions
 from tests.monitoring.story.moody_model import FEATURES, failing_rows, moody_onnx, rows
 from tests.monitoring.story.traffic import post, predict, traffic
-from tests.services.alerting import Alerting, query_range, running_alerting
+from tests.services.alerting import Alerting, query, query_range, running_alerting
 from tests.services.processes import await_condition, free_port, stop_group
 from tests.services.production_stack import production_stack
 from tests.services.web_server import WebServer
@@ -82,6 +82,17 @@ class Story:
         """Return when Alertmanager has that alert in that state."""
         self._await(lambda: (name, model, state) in self.alert_states(), f"{name} of {model} is not {state}")
         self.tell(f"{name} of {model} is {state}")
+
+    def await_scrapes(self, count: int) -> None:
+        """Return when Prometheus has that many new scrapes of the server."""
+        since = time.time()
+
+        def has_them() -> bool:
+            window = f"{int(time.time() - since) + 1}s"
+            scrapes = f'count_over_time(up{{job="mlmon"}}[{window}]) >= {count}'
+            return bool(query(self.alerting.prometheus_url, scrapes))
+
+        self._await(has_them, f"Prometheus has not scraped the server {count} times")
 
     def slack_titles(self) -> list[str]:
         return [message["title"] for message in self.alerting.sinks.slack]
@@ -217,7 +228,8 @@ def _normal_day(story: Story) -> None:
     _send(story, CREDIT, LABELLED_ROWS, labelled=True)
     with _normal(story, PRICING), _normal(story, VISION):
         story.await_state("Watchdog", "", "active")
-        time.sleep(15)  # longer than any alert waits that speaks of requests
+        # Each scrape is a second after the one before, and no alert about requests waits longer than 15 s.
+        story.await_scrapes(15)
     assert story.slack_titles() == story.mail_titles() == [], story.slack_titles()
     story.tell("a normal day: silence")
 
