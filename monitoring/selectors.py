@@ -15,7 +15,6 @@ from inference.selectors import ByMinute, Recently, counts_by_minute, recent_cou
 from inference.traffic import TrafficCounts
 from models_registry.models import Model, ModelVersion, ReferenceDataset, Stage
 from models_registry.selectors import primary_first, served_versions
-from monitoring.models import JobRun
 from performance.models import PerformancePolicy, PerformanceReport, Period
 from performance.selectors import reports_by_id
 
@@ -68,11 +67,6 @@ def feature_results(check_ids: Sequence[int]) -> dict[int, list[FeatureDrift]]:
     for row in FeatureDrift.objects.filter(check_run__in=check_ids).defer("result").order_by("pk"):
         found[row.check_run_id].append(row)
     return found
-
-
-def job_runs() -> QuerySet[JobRun]:
-    """Return the latest run of each job."""
-    return JobRun.objects.all()
 
 
 # --- Current state of models ----------------------------------------------------------------------------------------

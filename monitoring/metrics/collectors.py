@@ -9,7 +9,7 @@ from types import ModuleType
 import pynvml
 import redis
 from django.conf import settings
-from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
+from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -66,11 +66,6 @@ class WebProcessCollector(_DynamicCollector):
                 for sample in family.samples:
                     target.add_sample(sample.name, {"slot": str(slot)}, sample.value)
         yield from merged.values()
-
-
-def python_collector() -> Collector:
-    """Return the collector of ``python_info``."""
-    return PlatformCollector(registry=CollectorRegistry())
 
 
 class GpuCollector(_DynamicCollector):

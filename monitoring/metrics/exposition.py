@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from prometheus_client import REGISTRY, CollectorRegistry
+from prometheus_client import REGISTRY, CollectorRegistry, PlatformCollector
 from prometheus_client.exposition import choose_encoder
 
 from monitoring.metrics.collectors import (
@@ -10,7 +10,6 @@ from monitoring.metrics.collectors import (
     TaskQueueCollector,
     WebProcessCollector,
     WorkerCountsCollector,
-    python_collector,
 )
 from monitoring.metrics.slots import multiprocess_directory
 from monitoring.metrics.state import StateText
@@ -38,7 +37,7 @@ def render_metrics(accept: str, *, directory: Path | None = None) -> tuple[bytes
     if directory is not None:
         registry.register(WorkerCountsCollector(directory))
         registry.register(WebProcessCollector(directory))
-        registry.register(python_collector())
+        PlatformCollector(registry=registry)  # registers itself
     else:
         registry.register(REGISTRY)
     registry.register(GpuCollector())

@@ -16,12 +16,14 @@ from drift.models import DriftCheck, FeatureDrift
 from monitoring import selectors
 from monitoring.metrics import declarations
 from monitoring.metrics.declarations import MeasuredVersion, MetricGroup, StateMetric
+from monitoring.models import JobRun
 from monitoring.selectors import LatestCheck
 from performance.selectors import LatestReport, latest_reports_of_served_versions, reports_by_id
 
 logger = logging.getLogger(__name__)
 
 LONGEST_QUERY_MS = 2_000
+ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})  # in the values of labels, in both formats
 
 Sampled = tuple[MetricGroup[Any], tuple[str, ...], Any]  # a group, the values of its labels, and a row
 Lines = dict[StateMetric[Any], bytes]  # the samples of each metric, one line each
@@ -90,7 +92,7 @@ def samples_of_check(model_name: str, check: DriftCheck, features: Iterable[Feat
 def _models_and_jobs() -> Iterator[Sampled]:
     for labels in selectors.version_infos():
         yield declarations.MODEL_VERSION, labels, None
-    for job in selectors.job_runs():
+    for job in JobRun.objects.all():
         yield declarations.JOB, (job.job_name,), job
 
 
@@ -99,7 +101,7 @@ def lines_of(sampled: Iterable[Sampled]) -> Lines:
     found: dict[StateMetric[Any], list[str]] = {}
     for group, values, row in sampled:
         pairs = ",".join(
-            f'{name}="{_escaped(value)}"' for name, value in sorted(zip(group.labels, values, strict=True))
+            f'{name}="{value.translate(ESCAPES)}"' for name, value in sorted(zip(group.labels, values, strict=True))
         )
         labels = f"{{{pairs}}}" if pairs else ""
         for metric in group.metrics:
@@ -118,8 +120,3 @@ def text_of(groups: Iterable[MetricGroup[Any]], parts: list[Lines], *, openmetri
         pieces.append(f"# HELP {name} {metric.documentation}\n# TYPE {name} {metric.kind}\n".encode())
         pieces += [part[metric] for part in parts if metric in part]
     return b"".join(pieces)
-
-
-def _escaped(value: str) -> str:
-    """Return the value of a label as both formats write it."""
-    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")

@@ -11,6 +11,7 @@ from mlmon.figures import ago_text
 from mlmon.report.views import Tag, Tone
 from models_registry.models import ModelVersion, Stage
 from monitoring import selectors
+from monitoring.models import JobRun
 from monitoring.pages.attention import Reason, Urgency, late_jobs, reasons_of
 from monitoring.pages.figures import (
     Figure,
@@ -85,7 +86,7 @@ def overview_context(now: datetime) -> dict[str, Any]:
 
     states.sort(key=order)
     all_reasons = [reason for state in states for reason in reasons[state.pk]]
-    urgent = [one for one in [*all_reasons, *late_jobs(now, selectors.job_runs())] if one.urgency > Urgency.SETUP]
+    urgent = [one for one in [*all_reasons, *late_jobs(now, JobRun.objects.all())] if one.urgency > Urgency.SETUP]
     urgent.sort(key=lambda reason: -reason.urgency)
     return {
         "lines": [overview_line(state, reasons[state.pk], now) for state in states],

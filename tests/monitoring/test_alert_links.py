@@ -1,4 +1,4 @@
-"""The links of alerts lead to the very model, version and feature, for who may see them."""
+"""The links in alerts redirect to the page of the model, the version and the feature."""
 
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def incident(version: ModelVersion) -> DriftIncident:
     return DriftIncident.objects.get()
 
 
-def _leads_to(client: Client, address: str) -> str:
+def _target(client: Client, address: str) -> str:
     response = client.get(address)
     assert response.status_code == 302
     page = client.get(response["Location"])
@@ -44,49 +44,49 @@ def _leads_to(client: Client, address: str) -> str:
     return str(response["Location"])
 
 
-def test_drift_leads_to_the_open_incident(admin_client: Client, incident: DriftIncident) -> None:
+def test_drift_redirects_to_the_open_incident(admin_client: Client, incident: DriftIncident) -> None:
     page = reverse("admin:drift_driftincident_change", args=[incident.pk])
-    assert _leads_to(admin_client, DRIFT) == page
-    assert _leads_to(admin_client, f"{DRIFT}?feature=sepal_length") == f"{page}#feature-sepal_length"
+    assert _target(admin_client, DRIFT) == page
+    assert _target(admin_client, f"{DRIFT}?feature=sepal_length") == f"{page}#feature-sepal_length"
     assert 'id="feature-sepal_length"' in admin_client.get(page).content.decode()
 
 
-def test_a_feature_that_the_incident_does_not_tell_of_is_on_the_checks_page(
+def test_a_feature_that_the_incident_does_not_list_redirects_to_the_check(
     admin_client: Client, incident: DriftIncident
 ) -> None:
     page = reverse("admin:drift_driftcheck_change", args=[incident.last_check_id])
-    assert _leads_to(admin_client, f"{DRIFT}?feature=petal_width") == f"{page}#feature-petal_width"
+    assert _target(admin_client, f"{DRIFT}?feature=petal_width") == f"{page}#feature-petal_width"
     assert 'id="feature-petal_width"' in admin_client.get(page).content.decode()
 
 
-def test_drift_leads_to_the_newest_check_where_no_incident_is_open(
+def test_drift_redirects_to_the_latest_check_without_an_open_incident(
     admin_client: Client, admin_user: User, incident: DriftIncident
 ) -> None:
     close_incident(incident=incident, user=admin_user)
     newest = DriftCheck.objects.latest()
-    assert _leads_to(admin_client, DRIFT) == reverse("admin:drift_driftcheck_change", args=[newest.pk])
+    assert _target(admin_client, DRIFT) == reverse("admin:drift_driftcheck_change", args=[newest.pk])
 
 
 @pytest.mark.parametrize("production", [True, False])
-def test_drift_leads_to_the_models_checks_where_there_is_none(
+def test_drift_redirects_to_the_list_without_a_check(
     admin_client: Client, settings: Settings, tmp_path: Path, production: bool
 ) -> None:
     settings.MEDIA_ROOT = tmp_path
     version = uploaded_version("classifier", production=production)
     address = reverse("admin:drift_driftcheck_changelist") + f"?version__model__id__exact={version.model_id}"
-    assert _leads_to(admin_client, DRIFT) == address
+    assert _target(admin_client, DRIFT) == address
 
 
-def test_a_features_name_with_spaces_and_signs_stays_one_fragment(admin_client: Client, version: ModelVersion) -> None:
-    """A browser percent-decodes a fragment once and looks for an element with that id (HTML standard, 7.4.6.4)."""
+def test_the_name_of_a_feature_is_quoted_twice(admin_client: Client, version: ModelVersion) -> None:
+    """A browser decodes a fragment once and looks for an element with that id (HTML standard, 7.4.6.4)."""
     location = admin_client.get(DRIFT, {"feature": "income & rent #1"})["Location"]
     assert location.partition("#")[2] == "feature-income%2520%2526%2520rent%2520%25231"
 
 
-def test_model_and_version_lead_to_their_pages(admin_client: Client, version: ModelVersion) -> None:
-    assert _leads_to(admin_client, "/go/models/classifier") == "/models/classifier"
+def test_model_and_version_redirect_to_their_pages(admin_client: Client, version: ModelVersion) -> None:
+    assert _target(admin_client, "/go/models/classifier") == "/models/classifier"
     row = reverse("admin:models_registry_modelversion_change", args=[version.pk])
-    assert _leads_to(admin_client, "/go/models/classifier/versions/1.0.0") == row
+    assert _target(admin_client, "/go/models/classifier/versions/1.0.0") == row
 
 
 @pytest.mark.parametrize("address", ["", "/drift", "/versions/9.9.9", "/versions/%00"])
@@ -98,24 +98,24 @@ def test_an_unknown_name_is_not_found(admin_client: Client, version: ModelVersio
 
 @pytest.mark.parametrize("address", ["", "/drift?feature=sepal_length", "/versions/1.0.0"])
 def test_without_a_login_there_is_only_the_login_page(client: Client, version: ModelVersion, address: str) -> None:
-    """And nothing that tells whether the model exists."""
+    """The response does not reveal whether the model exists."""
     for model in ("classifier", "nobody"):
         response = client.get(f"/go/models/{model}{address}")
         assert response["Location"].startswith("/admin/login/?next=/go/models/")
 
 
-def test_who_has_no_role_learns_neither_names_nor_numbers(client: Client, version: ModelVersion) -> None:
+def test_people_without_a_role_are_refused(client: Client, version: ModelVersion) -> None:
     client.force_login(User.objects.create_user("somebody", is_staff=True))
     for address in (DRIFT, "/go/models/classifier", "/go/models/classifier/versions/1.0.0", "/go/models/unknown"):
         assert client.get(address).status_code == 403
 
 
-def test_a_runbook_is_read_without_a_login(client: Client) -> None:
+def test_a_runbook_needs_no_login(client: Client) -> None:
     response = client.get("/runbooks/HighErrorRate.md")
     assert response["Content-Type"] == "text/plain; charset=utf-8"
     assert response.content.decode().startswith("# HighErrorRate\n")
 
 
 @pytest.mark.parametrize("page", ["Nothing.md", "HighErrorRate", "..%2Fmetrics.md", "%2e%2e%2fmetrics.md", "a%00.md"])
-def test_nothing_but_runbooks_is_shown(client: Client, page: str) -> None:
+def test_other_files_are_not_shown(client: Client, page: str) -> None:
     assert client.get(f"/runbooks/{page}").status_code == 404

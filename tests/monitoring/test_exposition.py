@@ -1,4 +1,4 @@
-"""What a scrape shows, from real rows; text parsed by prometheus_client's own parsers."""
+"""The metrics of a scrape, from real rows, parsed by prometheus_client."""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -94,7 +94,7 @@ def test_the_latest_check_of_the_primary_version_is_shown(client: Client) -> Non
     assert shown["ml_collector_success", ()] == 1
 
 
-def test_a_failed_check_leaves_the_last_figures(client: Client) -> None:
+def test_a_failed_check_does_not_replace_the_last_figures(client: Client) -> None:
     version = uploaded_version("classifier")
     check = check_of(version, window_end="1-0", score=0.4)
     DriftCheck.objects.create(
@@ -109,7 +109,7 @@ def test_a_failed_check_leaves_the_last_figures(client: Client) -> None:
     assert scrape(client)["ml_feature_drift_score", feature] == 0.4
 
 
-def test_what_the_verdict_confirms_is_shown_until_the_incident_is_over_or_snoozed(client: Client) -> None:
+def test_an_incident_is_shown_until_it_is_closed_or_snoozed(client: Client) -> None:
     version = uploaded_version("classifier")
     check = check_of(version, window_end="1-0", score=0.4)
     result = FeatureResult("petal_width", FeatureKind.NUMERIC, 0.15, ResultStatus.INSUFFICIENT_DATA)
@@ -117,7 +117,7 @@ def test_what_the_verdict_confirms_is_shown_until_the_incident_is_over_or_snooze
     incident = DriftIncident.objects.create(
         version=version, opened_by=check, last_check=check, opened_at=timezone.now(), counted_rows=100
     )
-    # Missing in every row: nothing to score, and yet the alarm may list it.
+    # A feature that is missing in every row has no score, but the alarm may list it.
     FeatureDrift.objects.filter(feature_name="petal_width").update(is_confirmed=True)
     model = labels(model_name="classifier")
     shown = scrape(client)
@@ -142,7 +142,7 @@ def test_a_backfilled_check_is_not_shown(client: Client) -> None:
     assert scrape(client)["ml_feature_drift_score", feature] == 0.4
 
 
-def test_drift_vanishes_when_the_version_is_archived(client: Client) -> None:
+def test_drift_disappears_when_the_version_is_archived(client: Client) -> None:
     version = uploaded_version("classifier")
     check_of(version, window_end="1-0", score=0.4)
     set_stage(version=version, stage=Stage.ARCHIVED)
@@ -169,7 +169,7 @@ def test_the_number_of_queries_does_not_grow_with_the_models(client: Client) -> 
     few = queries()
     for name in ("b", "c", "d"):
         check_of(uploaded_version(name), window_end="1-0", score=0.4)
-    assert queries() == few <= 12  # with those that begin and end the transaction
+    assert queries() == few <= 12  # including those that begin and end the transaction
 
 
 def test_jobs_are_shown(client: Client) -> None:
@@ -188,7 +188,7 @@ def test_jobs_are_shown(client: Client) -> None:
     assert shown["ml_job_failures_total", name] == 1
 
 
-def test_openmetrics_is_given_to_who_accepts_it(client: Client) -> None:
+def test_openmetrics_is_returned_if_accepted(client: Client) -> None:
     uploaded_version("classifier")
     response = client.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
     assert response["Content-Type"].startswith("application/openmetrics-text")
@@ -196,16 +196,16 @@ def test_openmetrics_is_given_to_who_accepts_it(client: Client) -> None:
     assert samples(families)["ml_collector_success", ()] == 1
 
 
-def test_every_state_gauge_is_collected() -> None:
+def test_every_state_metric_is_collected() -> None:
     collected = {family.name for family in text_families(StateText().render().decode())}
     assert collected == {metric.name.removesuffix("_total") for group in GROUPS for metric in group.metrics}
 
 
 @pytest.mark.django_db(transaction=True)
-def test_without_the_database_the_scrape_still_answers(client: Client) -> None:
+def test_the_scrape_succeeds_without_the_database(client: Client) -> None:
     connection.close()
     settings = dict(connection.settings_dict)
-    connection.settings_dict.update(PORT="1", HOST="127.0.0.1")  # nothing listens there
+    connection.settings_dict.update(PORT="1", HOST="127.0.0.1")  # no server listens there
     try:
         shown = samples(text_families(StateText().render().decode()))
         response = client.get("/readyz")

@@ -1,4 +1,4 @@
-"""GPU gauges: on this machine's real NVML, and on an object that stands for a machine with two GPUs."""
+"""GPU gauges, with the NVML of this machine and with a fake of two GPUs."""
 
 from types import SimpleNamespace
 from typing import Any, cast
@@ -46,7 +46,7 @@ def test_without_a_driver_there_are_no_gpu_series() -> None:
     assert registry(nvml).get_sample_value("ml_gpu_up") == 0
 
 
-def test_the_installed_nvml_agrees_with_what_is_reported() -> None:
+def test_the_gauges_agree_with_the_installed_nvml() -> None:
     try:
         pynvml.nvmlInit()
         expected = pynvml.nvmlDeviceGetCount()

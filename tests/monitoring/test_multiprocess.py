@@ -1,4 +1,4 @@
-"""Counters over several real processes."""
+"""Counters of several real processes."""
 
 import signal
 import subprocess
@@ -62,7 +62,7 @@ def total(directory: Path) -> float | None:
     return value(directory, "tested_total", {"name": "a"})
 
 
-def test_counts_add_up_and_outlive_their_processes_without_piling_up_files(tmp_path: Path) -> None:
+def test_counts_survive_their_processes_without_additional_files(tmp_path: Path) -> None:
     for turn in range(5):
         first, second = start(tmp_path, 1), start(tmp_path, 10)
         assert total(tmp_path) == 11 * (turn + 1)
@@ -72,14 +72,14 @@ def test_counts_add_up_and_outlive_their_processes_without_piling_up_files(tmp_p
     assert len(list(tmp_path.glob("counter_*.db"))) == 2
 
 
-def test_a_forked_child_takes_a_slot_of_its_own(tmp_path: Path) -> None:
+def test_a_forked_child_takes_another_slot(tmp_path: Path) -> None:
     process = start(tmp_path, 1, "fork")
     assert total(tmp_path) == 1001
     assert len(list(tmp_path.glob("counter_*.db"))) == 2
     end(process)
 
 
-def test_the_gauges_of_a_dead_process_are_left_out(tmp_path: Path) -> None:
+def test_gauges_of_a_dead_process_are_not_shown(tmp_path: Path) -> None:
     first, second = start(tmp_path, 3), start(tmp_path, 4)
     assert value(tmp_path, "held") == 7
     end(second, kill=True)
@@ -88,20 +88,20 @@ def test_the_gauges_of_a_dead_process_are_left_out(tmp_path: Path) -> None:
     end(first)
 
 
-def test_a_file_without_a_size_hides_no_counts(tmp_path: Path) -> None:
+def test_an_empty_file_does_not_hide_counts(tmp_path: Path) -> None:
     end(start(tmp_path, 3))
     for kind in ("counter", "histogram", "gauge_livesum"):
-        (tmp_path / f"{kind}_1.db").touch()  # of a worker that has just begun, or was killed as it did
-    first = start(tmp_path, 4)  # as slot 0
+        (tmp_path / f"{kind}_1.db").touch()  # of a worker that was killed at its start
+    first = start(tmp_path, 4)  # takes slot 0
     assert total(tmp_path) == 7
-    second = start(tmp_path, 10)  # as slot 1, in the file that was empty
+    second = start(tmp_path, 10)  # takes slot 1 and its empty file
     assert total(tmp_path) == 17
     assert value(tmp_path, "held") == 14
     end(first)
     end(second)
 
 
-def test_a_reset_begins_at_zero(tmp_path: Path) -> None:
+def test_a_reset_sets_counters_to_zero(tmp_path: Path) -> None:
     end(start(tmp_path, 3))
     reset_metrics(tmp_path)
     reset_metrics(tmp_path / "absent")

@@ -1,4 +1,4 @@
-"""Figures of real processes by their slots, and the length of a real queue."""
+"""Metrics of real processes by slot, and the length of a real queue."""
 
 import contextlib
 import os
@@ -59,14 +59,14 @@ def test_each_process_is_shown_by_its_slot_until_it_ends(tmp_path: Path) -> None
         assert registry(tmp_path).get_sample_value("process_open_fds", {"slot": "1"}) is not None
 
 
-def test_the_next_process_of_a_slot_is_shown_in_its_place(tmp_path: Path) -> None:
+def test_the_next_process_of_a_slot_replaces_the_last_one(tmp_path: Path) -> None:
     lock = tmp_path / "slot-0.lock"
-    lock.write_text("99999999999")  # a longer number than the next one's
+    lock.write_text("99999999999")  # longer than the next process id
     with holder(tmp_path) as process:
         assert lock.read_text() == str(process.pid)
 
 
-def test_the_queue_is_as_long_as_the_broker_says(redis_client: redis.Redis) -> None:
+def test_the_queue_length_is_that_of_the_broker(redis_client: redis.Redis) -> None:
     made = CollectorRegistry()
     made.register(TaskQueueCollector())
     assert made.get_sample_value("ml_task_queue_length", {"queue_name": QUEUE}) == 0
@@ -74,13 +74,13 @@ def test_the_queue_is_as_long_as_the_broker_says(redis_client: redis.Redis) -> N
     assert made.get_sample_value("ml_task_queue_length", {"queue_name": QUEUE}) == 3
 
 
-def test_without_redis_the_scrape_is_without_the_queue(settings: Settings) -> None:
+def test_without_redis_there_is_no_queue_length(settings: Settings) -> None:
     settings.REDIS_URL = f"redis://127.0.0.1:{free_port()}/0"
     (family,) = TaskQueueCollector().collect()
     assert family.samples == []
 
 
-def test_the_queue_is_the_one_that_tasks_are_sent_to() -> None:
+def test_tasks_are_sent_to_that_queue() -> None:
     from mlmon_site.celery import app
 
     assert [queue.name for queue in app.amqp.queues.values()] == [QUEUE]

@@ -1,4 +1,4 @@
-"""Schedules in the admin: what its forms take, beat's own scheduler reads; what it cannot read is refused in words."""
+"""Schedules in the admin: the forms accept exactly the schedules that beat can read."""
 
 from datetime import timedelta
 from typing import Any
@@ -38,7 +38,7 @@ def task_form(interval: IntervalSchedule | None, **values: Any) -> dict[str, Any
 
 
 def read_by_beat() -> dict[str, ModelEntry]:
-    """Return beat's entries as it reads them when it starts, each asked when it is due as beat asks it."""
+    """Return the entries that beat reads at its start, each checked for when it is due, as beat does."""
     entries: dict[str, ModelEntry] = DatabaseScheduler(app=app, lazy=True).all_as_schedule()
     for entry in entries.values():
         entry.is_due()
@@ -69,7 +69,7 @@ def test_an_interval_that_beat_cannot_wait_is_refused(
     assert not ChangeRecord.objects.exists()
 
 
-def test_an_interval_in_use_is_not_made_one_that_beat_cannot_wait(
+def test_an_interval_in_use_is_not_changed_to_one_that_beat_cannot_wait(
     admin_client: Client, interval: IntervalSchedule
 ) -> None:
     sent = {"every": 2147483647, "period": "days"}
@@ -98,12 +98,12 @@ LIST, OBJECT = escape('Give a JSON list, such as ["a", 1]'), escape('Give a JSON
         ("args", "[1", LIST),
         ("args", "", LIST),
         ("args", TOO_DEEP, LIST),
-        ("args", '[{"__type__": "uuid", "__value__": 1}]', LIST),  # a type of kombu's, and nothing of it
+        ("args", '[{"__type__": "uuid", "__value__": 1}]', LIST),  # a type of kombu with an invalid value
         ("kwargs", "[]", OBJECT),
         ("kwargs", "null", OBJECT),
         ("kwargs", "", OBJECT),
         ("kwargs", TOO_DEEP, OBJECT),
-        ("kwargs", '{"__type__": "decimal", "__value__": "1"}', OBJECT),  # an object that kombu makes a number of
+        ("kwargs", '{"__type__": "decimal", "__value__": "1"}', OBJECT),  # an object that kombu decodes to a number
         ("headers", "1", OBJECT),
         ("headers", "[]", OBJECT),
         ("headers", "headers", OBJECT),
@@ -133,9 +133,9 @@ def test_a_task_starts_within_10_years(admin_client: Client, interval: IntervalS
     assert not PeriodicTask.objects.exists()
 
 
-def test_beat_reads_what_is_taken(admin_client: Client, interval: IntervalSchedule) -> None:
+def test_beat_reads_the_accepted_tasks(admin_client: Client, interval: IntervalSchedule) -> None:
     soon = timezone.now() + timedelta(days=3649)
-    taken: list[dict[str, Any]] = [
+    accepted: list[dict[str, Any]] = [
         {"args": '["a", 1, null]', "kwargs": '{"name": {"of": []}}', "headers": '{"x": "y"}'},
         {"headers": "", "priority": 255, "queue": "elsewhere"},
         {"expire_seconds": TEN_YEARS},
@@ -143,7 +143,7 @@ def test_beat_reads_what_is_taken(admin_client: Client, interval: IntervalSchedu
         {"start_time_0": "0001-01-01", "start_time_1": "00:00:00"},
         {"start_time_0": f"{soon:%Y-%m-%d}", "start_time_1": "00:00:00"},
     ]
-    for number, values in enumerate(taken):
+    for number, values in enumerate(accepted):
         sent = task_form(interval, name=f"task {number}", **values)
         assert admin_client.post(f"{TASKS}add/", sent).status_code == 302, values
     entries = read_by_beat()
@@ -190,13 +190,13 @@ def test_a_crontab_that_celery_cannot_read_is_refused(admin_client: Client, valu
         {"day_of_week": "mon-fri", "month_of_year": "jan"},
     ],
 )
-def test_beat_reads_a_crontab_that_is_taken(admin_client: Client, values: dict[str, str]) -> None:
+def test_beat_reads_an_accepted_crontab(admin_client: Client, values: dict[str, str]) -> None:
     sent = {**EVERY_MINUTE, "timezone": "UTC", **NO_TASKS, **values}
     assert admin_client.post(f"{CRONTABS}add/", sent).status_code == 302
     sent = task_form(None, crontab=CrontabSchedule.objects.get().pk, start_time_0="2030-01-01", start_time_1="00:00")
     assert admin_client.post(f"{TASKS}add/", sent).status_code == 302
     task = PeriodicTask.objects.get()
-    ModelEntry(task, app=app).is_due()  # the scheduler looks at one only some hours before its time
+    ModelEntry(task, app=app).is_due()  # the scheduler reads a crontab only some hours before it is due
 
 
 def test_a_task_has_one_schedule(admin_client: Client, interval: IntervalSchedule) -> None:
@@ -210,7 +210,7 @@ def test_a_task_has_one_schedule(admin_client: Client, interval: IntervalSchedul
     assert PeriodicTask.objects.count() == 1
 
 
-def test_schedules_by_the_sun_are_not_offered(admin_client: Client, interval: IntervalSchedule) -> None:
+def test_solar_schedules_are_not_offered(admin_client: Client, interval: IntervalSchedule) -> None:
     assert not admin.site.is_registered(SolarSchedule)
     assert admin_client.get("/admin/django_celery_beat/solarschedule/").status_code == 404
     pages = ["/admin/", "/admin/django_celery_beat/", TASKS, f"{TASKS}add/"]
@@ -220,7 +220,7 @@ def test_schedules_by_the_sun_are_not_offered(admin_client: Client, interval: In
     assert not PeriodicTask.objects.exists()
 
 
-def test_a_task_of_before_gets_another_schedule_than_the_suns(admin_client: Client, interval: IntervalSchedule) -> None:
+def test_a_solar_schedule_of_an_earlier_task_is_replaced(admin_client: Client, interval: IntervalSchedule) -> None:
     sun = SolarSchedule.objects.create(event="sunrise", latitude=0, longitude=0)
     task = PeriodicTask.objects.create(name="ticks", task="drift.tasks.check_due_versions", solar=sun)
     assert admin_client.get(TASKS).status_code == 200
@@ -230,7 +230,7 @@ def test_a_task_of_before_gets_another_schedule_than_the_suns(admin_client: Clie
     assert list(read_by_beat()) == ["ticks"]
 
 
-def test_who_may_only_look_sees_a_task(client: Client, interval: IntervalSchedule) -> None:
+def test_a_viewer_sees_a_task(client: Client, interval: IntervalSchedule) -> None:
     task = PeriodicTask.objects.create(name="ticks", task="drift.tasks.check_due_versions", interval=interval)
     viewer = User.objects.create_user("vera", is_staff=True)
     viewer.groups.add(Group.objects.get(name="viewer"))

@@ -1,4 +1,4 @@
-"""The text of the state metrics: byte for byte what prometheus_client writes, and kept no longer than it is true."""
+"""The text of the state metrics equals prometheus_client's, and cached lines are replaced in time."""
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +29,7 @@ from tests.monitoring.test_exposition import check_of
 
 
 class Parsed(Collector):
-    """Families that a parser has read, for prometheus_client to write them again."""
+    """Parsed families, for prometheus_client to write again."""
 
     def __init__(self, families: list[Metric]) -> None:
         self._families = families
@@ -72,7 +72,7 @@ def report_of(version: ModelVersion, accuracy: float) -> PerformanceReport:
 
 
 @pytest.fixture
-def watched(db: None) -> ModelVersion:
+def monitored(db: None) -> ModelVersion:
     version = uploaded_version("classifier")
     check_of(version, window_end="1-0", score=0.4)
     report_of(version, 0.8)
@@ -81,7 +81,7 @@ def watched(db: None) -> ModelVersion:
     return version
 
 
-def test_both_formats_are_what_prometheus_client_writes(watched: ModelVersion) -> None:
+def test_both_formats_equal_prometheus_clients(monitored: ModelVersion) -> None:
     text = StateText().render()
     assert text.count(b"\nml_") >= 20
     assert written_by_prometheus_client(text) == text
@@ -91,7 +91,7 @@ def test_both_formats_are_what_prometheus_client_writes(watched: ModelVersion) -
 
 
 @given(st.text(), st.text(), st.floats(allow_nan=False))
-def test_any_name_and_any_value_are_what_prometheus_client_writes(model: str, feature: str, value: float) -> None:
+def test_any_name_and_value_are_written_as_by_prometheus_client(model: str, feature: str, value: float) -> None:
     row = FeatureDrift(score=value, threshold=value, is_drifted=True, is_confirmed=False)
     text = text_of([FEATURE], [lines_of([(FEATURE, (model, feature), row)])], openmetrics=False)
     families = []
@@ -104,7 +104,7 @@ def test_any_name_and_any_value_are_what_prometheus_client_writes(model: str, fe
     assert text == generate_latest(registry(families))
 
 
-def test_a_check_that_is_shown_already_is_not_read_again(watched: ModelVersion) -> None:
+def test_a_cached_check_is_not_read_again(monitored: ModelVersion) -> None:
     rendered = StateText()
     first = rendered.render()
     with CaptureQueriesContext(connection) as captured:
@@ -113,11 +113,11 @@ def test_a_check_that_is_shown_already_is_not_read_again(watched: ModelVersion) 
     assert not any("realised" in query["sql"] for query in captured)
 
 
-def test_a_newer_check_takes_the_place_of_the_one_that_was_kept(watched: ModelVersion) -> None:
+def test_a_newer_check_replaces_the_cached_one(monitored: ModelVersion) -> None:
     rendered = StateText()
     assert b'ml_feature_drift_score{feature_name="sepal_length",model_name="classifier"} 0.4\n' in rendered.render()
-    check_of(watched, window_end="2-0", score=0.25)
-    report_of(watched, 0.5)
+    check_of(monitored, window_end="2-0", score=0.25)
+    report_of(monitored, 0.5)
     text = rendered.render()
     assert b'ml_feature_drift_score{feature_name="sepal_length",model_name="classifier"} 0.25\n' in text
     assert b'ml_model_accuracy{model_name="classifier",model_version="1.0.0"} 0.5\n' in text
@@ -127,12 +127,12 @@ def test_a_newer_check_takes_the_place_of_the_one_that_was_kept(watched: ModelVe
     assert rendered.render() == StateText().render()
 
 
-def test_a_changed_name_and_a_changed_policy_are_seen_at_once(watched: ModelVersion) -> None:
+def test_changed_names_and_policies_are_shown_at_once(monitored: ModelVersion) -> None:
     rendered = StateText()
     assert (
         b'ml_model_performance_drop_threshold{model_name="classifier",model_version="1.0.0"} 0.05' in rendered.render()
     )
-    PerformancePolicy.objects.create(model=watched.model, largest_drop=0.2)
+    PerformancePolicy.objects.create(model=monitored.model, largest_drop=0.2)
     Model.objects.update(name="renamed")
     text = rendered.render()
     assert b'ml_model_performance_drop_threshold{model_name="renamed",model_version="1.0.0"} 0.2' in text
@@ -140,7 +140,7 @@ def test_a_changed_name_and_a_changed_policy_are_seen_at_once(watched: ModelVers
 
 
 @pytest.mark.django_db(transaction=True)
-def test_scrapes_at_the_same_time_say_the_same(watched: ModelVersion) -> None:
+def test_concurrent_scrapes_are_equal(monitored: ModelVersion) -> None:
     rendered = StateText()
 
     def scraped(_: int) -> bytes:

@@ -1,4 +1,4 @@
-"""A bad day, end to end: what people were told of it, at Slack and in the mailboxes, by the real programs."""
+"""A bad day, end to end with real programs: the messages in Slack and in the mailboxes."""
 
 import json
 import os
@@ -30,7 +30,7 @@ MAILBOXES = {"CRITICAL": "on-call@example.org", "WARNING": "ml-team@example.org"
 
 @pytest.fixture(scope="module")
 def day() -> Any:
-    """What arrived in one run."""
+    """Return the messages of one run."""
     for name in ("postgres", "prometheus", "prometheus-alertmanager"):
         program(name)
     command = [sys.executable, "-m", "tests.monitoring.story"]
@@ -63,37 +63,37 @@ def test_each_alert_reaches_slack_and_the_right_mailbox(day: Any, alert: str) ->
 
 
 @pytest.mark.parametrize("alert", ALERTS)
-def test_each_alert_is_taken_back_when_its_cause_has_ended(day: Any, alert: str) -> None:
+def test_each_alert_is_resolved_when_its_cause_ends(day: Any, alert: str) -> None:
     title = f"[RESOLVED] {alert}"
     assert slack_of(day, title)["color"] == "good"
     assert mail_of(day, title)["to"] == MAILBOXES[ALERTS[alert][0]]
 
 
-def test_the_feature_that_has_drifted_is_named_and_no_other(day: Any) -> None:
+def test_only_the_drifted_feature_is_named(day: Any) -> None:
     assert "*signal of credit has drifted*" in slack_of(day, "[WARNING] DataDriftDetected of credit")["text"]
-    told = json.dumps([day["slack"], day["mails"]])
-    assert "fare of credit" not in told
-    assert "seat of credit" not in told
+    messages = json.dumps([day["slack"], day["mails"]])
+    assert "fare of credit" not in messages
+    assert "seat of credit" not in messages
 
 
-def test_the_verdict_keeps_the_thresholds_quiet_until_somebody_has_taken_note(day: Any) -> None:
+def test_the_verdict_suppresses_the_threshold_alerts_until_it_is_snoozed(day: Any) -> None:
     moments = [what for _, what in day["moments"]]
     for alert in ("DataDriftDetected", "PredictionDriftDetected"):
         suppressed = moments.index(f"{alert} of credit is suppressed")
-        told = moments.index(f"[WARNING] {alert} of credit")
-        assert suppressed < moments.index("the incident is snoozed") < told
+        sent = moments.index(f"[WARNING] {alert} of credit")
+        assert suppressed < moments.index("the incident is snoozed") < sent
     for titles in ([message["title"] for message in day["slack"]], [mail["subject"] for mail in day["mails"]]):
         drift = [title for title in titles if "credit" in title]
         assert drift[0] == "[CRITICAL] DriftConfirmed of credit"
 
 
-def test_a_server_that_is_gone_keeps_everything_else_quiet(day: Any) -> None:
+def test_a_stopped_server_suppresses_the_other_alerts(day: Any) -> None:
     moments = [what for _, what in day["moments"]]
     assert moments[-1] == "LowConfidencePredictions of vision is suppressed"
     assert day["slack"][-1]["title"] == day["mails"][-1]["subject"] == "[CRITICAL] TargetDown"
 
 
-def test_every_panel_of_every_dashboard_has_something_to_show(day: Any) -> None:
+def test_every_panel_of_every_dashboard_has_data(day: Any) -> None:
     asked = day["dashboards"]
     assert [(row["dashboard"], row["place"]) for row in asked] == [row[:2] for row in expressions(rate_interval="1m")]
     assert {row["status"] for row in asked} == {"success"}
@@ -102,7 +102,7 @@ def test_every_panel_of_every_dashboard_has_something_to_show(day: Any) -> None:
     assert empty - MAY_BE_EMPTY.keys() == set()
 
 
-def test_links_lead_to_the_page_that_shows_what_changed(day: Any) -> None:
+def test_links_lead_to_the_page_that_shows_the_change(day: Any) -> None:
     pages = day["pages"]
     for alert, (severity, _) in REQUESTS.items():
         page = pages[f"[{severity}] {alert}"]

@@ -1,12 +1,12 @@
-"""Reading the figures of a page as a program does: by the values of its `data` elements."""
+"""Read the figures of a page from the values of its `data` elements."""
 
 from html.parser import HTMLParser
 
 
 class ShownFigures(HTMLParser):
-    """The figures of each line of a page's tables: by the text of the line's first link, then by name.
+    """The figures of each row in the tables of a page, by the text of the first link in the row, then by name.
 
-    A figure that the page does not know is None.
+    An unknown figure is None.
     """
 
     def __init__(self, html: str) -> None:

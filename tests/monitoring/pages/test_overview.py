@@ -1,7 +1,6 @@
 """The overview: its figures equal those of `/metrics` and the API; its order; its texts."""
 
 import re
-import time
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -24,6 +23,7 @@ from drift.services.checks import run_drift_check
 from inference.models import RollupSpan, TrafficRollup
 from inference.selectors import ByMinute
 from inference.services.traffic import roll_up_traffic
+from inference.stream import rows_seen
 from inference.traffic import CONFIDENCE_EDGES, LATENCY_EDGES, TrafficCounts, changed_minutes
 from models_registry.models import ModelVersion, ReferenceDataset, Stage
 from models_registry.services.versions import set_stage
@@ -37,6 +37,7 @@ from performance.models import PerformanceReport
 from tests.factories import uploaded_version
 from tests.monitoring.pages.shown_figures import ShownFigures
 from tests.performance.test_reports import activate_reference, flowers, measure_due_versions
+from tests.services.processes import await_condition
 from tests.services.web_server import WebServer
 
 PREDICT = "/api/v1/models/classifier/predict"
@@ -61,6 +62,18 @@ class Served:
     def post(self, path: str, body: Any) -> requests.Response:
         return requests.post(f"{self._url}{path}", json=body, timeout=10)
 
+    def predict(self, body: Any, *, status: int) -> requests.Response:
+        """Return the response to a request, as soon as the web process that gets it has loaded the model."""
+        responses: list[requests.Response] = []
+
+        def is_loaded() -> bool:
+            responses.append(self.post(PREDICT, body))
+            return responses[-1].status_code != 404
+
+        await_condition(is_loaded, "a web process did not load the model", seconds=20)
+        assert responses[-1].status_code == status
+        return responses[-1]
+
     def samples(self) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
         families = text_families(self.get("/metrics").text)
         return {(one.name, frozenset(one.labels.items())): one.value for family in families for one in family.samples}
@@ -76,40 +89,37 @@ def served(web_server: WebServer, client: Client) -> Served:
     return Served(web_server, client)
 
 
-def send_traffic(served: Served) -> None:
+def send_traffic(served: Served, client: redis.Redis, version: ModelVersion) -> None:
     """Send 600 flowers that differ from the reference, two invalid requests and the true classes."""
     rows, species = flowers(600, seed=3)
     rows[:, 0] += 2
-    answered: list[Any] = []
+    predictions: list[Any] = []
     for begin in range(0, 600, 20):
-        answer = served.post(PREDICT, {"rows": rows[begin : begin + 20].tolist()})
-        answered += answer.json()["predictions"]
+        predictions += served.predict({"rows": rows[begin : begin + 20].tolist()}, status=200).json()["predictions"]
     for _ in range(2):
-        assert served.post(PREDICT, {"features": ["wrong"]}).status_code == 422
-    time.sleep(0.5)  # the last rows reach the live window
+        served.predict({"features": ["wrong"]}, status=422)
+    await_condition(lambda: rows_seen(client, [version.pk])[version.pk] == 600, "the rows did not reach the window")
     items = [
-        {"prediction_id": one["prediction_id"], "actual": true} for one, true in zip(answered, species, strict=True)
+        {"prediction_id": one["prediction_id"], "actual": true} for one, true in zip(predictions, species, strict=True)
     ]
-    assert served.post("/api/v1/feedback", items).status_code == 200
+    response = served.post("/api/v1/feedback", items)
+    assert response.json()["counts"]["accepted"] == 600
 
 
 def roll_up_until_quiet(client: redis.Redis, requests_sent: int) -> None:
-    deadline = time.monotonic() + 20
-    while True:
+    def is_rolled_up() -> bool:
         roll_up_traffic()
         rows = TrafficRollup.objects.filter(span_seconds=RollupSpan.MINUTE)
-        if sum(row.success + row.rejected for row in rows) >= requests_sent and not changed_minutes(client):
-            return
-        assert time.monotonic() < deadline, "the web processes' counts did not come"
-        time.sleep(0.2)
+        return sum(row.success + row.rejected for row in rows) >= requests_sent and not changed_minutes(client)
+
+    await_condition(is_rolled_up, "the counts of the web processes did not arrive", seconds=20, pause=0.2)
 
 
 @pytest.mark.timeout(180)
 def test_figures_equal_those_of_metrics_and_of_the_api(served: Served, redis_client: redis.Redis) -> None:
     version = uploaded_version("classifier")
     activate_reference(version, rows=2000)
-    wait_until_served(served)
-    send_traffic(served)
+    send_traffic(served, redis_client, version)
     roll_up_until_quiet(redis_client, requests_sent=32)
     run_drift_check(version_id=version.pk)
     measure_due_versions()
@@ -147,15 +157,6 @@ def test_figures_equal_those_of_metrics_and_of_the_api(served: Served, redis_cli
     assert "Drift incident" in page
     assert sample(after, "ml_drift_incident_open", model_name="classifier") == 1
     assert re.search(r"<strong>1</strong> open incident\b", page)
-
-
-def wait_until_served(served: Served) -> None:
-    """Wait until every web process serves the version."""
-    deadline = time.monotonic() + 15
-    while served.post(PREDICT, {"rows": []}).status_code == 404:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    time.sleep(1.5)
 
 
 def minutes_of(page: str) -> float:

@@ -1,4 +1,4 @@
-"""Alertmanager's configuration: amtool reads it and routes alerts by it."""
+"""Alertmanager's configuration: amtool reads it and routes alerts."""
 
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ def test_alerts_are_grouped_by_name_and_model() -> None:
     assert not [child for child in route["routes"] if "group_by" in child]
 
 
-def test_people_hear_of_the_end_too_by_slack_and_by_mail() -> None:
+def test_resolved_alerts_are_sent_to_slack_and_by_mail() -> None:
     receivers = {receiver["name"]: receiver for receiver in configuration()["receivers"]}
     for name in ("critical", "warning"):
         for kind in ("slack_configs", "email_configs"):
@@ -53,8 +53,8 @@ def test_people_hear_of_the_end_too_by_slack_and_by_mail() -> None:
     assert receivers["watchdog"] == {"name": "watchdog"}
 
 
-def test_secrets_are_in_files_alone() -> None:
-    """Alertmanager's own names of the settings that hold a secret, as its documentation marks them."""
+def test_secrets_are_only_in_files() -> None:
+    """The names are the settings that Alertmanager's documentation marks as secret."""
     secret = {"slack_api_url", "api_url", "smtp_auth_password", "smtp_auth_secret", "auth_password", "auth_secret"}
     found = _keys(configuration())
     assert not found & secret

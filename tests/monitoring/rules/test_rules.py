@@ -1,4 +1,4 @@
-"""The Prometheus rules: promtool runs their tests; no alert is without tests, a runbook page or links."""
+"""The Prometheus rules: promtool runs their tests, and each alert has tests, a runbook page and links."""
 
 import re
 from collections import defaultdict
@@ -17,12 +17,12 @@ RUNBOOKS = REPOSITORY / "docs" / "runbooks"
 TEST_FILES = sorted(Path(__file__).parent.glob("*.yml"))
 ANNOTATIONS = {"summary", "description", "runbook_url", "dashboard_url"}
 ALWAYS_FIRES = {"Watchdog"}
-ADDED_LABELS = {"le", "job", "instance"}  # by histograms and by Prometheus
+ADDED_LABELS = {"le", "job", "instance"}  # added by histograms and Prometheus
 HISTOGRAM_SUFFIX = re.compile(r"_(bucket|count|sum)$")
 
 
 def rules() -> list[dict[str, Any]]:
-    """Return every rule of every file."""
+    """Return the rules of all files."""
     files = [yaml.safe_load(path.read_text()) for path in RULE_FILES]
     return [rule for file in files for group in file["groups"] for rule in group["rules"]]
 
@@ -32,7 +32,7 @@ RECORDED = {rule["record"]: rule["expr"] for rule in rules() if "record" in rule
 
 
 def metrics_in(expression: str) -> set[str]:
-    """Return the scraped metrics of an expression, also those behind recorded series."""
+    """Return the scraped metrics of an expression, including those of recorded series."""
     behind = [metrics_in(RECORDED[name]) for name in re.findall(r"\w+:\w+:\w+", expression)]
     named = re.findall(r"(?<!:)\b(?:ml_\w+|up)\b(?!:)", expression)
     return set(named).union(*behind)
@@ -44,7 +44,7 @@ def family_of(name: str) -> str:
 
 
 def cases() -> dict[str, dict[str, set[str]]]:
-    """Return by alert the metrics that its firing and its quiet cases are given."""
+    """Return the metrics in the firing and in the quiet cases of each alert."""
     found: dict[str, dict[str, set[str]]] = defaultdict(dict)
     for path in TEST_FILES:
         for test in yaml.safe_load(path.read_text())["tests"]:
@@ -62,7 +62,7 @@ def test_alerts_fire_and_stay_quiet(path: Path) -> None:
     assert "SUCCESS" in output_of("promtool", "test", "rules", path)
 
 
-def test_prometheus_reads_its_configuration_and_finds_nothing_to_mend() -> None:
+def test_prometheus_accepts_its_configuration() -> None:
     folder = REPOSITORY / "monitoring" / "prometheus"
     output_of("promtool", "check", "rules", "--lint=all", "--lint-fatal", *RULE_FILES)
     said = output_of("promtool", "check", "config", "--lint=all", "--lint-fatal", folder / "prometheus.yml")
@@ -70,26 +70,26 @@ def test_prometheus_reads_its_configuration_and_finds_nothing_to_mend() -> None:
 
 
 @pytest.mark.parametrize("name", ALERTS)
-def test_each_alert_has_a_case_in_which_it_fires(name: str) -> None:
+def test_each_alert_has_a_firing_case(name: str) -> None:
     assert "fires" in cases()[name]
 
 
 @pytest.mark.parametrize("name", sorted(ALERTS.keys() - ALWAYS_FIRES))
-def test_each_alert_has_a_quiet_case_over_the_series_that_it_reads(name: str) -> None:
+def test_each_alert_has_a_quiet_case_with_its_series(name: str) -> None:
     given = cases()[name]["quiet"]
     assert given & metrics_in(ALERTS[name]["expr"]), given
 
 
-def test_only_the_alert_that_always_fires_reads_no_series() -> None:
+def test_only_the_watchdog_reads_no_series() -> None:
     assert {name for name, rule in ALERTS.items() if not metrics_in(rule["expr"])} == ALWAYS_FIRES
 
 
-def test_no_test_speaks_of_an_alert_that_is_gone() -> None:
+def test_every_tested_alert_exists() -> None:
     assert cases().keys() == ALERTS.keys()
 
 
 @pytest.mark.parametrize("name", ALERTS)
-def test_each_alert_says_what_to_read_and_where_to_look(name: str) -> None:
+def test_each_alert_has_texts_and_links(name: str) -> None:
     rule = ALERTS[name]
     assert rule["annotations"].keys() == ANNOTATIONS
     assert rule["annotations"]["runbook_url"] == "{{ $externalLabels.runbooks_url }}/" + f"{name}.md"
@@ -111,16 +111,16 @@ def test_each_alert_has_a_runbook_page(name: str) -> None:
     ]
 
 
-def test_no_runbook_page_is_left_of_an_alert_that_is_gone() -> None:
+def test_each_runbook_page_belongs_to_an_alert() -> None:
     assert {path.stem for path in RUNBOOKS.glob("*.md")} == ALERTS.keys()
 
 
-def test_the_rules_read_only_metrics_that_are_declared() -> None:
+def test_the_rules_read_only_declared_metrics() -> None:
     read = set().union(*(metrics_in(rule["expr"]) for rule in rules()))
     assert {family_of(name) for name in read} - {"up"} <= declarations().keys()
 
 
-def test_the_rules_match_only_labels_that_the_metrics_have() -> None:
+def test_the_rules_match_only_labels_of_the_metrics() -> None:
     matched = [pair for rule in rules() for pair in re.findall(r"\b(ml_\w+)\{([^}]*)\}", rule["expr"])]
     assert len(matched) > 5
     for name, matchers in matched:
@@ -133,13 +133,13 @@ def test_recorded_series_are_named_level_metric_operation(name: str) -> None:
     assert re.fullmatch(r"(model_name|slo):ml_[a-z0-9_]+:[a-z0-9_]+", name)
 
 
-def test_each_objective_stands_in_one_place() -> None:
+def test_each_objective_is_defined_once() -> None:
     text = "\n".join(path.read_text() for path in RULE_FILES)
     code = "\n".join(line.partition("#")[0] for line in text.splitlines())
     assert (code.count("0.995"), code.count("vector(0.95)")) == (1, 1)
 
 
-def test_alerts_of_the_contract_have_its_thresholds_and_durations() -> None:
+def test_alerts_have_the_thresholds_and_durations_of_the_contract() -> None:
     """Section 3 of the contract: limit in the expression, duration, severity."""
     contract = {
         "HighPredictionLatency": ("> 0.5", "5m", "warning"),

@@ -1,9 +1,9 @@
-"""What an on-call engineer hears of a bad day, from the first slow answer to the last mail; a program beside the tests.
+"""The messages of a bad day, from the first slow request to the last mail; a program that the tests run.
 
 ``python -m tests.monitoring.story`` runs the real web server with two workers, a Celery worker and beat, Prometheus and
-Alertmanager (rules and routes of the project, sixty times as fast) and sinks for Slack and mail. It sends normal
-traffic, then slow requests, then failing ones, then drifted rows and unsure ones, and stops the server at the end. It
-prints as JSON what arrived, and what Prometheus had to show for each panel of the dashboards.
+Alertmanager (with the project's rules and routes, sixty times as fast) and sinks for Slack and mail. It sends normal
+traffic, then slow requests, failing requests, drifted rows and rows with a low confidence, and stops the server. It
+prints the messages, and the data of each panel of the dashboards, as JSON.
 """
 
 import contextlib
@@ -32,20 +32,20 @@ from tests.services.web_server import WebServer
 
 FACTOR = 60
 WEB_PROCESSES = 2
-RATE_INTERVAL = "10s"  # what Grafana takes at scrapes a second apart is 4 s and more
-SLOW_ROWS = 4_000  # of one request: four at once take more than a second on two quick processors
+RATE_INTERVAL = "10s"  # Grafana would use at least 4 s for scrapes a second apart
+SLOW_ROWS = 4_000  # of one request: four concurrent requests take more than a second on two fast processors
 REFERENCE_ROWS = 4_000
 LABELLED_ROWS = 1_200
 LABEL_NOISE = 0.1
 BATCH = 100
 WINDOW = 1_000  # rows, the default of a drift policy
 PATIENCE_SECONDS = 150
-PRICING, CREDIT, VISION = "pricing", "credit", "vision"  # slow and failing; drifting; unsure
+PRICING, CREDIT, VISION = "pricing", "credit", "vision"  # slow and failing; drifting; low confidence
 
 
 @dataclass(slots=True)
 class Story:
-    """The running whole, and the moments at which things happened."""
+    """The running programs, and the moments at which things happened."""
 
     web: WebServer
     alerting: Alerting
@@ -55,36 +55,36 @@ class Story:
     moments: list[tuple[float, str]] = field(default_factory=list)
     pages: dict[str, str] = field(default_factory=dict)
 
-    def tell(self, what: str) -> None:
-        """Note a moment, and show it to who waits."""
+    def note(self, what: str) -> None:
+        """Record a moment and print it."""
         self.moments.append((round(time.monotonic() - self.began_at, 1), what))
         sys.stderr.write("{:6.1f} s  {}\n".format(*self.moments[-1]))
 
     def await_both(self, title: str) -> None:
-        """Return when Slack and a mailbox have a message of that title."""
+        """Wait until Slack and a mailbox have a message with that title."""
         self._await(lambda: title in self.slack_titles(), f"{title} did not reach Slack")
         self._await(lambda: title in self.mail_titles(), f"{title} did not reach a mailbox")
-        self.tell(title)
+        self.note(title)
         if not title.startswith("[RESOLVED]"):
             self.pages[title] = self._followed(title)
 
     def _followed(self, title: str) -> str:
-        """Return the page that the link of Slack's message leads a person to who is logged in; "" of a server gone."""
+        """Return the page that the link in Slack's message leads to after a login, or "" if the server is stopped."""
         link = next(message["title_link"] for message in self.alerting.sinks.slack if message["title"] == title)
         request = urllib.request.Request(link, headers={"Cookie": f"sessionid={self.session}"})
         try:
-            with urllib.request.urlopen(request, timeout=20) as answer:
-                return f"{urllib.parse.urlsplit(answer.url).path}: {_heading(answer.read().decode())}"
+            with urllib.request.urlopen(request, timeout=20) as response:
+                return f"{urllib.parse.urlsplit(response.url).path}: {_heading(response.read().decode())}"
         except OSError:
             return ""
 
     def await_state(self, name: str, model: str, state: str) -> None:
-        """Return when Alertmanager has that alert in that state."""
+        """Wait until Alertmanager has that alert in that state."""
         self._await(lambda: (name, model, state) in self.alert_states(), f"{name} of {model} is not {state}")
-        self.tell(f"{name} of {model} is {state}")
+        self.note(f"{name} of {model} is {state}")
 
     def await_scrapes(self, count: int) -> None:
-        """Return when Prometheus has that many new scrapes of the server."""
+        """Wait until Prometheus has `count` new scrapes of the server."""
         since = time.time()
 
         def has_them() -> bool:
@@ -110,12 +110,12 @@ class Story:
         try:
             await_condition(condition, what, seconds=PATIENCE_SECONDS, pause=0.2)
         except Exception:
-            self.tell(f"Slack has {self.slack_titles()}, alerts are {sorted(self.alert_states())}")
+            self.note(f"Slack has {self.slack_titles()}, alerts are {sorted(self.alert_states())}")
             raise
 
 
 def main() -> None:
-    """Run the story and print what arrived."""
+    """Run the story and print the messages."""
     scrape_port = free_port()
     settings = {
         "MLMON_API_ACCESS": "open",
@@ -128,7 +128,7 @@ def main() -> None:
         web = ends.enter_context(stack.web(processes=WEB_PROCESSES))
         stack.start_program("worker")
         stack.start_program("beat")
-        await_condition(lambda: _is_scraped(scrape_port), "nobody answers scrapes", seconds=60)
+        await_condition(lambda: _is_scraped(scrape_port), "the metrics are not scraped", seconds=60)
         alerting = ends.enter_context(
             running_alerting(stack.folder, factor=FACTOR, scraped_port=scrape_port, mlmon_url=web.url)
         )
@@ -140,19 +140,19 @@ def main() -> None:
             with _normal(story, VISION):
                 story.await_both(f"[RESOLVED] HighPredictionLatency of {PRICING}")
                 _failing(story)
-            with _unsure(story):
+            with _low_confidence(story):
                 _drifting(story)
                 story.await_both(f"[WARNING] LowConfidencePredictions of {VISION}")
             with _normal(story, VISION):
                 story.await_both(f"[RESOLVED] LowConfidencePredictions of {VISION}")
-            answers = list(_dashboard_answers(story))
-            story.tell("every expression of the dashboards was asked")
+            results = list(_dashboard_results(story))
+            story.note("every expression of the dashboards was queried")
             _gone(story)
-        sys.stdout.write(json.dumps(_what_arrived(story) | {"dashboards": answers}, indent=1) + "\n")
+        sys.stdout.write(json.dumps(_messages(story) | {"dashboards": results}, indent=1) + "\n")
 
 
 def _session_of_an_operator() -> str:
-    """Return the session of a person who is logged in."""
+    """Return the session of a logged-in person."""
     from django.contrib.auth.models import User
     from django.test import Client
 
@@ -167,16 +167,16 @@ def _heading(page: str) -> str:
 
 
 def _is_scraped(port: int) -> bool:
-    """Return whether a scrape tells of the drift job: then worker and beat are at work too."""
+    """Return whether a scrape shows the drift job, which means that worker and beat are running too."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
-            return b"ml_job_last_success_timestamp_seconds{" in answer.read()
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as response:
+            return b"ml_job_last_success_timestamp_seconds{" in response.read()
     except OSError:
         return False
 
 
 def _register_models() -> None:
-    """Register three models; the drifting one has a reference with labels."""
+    """Register three models; the drifting one has a labelled reference."""
     import pyarrow as pa
     import pyarrow.csv
     from django.core.files.base import ContentFile
@@ -203,35 +203,35 @@ def _register_models() -> None:
 
 
 def _labels(features: np.ndarray[Any, Any], rng: np.random.Generator) -> list[str]:
-    """Return the ground truth: the sign of the signal, one in ten turned over."""
+    """Return the ground truth: the sign of the signal, inverted for one row in ten."""
     right = features[:, 0] > 0
     return [str(int(label)) for label in np.where(rng.random(len(features)) < LABEL_NOISE, ~right, right)]
 
 
 def _send(story: Story, model: str, total: int, *, shift: float = 0.0, labelled: bool = False) -> None:
-    """Let `model` predict so many rows, and tell what was right where asked to."""
+    """Let `model` predict `total` rows, and send their ground truth if `labelled`."""
     for _ in range(total // BATCH):
         sent = rows(BATCH, story.rng, shift=shift)
-        status, answer = predict(story.web.port, model, sent)
-        assert status == 200, answer
+        status, body = predict(story.web.port, model, sent)
+        assert status == 200, body
         if labelled:
             items = [
                 {"prediction_id": row["prediction_id"], "actual": actual}
-                for row, actual in zip(answer["predictions"], _labels(sent, story.rng), strict=True)
+                for row, actual in zip(body["predictions"], _labels(sent, story.rng), strict=True)
             ]
-            status, answer = post(story.web.port, "/api/v1/feedback", items)
-            assert status == 200, answer
+            status, body = post(story.web.port, "/api/v1/feedback", items)
+            assert status == 200, body
 
 
 def _normal_day(story: Story) -> None:
-    """Send what a normal day brings, and see that nobody is told anything."""
+    """Send the traffic of a normal day, and check that there are no messages."""
     _send(story, CREDIT, LABELLED_ROWS, labelled=True)
     with _normal(story, PRICING), _normal(story, VISION):
         story.await_state("Watchdog", "", "active")
         # Each scrape is a second after the one before, and no alert about requests waits longer than 15 s.
         story.await_scrapes(15)
     assert story.slack_titles() == story.mail_titles() == [], story.slack_titles()
-    story.tell("a normal day: silence")
+    story.note("a normal day: no messages")
 
 
 def _normal(story: Story, model: str) -> contextlib.AbstractContextManager[None]:
@@ -239,40 +239,40 @@ def _normal(story: Story, model: str) -> contextlib.AbstractContextManager[None]
     return traffic(story.web.port, model, lambda: rows(1, story.rng), pause=0.1)
 
 
-def _unsure(story: Story) -> contextlib.AbstractContextManager[None]:
-    """Send rows that the model knows no answer to."""
+def _low_confidence(story: Story) -> contextlib.AbstractContextManager[None]:
+    """Send rows with a low confidence."""
     return traffic(story.web.port, VISION, lambda: rows(1, story.rng, signal=0.03), pause=0.1)
 
 
 def _slow(story: Story) -> None:
-    """Send slow requests alone: on a busy machine they are few, and fast ones between them would hide them."""
-    story.tell("requests become slow")
+    """Send only slow requests: on a busy machine they are few, and fast ones would hide them."""
+    story.note("requests become slow")
     with traffic(story.web.port, PRICING, lambda: rows(SLOW_ROWS, story.rng), pause=0.05, clients=4):
         story.await_both(f"[WARNING] HighPredictionLatency of {PRICING}")
 
 
 def _failing(story: Story) -> None:
-    story.tell("requests fail")
+    story.note("requests fail")
     with traffic(story.web.port, PRICING, lambda: failing_rows(story.rng), pause=0.1):
         story.await_both(f"[CRITICAL] HighErrorRate of {PRICING}")
     story.await_both(f"[RESOLVED] HighErrorRate of {PRICING}")
 
 
 def _drifting(story: Story) -> None:
-    """Let the signal drift; an operator snoozes the incident, and then the data return."""
-    story.tell("rows drift")
+    """Let the signal drift; an operator snoozes the incident, and the data return to normal."""
+    story.note("rows drift")
     _send(story, CREDIT, WINDOW, shift=2.0)
     story.await_both(f"[CRITICAL] DriftConfirmed of {CREDIT}")
     for name in ("DataDriftDetected", "PredictionDriftDetected"):
         story.await_state(name, CREDIT, "suppressed")
         assert not [title for title in story.slack_titles() + story.mail_titles() if name in title]
     _snooze()
-    story.tell("the incident is snoozed")
+    story.note("the incident is snoozed")
     story.await_both(f"[RESOLVED] DriftConfirmed of {CREDIT}")
     story.await_both(f"[WARNING] DataDriftDetected of {CREDIT}")
     story.await_both(f"[WARNING] PredictionDriftDetected of {CREDIT}")
     _send(story, CREDIT, WINDOW)
-    story.tell("the data have returned")
+    story.note("the data have returned to normal")
     story.await_both(f"[RESOLVED] DataDriftDetected of {CREDIT}")
     story.await_both(f"[RESOLVED] PredictionDriftDetected of {CREDIT}")
 
@@ -289,31 +289,31 @@ def _snooze() -> None:
     snooze_incident(incident=incident, until=timezone.now() + timedelta(hours=1), user=operator)
 
 
-def _dashboard_answers(story: Story) -> Iterator[dict[str, Any]]:
-    """Ask Prometheus for every panel of every dashboard, over the whole story."""
+def _dashboard_results(story: Story) -> Iterator[dict[str, Any]]:
+    """Yield the data of every panel of every dashboard, over the whole story."""
     seconds = time.monotonic() - story.began_at
     for expression in expressions(rate_interval=RATE_INTERVAL):
-        answer = query_range(story.alerting.prometheus_url, expression.text, seconds=seconds, step=2)
-        points = [point for series in answer["data"]["result"] for point in series["values"]]
+        result = query_range(story.alerting.prometheus_url, expression.text, seconds=seconds, step=2)
+        points = [point for series in result["data"]["result"] for point in series["values"]]
         yield {
             **expression._asdict(),
-            "status": answer["status"],
-            "warnings": answer.get("warnings", []) + answer.get("infos", []),
+            "status": result["status"],
+            "warnings": result.get("warnings", []) + result.get("infos", []),
             "points": sum(value != "NaN" for _, value in points),
         }
 
 
 def _gone(story: Story) -> None:
-    """Stop the server while a model is unsure, and see that only the server's end is told."""
-    with _unsure(story):
+    """Stop the server while a model has a low confidence; only the stopped server may be reported."""
+    with _low_confidence(story):
         story.await_state("LowConfidencePredictions", VISION, "active")
         stop_group(story.web.process)
-        story.tell("the server is stopped")
+        story.note("the server is stopped")
         story.await_both("[CRITICAL] TargetDown")
         story.await_state("LowConfidencePredictions", VISION, "suppressed")
 
 
-def _what_arrived(story: Story) -> dict[str, Any]:
+def _messages(story: Story) -> dict[str, Any]:
     return {
         "factor": FACTOR,
         "mlmon_url": story.web.url,

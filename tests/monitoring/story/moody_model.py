@@ -1,4 +1,4 @@
-"""A real ONNX classifier that is slow, fails or is unsure where its input says so."""
+"""A real ONNX classifier that is slow, fails or has a low confidence, depending on its input."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,16 +7,16 @@ from onnx import TensorProto, helper
 from tests.models_registry.onnx_models import constant, graph_model, value
 
 FEATURES = ("signal", "fare", "seat")
-WIDTH, LAYERS = 512, 24  # of the matrix products that each row takes: twelve million multiplications
-LAST_SEAT = 1_000.0  # a seat behind it makes the look-up fail
+WIDTH, LAYERS = 512, 24  # of the matrix products of each row: twelve million multiplications
+LAST_SEAT = 1_000.0  # a lookup of a higher seat fails
 STEEPNESS = 6.0
 
 
 def moody_onnx() -> bytes:
-    """Return the model, over one float tensor of three columns.
+    """Return the model, with one float tensor of three columns as its input.
 
-    The probability of class 1 is sigmoid(6 signal). Every row takes matrix products that come to nothing, so that many
-    rows take long; a `seat` above 1,000 is looked up in a table that has no such row, which ONNX Runtime refuses.
+    The probability of class 1 is sigmoid(6 signal). Matrix products that do not change the result make large requests
+    slow. A `seat` above 1,000 is looked up in a table without that row, which ONNX Runtime refuses.
     """
     layers = [helper.make_node("MatMul", [f"layer{i}", "square"], [f"layer{i + 1}"]) for i in range(LAYERS)]
     nodes = [
@@ -29,7 +29,7 @@ def moody_onnx() -> bytes:
         helper.make_node("Greater", ["seat", "last_seat"], ["is_behind"]),
         helper.make_node("Cast", ["is_behind"], ["place"], to=TensorProto.INT64),
         helper.make_node("Gather", ["table", "place"], ["price"]),
-        # What was computed above is added as nothing, so that no optimiser leaves it out.
+        # The result is multiplied by 0 and added, so that no optimiser removes its computation.
         helper.make_node("Add", ["mean", "price"], ["work"]),
         helper.make_node("Mul", ["work", "nothing"], ["no_work"]),
         helper.make_node("Mul", ["signal", "steepness"], ["steep"]),
@@ -59,13 +59,13 @@ def moody_onnx() -> bytes:
 
 
 def rows(n: int, rng: np.random.Generator, *, signal: float | None = None, shift: float = 0.0) -> NDArray[np.float64]:
-    """Return n rows, shape (n, 3): the signal -1 or 1 with some noise, or the given one with very little."""
+    """Return n rows, shape (n, 3): the signal is -1 or 1 with some noise, or the given one with little noise."""
     signals = rng.choice([-1.0, 1.0], n) + rng.normal(0, 0.1, n) if signal is None else rng.normal(signal, 0.001, n)
     return np.column_stack([signals + shift, rng.normal(5, 1, n), rng.normal(20, 3, n)])
 
 
 def failing_rows(rng: np.random.Generator) -> NDArray[np.float64]:
-    """Return one row that the model fails on."""
+    """Return one row for which the model fails."""
     row = rows(1, rng)
     row[:, 2] = LAST_SEAT + 1
     return row

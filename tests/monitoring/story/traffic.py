@@ -1,4 +1,4 @@
-"""Clients that predict over HTTP until they are told to stop."""
+"""Clients that send predict requests over HTTP until they are stopped."""
 
 import contextlib
 import http.client
@@ -14,7 +14,7 @@ Rows = NDArray[np.float64]
 
 
 def post(port: int, path: str, body: Any) -> tuple[int, Any]:
-    """Return the status and the answer of one request."""
+    """Return the status and the body of the response to a request."""
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
         connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
         response = connection.getresponse()
@@ -22,7 +22,7 @@ def post(port: int, path: str, body: Any) -> tuple[int, Any]:
 
 
 def predict(port: int, model: str, rows: Rows) -> tuple[int, Any]:
-    """Return the status and the answer of a predict request."""
+    """Return the status and the body of the response to a predict request."""
     return post(port, f"/api/v1/models/{model}/predict", {"rows": rows.tolist()})
 
 
@@ -33,7 +33,7 @@ def traffic(port: int, model: str, make_rows: Callable[[], Rows], *, pause: floa
 
     def send() -> None:
         while not ended.wait(pause):
-            with contextlib.suppress(OSError, http.client.HTTPException):  # the server is stopped while we send
+            with contextlib.suppress(OSError, http.client.HTTPException):  # the server may stop meanwhile
                 predict(port, model, make_rows())
 
     threads = [threading.Thread(target=send) for _ in range(clients)]
