@@ -37,7 +37,7 @@ from performance.services.reports import baseline_of
 
 AROUND = 3  # the chart of an incident covers three times its duration
 STAGE_TEXTS = {
-    Stage.PRODUCTION: "It serves its share of the requests without a version.",
+    Stage.PRODUCTION: "It serves its share of the requests that name no version.",
     Stage.SHADOW: "It receives copies of requests; no client gets its predictions.",
     Stage.STAGING: "It serves only requests that name this version.",
     Stage.ARCHIVED: "It serves no requests any more.",

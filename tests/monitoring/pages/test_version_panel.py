@@ -83,7 +83,7 @@ def test_the_panel_of_a_new_version_shows_what_is_missing(admin_client: Client, 
     assert upload_link(staged) in page
     assert "It serves only requests that name this version." in page
     assert "not checked" in page
-    assert "It serves its share of the requests without a version." in page_of(admin_client, version)
+    assert "It serves its share of the requests that name no version." in page_of(admin_client, version)
 
 
 def upload_link(version: ModelVersion) -> str:
