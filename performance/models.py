@@ -16,7 +16,7 @@ class GroundTruth(models.Model):
     """
 
     prediction_id = models.UUIDField(primary_key=True)
-    actual = models.TextField(help_text="The class, or the number as a string.")
+    actual = models.TextField(help_text="The true class, or the number as a string.")
     observed_at = models.DateTimeField(help_text="When it became known; by default, when it was received.")
     received_at = models.DateTimeField()
     changed_at = models.DateTimeField(help_text="When it was last received, joined or corrected.")
@@ -28,7 +28,7 @@ class GroundTruth(models.Model):
         help_text="The version that made the prediction; empty until the prediction is found.",
     )
     predicted_at = models.DateTimeField(null=True)
-    prediction = models.TextField(null=True, help_text="As `actual`.")  # noqa: DJ001 -- None is not an empty class
+    prediction = models.TextField(null=True, help_text="The predicted class, or the number as a string.")  # noqa: DJ001 -- None is not an empty class
     confidence = models.FloatField(null=True)
     scores = models.BinaryField(null=True, help_text="Probability of each class, float32, if captured.")
     refusal = models.CharField(max_length=1000, blank=True, help_text="Why the label does not fit its prediction.")
@@ -134,7 +134,7 @@ class PerformancePolicy(models.Model):
     minimum_rows = models.PositiveIntegerField(
         default=100,
         validators=[MaxValueValidator(LARGEST_PERFORMANCE_WINDOW)],
-        help_text="Figures are computed from this number of labelled predictions on.",
+        help_text="With fewer labelled predictions, no figures are computed.",
     )
     largest_drop = models.FloatField(
         default=0.05,
@@ -178,7 +178,7 @@ class PerformanceReport(models.Model):
     version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="performance_reports")
     period = models.CharField(max_length=8, choices=Period)
     started_at = models.DateTimeField(help_text="Time of the first prediction of the period.")
-    ended_at = models.DateTimeField(help_text="The end of the period.")
+    ended_at = models.DateTimeField(help_text="End of the period.")
     computed_at = models.DateTimeField()
     labels_changed_at = models.DateTimeField(null=True, help_text="The latest change of ground truth included.")
     rows_seen = models.PositiveBigIntegerField(default=0, help_text="Predictions of the version in total.")
@@ -194,7 +194,7 @@ class PerformanceReport(models.Model):
     drop = models.FloatField(
         null=True,
         help_text="How much worse the accuracy is than on the labelled reference; for a regression, the mean absolute "
-        "error, relative to the reference. Computed from 500 labelled predictions on.",
+        "error, relative to the reference. Not computed for fewer than 500 labelled predictions.",
     )
 
     class Meta:

@@ -113,7 +113,7 @@ class GroundTruthUploadAdmin(AuditedAdmin):
     change_form_outer_before_template = "admin/performance/groundtruthupload/report.html"
 
     class Media:
-        css = {"all": ["mlmon/figures.css"]}
+        css = {"all": ["mlmon/figures.css", "drift/admin.css"]}
 
     def get_fields(self, request: HttpRequest, obj: GroundTruthUpload | None = None) -> Any:
         return ["file"] if obj is None else [("original_filename", "created_by"), ("created_at", "finished_at")]
