@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from inference import selectors, stream
 from inference.archive_format import from_bytes, readable_table
 from inference.models import NO_ENTRY
-from inference.selectors import ChunkFilter, RowPlace
+from inference.selectors import AFTER_EVERY_ROW, ChunkFilter, RowPlace
 from inference.stream import OBSERVED_AT_TYPE, Entry, redis_client
 
 TIME = "observed_at"
@@ -164,9 +164,9 @@ def _unarchived_entries(version_id: int, rows: int | None) -> tuple[list[Entry],
         if rows is not None and collected >= rows:
             break
     if position is None:
-        return entries, RowPlace(1, entries[-1].rows_before + 1) if entries else RowPlace.end()
+        return entries, RowPlace(1, entries[-1].rows_before + 1) if entries else AFTER_EVERY_ROW
     if not entries:
-        return [], RowPlace.end()
+        return [], AFTER_EVERY_ROW
     if position.continues_with(entries[-1]):
         return entries, RowPlace(position.stream_number, entries[-1].rows_before + 1)
     return entries, RowPlace(position.stream_number + 1, 0)

@@ -30,10 +30,8 @@ class RowPlace:
     stream_number: int
     row: int
 
-    @classmethod
-    def end(cls) -> "RowPlace":
-        """Return a position after every row."""
-        return cls(2**31 - 1, 0)
+
+AFTER_EVERY_ROW = RowPlace(2**31 - 1, 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -42,9 +42,12 @@ TRAFFIC_SECONDS = 2.0  # between two writes of the counts: a process killed with
 
 
 class LoadedVersion:
-    """A version that can predict: its schema, its ONNX session and its metrics."""
+    """A version that can predict: its schema, its ONNX session and its metrics.
 
-    def __init__(self, row: ModelVersion, tally: TrafficTally) -> None:
+    `previous` is the version in the previous snapshot; its session is used if artefact and schema are the same.
+    """
+
+    def __init__(self, row: ModelVersion, tally: TrafficTally, previous: "LoadedVersion | None") -> None:
         policy = selectors.capture_policy_of(row.model)
         self.id = row.pk
         self.model_name = row.model.name
@@ -56,6 +59,8 @@ class LoadedVersion:
         self.artefact_sha256 = row.artefact_sha256
         self._artefact_path = Path(row.artefact.path)
         self._engine: Engine | None = None
+        if previous and previous.artefact_sha256 == self.artefact_sha256 and previous.schema == self.schema:
+            self._engine = previous._engine
         self._engine_lock = threading.Lock()
         self.load_error = ""
         self.metrics = metrics.VersionMetrics(row.pk, self.model_name, self.version, self.schema.classes, tally)
@@ -80,11 +85,6 @@ class LoadedVersion:
                     raise NoVersionLoadedError(f"{self.model_name} {self.version} cannot be loaded now.") from error
                 self.load_error = ""
             return self._engine
-
-    def take_engine_of(self, other: "LoadedVersion | None") -> None:
-        """Use the session of the previous snapshot if artefact and schema are the same."""
-        if other and other.artefact_sha256 == self.artefact_sha256 and other.schema == self.schema:
-            self._engine = other._engine
 
     @property
     def memory_bytes(self) -> int:
@@ -221,12 +221,13 @@ def take_snapshot(previous: Snapshot, tally: TrafficTally) -> Snapshot:
 
 
 def _load_model(
-    name: str, rows: Iterable[ModelVersion], previous: ServedModel | None, tally: TrafficTally
+    name: str, rows: Sequence[ModelVersion], previous: ServedModel | None, tally: TrafficTally
 ) -> ServedModel:
-    rows = list(rows)
-    versions = {row.version: LoadedVersion(row, tally) for row in rows if row.stage != Stage.ARCHIVED}
+    known = previous.versions if previous else {}
+    versions = {
+        row.version: LoadedVersion(row, tally, known.get(row.version)) for row in rows if row.stage != Stage.ARCHIVED
+    }
     for version in versions.values():
-        version.take_engine_of(previous.versions.get(version.version) if previous else None)
         if version.stage != Stage.STAGING:
             try:
                 version.engine()
@@ -281,8 +282,11 @@ class Serving:
         """Load the registry now, and refresh it and write the traffic counts in the background."""
         self._is_started = True
         self._refresh_or_log()
-        threading.Thread(target=self._refresh_repeatedly, name="mlmon-registry", daemon=True).start()
-        threading.Thread(target=self._flush_traffic_repeatedly, name="mlmon-traffic", daemon=True).start()
+        for name, seconds, work in (
+            ("mlmon-registry", REFRESH_SECONDS, self._refresh_or_log),
+            ("mlmon-traffic", TRAFFIC_SECONDS, self._flush_traffic_or_log),
+        ):
+            threading.Thread(target=self._repeat, args=(seconds, work), name=name, daemon=True).start()
 
     def stop(self) -> None:
         """End the threads and write what is still queued; called when the process ends."""
@@ -291,9 +295,9 @@ class Serving:
         self.capture_queue.flush_and_stop()
         self._flush_traffic_or_log()
 
-    def _refresh_repeatedly(self) -> None:
-        while not self._stopped.wait(REFRESH_SECONDS):
-            self._refresh_or_log()
+    def _repeat(self, seconds: float, work: Callable[[], None]) -> None:
+        while not self._stopped.wait(seconds):
+            work()
             close_old_connections()
         connection.close()
 
@@ -305,10 +309,6 @@ class Serving:
             connection.close()
         except Exception:
             logger.exception("The new generation of the registry cannot be loaded; the previous one stays in use.")
-
-    def _flush_traffic_repeatedly(self) -> None:
-        while not self._stopped.wait(TRAFFIC_SECONDS):
-            self._flush_traffic_or_log()
 
     def _flush_traffic_or_log(self) -> None:
         try:

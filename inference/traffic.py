@@ -29,10 +29,6 @@ Counts = NDArray[np.int64]
 Status = Literal["success", "error", "rejected"]
 
 
-def _zeros(size: int) -> Callable[[], Counts]:
-    return lambda: np.zeros(size, dtype=np.int64)
-
-
 @dataclass(slots=True)
 class TrafficCounts:
     """Traffic of one version in one span of time.
@@ -61,10 +57,10 @@ class TrafficCounts:
     error: int = 0
     rejected: int = 0
     latency_seconds: float = 0.0
-    latency_counts: Counts = field(default_factory=_zeros(len(LATENCY_EDGES) + 1))
+    latency_counts: Counts = field(default_factory=lambda: np.zeros(len(LATENCY_EDGES) + 1, dtype=np.int64))
     predictions: int = 0
-    confidence_counts: Counts = field(default_factory=_zeros(len(CONFIDENCE_EDGES) + 1))
-    class_counts: Counts = field(default_factory=_zeros(0))
+    confidence_counts: Counts = field(default_factory=lambda: np.zeros(len(CONFIDENCE_EDGES) + 1, dtype=np.int64))
+    class_counts: Counts = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     output_sum: float = 0.0
 
     @property

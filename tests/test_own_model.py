@@ -1,9 +1,9 @@
-"""A model of the user's own, from training to its first drift alarm, over the real server, worker and services."""
+"""A user's own model, from training to its first drift alarm, with the real server, worker and services."""
 
 import io
 import json
 import subprocess
-import time
+import urllib.error
 import urllib.request
 from typing import Any
 
@@ -19,6 +19,7 @@ from mlmon.schema import FeatureKind
 from models_registry.models import ModelVersion, ReferenceDataset
 from models_registry.services.references import upload_reference
 from models_registry.services.versions import FeatureEdit, edit_features, promote, register_model, upload_version
+from tests.services.processes import await_condition
 from tests.services.web_server import WebServer
 
 NUMBERS = ("income", "age")
@@ -27,7 +28,7 @@ ROWS = 1500
 
 
 def applicants(n: int, *, seed: int, south: float = 0.25) -> dict[str, Any]:
-    """Return n rows of mixed types, some values missing; `south` is the share of that region."""
+    """Return n rows of mixed types, with some missing values; `south` is the share of that region."""
     rng = np.random.default_rng(seed)
     others = (1 - south) / 3
     income = rng.lognormal(10, 0.5, n).astype(np.float32)
@@ -40,7 +41,7 @@ def applicants(n: int, *, seed: int, south: float = 0.25) -> dict[str, Any]:
 
 
 def trained() -> tuple[Any, bytes]:
-    """Return a gradient boosting over floats with gaps, whole numbers and text, and its ONNX export."""
+    """Return a gradient boosting of floats with missing values, whole numbers and strings, and its ONNX export."""
     from skl2onnx import to_onnx
     from skl2onnx.common.data_types import FloatTensorType, Int64TensorType, StringTensorType
     from sklearn.compose import ColumnTransformer
@@ -83,7 +84,7 @@ def named_rows(rows: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def predict(server: WebServer, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    answers = []
+    predictions = []
     for start in range(0, len(rows), 100):
         request = urllib.request.Request(
             f"{server.url}/api/v1/models/credit/predict",
@@ -91,35 +92,48 @@ def predict(server: WebServer, rows: list[dict[str, Any]]) -> list[dict[str, Any
             headers={"Content-Type": "application/json"},
         )
         with urllib.request.urlopen(request, timeout=30) as response:
-            answers += json.load(response)["predictions"]
-    return answers
+            predictions += json.load(response)["predictions"]
+    return predictions
 
 
-def answer(server: WebServer, path: str) -> str:
+def response_text(server: WebServer, path: str) -> str:
     with urllib.request.urlopen(f"{server.url}{path}", timeout=10) as response:
         text: str = response.read().decode()
     return text
 
 
 def wait_for_check(rows_seen: int) -> DriftCheck:
-    """Let the scheduler's task run in the real worker until the rows are checked."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
+    """Let the real worker run the scheduler's task until the rows are checked; return the check."""
+    checks = DriftCheck.objects.filter(rows_seen=rows_seen)
+
+    def is_checked() -> bool:
         check_due_versions.delay()
-        time.sleep(0.5)
-        check = DriftCheck.objects.filter(rows_seen=rows_seen).first()
-        if check is not None:
-            return check
-    pytest.fail("the worker did not check the rows")
+        return checks.exists()
+
+    await_condition(is_checked, "the worker did not check the rows", seconds=60, pause=0.5)
+    return checks.get()
 
 
-def wait_until_in_force(reference: ReferenceDataset) -> None:
-    deadline = time.monotonic() + 60
-    while not reference.is_active:
-        assert time.monotonic() < deadline, "the worker did not profile the file"
-        time.sleep(0.1)
+def wait_until_active(reference: ReferenceDataset) -> None:
+    def is_active() -> bool:
         reference.refresh_from_db()
         assert not reference.error_message
+        return reference.is_active
+
+    await_condition(is_active, "the worker did not profile the file", seconds=60, pause=0.1)
+
+
+def is_loaded_by_all_processes(server: WebServer) -> bool:
+    """Return whether twenty empty rows get 422 from the model's schema, and none gets 404, as for an unknown model."""
+
+    def status() -> int:
+        try:
+            predict(server, [{}])
+        except urllib.error.HTTPError as error:
+            return error.code
+        return 200
+
+    return {status() for _ in range(20)} == {422}
 
 
 def uploaded() -> tuple[Any, ModelVersion]:
@@ -133,7 +147,7 @@ def uploaded() -> tuple[Any, ModelVersion]:
     pq.write_table(
         pa.table({name: pa.array(column, from_pandas=True) for name, column in reference_rows.items()}), sink
     )
-    wait_until_in_force(upload_reference(version=version, file=ContentFile(sink.getvalue()), filename="r.parquet"))
+    wait_until_active(upload_reference(version=version, file=ContentFile(sink.getvalue()), filename="r.parquet"))
     return pipeline, version
 
 
@@ -143,17 +157,14 @@ def test_a_gradient_boosting_of_mixed_types_is_served_and_checked(
     celery_worker_process: subprocess.Popen[bytes], web_server: WebServer
 ) -> None:
     pipeline, version = uploaded()
-    deadline = time.monotonic() + 20
-    while '"version":"1.0.0"' not in answer(web_server, "/api/v1/models/credit"):
-        assert time.monotonic() < deadline
-    time.sleep(1.5)  # both web processes look at the registry once a second
+    await_condition(lambda: is_loaded_by_all_processes(web_server), "a web process did not load the model")
 
     same = applicants(ROWS, seed=3)
-    answers = predict(web_server, named_rows(same))
+    predictions = predict(web_server, named_rows(same))
     # The oracle is scikit-learn's own pipeline.
     probabilities = pipeline.predict_proba(frame(same))
-    assert [one["prediction"] for one in answers] == pipeline.classes_[probabilities.argmax(axis=1)].tolist()
-    np.testing.assert_allclose([one["confidence"] for one in answers], probabilities.max(axis=1), atol=1e-5)
+    assert [one["prediction"] for one in predictions] == pipeline.classes_[probabilities.argmax(axis=1)].tolist()
+    np.testing.assert_allclose([one["confidence"] for one in predictions], probabilities.max(axis=1), atol=1e-5)
 
     quiet = wait_for_check(ROWS)
     assert (quiet.status, quiet.n_features, quiet.n_drifted_features) == ("succeeded", 3, 0)
@@ -165,5 +176,6 @@ def test_a_gradient_boosting_of_mixed_types_is_served_and_checked(
     assert {name for name, row in results.items() if row.is_drifted} == {"region"}
     assert results["income"].result.n_missing_current > 0
     assert drifted.prediction_is_drifted
-    assert 'ml_feature_drift_detected{feature_name="region",model_name="credit"} 1.0' in answer(web_server, "/metrics")
+    metrics = response_text(web_server, "/metrics")
+    assert 'ml_feature_drift_detected{feature_name="region",model_name="credit"} 1.0' in metrics
     assert version.drift_checks.count() >= 2

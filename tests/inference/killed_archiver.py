@@ -1,7 +1,7 @@
-"""An archiving process that is killed with -9 at one line after the other; run as a program beside the tests.
+"""Kill an archiving process with -9 at one line after the other; the tests run this program.
 
-Every worker is a process of its own, forked before Django has opened a connection. It kills itself before the first
-line of the archive's code at which none before it was killed, until one reaches its end.
+Every worker is a separate process, forked before Django has opened a connection. It kills itself before the first line
+of the archive's code at which no earlier worker was killed, until one reaches the end.
 """
 
 import argparse
@@ -18,15 +18,15 @@ from typing import Any
 KILLED_IN = {"archive": ("archiving.py",), "compact": ("compaction.py",)}
 
 
-def kill_before_new_line(files: Collection[str], killed_at: Collection[str], said: int) -> Callable[..., Any]:
-    """Return a trace function that ends the process before the first line of `files` at which none was killed yet."""
+def kill_before_new_line(files: Collection[str], killed_at: Collection[str], write_end: int) -> Callable[..., Any]:
+    """Return a trace function that kills the process before the first line of `files` that is not in `killed_at`."""
 
     def trace(frame: FrameType, event: str, argument: Any) -> Any:
         name = Path(frame.f_code.co_filename).name
         if name not in files:
             return None
         if event == "line" and f"{name}:{frame.f_lineno}" not in killed_at:
-            os.write(said, f"{name}:{frame.f_lineno}".encode())
+            os.write(write_end, f"{name}:{frame.f_lineno}".encode())
             os.kill(os.getpid(), signal.SIGKILL)
         return trace
 
@@ -34,7 +34,7 @@ def kill_before_new_line(files: Collection[str], killed_at: Collection[str], sai
 
 
 def ended_child(work: Callable[[], object], trace: Callable[..., Any] | None = None) -> int:
-    """Run `work` in a child, so that this process has no connection; return how it ended, as `os.wait` does."""
+    """Run `work` in a child, so that this process has no connection; return the status of `os.waitpid`."""
     pid = os.fork()
     if pid == 0:
         sys.settrace(trace)
@@ -45,14 +45,14 @@ def ended_child(work: Callable[[], object], trace: Callable[..., Any] | None = N
 
 
 def kill_at_every_line(job: str, work: Callable[[], object], observe: Callable[[int], object]) -> list[str]:
-    """Run `work` until it reaches its end, observing something before each time; return where it was killed."""
+    """Run `work` until it reaches its end, calling `observe` before each run; return where it was killed."""
     read_end, write_end = os.pipe()
     killed_at: list[str] = []
     number = 0
     while True:
         number += 1
         if ended_child(partial(observe, number)) != 0:
-            raise RuntimeError("Nothing could be observed.")
+            raise RuntimeError("The observations could not be captured.")
         status = ended_child(work, kill_before_new_line(KILLED_IN[job], killed_at, write_end))
         if status == 0:
             return killed_at
@@ -71,7 +71,7 @@ def main() -> None:
     import pyarrow as pa
 
     django.setup()
-    pa.array([1.0])  # imports pandas where that is installed: once, not in each child
+    pa.array([1.0])  # imports pandas, if it is installed, once instead of in each child
     from inference.services import compaction
     from inference.services.archiving import archive_observations
     from inference.stream import redis_client
@@ -79,7 +79,7 @@ def main() -> None:
 
     def observe(number: int) -> None:
         client = redis_client()
-        # As if the time of the killed worker's lock were over.
+        # As if the lock of the killed worker had expired.
         client.delete(f"mlmon:{{{options.version_id}}}:archive")
         append(client, options.version_id, [float(number), float(number)])
         append(client, options.version_id, [float(number)], name="other" if number % 7 == 0 else "x")
@@ -93,7 +93,7 @@ def main() -> None:
         compaction.compact_archive(seconds=60)
 
     work = {"archive": archive, "compact": compact}[options.job]
-    print(json.dumps(kill_at_every_line(options.job, work, observe)))  # noqa: T201 -- what the test reads
+    print(json.dumps(kill_at_every_line(options.job, work, observe)))  # noqa: T201 -- the test reads it
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""A production-like stack under full load whose parts are killed and stopped; run as a program beside the tests.
+"""Kill and stop parts of a production-like stack under full load; the tests run this program.
 
-``python -m tests.inference.killed_stack --predictions 20000`` prints as JSON what became of every prediction, by its
-id: which were acknowledged to a client, which are in the archive, how often, and for each that is missing who had
-answered it and how long before that process was killed.
+``python -m tests.inference.killed_stack --predictions 20000`` prints as JSON how many predictions were acknowledged to
+a client, how many are in the archive and how often, and for the missing ones which process made them and how long
+before it was killed.
 """
 
 import argparse
@@ -27,33 +27,33 @@ WEB_PROCESSES = 2
 THREADS = 8
 MODEL = "classifier"
 ARTEFACT = PROJECT / "demo" / "classifier-1.0.0.onnx"
-FLUSH_SECONDS = 0.1  # MLMON_CAPTURE_FLUSH_MS, as it is shipped
-# From the flusher's waking until Redis has the entry, on a machine whose cores are all taken.
+FLUSH_SECONDS = 0.1  # the default of MLMON_CAPTURE_FLUSH_MS
+# From the wake-up of the capture thread until Redis has the entry, on a fully loaded machine.
 SCHEDULING_SECONDS = 0.9
 PATIENCE_SECONDS = 60.0
-LATEST_ANSWERS = 300
-OUTAGE_SHARE = 0.07  # of the predictions are answered while Redis is away, and as many while PostgreSQL is
+LATEST_PREDICTIONS = 300
+OUTAGE_SHARE = 0.07  # share of the predictions while Redis is unavailable, and while PostgreSQL is
 UNKNOWN_PID = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
-    """What the clients noted.
+class Received:
+    """The log of the clients.
 
     Attributes
     ----------
     pids
-        By prediction id, in hexadecimal, of every acknowledged prediction: the web process that answered it, or
-        `UNKNOWN_PID` where that one was gone before it could be told.
+        The web process of every acknowledged prediction by its id in hexadecimal; `UNKNOWN_PID` if the process ended
+        before it was identified.
     failed
-        Requests without an answer, by error; some were predicted all the same.
+        Number of requests without a response, by error; some of them were predicted.
     """
 
     pids: dict[str, int]
     failed: Mapping[str, int]
 
     @classmethod
-    def read(cls, path: Path) -> "Answers":
+    def read(cls, path: Path) -> "Received":
         lines = [line.split() for line in path.read_text().splitlines()]
         return cls(
             pids={line[0]: int(line[1]) for line in lines if line[0] != "failed"},
@@ -63,38 +63,38 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class WebKill:
-    """A web process that was killed: when at the earliest and at the latest, in Unix milliseconds."""
+    """A killed web process; it died between two times in Unix milliseconds."""
 
     pid: int
     sent_ms: float
     dead_ms: float
 
     def may_have_lost(self, prediction_id: str, pid: int) -> bool:
-        """Return whether it was answered by this process, and shortly enough before that it may not be flushed."""
-        answered_ms = answered_at_ms(prediction_id)
+        """Return whether this process made the prediction and may have died before it was flushed."""
+        predicted_ms = predicted_at_ms(prediction_id)
         earliest_ms = self.sent_ms - (FLUSH_SECONDS + SCHEDULING_SECONDS) * 1000
-        return pid in (self.pid, UNKNOWN_PID) and earliest_ms <= answered_ms <= self.dead_ms
+        return pid in (self.pid, UNKNOWN_PID) and earliest_ms <= predicted_ms <= self.dead_ms
 
 
 @dataclass(slots=True)
-class Happenings:
-    """What was done to the stack, in counts and times."""
+class Disruptions:
+    """The kills and outages of a run."""
 
     web_kills: list[WebKill] = field(default_factory=list)
     worker_kills: int = 0
     worker_kills_with_the_lock: int = 0
     beat_restarts: int = 0
-    answered_without_redis: int = 0
-    answered_without_postgresql: int = 0
+    predicted_without_redis: int = 0
+    predicted_without_postgresql: int = 0
 
 
-def answered_at_ms(prediction_id: str) -> int:
+def predicted_at_ms(prediction_id: str) -> int:
     """Return the Unix milliseconds in a UUIDv7."""
     return int(prediction_id[:12], 16)
 
 
-class Ordeal:
-    """One run: clients send, and at shares of their way something is killed or stopped."""
+class Run:
+    """One run: clients send requests, and after given shares of them something is killed or stopped."""
 
     def __init__(
         self, stack: ProductionStack, server: WebServer, *, version_id: int, token: str, predictions: int
@@ -103,20 +103,20 @@ class Ordeal:
         self._server = server
         self._version_id = version_id
         self._predictions = predictions
-        self._answers_path = stack.folder / "answers.txt"
-        self._answers_path.touch()
+        self._log_path = stack.folder / "clients.log"
+        self._log_path.touch()
         self._token = token
-        self.happened = Happenings()
+        self.disruptions = Disruptions()
 
-    def run(self) -> Answers:
-        """Do it all, and return what the clients noted; when this returns, everything that can be is archived."""
+    def run(self) -> Received:
+        """Run everything and return the log of the clients; on return, all captured observations are archived."""
         with self._sending():
             for share, action in self._plan():
-                self._await_answers(share * self._predictions)
+                self._await_predictions(share * self._predictions)
                 action()
-            self._await_answers(self._predictions)
+            self._await_predictions(self._predictions)
         self._await_the_archive()
-        return Answers.read(self._answers_path)
+        return Received.read(self._log_path)
 
     def _plan(self) -> list[tuple[float, Callable[[], None]]]:
         return [
@@ -133,7 +133,7 @@ class Ordeal:
     @contextmanager
     def _sending(self) -> Iterator[None]:
         command = [sys.executable, "-m", "tests.inference.predicting_clients", "--port", str(self._server.port)]
-        command += ["--server-pid", str(self._server.process.pid), "--answers", str(self._answers_path)]
+        command += ["--server-pid", str(self._server.process.pid), "--log", str(self._log_path)]
         command += ["--threads", str(THREADS)]
         clients = subprocess.Popen(command, cwd=PROJECT, env={**os.environ, "MLMON_TOKEN": self._token})
         try:
@@ -145,57 +145,62 @@ class Ordeal:
             clients.kill()
             clients.wait()
 
-    def _answers(self) -> int:
-        written = self._answers_path.read_bytes()  # asked for twenty times a second, so not taken apart
+    def _predicted(self) -> int:
+        written = self._log_path.read_bytes()  # read twenty times a second, so the lines are not parsed
         return written.count(b"\n") - written.count(b"failed")
 
-    def _await_answers(self, count: float) -> None:
-        await_condition(lambda: self._answers() >= count, seconds=PATIENCE_SECONDS, what="too few answers.")
+    def _await_predictions(self, count: float) -> None:
+        await_condition(lambda: self._predicted() >= count, seconds=PATIENCE_SECONDS, what="too few predictions.")
 
     def _kill_the_worker(self) -> None:
-        """Kill it while it has the lock of the archive, and start another one."""
+        """Kill the worker while it holds the lock of the archive, and start another one."""
         from inference.stream import redis_client
 
         lock = f"mlmon:{{{self._version_id}}}:archive"
         await_condition(
-            lambda: bool(redis_client().exists(lock)), seconds=PATIENCE_SECONDS, what="no archiving.", pause=0.0005
+            lambda: bool(redis_client().exists(lock)),
+            seconds=PATIENCE_SECONDS,
+            what="no worker holds the lock.",
+            pause=0.0005,
         )
         self._stack.kill_program("worker")
-        # It fell with the worker's last breath, or it stays until its time is over; that time is not waited for here.
-        self.happened.worker_kills_with_the_lock += bool(redis_client().delete(lock))
-        self.happened.worker_kills += 1
+        # The worker may have released the lock before it died. Otherwise the lock is deleted instead of waited for.
+        self.disruptions.worker_kills_with_the_lock += bool(redis_client().delete(lock))
+        self.disruptions.worker_kills += 1
         self._stack.start_program("worker")
 
     def _kill_a_web_process(self) -> None:
-        """Kill the one that has answered longest, once what was answered before is captured.
+        """Kill the web process that has run longest, after its earlier predictions are captured.
 
-        Not the one that came back last: granian takes two deaths of a process within 5.5 s for a crash loop, and ends.
+        Do not kill the one that restarted last: granian ends if a process dies twice within 5.5 s.
         """
-        await_condition(self._all_answer, seconds=PATIENCE_SECONDS, what="a web process does not answer.")
+        await_condition(self._all_predict, seconds=PATIENCE_SECONDS, what="a web process does not predict.")
         self._await_capture()
         pid = min(child_pids(self._server.process.pid), key=self._pids().index)
         sent_ms = time.time() * 1000
         os.kill(pid, signal.SIGKILL)
-        await_condition(lambda: _is_dead(pid), seconds=5, what=f"{pid} lives.", pause=0.001)
-        self.happened.web_kills.append(WebKill(pid, sent_ms, time.time() * 1000))
+        await_condition(lambda: _is_dead(pid), seconds=5, what=f"process {pid} is alive.", pause=0.001)
+        self.disruptions.web_kills.append(WebKill(pid, sent_ms, time.time() * 1000))
 
-    def _all_answer(self) -> bool:
-        """Return whether every web process has its share of the load; one that has been killed comes back for it."""
+    def _all_predict(self) -> bool:
+        """Return whether every web process has a share of the load, including restarted ones."""
         living = set(child_pids(self._server.process.pid))
-        return len(living) == WEB_PROCESSES and living <= set(self._pids()[-LATEST_ANSWERS:])
+        return len(living) == WEB_PROCESSES and living <= set(self._pids()[-LATEST_PREDICTIONS:])
 
     def _pids(self) -> list[int]:
-        """Return who gave each answer."""
-        return list(Answers.read(self._answers_path).pids.values())
+        """Return the process of each prediction."""
+        return list(Received.read(self._log_path).pids.values())
 
     def _await_capture(self) -> None:
-        """Wait until the flushers are at work: a process that could not flush for a while may lose all of that."""
+        """Wait until all web processes have flushed: otherwise a kill may lose more than one flush interval."""
         before = {}
-        for prediction_id, pid in Answers.read(self._answers_path).pids.items():
+        for prediction_id, pid in Received.read(self._log_path).pids.items():
             before[pid] = prediction_id
         living = child_pids(self._server.process.pid)
         latest = {prediction_id for pid, prediction_id in before.items() if pid in living}
-        await_condition(lambda: latest <= self._streamed(), seconds=PATIENCE_SECONDS, what="not all captured.")
+        await_condition(
+            lambda: latest <= self._streamed(), seconds=PATIENCE_SECONDS, what="not all predictions are captured."
+        )
 
     def _streamed(self) -> set[str]:
         from inference.stream import read_window, redis_client
@@ -205,30 +210,30 @@ class Ordeal:
         return {one.hex() for one in ids if one is not None}
 
     def _stop_redis(self) -> None:
-        before = self._answers()
+        before = self._predicted()
         self._stack.stop_redis()
-        self._await_answers(before + OUTAGE_SHARE * self._predictions)
-        self.happened.answered_without_redis = self._answers() - before
+        self._await_predictions(before + OUTAGE_SHARE * self._predictions)
+        self.disruptions.predicted_without_redis = self._predicted() - before
         self._stack.start_redis()
 
     def _stop_postgresql(self) -> None:
-        before = self._answers()
+        before = self._predicted()
         self._stack.stop_postgresql()
-        self._await_answers(before + OUTAGE_SHARE * self._predictions)
-        self.happened.answered_without_postgresql = self._answers() - before
+        self._await_predictions(before + OUTAGE_SHARE * self._predictions)
+        self.disruptions.predicted_without_postgresql = self._predicted() - before
         self._stack.start_postgresql()
 
     def _await_the_archive(self) -> None:
-        """Wait until no web process has anything queued and the archive has come to the stream's last row."""
-        self.happened.beat_restarts += self._start_beat_again()
+        """Wait until no web process has queued observations and the whole stream is archived."""
+        self.disruptions.beat_restarts += self._restart_beat()
         await_condition(
             lambda: metric(self._server, self._token, "ml_capture_pending") == 0,
             seconds=PATIENCE_SECONDS,
-            what="observations wait in the web processes.",
+            what="observations are queued in the web processes.",
         )
-        await_condition(self._is_archived, seconds=PATIENCE_SECONDS, what="observations wait in the stream.")
+        await_condition(self._is_archived, seconds=PATIENCE_SECONDS, what="the stream is not archived.")
 
-    def _start_beat_again(self) -> bool:
+    def _restart_beat(self) -> bool:
         if not self._stack.has_ended("beat"):
             return False
         self._stack.start_program("beat")
@@ -252,7 +257,7 @@ def _is_dead(pid: int) -> bool:
 
 
 def metric(server: WebServer, token: str, name: str) -> float:
-    """Return the sum of a metric's samples, from every web process, living or dead as the metric has it."""
+    """Return the sum of a metric's samples over all web processes."""
     import urllib.request
 
     from prometheus_client.parser import text_string_to_metric_families
@@ -263,10 +268,10 @@ def metric(server: WebServer, token: str, name: str) -> float:
     return sum(sample.value for family in families for sample in family.samples if sample.name == name)
 
 
-def account(answers: Answers, archived: Sequence[str], kills: Iterable[WebKill]) -> dict[str, Any]:
-    """Return what became of every prediction, in counts; ids where something is not explained."""
+def account(received: Received, archived: Sequence[str], kills: Iterable[WebKill]) -> dict[str, Any]:
+    """Return the number of predictions by outcome, and the ids of unexplained ones."""
     times = Counter(archived)
-    missing = {prediction_id: pid for prediction_id, pid in answers.pids.items() if not times[prediction_id]}
+    missing = {prediction_id: pid for prediction_id, pid in received.pids.items() if not times[prediction_id]}
     explained: set[str] = set()
     by_kill = []
     for kill in kills:
@@ -275,27 +280,27 @@ def account(answers: Answers, archived: Sequence[str], kills: Iterable[WebKill])
         by_kill.append(
             {
                 "pid": kill.pid,
-                "answered": sum(pid == kill.pid for pid in answers.pids.values()),
+                "predicted": sum(pid == kill.pid for pid in received.pids.values()),
                 "lost": len(lost),
-                "oldest_lost_ms": max((kill.sent_ms - answered_at_ms(one) for one in lost), default=0.0),
+                "oldest_lost_ms": max((kill.sent_ms - predicted_at_ms(one) for one in lost), default=0.0),
             }
         )
     return {
-        "acknowledged": len(answers.pids),
-        "acknowledged_and_archived": sum(bool(times[one]) for one in answers.pids),
+        "acknowledged": len(received.pids),
+        "acknowledged_and_archived": sum(bool(times[one]) for one in received.pids),
         "archived": len(archived),
         "archived_twice": sorted(one for one, count in times.items() if count > 1),
-        "archived_unacknowledged": sum(one not in answers.pids for one in times),
+        "archived_unacknowledged": sum(one not in received.pids for one in times),
         "missing": len(missing),
         "missing_unexplained": sorted(set(missing) - explained),
         "web_kills": by_kill,
-        "answered_by_unknown": sum(pid == UNKNOWN_PID for pid in answers.pids.values()),
-        "failed": dict(answers.failed),
+        "predicted_by_unknown": sum(pid == UNKNOWN_PID for pid in received.pids.values()),
+        "failed": dict(received.failed),
     }
 
 
-def ordeal(predictions: int) -> dict[str, Any]:
-    """Run one and return its figures."""
+def figures_of_run(predictions: int) -> dict[str, Any]:
+    """Start a stack, run and return the figures."""
     started = time.monotonic()
     with production_stack() as stack:
         from django.db import connections
@@ -309,20 +314,20 @@ def ordeal(predictions: int) -> dict[str, Any]:
             stack.start_program(name)
         version_id = uploaded_version(MODEL, onnx=ARTEFACT.read_bytes()).pk
         _, token = create_token(name="clients", scope="all")
-        connections.close_all()  # PostgreSQL will end them
+        connections.close_all()  # PostgreSQL will be stopped
         with stack.web(processes=WEB_PROCESSES) as server:
-            run = Ordeal(stack, server, version_id=version_id, token=token, predictions=predictions)
+            run = Run(stack, server, version_id=version_id, token=token, predictions=predictions)
             began = time.monotonic()
-            answers = run.run()
+            received = run.run()
             seconds = time.monotonic() - began
             dropped = metric(server, token, "ml_capture_dropped_total")
-        figures = account(answers, [one.hex() for one in archived_ids(version_id)], run.happened.web_kills)
+        figures = account(received, [one.hex() for one in archived_ids(version_id)], run.disruptions.web_kills)
         lost = sum(ArchivePosition.objects.filter(version=version_id).values_list("rows_lost", flat=True))
         streams = ArchivePosition.objects.filter(version=version_id).count()
-    happened = {name: value for name, value in asdict(run.happened).items() if name != "web_kills"}
+    disruptions = {name: value for name, value in asdict(run.disruptions).items() if name != "web_kills"}
     return {
         **figures,
-        **happened,
+        **disruptions,
         "dropped": dropped,
         "rows_lost": lost,
         "streams": streams,
@@ -334,8 +339,8 @@ def ordeal(predictions: int) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--predictions", type=int, default=20_000)
-    figures = ordeal(parser.parse_args().predictions)
-    print(json.dumps(figures))  # noqa: T201 -- what the test reads
+    figures = figures_of_run(parser.parse_args().predictions)
+    print(json.dumps(figures))  # noqa: T201 -- the test reads it
 
 
 if __name__ == "__main__":

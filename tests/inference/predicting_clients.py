@@ -1,7 +1,7 @@
-"""Clients that send predictions as fast as they are answered until TERM, and note every answer; run as a program.
+"""Clients that send predict requests without pause until TERM and log every response; the tests run this program.
 
-Each line of the answers' file is either a prediction id in hexadecimal and the pid of the web process that answered it,
-or ``failed`` and why a request got no answer. Such a request is not sent again.
+Each line of the log is either a prediction id in hexadecimal and the pid of the web process that predicted, or
+``failed`` and the error of a request without a response. Such a request is not sent again.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import threading
 import time
 from pathlib import Path
 
-REQUESTS_OF_A_CONNECTION = 200  # then a new one, so that a process that has come back gets its share
+REQUESTS_OF_A_CONNECTION = 200  # then a new one, so that a restarted process gets its share
 FLOWER = [5.1, 3.5, 1.4, 0.2]
 PAUSE_SECONDS = 0.02  # after a failure
 TIMEOUT_SECONDS = 10
@@ -23,25 +23,25 @@ UNKNOWN_PID = 0
 
 
 class Clients:
-    """Threads with a connection each, which share a file.
+    """Threads with one connection each, which share a log.
 
     Parameters
     ----------
     port, server_pid
-        The web server's, on the loopback interface, and the pid of its main process.
+        Port of the web server on the loopback interface, and the pid of its main process.
     token
-        For the API.
-    answers
+        API token.
+    log
         The file to append to.
     """
 
-    def __init__(self, *, port: int, server_pid: int, token: str, answers: Path) -> None:
+    def __init__(self, *, port: int, server_pid: int, token: str, log: Path) -> None:
         self._port = port
         self._server_pid = server_pid
         self._headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
         self._numbers = itertools.count(1)
         self._stopping = threading.Event()
-        self._file = os.open(answers, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        self._file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
     def run(self, threads: int) -> None:
         """Send until `stop` is called."""
@@ -52,7 +52,7 @@ class Clients:
             thread.join()
 
     def stop(self) -> None:
-        """Let the requests that are on their way be the last."""
+        """Stop after the current requests."""
         self._stopping.set()
 
     def _send(self) -> None:
@@ -64,35 +64,35 @@ class Clients:
         pid = UNKNOWN_PID
         try:
             for number in range(REQUESTS_OF_A_CONNECTION):
-                prediction_id = self._predicted(connection)
+                prediction_id = self._predict(connection)
                 if number == 0:
-                    pid = self._answering_pid(connection)
-                self._note(f"{prediction_id} {pid}")
+                    pid = self._predicting_pid(connection)
+                self._log_line(f"{prediction_id} {pid}")
                 if self._stopping.is_set():
                     break
         except (OSError, http.client.HTTPException) as error:
-            self._note(f"failed {type(error).__name__}")
+            self._log_line(f"failed {type(error).__name__}")
             time.sleep(PAUSE_SECONDS)
         finally:
             connection.close()
 
-    def _predicted(self, connection: http.client.HTTPConnection) -> str:
+    def _predict(self, connection: http.client.HTTPConnection) -> str:
         body = json.dumps({"features": [*FLOWER[:3], next(self._numbers) / 1000]})
         connection.request("POST", "/predict", body, self._headers)
         response = connection.getresponse()
-        answer = response.read()
+        body_of_response = response.read()
         if response.status != http.client.OK:
             raise http.client.HTTPException(response.status)
-        prediction_id: str = json.loads(answer)["prediction_id"]
+        prediction_id: str = json.loads(body_of_response)["prediction_id"]
         return prediction_id.replace("-", "")
 
-    def _answering_pid(self, connection: http.client.HTTPConnection) -> int:
-        """Return the process that holds the other end of the connection, as the kernel tells."""
+    def _predicting_pid(self, connection: http.client.HTTPConnection) -> int:
+        """Return the process at the other end of the connection, as reported by the kernel."""
         inode = _inode_of_other_end(self._port, connection.sock.getsockname()[1])
         children = Path(f"/proc/{self._server_pid}/task/{self._server_pid}/children").read_text().split()
         return next((int(pid) for pid in children if inode and _holds(pid, inode)), UNKNOWN_PID)
 
-    def _note(self, line: str) -> None:
+    def _log_line(self, line: str) -> None:
         os.write(self._file, f"{line}\n".encode())
 
 
@@ -116,7 +116,7 @@ def _holds(pid: str, inode: str) -> bool:
 def _open_files(pid: str) -> list[Path]:
     try:
         return list(Path(f"/proc/{pid}/fd").iterdir())
-    except OSError:  # it has ended
+    except OSError:  # the process has ended
         return []
 
 
@@ -124,13 +124,13 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     for name in ("--port", "--server-pid", "--threads"):
         parser.add_argument(name, type=int, required=True)
-    parser.add_argument("--answers", type=Path, required=True)
+    parser.add_argument("--log", type=Path, required=True)
     options = parser.parse_args()
     clients = Clients(
         port=options.port,
         server_pid=options.server_pid,
         token=os.environ["MLMON_TOKEN"],
-        answers=options.answers,
+        log=options.log,
     )
     signal.signal(signal.SIGTERM, lambda *_: clients.stop())
     clients.run(options.threads)

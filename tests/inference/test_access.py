@@ -38,7 +38,7 @@ def predict(client: Client, token: str | None = None) -> Any:
 
 @pytest.mark.usefixtures("_tokens_needed")
 class TestTokenAccess:
-    def test_without_a_token_nothing_is_answered(self, client: Client) -> None:
+    def test_calls_without_a_token_are_refused(self, client: Client) -> None:
         uploaded_version("classifier")
         response = predict(client)
         assert response.status_code == 401
@@ -50,7 +50,7 @@ class TestTokenAccess:
     @pytest.mark.parametrize(
         ("scope", "predicts", "reads"), [("predict", 200, 403), ("read", 403, 200), ("all", 200, 200)]
     )
-    def test_a_scope_covers_its_calls(self, client: Client, scope: str, predicts: int, reads: int) -> None:
+    def test_a_scope_allows_its_calls(self, client: Client, scope: str, predicts: int, reads: int) -> None:
         uploaded_version("classifier")
         _, token = create_token(name="t", scope=scope)
         assert predict(client, token).status_code == predicts
@@ -73,30 +73,30 @@ class TestTokenAccess:
         row, token = create_token(name="t", scope="predict", expires_at=timezone.now() + timedelta(hours=1))
         assert predict(client, token).status_code == 200
         ApiToken.objects.filter(pk=row.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
-        create_token(name="another", scope="read")  # lets the process look again
+        create_token(name="another", scope="read")  # lets the process refresh its tokens
         assert predict(client, token).status_code == 401
 
-    def test_a_person_of_the_admin_may_read_but_not_predict(self, client: Client, admin_user: User) -> None:
+    def test_a_user_of_the_admin_may_read_but_not_predict(self, client: Client, admin_user: User) -> None:
         uploaded_version("classifier")
         client.force_login(admin_user)
         assert client.get("/api/v1/models").status_code == 200
         assert predict(client).status_code == 401
 
 
-def test_in_the_open_run_no_token_is_needed_but_a_wrong_one_is_refused(client: Client) -> None:
+def test_with_open_access_no_token_is_needed_but_a_wrong_one_is_refused(client: Client) -> None:
     uploaded_version("classifier")
     assert predict(client).status_code == 200
     assert predict(client, "mlmon_made_up").status_code == 401
 
 
-def test_only_the_digest_of_a_token_is_kept() -> None:
+def test_only_the_digest_of_a_token_is_stored() -> None:
     row, token = create_token(name="t", scope="read")
     assert row.digest == token_digest(token)
     assert token not in str(ApiToken.objects.values().get())
     assert token.startswith(row.hint)
 
 
-def test_a_name_is_taken_once() -> None:
+def test_the_name_of_a_token_is_unique() -> None:
     create_token(name="t", scope="read")
     with pytest.raises(ValidationError, match="already exists"):
         create_token(name="t", scope="read")

@@ -1,4 +1,4 @@
-"""Reading observations back across stream and archive."""
+"""Read observations from the stream and the archive."""
 
 import threading
 from collections.abc import Callable
@@ -30,7 +30,7 @@ def version(redis_client: redis.Redis) -> ModelVersion:
 
 @pytest.fixture
 def minutes(version: ModelVersion, redis_client: redis.Redis) -> ModelVersion:
-    """A version that has observed 0 to 99, one a minute: 60 in three chunks, of which the stream has the last ten."""
+    """A version with values 0 to 99, one per minute: 60 in three chunks, the last ten of them also in the stream."""
     for value in range(100):
         append(redis_client, version.pk, [float(value)], observed_at=NOW + value * MINUTE)
     for _ in range(3):
@@ -49,22 +49,22 @@ def numbers(start: int, stop: int) -> list[float]:
 
 
 @pytest.mark.parametrize("rows", [1, 39, 40, 41, 45, 60, 61, 99, 100, 1000])
-def test_the_newest_rows_come_from_stream_and_archive(minutes: ModelVersion, rows: int) -> None:
+def test_the_latest_rows_are_read_from_stream_and_archive(minutes: ModelVersion, rows: int) -> None:
     assert values(minutes, rows=rows) == numbers(max(0, 100 - rows), 100)
 
 
 @pytest.mark.parametrize(("first", "end"), [(0, 100), (10, 30), (19, 20), (55, 65), (70, 80), (90, 200)])
-def test_a_span_of_time_comes_from_stream_and_archive(minutes: ModelVersion, first: int, end: int) -> None:
+def test_a_span_of_time_is_read_from_stream_and_archive(minutes: ModelVersion, first: int, end: int) -> None:
     found = values(minutes, since=NOW + first * MINUTE, until=NOW + end * MINUTE)
     assert found == numbers(first, min(end, 100))
 
 
 @pytest.mark.parametrize("until", [5, 25, 60, 75, 99])
-def test_the_newest_rows_before_a_time(minutes: ModelVersion, until: int) -> None:
+def test_the_latest_rows_before_a_time(minutes: ModelVersion, until: int) -> None:
     assert values(minutes, rows=7, until=NOW + until * MINUTE) == numbers(max(0, until - 7), until)
 
 
-def test_columns_are_those_asked_for(minutes: ModelVersion) -> None:
+def test_only_the_requested_columns_are_read(minutes: ModelVersion) -> None:
     table = read_observations(minutes.pk, since=NOW + 58 * MINUTE, columns=["feature.x", "prediction", "feature.gone"])
     assert table.column_names == ["feature.x", "prediction"]
     assert table.column("feature.x").to_pylist() == numbers(58, 100)
@@ -75,19 +75,19 @@ def test_without_a_bound_nothing_is_read(version: ModelVersion) -> None:
         read_observations(version.pk)
 
 
-def test_nothing_observed_gives_a_table_without_columns(version: ModelVersion, redis_client: redis.Redis) -> None:
+def test_a_table_without_rows_has_no_columns(version: ModelVersion, redis_client: redis.Redis) -> None:
     assert read_observations(version.pk, rows=10).shape == (0, 0)
     append(redis_client, version.pk, [1.0], observed_at=NOW)
     assert read_observations(version.pk, since=NOW + MINUTE).shape == (0, 0)
 
 
-def test_nothing_archived_yet_the_stream_is_read(version: ModelVersion, redis_client: redis.Redis) -> None:
+def test_only_the_stream_is_read_if_nothing_is_archived(version: ModelVersion, redis_client: redis.Redis) -> None:
     for value in range(5):
         append(redis_client, version.pk, [float(value)])
     assert values(version, rows=3) == [2.0, 3.0, 4.0]
 
 
-def test_the_stream_gone_the_archive_is_read(minutes: ModelVersion, redis_client: redis.Redis) -> None:
+def test_the_archive_is_read_if_the_stream_is_deleted(minutes: ModelVersion, redis_client: redis.Redis) -> None:
     redis_client.flushdb()
     assert values(minutes, rows=50) == numbers(10, 60)
     append(redis_client, minutes.pk, [100.0])
@@ -96,7 +96,7 @@ def test_the_stream_gone_the_archive_is_read(minutes: ModelVersion, redis_client
     assert values(minutes, rows=3) == [58.0, 59.0, 100.0]
 
 
-def test_rows_of_an_older_schema_are_left_out(version: ModelVersion, redis_client: redis.Redis) -> None:
+def test_rows_with_an_older_schema_are_left_out(version: ModelVersion, redis_client: redis.Redis) -> None:
     for name, value in (("old", 1.0), ("x", 2.0), ("x", 3.0)):
         append(redis_client, version.pk, [value], name=name)
     archive_observations(seconds=30)
@@ -107,7 +107,7 @@ def test_rows_of_an_older_schema_are_left_out(version: ModelVersion, redis_clien
 
 
 @pytest.mark.parametrize("read", ["inference.selectors.archive_position", "inference.stream.latest_first"])
-def test_rows_archived_and_trimmed_while_one_reads_are_read_once(
+def test_rows_that_are_archived_and_trimmed_during_a_read_are_read_once(
     minutes: ModelVersion, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch, read: str
 ) -> None:
     """A worker archives between the reads of the archive position, the stream and the chunks."""
@@ -134,11 +134,11 @@ class TestIterating:
             (part.first.stream_number, part.first.row, part.last.row) for part in iterate_archive(version.pk, **options)
         ]
 
-    def test_the_archive_comes_chunk_by_chunk(self, minutes: ModelVersion) -> None:
+    def test_the_archive_is_yielded_in_chunks(self, minutes: ModelVersion) -> None:
         assert self.places(minutes) == [(1, 1, 20), (1, 21, 40), (1, 41, 60)]
         assert [part.table.column("feature.x")[0].as_py() for part in iterate_archive(minutes.pk)] == [0.0, 20.0, 40.0]
 
-    def test_it_starts_at_a_row(self, minutes: ModelVersion) -> None:
+    def test_it_starts_at_a_given_row(self, minutes: ModelVersion) -> None:
         parts = list(iterate_archive(minutes.pk, start=RowPlace(1, 35), columns=["feature.x"]))
         assert [(part.first.row, part.last.row) for part in parts] == [(35, 40), (41, 60)]
         assert parts[0].table.column(0).to_pylist() == numbers(34, 40)
@@ -146,14 +146,14 @@ class TestIterating:
     def test_chunks_outside_the_time_are_left_out(self, minutes: ModelVersion) -> None:
         assert self.places(minutes, since=NOW + 25 * MINUTE, until=NOW + 40 * MINUTE) == [(1, 21, 40)]
 
-    def test_streams_follow_each_other(self, minutes: ModelVersion, redis_client: redis.Redis) -> None:
+    def test_streams_are_yielded_in_order(self, minutes: ModelVersion, redis_client: redis.Redis) -> None:
         redis_client.flushdb()
         append(redis_client, minutes.pk, [100.0, 101.0])
         archive_observations(seconds=30)
         assert self.places(minutes)[-2:] == [(1, 41, 60), (2, 1, 2)]
         assert self.places(minutes, start=RowPlace(2, 2)) == [(2, 2, 2)]
 
-    def test_chunks_deleted_meanwhile_are_not_met(self, minutes: ModelVersion) -> None:
+    def test_chunks_that_are_deleted_meanwhile_are_skipped(self, minutes: ModelVersion) -> None:
         parts = iterate_archive(minutes.pk)
         assert next(parts).last.row == 20
         ObservationChunk.objects.filter(first_row=21).delete()
@@ -161,7 +161,7 @@ class TestIterating:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_reader_beside_a_worker_sees_each_row_once(version: ModelVersion, redis_client: redis.Redis) -> None:
+def test_a_reader_reads_each_row_once_while_a_worker_archives(version: ModelVersion, redis_client: redis.Redis) -> None:
     stop = threading.Event()
 
     def work() -> None:

@@ -1,4 +1,4 @@
-"""What is remembered of answers under a capture policy, from the request to the drift check."""
+"""Capture policies, from the request to the drift check."""
 
 from pathlib import Path
 from typing import Any
@@ -49,9 +49,9 @@ def save_policy(model: Model, **values: Any) -> CapturePolicy:
 
 
 def predict(rows: list[list[float]]) -> list[str]:
-    answer = prediction.predict(model_name="classifier", payload={"rows": rows})
+    outcome = prediction.predict(model_name="classifier", payload={"rows": rows})
     serving().capture_queue.flush()
-    return answer.prediction_ids
+    return outcome.prediction_ids
 
 
 def window_of(client: redis.Redis, version: ModelVersion) -> stream.Window:
@@ -67,15 +67,15 @@ def sampled_out() -> float:
     return REGISTRY.get_sample_value("ml_capture_sampled_out_total", {"model_name": "classifier"}) or 0.0
 
 
-def test_the_share_that_is_drawn_is_the_rate() -> None:
-    """By the binomial distribution (scipy): outside these bounds once in a million draws."""
+def test_the_share_of_sampled_ids_is_the_rate() -> None:
+    """By the binomial distribution (scipy): outside these bounds once in a million runs."""
     rows, rate = 20_000, 0.1
     taken = int(sampled(new_prediction_ids(rows, 7), rate).sum())
     low, high = binom.interval(1 - 1e-6, rows, rate)
     assert low <= taken <= high
 
 
-def test_an_id_that_is_drawn_at_one_rate_is_drawn_at_every_higher_one() -> None:
+def test_an_id_that_is_sampled_at_one_rate_is_sampled_at_every_higher_rate() -> None:
     ids = new_prediction_ids(1000, 7)
     few, more = sampled(ids, 0.2), sampled(ids, 0.6)
     assert few.any()
@@ -84,22 +84,22 @@ def test_an_id_that_is_drawn_at_one_rate_is_drawn_at_every_higher_one() -> None:
     assert sampled(ids, 1.0).all()
 
 
-def test_only_what_is_drawn_is_remembered_and_the_rest_is_counted(
+def test_only_sampled_rows_are_captured_and_the_others_are_counted(
     version: ModelVersion, redis_client: redis.Redis
 ) -> None:
     save_policy(version.model, sampling_rate=0.25)
     before = sampled_out()
     ids = predict(iris_rows(400).tolist())
-    is_drawn = sampled([bytes.fromhex(one.replace("-", "")) for one in ids], 0.25)
-    expected = [bytes.fromhex(one.replace("-", "")) for one, taken in zip(ids, is_drawn, strict=True) if taken]
+    is_sampled = sampled([bytes.fromhex(one.replace("-", "")) for one in ids], 0.25)
+    expected = [bytes.fromhex(one.replace("-", "")) for one, taken in zip(ids, is_sampled, strict=True) if taken]
     assert 50 < len(expected) < 150
     table = window_of(redis_client, version).table
     assert table.column("prediction_id").to_pylist() == expected
-    assert np.array(table.column("feature.petal_length")) == pytest.approx(iris_rows(400)[is_drawn, 2])
+    assert np.array(table.column("feature.petal_length")) == pytest.approx(iris_rows(400)[is_sampled, 2])
     assert sampled_out() - before == 400 - len(expected)
 
 
-def test_a_request_of_which_nothing_is_drawn_is_answered(version: ModelVersion, redis_client: redis.Redis) -> None:
+def test_a_request_without_sampled_rows_is_predicted(version: ModelVersion, redis_client: redis.Redis) -> None:
     save_policy(version.model, sampling_rate=0.0001)
     assert len(predict(iris_rows(3).tolist())) == 3
     assert window_of(redis_client, version).table.num_rows == 0
@@ -119,11 +119,13 @@ def test_shadow_versions_follow_the_policy(version: ModelVersion, redis_client: 
     set_stage(version=shadow, stage=Stage.SHADOW)
     save_policy(version.model, never_stored_features=["sepal_width"])
     predict(iris_rows(5).tolist())
-    await_condition(lambda: flushed_rows(redis_client, shadow) == 5, "the shadow version was not recorded")
+    await_condition(
+        lambda: flushed_rows(redis_client, shadow) == 5, "the predictions of the shadow version were not captured"
+    )
     assert set(window_of(redis_client, shadow).features.column_names) == FEATURES - {"sepal_width"}
 
 
-def test_a_model_without_features_that_are_stored_is_checked_for_its_predictions(version: ModelVersion) -> None:
+def test_the_predictions_of_a_model_without_stored_features_are_checked(version: ModelVersion) -> None:
     save_policy(version.model, never_stored_features=sorted(FEATURES))
     profiled_reference(version, iris_rows(1000, seed=1))
     predict(iris_rows(600).tolist())
@@ -134,7 +136,7 @@ def test_a_model_without_features_that_are_stored_is_checked_for_its_predictions
     assert check.result.prediction.status == "ok"
 
 
-def test_a_window_goes_on_where_a_feature_is_not_stored_any_more(
+def test_a_window_continues_when_a_feature_is_no_longer_stored(
     version: ModelVersion, redis_client: redis.Redis
 ) -> None:
     profiled_reference(version, iris_rows(1000, seed=1))
@@ -151,7 +153,7 @@ def test_a_window_goes_on_where_a_feature_is_not_stored_any_more(
     assert set(check.features.values_list("status", flat=True)) == {"ok"}
 
 
-def test_the_answer_about_drift_follows_a_change_of_the_policy(version: ModelVersion) -> None:
+def test_the_live_drift_follows_a_change_of_the_policy(version: ModelVersion) -> None:
     profiled_reference(version, iris_rows(1000, seed=1))
     predict(iris_rows(300).tolist())
     before = latest_drift(version=version)
@@ -164,7 +166,7 @@ def test_the_answer_about_drift_follows_a_change_of_the_policy(version: ModelVer
     assert {feature.name for feature in after.result.features} == FEATURES - {"petal_length"}
 
 
-def test_a_feature_that_is_stored_again_begins_a_new_window(version: ModelVersion, redis_client: redis.Redis) -> None:
+def test_storing_a_feature_again_begins_a_new_window(version: ModelVersion, redis_client: redis.Redis) -> None:
     policy = save_policy(version.model, never_stored_features=["petal_length"])
     predict(iris_rows(5).tolist())
     remove_capture_policy(policy=policy)
@@ -179,7 +181,7 @@ def _form(model: Model, **values: Any) -> dict[str, Any]:
     return {"model": model.pk, **defaults, **values}
 
 
-def test_a_policy_is_made_and_changed_in_the_admin(
+def test_a_policy_is_added_and_changed_in_the_admin(
     version: ModelVersion, redis_client: redis.Redis, admin_client: Client, admin_user: User
 ) -> None:
     predict(iris_rows(1).tolist())
@@ -201,7 +203,7 @@ def test_a_policy_is_made_and_changed_in_the_admin(
     assert set(window_of(redis_client, version).features.column_names) == FEATURES - {"petal_width"}
 
 
-def test_the_pages_of_policies_and_of_the_model_show_them(version: ModelVersion, admin_client: Client) -> None:
+def test_the_pages_of_policies_and_of_the_model_show_policies(version: ModelVersion, admin_client: Client) -> None:
     policy = save_policy(version.model, sampling_rate=0.1, never_stored_features=["petal_length"])
     listed = admin_client.get(reverse(f"{POLICIES}_changelist")).content.decode()
     assert "0.1 of all" in listed
@@ -213,7 +215,7 @@ def test_the_pages_of_policies_and_of_the_model_show_them(version: ModelVersion,
     assert reverse(f"{POLICIES}_of_model", args=[version.model.pk]) in model_page.content.decode()
 
 
-def test_a_policy_that_is_deleted_in_the_admin_leaves_the_defaults(
+def test_deleting_a_policy_in_the_admin_restores_the_defaults(
     version: ModelVersion, redis_client: redis.Redis, admin_client: Client
 ) -> None:
     policy = save_policy(version.model, never_stored_features=["petal_length"])
@@ -242,7 +244,7 @@ def test_a_policy_that_is_deleted_in_the_admin_leaves_the_defaults(
         ({"archive_megabytes": 0}, "Ensure this value is greater than or equal to 1."),
     ],
 )
-def test_the_admin_refuses_what_cannot_be_a_policy(
+def test_the_admin_refuses_an_invalid_policy(
     version: ModelVersion, admin_client: Client, values: dict[str, Any], reason: str
 ) -> None:
     response = admin_client.post(reverse(f"{POLICIES}_add"), _form(version.model, **values))

@@ -1,4 +1,4 @@
-"""Small chunks become larger ones, and every row stays where it was."""
+"""Small chunks are joined into larger ones, and every row keeps its position."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -14,7 +14,7 @@ from tests.inference.observed import append, archived_ids, registered_version, s
 
 pytestmark = pytest.mark.django_db
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-MANY = 40  # one-row chunks: more than one of the next size holds
+MANY = 40  # one-row chunks: more than fit into one chunk of the next tier
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def version(redis_client: redis.Redis) -> ModelVersion:
 
 
 def chunk(client: redis.Redis, version: ModelVersion, *values: float, at: datetime = NOON, name: str = "x") -> None:
-    """Write a chunk of these rows."""
+    """Archive one chunk with these values."""
     append(client, version.pk, list(values), observed_at=at, name=name)
     archive_observations(seconds=60)
 
@@ -33,7 +33,7 @@ def rows_of_chunks(version: ModelVersion) -> list[tuple[int, int]]:
     return list(chunks.values_list("first_row", "last_row"))
 
 
-def test_small_chunks_become_one_with_the_same_rows(version: ModelVersion, redis_client: redis.Redis) -> None:
+def test_small_chunks_are_joined_with_the_same_rows(version: ModelVersion, redis_client: redis.Redis) -> None:
     for number in range(MANY):
         chunk(redis_client, version, float(number), float(number))
     assert len(rows_of_chunks(version)) == MANY
@@ -54,7 +54,7 @@ def test_a_second_run_finds_nothing_to_do(version: ModelVersion, redis_client: r
     assert rows_of_chunks(version) == before
 
 
-def test_other_columns_stay_apart(version: ModelVersion, redis_client: redis.Redis) -> None:
+def test_chunks_with_other_columns_are_not_joined(version: ModelVersion, redis_client: redis.Redis) -> None:
     for number in range(2 * MANY):
         chunk(redis_client, version, float(number), name="x" if number < MANY else "other")
     compaction.compact_archive(seconds=60)
@@ -63,21 +63,23 @@ def test_other_columns_stay_apart(version: ModelVersion, redis_client: redis.Red
     assert archived_ids(version.pk) == streamed_ids(redis_client, version.pk)
 
 
-def test_a_chunk_spans_a_day_at_most_so_that_old_rows_can_go(version: ModelVersion, redis_client: redis.Redis) -> None:
+def test_a_chunk_spans_at_most_a_day_so_that_old_rows_can_be_deleted(
+    version: ModelVersion, redis_client: redis.Redis
+) -> None:
     for day in range(MANY):
         chunk(redis_client, version, 1.0, at=NOON + timedelta(days=2 * day))
     compaction.compact_archive(seconds=60)
     assert len(rows_of_chunks(version)) == MANY
 
 
-def test_no_time_no_work(version: ModelVersion, redis_client: redis.Redis) -> None:
+def test_without_time_nothing_is_joined(version: ModelVersion, redis_client: redis.Redis) -> None:
     for number in range(9):
         chunk(redis_client, version, float(number))
     assert compaction.compact_archive(seconds=0) == 0
     assert len(rows_of_chunks(version)) == 9
 
 
-def test_chunks_that_another_worker_has_joined_are_left_alone(version: ModelVersion, redis_client: redis.Redis) -> None:
+def test_chunks_that_another_worker_has_joined_stay(version: ModelVersion, redis_client: redis.Redis) -> None:
     for number in range(MANY):
         chunk(redis_client, version, float(number))
     groups = compaction.plan(selectors.small_chunks(version.pk, most_rows=compaction.SMALL_ROWS))
@@ -87,7 +89,7 @@ def test_chunks_that_another_worker_has_joined_are_left_alone(version: ModelVers
     assert rows_of_chunks(version) == joined
 
 
-def test_readers_see_the_same_rows_before_and_after(version: ModelVersion, redis_client: redis.Redis) -> None:
+def test_readers_read_the_same_rows_before_and_after(version: ModelVersion, redis_client: redis.Redis) -> None:
     for number in range(MANY):
         chunk(redis_client, version, float(number), float(number) + 0.5)
     before = archive.read_observations(version.pk, since=NOON - timedelta(days=1))

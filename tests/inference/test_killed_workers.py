@@ -1,4 +1,4 @@
-"""Archiving workers that are killed with -9: nothing lost, nothing twice."""
+"""Archiving workers that are killed with -9: no row is lost or archived twice."""
 
 import json
 import subprocess
@@ -30,7 +30,7 @@ print(json.dumps({
 
 
 def output_of(environment: Mapping[str, str], *arguments: str) -> Any:
-    """Return the JSON that a Python program beside the tests prints."""
+    """Return the JSON that a Python program prints."""
     done = subprocess.run(
         [sys.executable, *arguments], cwd=PROJECT, env=dict(environment), capture_output=True, text=True, check=False
     )
@@ -39,9 +39,11 @@ def output_of(environment: Mapping[str, str], *arguments: str) -> Any:
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.timeout(300)  # a process for each line
+@pytest.mark.timeout(300)  # starts a process for each line
 @pytest.mark.parametrize("job", ["archive", "compact"])
-def test_killed_before_each_line_every_row_is_archived_once(redis_client: redis.Redis, job: str) -> None:
+def test_every_row_is_archived_once_although_workers_are_killed_before_each_line(
+    redis_client: redis.Redis, job: str
+) -> None:
     version_id, environment = registered_version("killed").pk, environment_of_tests()
     killed_at = output_of(environment, "-m", "tests.inference.killed_archiver", job, str(version_id))
     found = output_of(environment, "-c", SHOW, str(version_id))

@@ -81,7 +81,7 @@ def version(redis_client: redis.Redis, settings: Settings, tmp_path: Path) -> Mo
     return uploaded_version("classifier")
 
 
-def test_one_observation_is_in_the_live_window_when_it_is_answered(
+def test_one_observation_is_in_the_live_window_when_the_response_arrives(
     client: Client, version: ModelVersion, redis_client: redis.Redis
 ) -> None:
     observed_at = "2026-03-01T13:00:00.000001+01:00"
@@ -94,7 +94,7 @@ def test_one_observation_is_in_the_live_window_when_it_is_answered(
     assert [row[f"feature.{name}"] for name in NAMED] == FLOWER
 
 
-def test_what_is_not_given_is_null_and_the_time_is_now(
+def test_missing_fields_are_null_and_the_default_time_is_now(
     client: Client, version: ModelVersion, redis_client: redis.Redis
 ) -> None:
     before = datetime.now(UTC)
@@ -104,7 +104,7 @@ def test_what_is_not_given_is_null_and_the_time_is_now(
     assert before <= row["observed_at"] <= datetime.now(UTC)
 
 
-def test_a_clock_that_is_a_little_ahead_counts_as_now(
+def test_the_time_of_a_clock_that_is_slightly_ahead_becomes_now(
     client: Client, version: ModelVersion, redis_client: redis.Redis
 ) -> None:
     ahead = datetime.now(UTC) + timedelta(minutes=4)
@@ -116,7 +116,7 @@ def test_a_clock_that_is_a_little_ahead_counts_as_now(
 
 
 @pytest.mark.parametrize("wrapped", [True, False])
-def test_many_observations_are_answered_one_by_one(
+def test_each_of_many_observations_has_a_result(
     client: Client, version: ModelVersion, redis_client: redis.Redis, wrapped: bool
 ) -> None:
     rows = [item(prediction_id=ID), item(prediction="rose"), item(), item(prediction_id=ID, prediction="virginica")]
@@ -135,7 +135,7 @@ def test_many_observations_are_answered_one_by_one(
     assert stream.rows_seen(redis_client, [version.pk]) == {version.pk: 2}
 
 
-def test_probabilities_are_kept_and_tell_the_confidence(
+def test_probabilities_are_stored_and_determine_the_confidence(
     client: Client, version: ModelVersion, redis_client: redis.Redis
 ) -> None:
     given = [{"virginica": 0.25, "setosa": 0.75}, [0.2, 0.3, 0.5002]]
@@ -149,7 +149,7 @@ def test_probabilities_are_kept_and_tell_the_confidence(
     assert table.column("confidence").to_pylist() == [0.75, pytest.approx(0.5, abs=2e-4), None]
 
 
-def test_what_is_served_here_and_elsewhere_is_one_window(
+def test_predictions_of_this_and_another_server_are_one_window(
     client: Client, version: ModelVersion, redis_client: redis.Redis
 ) -> None:
     post(client, item())
@@ -159,9 +159,7 @@ def test_what_is_served_here_and_elsewhere_is_one_window(
     assert window(redis_client, version).num_rows == 5
 
 
-def test_a_request_that_is_sent_again_changes_nothing(
-    client: Client, version: ModelVersion, redis_client: redis.Redis
-) -> None:
+def test_a_repeated_request_changes_nothing(client: Client, version: ModelVersion, redis_client: redis.Redis) -> None:
     ids = [str(uuid.uuid4()) for _ in range(3)]
     assert statuses(post(client, [item(prediction_id=one) for one in ids[:2]])) == ["accepted"] * 2
     again = post(client, [item(prediction_id=one) for one in ids])
@@ -173,7 +171,7 @@ def test_a_request_that_is_sent_again_changes_nothing(
     assert stream.rows_seen(redis_client, [version.pk]) == {version.pk: 3}
 
 
-def test_the_newest_ids_are_remembered_and_the_first_forgotten(
+def test_only_the_latest_ids_are_known(
     client: Client, version: ModelVersion, redis_client: redis.Redis, settings: Settings
 ) -> None:
     settings.MLMON_LIVE_WINDOW_ROWS = 3
@@ -244,7 +242,7 @@ BAD_ITEMS: list[tuple[Any, str, str]] = [
 
 
 @pytest.mark.parametrize(("bad", "field", "reason"), BAD_ITEMS)
-def test_a_bad_item_is_refused_and_its_neighbours_are_kept(
+def test_an_invalid_item_is_refused_and_the_others_are_stored(
     client: Client, version: ModelVersion, redis_client: redis.Redis, bad: Any, field: str, reason: str
 ) -> None:
     response = post(client, [item(), bad, item()])
@@ -263,7 +261,7 @@ def test_a_bad_item_is_refused_and_its_neighbours_are_kept(
     "number", [b"1" + b"0" * 400, b"1e400", b"-1e400", b"NaN", b"Infinity", b"18446744073709551616"]
 )
 @pytest.mark.parametrize("field", ["prediction", "confidence", "latency_ms"])
-def test_a_number_beyond_all_numbers_is_refused(
+def test_a_number_that_float64_cannot_hold_is_refused(
     client: Client, version: ModelVersion, redis_client: redis.Redis, field: str, number: bytes
 ) -> None:
     body = json.dumps(item(**{field: "here"})).encode().replace(b'"here"', number)
@@ -290,7 +288,7 @@ def test_a_number_beyond_all_numbers_is_refused(
         ([item()] * 11, 422, "has 11 observations; send at most 10"),
     ],
 )
-def test_a_bad_body_is_refused_as_a_whole(
+def test_an_invalid_body_is_refused_as_a_whole(
     client: Client, version: ModelVersion, settings: Settings, body: Any, status: int, reason: str
 ) -> None:
     settings.MLMON_MAX_ROWS_PER_REQUEST = 10
@@ -313,7 +311,7 @@ def test_a_bad_body_is_refused_as_a_whole(
         max_leaves=6,
     )
 )
-def test_no_json_is_answered_with_an_error_of_ours(client: Client, version: ModelVersion, value: Any) -> None:
+def test_no_json_causes_a_server_error(client: Client, version: ModelVersion, value: Any) -> None:
     for body in (value, [value], item(probabilities=value), item(prediction=value), item(features=value)):
         assert post(client, body).status_code in (200, 400, 404, 422)
 
@@ -388,7 +386,7 @@ def test_the_capture_policy_holds_for_them(client: Client, version: ModelVersion
     assert stream.rows_seen(redis_client, [version.pk]) == {version.pk: len(expected)}
 
 
-def test_a_request_of_which_nothing_is_drawn_is_remembered_by_its_ids(
+def test_the_ids_of_a_request_without_sampled_rows_are_known(
     client: Client, version: ModelVersion, redis_client: redis.Redis
 ) -> None:
     save_capture_policy(policy=CapturePolicy(model=version.model, sampling_rate=0.0001))
@@ -398,7 +396,7 @@ def test_a_request_of_which_nothing_is_drawn_is_remembered_by_its_ids(
     assert redis_client.exists(stream.stream_key(version.pk)) == 0
 
 
-def test_while_redis_is_away_nothing_is_taken(
+def test_nothing_is_accepted_while_redis_is_unavailable(
     client: Client, version: ModelVersion, redis_client: redis.Redis, settings: Settings
 ) -> None:
     serving().refresh()
@@ -413,7 +411,7 @@ def test_while_redis_is_away_nothing_is_taken(
     assert post(client, item(prediction_id=ID)).json()["status"] == "accepted"
 
 
-def test_an_append_whose_answer_was_lost_is_not_repeated(version: ModelVersion, redis_client: redis.Redis) -> None:
+def test_a_repeated_append_with_ids_changes_nothing(version: ModelVersion, redis_client: redis.Redis) -> None:
     attempt = Attempt("request", 1)
     table, ids = observations([1.0, 2.0]), [uuid.UUID(ID).bytes]
     limits = {"max_entries": 100, "most_ids": 100}
@@ -457,7 +455,7 @@ def test_each_id_is_stored_once_when_it_is_sent_many_times_at_once(
     assert sorted(accepted) == sorted(stored)
 
 
-def test_ground_truth_meets_an_observation_with_an_id_of_the_client(
+def test_ground_truth_is_joined_with_an_observation_whose_id_the_client_gave(
     client: Client, version: ModelVersion, redis_client: redis.Redis
 ) -> None:
     post(client, item(prediction_id=ID, probabilities=[0.75, 0.25, 0]))
@@ -470,7 +468,7 @@ def test_ground_truth_meets_an_observation_with_an_id_of_the_client(
     assert np.frombuffer(row.scores or b"", "<f4") == pytest.approx([0.75, 0.25, 0])
 
 
-def test_drift_of_a_model_that_is_served_elsewhere_is_checked(client: Client, version: ModelVersion) -> None:
+def test_the_drift_of_a_model_on_another_server_is_checked(client: Client, version: ModelVersion) -> None:
     profiled_reference(version, iris_rows(1000, seed=1))
     rows = [item(features=row) for row in iris_rows(600, seed=2).tolist()]
     assert set(statuses(post(client, rows))) == {"accepted"}
@@ -480,7 +478,7 @@ def test_drift_of_a_model_that_is_served_elsewhere_is_checked(client: Client, ve
     assert set(check.features.values_list("status", flat=True)) == {"ok"}
 
 
-def test_a_regression_takes_numbers(client: Client, redis_client: redis.Redis) -> None:
+def test_a_regression_accepts_only_numbers(client: Client, redis_client: redis.Redis) -> None:
     version = uploaded_version("progression", onnx=diabetes_onnx(), features=[f"x{index}" for index in range(10)])
     path = "/api/v1/models/progression/observations"
     good = {"features": [0.01] * 10, "prediction": 151.5}
@@ -492,7 +490,7 @@ def test_a_regression_takes_numbers(client: Client, redis_client: redis.Redis) -
     assert (len(predictions), predictions[0]) == (2, 151.5)
 
 
-def test_the_stream_keeps_its_bound_without_a_worker(
+def test_the_stream_is_bounded_even_without_a_worker(
     client: Client, version: ModelVersion, redis_client: redis.Redis, settings: Settings
 ) -> None:
     settings.MLMON_STREAM_ROWS = 100

@@ -1,4 +1,4 @@
-"""Reading traffic back, by minute and in steps."""
+"""Read traffic by minute and in steps."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -26,13 +26,13 @@ def rollup(version: ModelVersion, begins_at: datetime, span: RollupSpan = Rollup
     TrafficRollup.objects.create(version=version, span_seconds=span, begins_at=begins_at, **{**empty, **figures})
 
 
-def test_the_last_minutes_hold_the_one_that_has_just_begun() -> None:
+def test_the_last_minutes_include_the_current_one() -> None:
     recently = Recently.of(NOW, minutes=10)
     assert recently.since == datetime(2026, 3, 1, 12, 1, tzinfo=UTC)
     assert recently.minutes == 9.5
 
 
-def test_recent_counts_are_of_those_minutes_only(version: ModelVersion) -> None:
+def test_recent_counts_include_only_those_minutes(version: ModelVersion) -> None:
     for minute, success in [(0, 100), (1, 5), (10, 7)]:
         rollup(version, NOW.replace(minute=minute, second=0), success=success, class_counts=[success])
     rollup(version, NOW.replace(minute=0, second=0), RollupSpan.HOUR, success=112)
@@ -40,14 +40,14 @@ def test_recent_counts_are_of_those_minutes_only(version: ModelVersion) -> None:
     assert (counts.success, counts.class_counts.tolist()) == (12, [12])
 
 
-def test_requests_of_every_outcome_and_rows_stand_at_their_minute(version: ModelVersion) -> None:
+def test_requests_and_predictions_are_counted_in_their_minute(version: ModelVersion) -> None:
     rollup(version, NOW.replace(minute=8, second=0), success=1, error=2, rejected=4, predictions=20)
-    rollup(version, NOW.replace(minute=9, second=0), predictions=30)  # answered elsewhere
+    rollup(version, NOW.replace(minute=9, second=0), predictions=30)  # predicted by another server
     rollup(version, NOW.replace(minute=11, second=0), success=9)  # another server's clock is ahead
     assert counts_by_minute(Recently.of(NOW, minutes=4)) == {version.pk: ([0, 7, 0, 0], [0, 20, 30, 0])}
 
 
-def test_steps_sum_their_rows_and_leave_out_what_is_empty(version: ModelVersion) -> None:
+def test_steps_are_sums_and_empty_ones_are_left_out(version: ModelVersion) -> None:
     begin = datetime(2026, 3, 1, 0, 0, tzinfo=UTC)
     for hour, classes in [(0, [1]), (1, [1, 2]), (5, [0, 0, 3])]:
         rollup(
