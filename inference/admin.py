@@ -74,6 +74,7 @@ class CapturePolicyAdmin(AuditedAdmin):
         "Add a policy to capture only a sample, to leave features out, or to change how long they are kept."
     )
     form = CapturePolicyForm
+    recorded_by_service = ("add", "change", "delete")
     list_display = ["model", "share", "left_out", "retention_days", "archive_megabytes", "updated_at"]
     list_select_related = ["model"]
     search_fields = ["model__name"]
@@ -115,12 +116,3 @@ class CapturePolicyAdmin(AuditedAdmin):
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[CapturePolicy]) -> None:
         for policy in queryset:
             self.delete_model(request, policy)
-
-    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> None:
-        """Write nothing: the service has written the audit record."""
-
-    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> None:
-        """Write nothing: the service has written the audit record."""
-
-    def log_deletions(self, request: HttpRequest, queryset: Any) -> None:
-        """Write nothing: the service writes the audit record."""

@@ -66,7 +66,7 @@ class AuditedAdmin(AddressedAdmin):
     forbidden
         What nobody may do on these pages, whatever their role: "add", "change" or "delete".
     recorded_by_service
-        Which of "add" and "change" a service records, so that the page does not.
+        Which of "add", "change" and "delete" a service records, so that the page does not.
     """
 
     empty_text = ""
@@ -105,7 +105,7 @@ class AuditedAdmin(AddressedAdmin):
             record_change(user=user_of(request), row=obj, message="", changes=message)
 
     def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
-        for row in queryset:
+        for row in () if "delete" in self.recorded_by_service else queryset:
             record_change(user=user_of(request), row=row, message="Deleted.")
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
