@@ -1,4 +1,4 @@
-"""How figures and lengths of time are written, on every page and in the terminal."""
+"""Numbers and durations as text, for every page and the terminal."""
 
 import math
 from datetime import datetime
@@ -8,7 +8,7 @@ JUST_NOW_SECONDS = 10
 
 
 def number_text(value: float, digits: int = 3) -> str:
-    """Return a number with so many significant digits: "4.41", "1,040", "2.5e-07"."""
+    """Return a number with `digits` significant digits: "4.41", "1,040", "2.5e-07"."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
     magnitude = math.floor(math.log10(abs(value)))
@@ -18,13 +18,13 @@ def number_text(value: float, digits: int = 3) -> str:
 
 
 def short_number_text(value: float, digits: int = 4) -> str:
-    """Return a number with so many significant digits at most: 5 is "5", not "5.000"."""
+    """Return a number with at most `digits` significant digits: 5 is "5", not "5.000"."""
     text = number_text(value, digits)
     return text if "." not in text or "e" in text else text.rstrip("0").rstrip(".")
 
 
 def share_text(share: float, digits: int = 2) -> str:
-    """Return a share between 0 and 1 with so many significant digits: "6.0 %", "12 %", "0 %"."""
+    """Return a share between 0 and 1 as a percentage with `digits` significant digits: "6.0 %", "12 %", "0 %"."""
     percent = 100 * share
     if percent == 0 or abs(percent) >= 100:
         return f"{percent:.0f} %"
@@ -35,9 +35,9 @@ def share_text(share: float, digits: int = 2) -> str:
 
 
 def duration_text(seconds: float) -> str:
-    """Return a length of time in its largest unit and the next one: "1 hour, 25 minutes", "3 days", "42 seconds".
+    """Return a duration in its largest unit and the next one: "1 hour, 25 minutes", "3 days", "42 seconds".
 
-    Nothing is rounded up, and from a minute on seconds are left out.
+    Nothing is rounded up, and seconds are left out from a minute on.
     """
     whole = max(0, int(seconds))
     for place, (name, length) in enumerate(UNITS):
@@ -62,5 +62,5 @@ def _counted(count: int, name: str) -> str:
 
 
 def plain_text(text: str) -> str:
-    """Return a text that a terminal shows and does not obey."""
+    """Return a string with control characters escaped, so that a terminal shows them and does not execute them."""
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)

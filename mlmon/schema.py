@@ -5,14 +5,14 @@ from enum import StrEnum
 
 
 class FeatureKind(StrEnum):
-    """How a feature is compared with its reference: as an ordered number, or as one of a set of levels."""
+    """How a feature is compared with its reference: as an ordered number, or as a category."""
 
     NUMERIC = "numeric"
     CATEGORICAL = "categorical"
 
 
 class TaskType(StrEnum):
-    """What a model answers: one of its classes, or a number."""
+    """What a model predicts: one of its classes, or a number."""
 
     CLASSIFICATION = "classification"
     REGRESSION = "regression"
@@ -31,7 +31,7 @@ class TensorType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """One named value of a row, and the place in the model's input tensors where it goes.
+    """One named value of a row, and its place in the input tensors of the model.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Feature:
     kind
         How drift is measured.
     is_required
-        Whether a row without it (or with null) is refused. Otherwise missing is NaN, or "" in a string tensor.
+        Whether a row without it (or with null) is rejected. Otherwise a missing value is NaN, or "" in a string tensor.
     input_name, column
         The ONNX input tensor (shape rows x width) and the column in it.
     tensor_type

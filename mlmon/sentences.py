@@ -1,4 +1,4 @@
-"""What a comparison found, in sentences: for pages, incidents and the terminal. Plain text; who shows it escapes it."""
+"""The findings of a comparison as sentences, for pages, incidents and the terminal. Plain text: callers escape it."""
 
 import math
 import re
@@ -30,45 +30,45 @@ from mlmon.verdict import SMALLEST_EFFECT, SMALLEST_MISSING_DIFFERENCE
 
 Found: TypeAlias = FeatureResult | PredictionResult | None
 
-MOST_LEVELS_NAMED = 3
-LEAST_CONTRIBUTION = 1 / 3  # of the level that changed most, for another one to be named with it
-LEAST_REFERENCE_SHARE = 0.01  # that a level's change is measured by: a few rows of a new level are no news
-LONGEST_LEVEL = 40  # characters
-LEAST_MEAN_SHIFT = 0.1  # standard deviations of the reference; below, something else than the mean changed
-SMALLEST_P_VALUE = 1e-300  # below, float64 has lost what it could say
+MOST_CATEGORIES_NAMED = 3
+LEAST_CONTRIBUTION = 1 / 3  # of the category that changed most; others with less are not named with it
+LEAST_REFERENCE_SHARE = 0.01  # a category's change is measured by at least this share, so that a few rows do not count
+LONGEST_CATEGORY = 40  # characters
+LEAST_MEAN_SHIFT = 0.1  # standard deviations of the reference; with less, something other than the mean changed
+SMALLEST_P_VALUE = 1e-300  # float64 has little precision below it
 MOST_DIGITS = 7
 LONG_FRACTION = re.compile(r"-?\d{1,6}\.\d{9,}")
 
 BADGE_TEXTS = {
     Badge.INDEPENDENCE_UNVERIFIED: (
-        "Independence unverified: the reference holds fewer than ten windows, so how much neighbouring rows resemble "
-        "each other could not be measured. Rows that come in bursts may raise more alarms than the budget allows. "
-        "A longer reference in the order of time settles it."
+        "Independence unverified: the reference holds fewer than ten windows, too few to measure how much neighbouring "
+        "rows resemble each other. If rows come in bursts, there may be more alarms than the budget allows. Upload a "
+        "longer reference, in order of time."
     ),
     Badge.BURSTY: (
         "Bursty: rows resemble their neighbours so much that a window says less than a tenth of what as many "
-        "independent rows would. The verdict makes up for that and sees large changes only; use longer windows."
+        "independent rows would. The verdict corrects for this and detects only large changes; use longer windows."
     ),
     Badge.SMALL_REFERENCE: (
-        "Small reference: it has fewer than ten rows for each row of the window, so part of what is seen is the "
-        "reference's own chance. A reference of ten windows or more shows smaller changes."
+        "Small reference: it has fewer than ten rows for each row of the window, so chance in the reference adds to "
+        "every difference. A reference of ten windows or more shows smaller changes."
     ),
 }
 
 STATUS_TEXTS = {
     ResultStatus.OK: "compared",
     ResultStatus.INSUFFICIENT_DATA: "too few rows to compare",
-    ResultStatus.CONSTANT: "one and the same value in both",
+    ResultStatus.CONSTANT: "the same single value in both",
     ResultStatus.MISSING: "no values",
     ResultStatus.TYPE_CHANGED: "another type than in the reference",
-    ResultStatus.IDENTIFIER: "names rows, not groups: not compared",
+    ResultStatus.IDENTIFIER: "identifies rows: not compared",
     ResultStatus.ERROR: "the comparison failed",
 }
 
 QUALITY_TEXTS = {
     QualityEvent.MISSING_VALUES: "without a value",
     QualityEvent.OUT_OF_RANGE: "beyond the reference's range",
-    QualityEvent.UNSEEN_CATEGORIES: "of a level that the reference does not have",
+    QualityEvent.UNSEEN_CATEGORIES: "of a category that the reference does not have",
     QualityEvent.TYPE_CHANGED: "of another type",
     QualityEvent.BECAME_CONSTANT: "all of the same value",
     QualityEvent.COLUMN_MISSING: "without the column",
@@ -83,8 +83,8 @@ def sentence_of(hypothesis: HypothesisResult, found: Found) -> str:
     hypothesis
         Of the verdict.
     found
-        The result that it belongs to. None where it is not known any more: the sentence then gives the effect alone.
-        Shares and means are those of its whole window, also where a shorter one was more telling.
+        The result that it belongs to. None if it is not known any more; the sentence then states only the effect.
+        Shares and means are those of its main window, even if a shorter window had the smaller p-value.
     """
     if hypothesis.channel is Channel.MISSING_VALUES:
         return _missing_sentence(hypothesis, found)
@@ -108,7 +108,7 @@ def evidence_of(hypothesis: HypothesisResult) -> str:
 
 
 def smallest_change_of(hypothesis: HypothesisResult) -> str:
-    """Return the smallest change that the window could have shown, or "" where that is not known."""
+    """Return the smallest change that the window could have shown; "" if it is not known."""
     if hypothesis.smallest_detectable is None:
         return ""
     if hypothesis.channel is Channel.MISSING_VALUES:
@@ -161,11 +161,11 @@ def correlation_sentence(change: CorrelationChange) -> str:
 
 
 def joint_sentence(change: JointChange) -> str:
-    """Return in words how well a classifier tells the window from the reference."""
-    telling = f", most by {_listing(change.telling_features, 'and')}" if change.telling_features else ""
+    """Return in words how well a classifier separates the window from the reference."""
+    telling = f", mostly by {_listing(change.telling_features, 'and')}" if change.telling_features else ""
     return (
-        f"a classifier tells the window's rows from the reference's with an AUC of {change.auc:.2f} "
-        f"(0.50 would be guessing; {p_value_text(change.p_value)}){telling}"
+        f"a classifier separates the window's rows from the reference's with an AUC of {change.auc:.2f} "
+        f"(0.50 is guessing; {p_value_text(change.p_value)}){telling}"
     )
 
 
@@ -180,7 +180,7 @@ def p_value_text(p_value: float) -> str:
 
 
 def _share_pair(first: float, second: float) -> tuple[str, str]:
-    """Return two shares with as many digits as tell them apart."""
+    """Return two shares with enough digits to differ."""
     for digits in range(2, MOST_DIGITS + 1):
         pair = share_text(first, digits=digits), share_text(second, digits=digits)
         if pair[0] != pair[1]:
@@ -207,7 +207,7 @@ def _missing_sentence(hypothesis: HypothesisResult, found: Found) -> str:
 def _values_sentence(found: FeatureResult) -> str:
     distribution = found.distribution
     if distribution is not None and distribution.labels:
-        return _levels_sentence(
+        return _categories_sentence(
             _with_unseen(distribution, found.quality),
             np.array(distribution.reference),
             np.array(distribution.current),
@@ -222,10 +222,12 @@ def _values_sentence(found: FeatureResult) -> str:
 
 
 def _with_unseen(distribution: Distribution, quality: Sequence[QualityFinding]) -> list[str]:
-    """Return the levels as they stand in a sentence; the pooled ones by name where the reference has none of them."""
+    """Return the categories for a sentence; the pooled ones by name if the reference has none of them."""
     unseen = next((finding.detail for finding in quality if finding.event is QualityEvent.UNSEEN_CATEGORIES), "")
     return [
-        f"unseen levels ({unseen.removesuffix('.')})" if unseen and label == OTHER and not count else level_text(label)
+        f"unseen categories ({unseen.removesuffix('.')})"
+        if unseen and label == OTHER and not count
+        else category_text(label)
         for label, count in zip(distribution.labels, distribution.reference, strict=True)
     ]
 
@@ -234,13 +236,13 @@ def _prediction_sentence(found: PredictionResult) -> str:
     labels = tuple(found.reference_dist)
     reference = np.array([found.reference_dist[label] for label in labels])
     current = np.array([found.current_dist.get(label, 0.0) for label in labels])
-    return _levels_sentence([level_text(label) for label in labels], reference, current, "predictions")
+    return _categories_sentence([category_text(label) for label in labels], reference, current, "predictions")
 
 
-def _levels_sentence(
+def _categories_sentence(
     labels: Sequence[str], reference: NDArray[np.number], current: NDArray[np.number], of_what: str
 ) -> str:
-    """Return the levels that changed most, together: those of one direction, at most three."""
+    """Return the categories that changed most, together: of one direction, at most three."""
     if not reference.sum() or not current.sum():
         return ""
     before, now = reference / reference.sum(), current / current.sum()
@@ -255,14 +257,14 @@ def _levels_sentence(
         for index in order
         if difference[index] * difference[strongest] > 0
         and contribution[index] >= LEAST_CONTRIBUTION * contribution[strongest]
-    ][:MOST_LEVELS_NAMED]
+    ][:MOST_CATEGORIES_NAMED]
     share, reference_share = _share_pair(float(now[named].sum()), float(before[named].sum()))
-    levels = _listing([labels[index] for index in named], "or")
-    return f"{share} of {of_what} are {levels}, {reference_share} in the reference"
+    names = _listing([labels[index] for index in named], "or")
+    return f"{share} of {of_what} are {names}, {reference_share} in the reference"
 
 
 def _mean_moved(found: FeatureResult, distribution: Distribution) -> bool:
-    """Return whether the mean moved by enough of the reference's standard deviation, which its bins give roughly."""
+    """Return whether the mean moved by enough standard deviations of the reference, estimated from its bins."""
     if found.reference_mean is None or found.current_mean is None:
         return False
     edges, counts = np.array(distribution.edges), np.array(distribution.reference, dtype=np.float64)
@@ -290,7 +292,7 @@ def _range_sentence(distribution: Distribution) -> str:
 
 
 def _widest_change(differences: NDArray[np.float64]) -> tuple[int, int]:
-    """Return the range of bins, its end excluded, with the largest sum: where values have come to."""
+    """Return the range of bins, its end excluded, with the largest sum: where values were added."""
     # Ends where the running sum is at its largest above its lowest so far.
     running = np.concatenate([[0.0], np.cumsum(differences)])
     lowest = np.minimum.accumulate(running)
@@ -298,14 +300,14 @@ def _widest_change(differences: NDArray[np.float64]) -> tuple[int, int]:
     return int(np.argmin(running[: last + 1])), last
 
 
-def level_text(level: str) -> str:
-    """Return a level as it stands in a sentence: in quotation marks where it would not be seen as one word.
+def category_text(name: str) -> str:
+    """Return a category for a sentence: in quotation marks if it is not one word.
 
-    A number with the digits of a float32 is written with those that were meant: 0.0599999986588955 is 0.06.
+    A float32 number is written with its significant digits: 0.0599999986588955 is 0.06.
     """
-    if LONG_FRACTION.fullmatch(level):
-        return f"{float(level):.6g}"
-    shown = level if len(level) <= LONGEST_LEVEL else f"{level[: LONGEST_LEVEL - 1]}…"
+    if LONG_FRACTION.fullmatch(name):
+        return f"{float(name):.6g}"
+    shown = name if len(name) <= LONGEST_CATEGORY else f"{name[: LONGEST_CATEGORY - 1]}…"
     if shown.isprintable() and shown and not any(character in shown for character in " ,\"'"):
         return shown
     return repr(shown)
@@ -325,28 +327,28 @@ def _smallest_p_sentence(verdict: Verdict) -> str:
     if verdict.smallest_p_value is None:
         return ""
     return (
-        f"Smallest {p_value_text(verdict.smallest_p_value)} of {_count(verdict.hypotheses, 'question')}; "
+        f"Smallest {p_value_text(verdict.smallest_p_value)} of {_count(verdict.hypotheses, 'test')}; "
         f"an alarm needs {verdict.alpha:.0e}. "
     )
 
 
 def _too_small_sentence(result: ComparisonResult) -> str:
-    """Return what changed beyond chance and raised no alarm, as it is too little to matter; "" where nothing did."""
+    """Return what changed beyond chance but too little for an alarm; "" if nothing did."""
     small = [found for found in result.hypotheses if found.p_value <= result.verdict.alpha and not found.passes_gate]
     if not small:
         return ""
     strongest = min(small, key=lambda found: found.p_value)
-    cut = math.trunc(1000 * strongest.effect) / 1000  # not rounded: it stays below what is needed
+    cut = math.trunc(1000 * strongest.effect) / 1000  # cut, not rounded, to stay below what is needed
     if strongest.channel is Channel.MISSING_VALUES:
-        what = f"The share of missing {strongest.name}"
+        what = f"The share of missing values of {strongest.name}"
         change, needed = f"{100 * cut:+.1f} points", f"{100 * SMALLEST_MISSING_DIFFERENCE:g} points"
     else:
         what = "The predictions" if strongest.channel is Channel.PREDICTION else strongest.name
         change, needed = f"w = {cut:.3f}", f"w = {SMALLEST_EFFECT:g}"
-    more = f", and {_count(len(small) - 1, 'other')} too" if len(small) > 1 else ""
+    more = f" (and {_count(len(small) - 1, 'other')})" if len(small) > 1 else ""
     return (
-        f"No drift that matters. {what} changed beyond chance ({p_value_text(strongest.p_value)}), "
-        f"but by {change} where an alarm needs {needed}{more}. "
+        f"No drift that matters. {what}{more} changed beyond chance ({p_value_text(strongest.p_value)}), "
+        f"but only by {change}; an alarm needs {needed}. "
     )
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from mlmon.figures import number_text, share_text, short_number_text
 from mlmon.results import Distribution, FeatureResult
-from mlmon.sentences import level_text
+from mlmon.sentences import category_text
 from mlmon.statistics.counts import OTHER
 
 MOST_ROWS = 10
@@ -143,4 +143,4 @@ def _value_text(value: Any) -> str:
         return MISSING
     if isinstance(value, float):
         return short_number_text(value)
-    return level_text(value) if isinstance(value, str) else str(value)
+    return category_text(value) if isinstance(value, str) else str(value)

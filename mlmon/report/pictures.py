@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mlmon.figures import number_text, share_text, short_number_text
 from mlmon.results import QUANTILE_LEVELS, Distribution
-from mlmon.sentences import level_text
+from mlmon.sentences import category_text
 
 WIDTH, HEIGHT = 1000, 200  # of a histogram, in units of its SVG
 MOST_CATEGORIES = 12
@@ -115,7 +115,7 @@ def shares_picture(labels: Sequence[str], reference: NDArray[np.float64], curren
     longest = float(max(reference.max(), current.max()))
     lines = []
     for index in shown:
-        label, before, now = level_text(labels[index]), float(reference[index]), float(current[index])
+        label, before, now = category_text(labels[index]), float(reference[index]), float(current[index])
         lines.append(
             CategoryLine(
                 label=label if len(label) <= LONGEST_LABEL else f"{label[: LONGEST_LABEL - 1]}…",

@@ -143,14 +143,14 @@ def correlation_changes(reference: RankCorrelations, current: RankCorrelations) 
     is_tested = ~np.isnan(before.rho[first, second] + after.rho[first, second])
     first, second = first[is_tested], second[is_tested]
     by_formula = _p_values(before, after, first, second)
-    level = LARGEST_P_VALUE / max(first.size, 1)
-    candidates = np.flatnonzero(by_formula < level)
+    alpha = LARGEST_P_VALUE / max(first.size, 1)
+    candidates = np.flatnonzero(by_formula < alpha)
     candidates = candidates[by_formula[candidates].argsort(kind="stable")][:MOST_CONFIRMED]
     found = []
     for pair in candidates.tolist():
         i, j = int(first[pair]), int(second[pair])
         p_value = max(float(by_formula[pair]), _confirmed_p_value(before, after, i, j))
-        if p_value < level:
+        if p_value < alpha:
             rho = float(before.rho[i, j]), float(after.rho[i, j])
             found.append(CorrelationChange(names[i], names[j], *rho, p_value=p_value * first.size))
     return tuple(sorted(found, key=lambda change: change.p_value))

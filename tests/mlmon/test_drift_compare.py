@@ -157,7 +157,7 @@ def test_what_changed_between_columns_is_told_and_raises_no_alarm(tmp_path: Path
     assert printed.startswith("No drift.")
     # Spearman's rho of a bivariate normal is 6/pi asin(rho/2) = .786 for rho = .8.
     assert re.search(r"x and y: rank correlation went from -?0\.0\d+ to 0\.(7[5-9]|8[0-2])\d* \(p", printed)
-    assert "a classifier tells the window's rows from the reference's" in printed
+    assert "a classifier separates the window's rows from the reference's" in printed
     assert "a classifier" not in _run(before, now)[1]
 
 

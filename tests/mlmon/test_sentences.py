@@ -25,10 +25,10 @@ from mlmon.sentences import (
     BADGE_TEXTS,
     QUALITY_TEXTS,
     STATUS_TEXTS,
+    category_text,
     correlation_sentence,
     evidence_of,
     joint_sentence,
-    level_text,
     p_value_text,
     quality_sentence,
     sentence_of,
@@ -41,13 +41,13 @@ VALUES = HypothesisResult(Channel.DISTRIBUTION, "dest", 1.6e-19, 0.31, True, 100
 MISSING = HypothesisResult(Channel.MISSING_VALUES, "dest", 1e-9, 0.11, True, 1000)
 PREDICTED = HypothesisResult(Channel.PREDICTION, "", 1e-9, 0.2, True, 1000)
 NUMBERS = FeatureResult("petal", FeatureKind.NUMERIC, 0.15, reference_mean=3.758, current_mean=4.413)
-LEVELS = FeatureResult("dest", FeatureKind.CATEGORICAL, 0.15, n_reference=1000, n_current=500)
+CATEGORIES = FeatureResult("dest", FeatureKind.CATEGORICAL, 0.15, n_reference=1000, n_current=500)
 
 
-def _levels(reference: dict[str, int], current: dict[str, int]) -> FeatureResult:
+def _categories(reference: dict[str, int], current: dict[str, int]) -> FeatureResult:
     labels = tuple(reference)
     counts = tuple(current.get(label, 0) for label in labels)
-    return replace(LEVELS, distribution=Distribution(labels, (), tuple(reference.values()), counts))
+    return replace(CATEGORIES, distribution=Distribution(labels, (), tuple(reference.values()), counts))
 
 
 def _numbers(reference: tuple[int, ...], current: tuple[int, ...], *means: float) -> FeatureResult:
@@ -64,14 +64,14 @@ def test_a_moved_mean() -> None:
     assert sentence_of(VALUES, NUMBERS) == "mean went from 3.76 to 4.41"
 
 
-def test_means_that_differ_late_get_the_digits_that_tell_them_apart() -> None:
+def test_means_that_differ_late_get_more_digits() -> None:
     found = replace(NUMBERS, reference_mean=1013.24, current_mean=1013.31)
 
     assert sentence_of(VALUES, found) == "mean went from 1,013.2 to 1,013.3"
 
 
-def test_new_levels_are_named_together() -> None:
-    found = _levels(
+def test_new_categories_are_named_together() -> None:
+    found = _categories(
         {"ATL": 600, "LAX": 400, "ABQ": 0, "ACK": 0, "MVY": 0}, {"ATL": 282, "LAX": 188, "ABQ": 11, "ACK": 10, "MVY": 9}
     )
 
@@ -79,27 +79,27 @@ def test_new_levels_are_named_together() -> None:
     assert sentence_of(VALUES, found) == "6.0 % of values are ABQ, ACK or MVY, 0 % in the reference"
 
 
-def test_a_level_that_fell_is_not_named_with_those_that_rose() -> None:
-    found = _levels({"a": 500, "b": 250, "c": 250}, {"a": 200, "b": 150, "c": 150})
+def test_a_category_that_fell_is_not_named_with_those_that_rose() -> None:
+    found = _categories({"a": 500, "b": 250, "c": 250}, {"a": 200, "b": 150, "c": 150})
 
     # a: 40 % of 500 now, 50 % of 1,000 then; b and c rose by 5 points each, less than a contributed
     assert sentence_of(VALUES, found) == "40 % of values are a, 50 % in the reference"
 
 
-def test_no_more_than_three_levels_are_named() -> None:
-    found = _levels({"a": 1000, **dict.fromkeys("bcdef", 0)}, {"a": 500, **dict.fromkeys("bcdef", 100)})
+def test_no_more_than_three_categories_are_named() -> None:
+    found = _categories({"a": 1000, **dict.fromkeys("bcdef", 0)}, {"a": 500, **dict.fromkeys("bcdef", 100)})
 
     assert sentence_of(VALUES, found) == "30 % of values are b, c or d, 0 % in the reference"
 
 
-def test_a_changed_spread_is_told_by_the_range_that_values_have_come_to() -> None:
+def test_a_changed_spread_is_described_by_the_range_to_which_values_moved() -> None:
     # Symmetric about 2: the mean stays, the two middle bins go from 40 % to 80 %.
     found = _numbers((30, 20, 20, 30), (10, 40, 40, 10), 2.0, 2.0)
 
     assert sentence_of(VALUES, found) == "80 % of values are from 1.00 to 3.00, 40 % in the reference"
 
 
-def test_a_mean_that_moved_by_less_than_a_tenth_of_the_deviation_is_not_the_news() -> None:
+def test_a_mean_that_moved_by_less_than_a_tenth_of_the_deviation_is_not_reported() -> None:
     # Deviation of the reference by its bins: sqrt(0.6 * 1.5**2 + 0.4 * 0.5**2) = 1.20
     found = _numbers((30, 20, 20, 30), (10, 40, 40, 10), 2.0, 2.11)
     moved = _numbers((30, 20, 20, 30), (10, 40, 40, 10), 2.0, 2.13)
@@ -109,14 +109,14 @@ def test_a_mean_that_moved_by_less_than_a_tenth_of_the_deviation_is_not_the_news
 
 
 def test_missing_values_give_the_share_of_the_window_that_was_tested() -> None:
-    found = replace(LEVELS, n_reference=990, n_missing_reference=10)
+    found = replace(CATEGORIES, n_reference=990, n_missing_reference=10)
 
     # 1 % in the reference, 11 points more
     assert sentence_of(MISSING, found) == "12 % missing, 1.0 % in the reference"
 
 
 def test_missing_values_that_vanished() -> None:
-    found = replace(LEVELS, n_reference=90, n_missing_reference=10)
+    found = replace(CATEGORIES, n_reference=90, n_missing_reference=10)
 
     assert sentence_of(replace(MISSING, effect=-0.1), found) == "0 % missing, 10 % in the reference"
 
@@ -130,9 +130,15 @@ def test_predictions() -> None:
 
 @pytest.mark.parametrize(
     "found",
-    [None, LEVELS, replace(NUMBERS, reference_mean=None), replace(NUMBERS, current_mean=3.758), PredictionResult(0.1)],
+    [
+        None,
+        CATEGORIES,
+        replace(NUMBERS, reference_mean=None),
+        replace(NUMBERS, current_mean=3.758),
+        PredictionResult(0.1),
+    ],
 )
-def test_without_a_picture_the_effect_is_told(found: FeatureResult | PredictionResult | None) -> None:
+def test_without_a_distribution_the_effect_is_stated(found: FeatureResult | PredictionResult | None) -> None:
     assert sentence_of(VALUES, found) == "distribution changed (w = 0.31)"
 
 
@@ -143,13 +149,13 @@ def test_missing_values_of_a_forgotten_feature() -> None:
 @pytest.mark.parametrize(
     "found",
     [
-        _levels({"a": 5, "b": 5}, {"a": 7, "b": 7}),  # the same shares
-        _levels({"a": 5, "b": 5}, {}),
+        _categories({"a": 5, "b": 5}, {"a": 7, "b": 7}),  # the same shares
+        _categories({"a": 5, "b": 5}, {}),
         _numbers((5, 5), (9, 9), 1.0, 1.0),
         _numbers((5, 5), (0, 0), 1.0, 1.0),
     ],
 )
-def test_a_picture_in_which_nothing_changed_is_not_made_up(found: FeatureResult) -> None:
+def test_an_unchanged_distribution_is_described_by_the_effect(found: FeatureResult) -> None:
     assert sentence_of(VALUES, found) == "distribution changed (w = 0.31)"
 
 
@@ -171,7 +177,7 @@ def test_p_values_are_readable(p_value: float, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("level", "text"),
+    ("name", "text"),
     [
         ("ABQ", "ABQ"),
         ("New York", "'New York'"),
@@ -180,8 +186,8 @@ def test_p_values_are_readable(p_value: float, text: str) -> None:
         ("x" * 50, "x" * 39 + "…"),
     ],
 )
-def test_levels_can_be_told_apart_in_a_sentence(level: str, text: str) -> None:
-    assert level_text(level) == text
+def test_categories_are_distinct_in_a_sentence(name: str, text: str) -> None:
+    assert category_text(name) == text
 
 
 def test_evidence() -> None:
@@ -203,7 +209,7 @@ ALARM = Verdict(VerdictStatus.ALARM, "", 10_000, 1e-5, 10, 1.6e-19, (1000,))
 
 
 def test_an_alarm_in_words() -> None:
-    found = _levels({"ATL": 1000, "MVY": 0}, {"ATL": 470, "MVY": 30})
+    found = _categories({"ATL": 1000, "MVY": 0}, {"ATL": 470, "MVY": 30})
     missing = replace(MISSING, is_listed=True)
     result = _result(ALARM, replace(found, verdict=VALUES, missing_verdict=missing))
 
@@ -213,15 +219,15 @@ def test_an_alarm_in_words() -> None:
     )
 
 
-def test_an_alarm_that_lists_nothing_says_what_raised_it() -> None:
+def test_an_alarm_that_lists_nothing_names_its_cause() -> None:
     result = _result(ALARM, replace(NUMBERS, verdict=replace(VALUES, name="petal", is_listed=False)))
 
     assert verdict_sentence(result).startswith("petal changed: mean went from 3.76 to 4.41 (p = 2e-19). ")
 
 
-def test_an_alarm_of_which_nothing_is_stored_still_says_so() -> None:
+def test_an_alarm_without_stored_hypotheses() -> None:
     assert verdict_sentence(_result(ALARM)) == (
-        "Drift. Smallest p = 2e-19 of 10 questions; an alarm needs 1e-05. At most one false alarm in 10,000 checks."
+        "Drift. Smallest p = 2e-19 of 10 tests; an alarm needs 1e-05. At most one false alarm in 10,000 checks."
     )
 
 
@@ -229,26 +235,26 @@ def test_no_drift_in_words() -> None:
     quiet = replace(ALARM, status=VerdictStatus.QUIET, smallest_p_value=0.0312)
 
     assert verdict_sentence(_result(quiet)) == (
-        "No drift. Smallest p = 0.03 of 10 questions; an alarm needs 1e-05. At most one false alarm in 10,000 checks."
+        "No drift. Smallest p = 0.03 of 10 tests; an alarm needs 1e-05. At most one false alarm in 10,000 checks."
     )
 
 
-def test_a_change_that_is_certain_and_too_small_is_told_as_such() -> None:
+def test_a_change_that_is_certain_but_too_small() -> None:
     quiet = replace(ALARM, status=VerdictStatus.QUIET, smallest_p_value=1.6e-19)
     small = replace(VALUES, name="petal", effect=0.1499, passes_gate=False, is_alarm=False, is_listed=False)
     missing = replace(MISSING, effect=-0.0199, passes_gate=False)
 
     assert verdict_sentence(_result(quiet, replace(NUMBERS, verdict=small))) == (
-        "No drift that matters. petal changed beyond chance (p = 2e-19), but by w = 0.149 where an alarm needs "
+        "No drift that matters. petal changed beyond chance (p = 2e-19), but only by w = 0.149; an alarm needs "
         "w = 0.15. At most one false alarm in 10,000 checks."
     )
     assert verdict_sentence(_result(quiet, replace(NUMBERS, verdict=small, missing_verdict=missing))).startswith(
-        "No drift that matters. petal changed beyond chance (p = 2e-19), but by w = 0.149 where an alarm needs "
-        "w = 0.15, and 1 other too. "
+        "No drift that matters. petal (and 1 other) changed beyond chance (p = 2e-19), but only by w = 0.149; "
+        "an alarm needs w = 0.15. "
     )
     assert verdict_sentence(_result(quiet, replace(NUMBERS, missing_verdict=missing))).startswith(
-        "No drift that matters. The share of missing dest changed beyond chance (p = 1e-9), but by -1.9 points where "
-        "an alarm needs 2 points. "
+        "No drift that matters. The share of missing values of dest changed beyond chance (p = 1e-9), "
+        "but only by -1.9 points; an alarm needs 2 points. "
     )
 
 
@@ -273,8 +279,8 @@ def test_correlation_and_joint_change_in_words() -> None:
 
     assert correlation_sentence(pair) == "a and b: rank correlation went from 0.710 to -0.0500 (p = 2e-8)"
     assert joint_sentence(JointChange(0.83, 0.0, ("dest", "hour"))) == (
-        "a classifier tells the window's rows from the reference's with an AUC of 0.83 "
-        "(0.50 would be guessing; p < 1e-300), most by dest and hour"
+        "a classifier separates the window's rows from the reference's with an AUC of 0.83 "
+        "(0.50 is guessing; p < 1e-300), mostly by dest and hour"
     )
 
 
@@ -284,17 +290,17 @@ def test_what_is_wrong_with_the_data_in_words() -> None:
     assert quality_sentence(finding) == "1,204 rows beyond the reference's range (3.0 %): the largest is 99"
 
 
-def test_pooled_levels_that_the_reference_does_not_have_are_named() -> None:
+def test_pooled_categories_that_the_reference_does_not_have_are_named() -> None:
     unseen = QualityFinding(QualityEvent.UNSEEN_CATEGORIES, 30, 0.06, "'ABQ', 'ACK'.", True)
-    found = replace(_levels({"JFK": 1000, "other": 0}, {"JFK": 470, "other": 30}), quality=(unseen,))
+    found = replace(_categories({"JFK": 1000, "other": 0}, {"JFK": 470, "other": 30}), quality=(unseen,))
 
-    assert sentence_of(VALUES, found) == "6.0 % of values are unseen levels ('ABQ', 'ACK'), 0 % in the reference"
-    of_both = replace(_levels({"JFK": 990, "other": 10}, {"JFK": 470, "other": 30}), quality=(unseen,))
+    assert sentence_of(VALUES, found) == "6.0 % of values are unseen categories ('ABQ', 'ACK'), 0 % in the reference"
+    of_both = replace(_categories({"JFK": 990, "other": 10}, {"JFK": 470, "other": 30}), quality=(unseen,))
     assert sentence_of(VALUES, of_both) == "6.0 % of values are other, 1.0 % in the reference"
 
 
 @pytest.mark.parametrize(
-    ("level", "text"),
+    ("name", "text"),
     [
         ("0.0599999986588955", "0.06"),
         ("-119.119999997", "-119.12"),
@@ -302,8 +308,8 @@ def test_pooled_levels_that_the_reference_does_not_have_are_named() -> None:
         ("1.2.3456789012", "1.2.3456789012"),
     ],
 )
-def test_levels_that_are_float32_are_written_as_they_were_meant(level: str, text: str) -> None:
-    assert level_text(level) == text
+def test_float32_categories_have_their_significant_digits(name: str, text: str) -> None:
+    assert category_text(name) == text
 
 
 def test_every_badge_and_status_is_explained() -> None:
