@@ -29,8 +29,9 @@ from mlmon.tables import TableLimits
 from mlmon.windows import Column
 
 MOST_CLASSES = 20  # of whole numbers; predictions with more are numbers, not classes
-WEEKDAYS = pa.array(["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"])
-HOURS = pa.array([f"{hour:02d}" for hour in range(24)])
+# Tuples, because pyarrow imports pandas when it builds an array, and a web process must not load pandas at start.
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+HOURS = tuple(f"{hour:02d}" for hour in range(24))
 _CATEGORIES = (ColumnKind.BOOLEAN, ColumnKind.TEXT, ColumnKind.EMPTY)
 
 
@@ -221,11 +222,12 @@ def _features(
             features[name] = column.values
             continue
         times: Any = column.values
-        for part, parts, values in (
+        for part, names_of_parts, values in (
             (f"{name} (hour)", HOURS, pc.hour(times)),
             (f"{name} (weekday)", WEEKDAYS, pc.day_of_week(times)),
         ):
             if part not in reference.columns:
+                parts = pa.array(names_of_parts)
                 features[part] = pa.chunked_array([parts.take(chunk) for chunk in values.chunks], pa.string())
     return features
 
