@@ -30,13 +30,13 @@ def free_port() -> int:
 
 
 def await_condition(
-    condition: Callable[[], Found],
+    condition: Callable[[], Found | None],
     what: str = "the condition does not hold",
     *,
     seconds: float = 20,
     pause: float = 0.05,
 ) -> Found:
-    """Return the first true value of `condition`. Raise ServiceError with `what` is wrong if there is none in time."""
+    """Return the first true value of `condition`. If time runs out, raise ServiceError, which says `what` is wrong."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         if time.monotonic() > deadline:
