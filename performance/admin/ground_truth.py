@@ -111,6 +111,8 @@ class GroundTruthUploadAdmin(AuditedAdmin):
     list_select_related = ["created_by"]
     search_fields = ["original_filename"]
     change_form_outer_before_template = "admin/performance/groundtruthupload/report.html"
+    forbidden = ("change", "delete")  # upload another file instead
+    recorded_by_service = ("add",)
 
     class Media:
         css = {"all": ["mlmon/figures.css", "drift/admin.css"]}
@@ -118,18 +120,9 @@ class GroundTruthUploadAdmin(AuditedAdmin):
     def get_fields(self, request: HttpRequest, obj: GroundTruthUpload | None = None) -> Any:
         return ["file"] if obj is None else [("original_filename", "created_by"), ("created_at", "finished_at")]
 
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False  # an upload is not edited; upload another file instead
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
     def save_model(self, request: HttpRequest, obj: GroundTruthUpload, form: Any, change: bool) -> None:
         file = form.cleaned_data["file"]
         obj.pk = upload_ground_truth(file=file, filename=file.name, user=user_of(request)).pk
-
-    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> None:
-        return None  # the service records the upload
 
     def response_add(
         self, request: HttpRequest, obj: GroundTruthUpload, post_url_continue: str | None = None

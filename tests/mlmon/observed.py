@@ -30,7 +30,7 @@ def iris_rows(n: int, *, seed: int = 0) -> Rows:
 
 
 def profiled_reference(version: ModelVersion, rows: Rows, names: tuple[str, ...] = IRIS_FEATURES) -> ReferenceDataset:
-    """Return a reference of `version` with these rows, in force."""
+    """Return an active reference of `version` with these rows."""
     sink = io.BytesIO()
     pyarrow.csv.write_csv(pa.table({name: rows[:, index] for index, name in enumerate(names)}), sink)
     file = ContentFile(sink.getvalue(), name="reference.csv")

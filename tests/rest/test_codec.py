@@ -23,6 +23,10 @@ def query(**parameters: Any) -> Request:
     return Request(RequestFactory().get("/", parameters))
 
 
+def post(body: bytes) -> Any:
+    return RequestFactory().post("/", body, content_type="application/json")
+
+
 def test_what_json_lacks_is_rendered_as_null() -> None:
     body = OrjsonRenderer().render({1: float("nan"), "b": np.array([1.5, np.inf])})
     assert json.loads(body) == {"1": None, "b": [1.5, None]}
@@ -31,16 +35,14 @@ def test_what_json_lacks_is_rendered_as_null() -> None:
 
 def test_a_body_is_parsed_up_to_the_limit(settings: Settings) -> None:
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 10
-    assert OrjsonParser().parse(RequestFactory().post("/", b"[1]", content_type="application/json")) == [1]
-    large = RequestFactory().post("/", b"[1, 2, 3, 4]", content_type="application/json")
+    assert OrjsonParser().parse(post(b"[1]")) == [1]
     with pytest.raises(RequestDataTooBig):
-        OrjsonParser().parse(large)
+        OrjsonParser().parse(post(b"[1, 2, 3, 4]"))
 
 
 def test_an_invalid_body_is_refused_with_the_position() -> None:
-    request = RequestFactory().post("/", b'{"a": ', content_type="application/json")
     with pytest.raises(ParseError, match=r"The body is not valid JSON: .* column 7"):
-        OrjsonParser().parse(request)
+        OrjsonParser().parse(post(b'{"a": '))
 
 
 def test_an_invalid_query_parameter_is_named() -> None:
