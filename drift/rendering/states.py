@@ -12,7 +12,7 @@ QUIET = Tag("no drift", Tone.GOOD)
 NO_VERDICT = Tag("no verdict", Tone.PLAIN, "Too few rows for a verdict; no score is above its threshold.")
 FAILED = Tag("failed", Tone.WARNING, "The window could not be compared.")
 
-NEW = Tag("open", Tone.ALARM, "Nobody has acknowledged it.")
+NEW = Tag("open", Tone.ALARM, "It is not acknowledged.")
 ACKNOWLEDGED = Tag("acknowledged", Tone.WARNING, "Open, and acknowledged by a person.")
 SNOOZED = Tag("snoozed", Tone.PLAIN, "Open, with its alert silenced for a time.")
 CLOSED = Tag("closed", Tone.GOOD)

@@ -107,11 +107,11 @@ def test_ten_thousand_random_requests_add_no_series(server: ScrapedServer) -> No
     _warm_up(server)
     before = series(server)
     with ThreadPoolExecutor(CLIENTS) as threads:
-        strangers = [RandomClient(server.web.port, seed) for seed in range(CLIENTS)]
+        clients = [RandomClient(server.web.port, seed) for seed in range(CLIENTS)]
         statuses = [
             status
-            for answered in threads.map(lambda stranger: stranger.send(REQUESTS // CLIENTS), strangers)
-            for status in answered
+            for sent in threads.map(lambda client: client.send(REQUESTS // CLIENTS), clients)
+            for status in sent
         ]
     assert len(statuses) == REQUESTS
     assert not [status for status in statuses if status >= 500]
