@@ -1,1 +1,1 @@
-"""The containers: what can be known of them without starting one."""
+"""Tests of the containers that do not start one."""

@@ -1,4 +1,4 @@
-"""The commands of the containers are ones that exist."""
+"""The commands of the containers exist and accept their options."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ MANAGE = [command for command in COMMANDS if command[:2] == ["python", "manage.p
 WAITS = [command for command in COMMANDS if command[0] == "sh"]
 
 
-def test_each_command_is_of_a_kind_that_is_tested_here() -> None:
+def test_every_command_is_tested_here() -> None:
     assert len(WEB) == 2
     assert len(CELERY) == 4
     assert len(MANAGE) == 2
@@ -29,7 +29,7 @@ def test_each_command_is_of_a_kind_that_is_tested_here() -> None:
 
 
 @pytest.mark.parametrize("command", WEB)
-def test_the_web_server_understands_its_options(command: list[str]) -> None:
+def test_the_web_server_accepts_its_options(command: list[str]) -> None:
     with patch.object(server, "serve") as serve:
         server.main(command[3:])
     served = serve.call_args.kwargs
@@ -37,7 +37,7 @@ def test_the_web_server_understands_its_options(command: list[str]) -> None:
 
 
 @pytest.mark.parametrize("command", CELERY, ids=lambda command: command[2])
-def test_celery_understands_its_options_and_finds_the_application(command: list[str]) -> None:
+def test_celery_accepts_its_options_and_finds_the_application(command: list[str]) -> None:
     done = subprocess.run(
         [sys.executable, "-m", *command, "--help"],
         cwd=REPOSITORY,
@@ -55,7 +55,7 @@ def test_the_management_command_exists(command: list[str]) -> None:
 
 
 @pytest.mark.parametrize("check", ["compose", "kubernetes"])
-def test_the_workers_health_check_tells_a_worker_from_none(celery_worker_process: object, check: str) -> None:
+def test_the_health_check_of_the_worker_fails_without_a_worker(celery_worker_process: object, check: str) -> None:
     if check == "compose":
         line = services()["worker"]["healthcheck"]["test"][1].replace("$$", "$")
     else:
@@ -74,7 +74,7 @@ def _exit_status(line: str) -> int:
     ).returncode
 
 
-def test_the_health_check_of_beat_is_a_command_that_exists() -> None:
+def test_the_health_check_of_beat_exists() -> None:
     (container,) = (c for _, c in containers() if c["name"] == "beat")
     asked = services()["beat"]["healthcheck"]["test"][1:]
     assert asked == container["livenessProbe"]["exec"]["command"] == container["startupProbe"]["exec"]["command"]

@@ -1,4 +1,4 @@
-"""docker-compose.yml: hardened, consistent in itself, and with what it mounts."""
+"""docker-compose.yml is hardened, and consistent with itself and with the files that it mounts."""
 
 import re
 from pathlib import PurePosixPath
@@ -10,7 +10,7 @@ from tests.deploy.deployment_files import REPOSITORY, compose, image_variables, 
 
 SERVICES = sorted(services())
 APPLICATION = ("migrate", "web", "worker", "beat")
-ENDS_BY_ITSELF = "migrate"
+ENDS = "migrate"
 BIND_MOUNTS = sorted(
     {
         volume.split(":")[0]
@@ -19,11 +19,11 @@ BIND_MOUNTS = sorted(
         if volume[0] == "."
     }
 )
-NAMED_VERSION = re.compile(r"[\w./-]+:v?\d+\.\d+(\.\d+)?(-[\w.]+)?")
-PUBLISHED_HERE_ONLY = re.compile(r"127\.0\.0\.1:\$\{[A-Z_]+:-\d+\}:\d+")
+VERSIONED_IMAGE = re.compile(r"[\w./-]+:v?\d+\.\d+(\.\d+)?(-[\w.]+)?")
+PUBLISHED_LOCALLY = re.compile(r"127\.0\.0\.1:\$\{[A-Z_]+:-\d+\}:\d+")
 
 
-def test_it_runs_the_application_and_all_that_it_needs() -> None:
+def test_it_runs_the_application_and_its_services() -> None:
     assert set(SERVICES) == {
         *APPLICATION, "postgres", "redis", "prometheus", "alertmanager", "grafana", "celery-exporter"
     }  # fmt: skip
@@ -44,60 +44,60 @@ def test_each_service_is_hardened(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_each_service_is_bounded_and_comes_back(name: str) -> None:
+def test_each_service_has_limits_and_restarts(name: str) -> None:
     service = services()[name]
     assert set(service["deploy"]["resources"]["limits"]) == {"cpus", "memory", "pids"}
-    assert service["restart"] == ("on-failure:5" if name == ENDS_BY_ITSELF else "unless-stopped")
+    assert service["restart"] == ("on-failure:5" if name == ENDS else "unless-stopped")
     assert service["logging"]["options"]["max-size"]
 
 
-@pytest.mark.parametrize("name", sorted(set(SERVICES) - {ENDS_BY_ITSELF}))
-def test_each_service_that_stays_has_a_health_check(name: str) -> None:
+@pytest.mark.parametrize("name", sorted(set(SERVICES) - {ENDS}))
+def test_each_lasting_service_has_a_health_check(name: str) -> None:
     check = services()[name]["healthcheck"]
     assert check["test"][0] in ("CMD", "CMD-SHELL")
     assert {"interval", "timeout", "start_period", "retries"} <= set(check)
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_each_image_is_of_a_named_version(name: str) -> None:
-    assert NAMED_VERSION.fullmatch(services()[name]["image"])
+def test_each_image_has_a_version(name: str) -> None:
+    assert VERSIONED_IMAGE.fullmatch(services()[name]["image"])
 
 
-def test_the_application_runs_from_one_image_that_is_built_here() -> None:
+def test_the_application_runs_from_one_local_image() -> None:
     assert {services()[name]["image"] for name in APPLICATION} == {"mlmon:0.1.0"}
     assert all(services()[name]["build"] == {"context": "."} for name in APPLICATION)
 
 
-def test_only_what_people_look_at_is_published_and_to_this_machine_only() -> None:
+def test_only_services_with_pages_are_published_and_only_locally() -> None:
     published = {name: service["ports"] for name, service in services().items() if "ports" in service}
     assert set(published) == {"web", "grafana", "prometheus", "alertmanager"}
-    assert all(PUBLISHED_HERE_ONLY.fullmatch(port) for ports in published.values() for port in ports)
+    assert all(PUBLISHED_LOCALLY.fullmatch(port) for ports in published.values() for port in ports)
 
 
-def test_the_data_are_on_the_inner_network_alone() -> None:
+def test_data_stores_are_only_on_the_internal_network() -> None:
     assert compose()["networks"]["back"] == {"internal": True}
     for name, service in services().items():
         assert service["networks"] == (["front", "back"] if "ports" in service else ["back"])
         assert "network_mode" not in service, name
 
 
-def test_the_application_starts_once_the_database_is_migrated() -> None:
+def test_the_application_starts_after_the_migrations() -> None:
     for name in ("web", "worker", "beat"):
         assert services()[name]["depends_on"]["migrate"] == {"condition": "service_completed_successfully"}
     assert services()["migrate"]["depends_on"]["postgres"] == {"condition": "service_healthy"}
 
 
-def test_beat_is_one() -> None:
+def test_there_is_one_beat() -> None:
     assert services()["beat"]["deploy"]["replicas"] == 1
 
 
 @pytest.mark.parametrize("source", BIND_MOUNTS)
-def test_what_is_mounted_from_the_repository_exists(source: str) -> None:
+def test_mounted_files_of_the_repository_exist(source: str) -> None:
     path = REPOSITORY / source
     assert path.is_file() or any(path.iterdir())
 
 
-def test_what_is_mounted_from_the_repository_is_read_only() -> None:
+def test_mounted_files_of_the_repository_are_read_only() -> None:
     mounts = [volume for service in services().values() for volume in service.get("volumes", [])]
     assert all(volume.endswith(":ro") for volume in mounts if volume.startswith("."))
 
@@ -111,14 +111,14 @@ def test_each_volume_network_and_secret_is_declared_and_used() -> None:
     assert used == {kind: set(compose()[kind]) for kind in used}
 
 
-def test_each_file_of_a_secret_that_a_service_names_is_given_to_it() -> None:
+def test_each_service_gets_the_secrets_that_it_names() -> None:
     for name, service in services().items():
         named = set(re.findall(r"/run/secrets/(\w+)", yaml.safe_dump(service)))
         given = {secret for secret in service.get("secrets", []) if isinstance(secret, str)}
         assert named == given, name
 
 
-def test_alertmanager_finds_its_secrets_where_its_configuration_says() -> None:
+def test_alertmanager_gets_the_secrets_of_its_configuration() -> None:
     configuration = yaml.safe_load((REPOSITORY / "monitoring" / "alertmanager" / "alertmanager.yml").read_text())[
         "global"
     ]
@@ -126,7 +126,7 @@ def test_alertmanager_finds_its_secrets_where_its_configuration_says() -> None:
     assert {secret["target"] for secret in services()["alertmanager"]["secrets"]} == named
 
 
-def test_models_are_shared_and_counters_are_not() -> None:
+def test_models_are_shared_but_not_counters() -> None:
     image = image_variables()
     for name in APPLICATION:
         service = services()[name]
@@ -136,7 +136,7 @@ def test_models_are_shared_and_counters_are_not() -> None:
         assert PurePosixPath(image["MLMON_METRICS_DIR"]).parent in in_memory
 
 
-def test_redis_keeps_what_it_is_sent_and_evicts_nothing() -> None:
+def test_redis_is_persistent_and_evicts_nothing() -> None:
     command = services()["redis"]["command"]
     options = dict(zip(command[2::2], command[3::2], strict=True))
     assert options["--appendonly"] == "yes"
@@ -144,7 +144,7 @@ def test_redis_keeps_what_it_is_sent_and_evicts_nothing() -> None:
     assert f"redis:{options['--dir']}" in services()["redis"]["volumes"]
 
 
-def test_grafana_has_no_password_of_its_own_and_lets_nobody_in_without() -> None:
+def test_grafana_requires_the_password_of_the_secret() -> None:
     variables = services()["grafana"]["environment"]
     assert variables["GF_SECURITY_ADMIN_PASSWORD__FILE"] == "/run/secrets/grafana_admin_password"
     assert "GF_SECURITY_ADMIN_PASSWORD" not in variables

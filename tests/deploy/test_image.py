@@ -1,4 +1,4 @@
-"""The image: what is copied is a whole application, and starts from the secrets that `make secrets` makes."""
+"""The image contains a complete application, which starts with the secrets of `make secrets`."""
 
 import os
 import re
@@ -23,7 +23,7 @@ PYTHON_FOLDERS = {path.parent.name for path in REPOSITORY.glob("*/apps.py")}
 
 @pytest.fixture
 def application(tmp_path: Path) -> Path:
-    """What the Dockerfile copies into /srv/mlmon, alone in a folder."""
+    """A folder with only the files that the Dockerfile copies into /srv/mlmon."""
     folder = tmp_path / "srv"
     folder.mkdir()
     for source in COPIED:
@@ -50,7 +50,7 @@ def _manage(folder: Path, *arguments: str, **variables: str) -> str:
 
 
 @pytest.mark.parametrize("source", COPIED)
-def test_what_is_copied_exists_and_is_sent_to_the_builder(source: str) -> None:
+def test_copied_files_exist_and_are_sent_to_the_builder(source: str) -> None:
     assert (REPOSITORY / source).exists()
     assert f"!{source}" in IGNORED
 
@@ -64,27 +64,27 @@ def test_every_application_is_copied() -> None:
     assert set(COPIED) >= PYTHON_FOLDERS
 
 
-def test_the_base_is_of_a_named_version_that_mlmon_supports_and_the_user_is_not_root() -> None:
+def test_the_base_image_has_a_version_and_the_user_is_not_root() -> None:
     assert re.findall(r"^ARG PYTHON_IMAGE=(.+)$", DOCKERFILE, flags=re.MULTILINE) == ["python:3.13-slim-trixie"]
     bases = re.findall(r"^FROM (\S+)", DOCKERFILE, flags=re.MULTILINE)
     assert set(bases) == {"${PYTHON_IMAGE}", "packages"}
     assert re.findall(r"^USER (.+)$", DOCKERFILE, flags=re.MULTILINE) == ["10001:10001"]
 
 
-def test_what_runs_has_no_tools_to_build_with() -> None:
+def test_the_runtime_image_has_no_build_tools() -> None:
     runtime = DOCKERFILE.partition(" AS runtime\n")[2]
     assert "apt-get" not in DOCKERFILE
     assert "pip" not in runtime
     assert "venv --without-pip" in DOCKERFILE
 
 
-def test_the_static_files_are_collected_without_any_secret(application: Path, tmp_path: Path) -> None:
+def test_static_files_are_collected_without_secrets(application: Path, tmp_path: Path) -> None:
     _manage(application, "collectstatic", "--noinput", "--verbosity", "0", MLMON_STATIC_ROOT=str(tmp_path / "static"))
     assert (tmp_path / "static" / "admin" / "css" / "base.css").is_file()
 
 
 @pytest.mark.parametrize("where", ["compose", "kubernetes"])
-def test_it_starts_with_the_variables_and_secrets_it_is_given(application: Path, tmp_path: Path, where: str) -> None:
+def test_it_starts_with_its_variables_and_secrets(application: Path, tmp_path: Path, where: str) -> None:
     secrets = _secrets(tmp_path / "secrets")
     if where == "compose":
         variables = services()["web"]["environment"] | {"MLMON_ALLOWED_HOSTS": "localhost", "MLMON_HTTPS": "False"}
@@ -108,12 +108,12 @@ def test_it_starts_with_the_variables_and_secrets_it_is_given(application: Path,
 
 
 def _here(value: str, secrets: Path) -> str:
-    """Return `value`, a path of a secret in a container being the same secret's in `secrets`."""
+    """Return `value`; if it is the path of a secret in a container, return the path of that secret in `secrets`."""
     names = {"secret_key": "mlmon_secret_key"}
     path, _, name = value.rpartition("/")
     return str(secrets / names.get(name, name)) if path.startswith("/run/secrets") else value
 
 
-def test_the_image_asks_itself_as_compose_does() -> None:
+def test_the_image_and_compose_have_the_same_health_check() -> None:
     asked = services()["web"]["healthcheck"]["test"][-1]
     assert asked in DOCKERFILE

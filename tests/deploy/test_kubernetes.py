@@ -1,4 +1,4 @@
-"""The manifests of Kubernetes: hardened, consistent in themselves, and with the rules as they are."""
+"""The Kubernetes manifests are hardened, and consistent with each other and with the Prometheus rules."""
 
 import runpy
 from typing import Any
@@ -12,17 +12,17 @@ CONTAINERS = [pytest.param(container, id=f"{owner}-{container['name']}") for own
 DEPLOYMENTS = ("mlmon-web", "mlmon-worker", "mlmon-beat")
 
 
-def test_every_file_of_the_folder_is_applied() -> None:
+def test_every_manifest_is_applied() -> None:
     named = yaml.safe_load((MANIFESTS / "kustomization.yaml").read_text())["resources"]
     assert sorted(named) == sorted(path.name for path in MANIFESTS.glob("*.yaml") if path.name != "kustomization.yaml")
 
 
-def test_no_secret_is_among_them() -> None:
+def test_no_manifest_is_a_secret() -> None:
     assert "Secret" not in {item["kind"] for item in manifests()}
 
 
 @pytest.mark.parametrize("name", sorted(pods()))
-def test_each_pod_runs_as_the_images_user(name: str) -> None:
+def test_each_pod_runs_as_the_user_of_the_image(name: str) -> None:
     context = pods()[name]["securityContext"]
     assert context["runAsNonRoot"] is True
     assert context["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -32,7 +32,7 @@ def test_each_pod_runs_as_the_images_user(name: str) -> None:
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
-def test_each_container_is_hardened_and_bounded(container: dict[str, Any]) -> None:
+def test_each_container_is_hardened_and_has_limits(container: dict[str, Any]) -> None:
     assert container["securityContext"] == {
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,
@@ -44,7 +44,7 @@ def test_each_container_is_hardened_and_bounded(container: dict[str, Any]) -> No
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
-def test_each_container_can_write_where_the_image_does(container: dict[str, Any]) -> None:
+def test_each_container_has_the_writable_folders_of_the_image(container: dict[str, Any]) -> None:
     mounted = {mount["mountPath"] for mount in container["volumeMounts"]}
     image = image_variables()
     assert {image["MLMON_MEDIA_ROOT"], image["TMPDIR"], image["MLMON_METRICS_DIR"].rpartition("/")[0]} <= mounted
@@ -59,19 +59,19 @@ def test_each_mount_has_a_volume(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", DEPLOYMENTS)
-def test_new_code_waits_for_its_migrations(name: str) -> None:
+def test_new_code_waits_for_the_migrations(name: str) -> None:
     (wait,) = pods()[name]["initContainers"]
     assert "migrate --check" in wait["command"][-1]
 
 
 @pytest.mark.parametrize("name", DEPLOYMENTS)
-def test_each_deployment_finds_its_own_pods(name: str) -> None:
+def test_each_deployment_selects_its_pods(name: str) -> None:
     specification = manifest("Deployment", name)["spec"]
     assert specification["selector"]["matchLabels"] == specification["template"]["metadata"]["labels"]
     assert pods()[name]["containers"][0]["livenessProbe"]
 
 
-def test_the_web_is_asked_whether_it_lives_and_whether_it_is_ready() -> None:
+def test_the_web_server_has_probes_for_its_health() -> None:
     (web,) = pods()["mlmon-web"]["containers"]
     paths = {name: web[name]["httpGet"]["path"] for name in ("startupProbe", "livenessProbe", "readinessProbe")}
     assert paths == {"startupProbe": "/readyz", "livenessProbe": "/healthz", "readinessProbe": "/healthz"}
@@ -79,7 +79,7 @@ def test_the_web_is_asked_whether_it_lives_and_whether_it_is_ready() -> None:
     assert host in manifest("ConfigMap", "mlmon")["data"]["MLMON_ALLOWED_HOSTS"].split(",")
 
 
-def test_the_services_lead_to_the_ports_on_which_the_web_listens() -> None:
+def test_the_services_use_the_ports_of_the_web_server() -> None:
     (web,) = pods()["mlmon-web"]["containers"]
     ports = {port["name"]: str(port["containerPort"]) for port in web["ports"]}
     options = dict(zip(web["command"][3::2], web["command"][4::2], strict=True))
@@ -91,7 +91,7 @@ def test_the_services_lead_to_the_ports_on_which_the_web_listens() -> None:
         assert [item["targetPort"] for item in service["ports"]] == [port]
 
 
-def test_web_scales_and_keeps_one_and_beat_is_one() -> None:
+def test_the_web_server_scales_and_beat_does_not() -> None:
     scaled = manifest("HorizontalPodAutoscaler", "mlmon-web")["spec"]
     assert scaled["scaleTargetRef"]["name"] == "mlmon-web"
     assert scaled["minReplicas"] >= 2
@@ -101,7 +101,7 @@ def test_web_scales_and_keeps_one_and_beat_is_one() -> None:
     assert (beat["replicas"], beat["strategy"]) == (1, {"type": "Recreate"})
 
 
-def test_only_prometheus_reaches_the_port_of_scrapes() -> None:
+def test_only_prometheus_reaches_the_scrape_port() -> None:
     rules = manifest("NetworkPolicy", "mlmon-web")["spec"]["ingress"]
     (scrapes,) = (rule for rule in rules if {"port": "metrics"} in rule["ports"])
     (source,) = scrapes["from"]
@@ -109,7 +109,7 @@ def test_only_prometheus_reaches_the_port_of_scrapes() -> None:
     assert scrapes["ports"] == [{"port": "metrics"}]
 
 
-def test_the_monitor_finds_the_service_and_names_the_job_as_the_rules_do() -> None:
+def test_the_service_monitor_selects_the_service_and_its_job() -> None:
     monitor = manifest("ServiceMonitor", "mlmon")["spec"]
     service = manifest("Service", "mlmon-metrics")
     assert monitor["selector"]["matchLabels"] == service["metadata"]["labels"]
@@ -119,13 +119,13 @@ def test_the_monitor_finds_the_service_and_names_the_job_as_the_rules_do() -> No
     assert service["metadata"]["labels"][monitor["jobLabel"]] in jobs
 
 
-def test_the_rules_are_those_of_prometheus() -> None:
+def test_the_rules_are_the_rules_of_prometheus() -> None:
     files = sorted((REPOSITORY / "monitoring" / "prometheus" / "rules").glob("*.yml"))
     assert files
     for path in files:
         assert manifest("PrometheusRule", f"mlmon-{path.stem}")["spec"] == yaml.safe_load(path.read_text())
 
 
-def test_the_rules_file_is_what_the_script_writes() -> None:
+def test_the_script_writes_the_file_of_rules() -> None:
     script = runpy.run_path(str(REPOSITORY / "deploy" / "kubernetes" / "write_prometheus_rules.py"))
     assert script["prometheus_rules"]() == (MANIFESTS / "prometheus-rules.yaml").read_text()

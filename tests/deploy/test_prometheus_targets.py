@@ -1,4 +1,4 @@
-"""One prometheus.yml for a run on one machine and for Compose: only the files of targets differ."""
+"""One machine and Compose share one prometheus.yml; only the files with targets differ."""
 
 from pathlib import Path
 from typing import Any
@@ -23,31 +23,31 @@ def _targets(folder: Path) -> dict[str, str]:
     return {path.stem: yaml.safe_load(path.read_text())[0]["targets"][0] for path in folder.glob("*.yml")}
 
 
-def test_every_file_of_targets_in_compose_is_read() -> None:
+def test_prometheus_reads_every_file_of_targets() -> None:
     read = {path for pattern in PATTERNS for path in COMPOSE_TARGETS.glob(pattern.removeprefix("targets/"))}
     assert read == set(COMPOSE_TARGETS.glob("*.yml"))
 
 
-def test_a_run_on_one_machine_scrapes_that_machine() -> None:
+def test_the_targets_on_one_machine_are_local() -> None:
     assert _targets(PROMETHEUS / "targets") == {"mlmon": "localhost:9101", "alertmanager": "localhost:9093"}
 
 
 @pytest.mark.parametrize("name", sorted(_targets(COMPOSE_TARGETS)))
-def test_a_target_in_compose_is_a_service_that_prometheus_reaches(name: str) -> None:
+def test_prometheus_reaches_each_target_in_compose(name: str) -> None:
     host = _targets(COMPOSE_TARGETS)[name].partition(":")[0]
     assert set(services()[host]["networks"]) & set(services()["prometheus"]["networks"])
 
 
-def test_the_targets_ports_are_those_on_which_the_services_listen() -> None:
+def test_the_targets_have_the_ports_of_the_services() -> None:
     targets = {host: port for host, _, port in (target.partition(":") for target in _targets(COMPOSE_TARGETS).values())}
     web = services()["web"]["command"]
     assert targets.pop("web") == web[web.index("--scrape-port") + 1]
-    # The defaults of the two programs, by which their health checks ask too.
+    # The default ports of the two programs. Their health checks use them too.
     assert targets == {"alertmanager": "9093", "celery-exporter": "9808"}
     assert all(f":{port}/" in services()[name]["healthcheck"]["test"][-1] for name, port in targets.items())
 
 
-def test_compose_lays_its_targets_over_those_of_one_machine() -> None:
+def test_compose_mounts_its_own_targets() -> None:
     mounts = services()["prometheus"]["volumes"]
     assert "./monitoring/prometheus:/etc/prometheus:ro" in mounts
     assert "./deploy/compose/targets:/etc/prometheus/targets:ro" in mounts

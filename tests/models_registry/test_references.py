@@ -3,7 +3,6 @@
 import re
 import subprocess
 import threading
-import time
 from collections.abc import Callable
 from datetime import timedelta
 from io import BytesIO, StringIO
@@ -43,6 +42,7 @@ from models_registry.services.stored_files import store_file
 from models_registry.services.versions import set_stage
 from models_registry.tasks import profile_uploaded_reference
 from tests.factories import diabetes_onnx, uploaded_version
+from tests.services.processes import await_condition
 
 REFERENCE = Path(__file__).resolve().parent.parent.parent / "demo" / "classifier-reference.csv"
 BAD = b"sepal_length,sepal_width,petal_length,petal_width\n1,2,3,wide\n"
@@ -66,11 +66,11 @@ def profiled(version: ModelVersion, content: bytes | None = None) -> ReferenceDa
 
 
 def wait_for_end(reference: ReferenceDataset) -> None:
-    deadline = time.monotonic() + 60
-    while reference.status in (ReferenceStatus.PENDING, ReferenceStatus.PROFILING):
-        assert time.monotonic() < deadline, "the worker did not profile the file"
-        time.sleep(0.1)
+    def has_ended() -> bool:
         reference.refresh_from_db()
+        return reference.status not in (ReferenceStatus.PENDING, ReferenceStatus.PROFILING)
+
+    await_condition(has_ended, "the worker did not profile the file", seconds=60, pause=0.1)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -193,14 +193,13 @@ def test_an_earlier_upload_does_not_replace_a_later_one(version: ModelVersion) -
 
 def wait_until_blocked() -> None:
     """Wait until a transaction waits for a lock of another one."""
-    deadline = time.monotonic() + 30
+
+    def is_blocked() -> bool:
+        cursor.execute("SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted)")
+        return bool(cursor.fetchone() == (True,))
+
     with connection.cursor() as cursor:
-        while True:
-            cursor.execute("SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted)")
-            if cursor.fetchone() == (True,):
-                return
-            assert time.monotonic() < deadline, "no transaction waits for a lock"
-            time.sleep(0.05)
+        await_condition(is_blocked, "no transaction waits for a lock", seconds=30)
 
 
 def in_a_thread(work: Callable[[], object]) -> threading.Thread:

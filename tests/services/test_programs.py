@@ -100,7 +100,7 @@ def test_root_installs_what_is_missing_and_says_so(machine: Machine) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     (line,) = done.stdout.splitlines()
     assert line.startswith("Installing from Debian, for the tests")
-    assert line.endswith(": redis-server prometheus-alertmanager ")
+    assert line.endswith(": redis-server prometheus-alertmanager")
     assert machine.installed() == ["redis-server", "prometheus-alertmanager"]
 
 
