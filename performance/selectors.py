@@ -1,14 +1,12 @@
-"""Queries of ground truth, policies and reports, and predictions as arrays."""
+"""Predictions as arrays, and queries of policies and reports."""
 
-import uuid
-from collections.abc import Sequence, Set
-from datetime import UTC, date, datetime
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-from django.db.models import Max, OuterRef, QuerySet, Subquery
-from django.db.models.functions import TruncDate
+from django.db.models import OuterRef, Subquery
 from numpy.typing import NDArray
 
 from inference.archive import read_observations
@@ -21,23 +19,6 @@ from performance.measures.predictions import LabelledPredictions, Predictions, s
 from performance.models import GroundTruth, PerformancePolicy, PerformanceReport, Period
 
 LABELLED_FIELDS = ("actual", "prediction", "confidence", "scores", "predicted_at", "observed_at")
-
-
-def joined_ground_truth_ids(prediction_ids: Set[uuid.UUID]) -> set[uuid.UUID]:
-    """Return those prediction ids whose ground truth is joined with its prediction."""
-    joined = GroundTruth.objects.filter(prediction_id__in=prediction_ids, version__isnull=False)
-    return set(joined.values_list("prediction_id", flat=True))
-
-
-def waiting_ground_truth_ids(smallest: uuid.UUID, largest: uuid.UUID) -> list[uuid.UUID]:
-    """Return the prediction ids in this range whose ground truth waits for its prediction."""
-    waiting = GroundTruth.objects.filter(version=None, prediction_id__range=(smallest, largest))
-    return list(waiting.values_list("prediction_id", flat=True))
-
-
-def ground_truths_to_look_up(now: datetime) -> QuerySet[GroundTruth]:
-    """Return the ground truths that are due for a lookup of their predictions, longest due first."""
-    return GroundTruth.objects.filter(next_lookup_at__lte=now).order_by("next_lookup_at")
 
 
 def labelled_predictions(
@@ -159,25 +140,3 @@ def latest_report(version: ModelVersion) -> PerformanceReport | None:
 def daily_reports(version: ModelVersion, days: int) -> list[PerformanceReport]:
     """Return the version's reports of the latest `days` days, latest first."""
     return list(PerformanceReport.objects.filter(version=version, period=Period.DAY).order_by("-started_at")[:days])
-
-
-def days_measured_up_to(version: ModelVersion) -> datetime | None:
-    """Return the latest change of ground truth that the version's daily reports include."""
-    days = PerformanceReport.objects.filter(version=version, period=Period.DAY)
-    latest: datetime | None = days.aggregate(at=Max("labels_changed_at"))["at"]
-    return latest
-
-
-def latest_label_change(version: ModelVersion) -> datetime | None:
-    """Return when the ground truth of a version last changed."""
-    latest: datetime | None = GroundTruth.objects.filter(version=version).aggregate(at=Max("changed_at"))["at"]
-    return latest
-
-
-def days_with_label_changes(version: ModelVersion, *, since: datetime | None) -> list[date]:
-    """Return the days (UTC) of the predictions whose ground truth has changed after `since`, oldest first."""
-    changed = GroundTruth.objects.filter(version=version)
-    if since is not None:
-        changed = changed.filter(changed_at__gt=since)
-    days = changed.annotate(day=TruncDate("predicted_at", tzinfo=UTC)).order_by("day")
-    return list(days.values_list("day", flat=True).distinct())

@@ -1,9 +1,9 @@
 """Figures on pages, each with its value and its text."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 from drift.models import DriftCheck
 from drift.rendering.states import outcome_of
@@ -63,11 +63,6 @@ def ratio_figure(ratio: float | None) -> Figure:
 def number_figure(value: float | None) -> Figure:
     """Return a number with three digits: an accuracy, a confidence, or an error in the unit of the target."""
     return Figure(value, NOTHING if value is None else number_text(value))
-
-
-def headline_figure(figures: Mapping[str, Any] | None) -> Figure:
-    """Return the figure that summarises a performance."""
-    return number_figure(headline_of(figures))
 
 
 def headline(report: PerformanceReport | None, kind: Literal["realised", "estimated"]) -> float | None:

@@ -20,7 +20,6 @@ from monitoring.pages.figures import (
     drift_tag,
     error_ratio,
     headline,
-    headline_figure,
     latency_quantile,
     measure_of,
     names_text,
@@ -73,7 +72,7 @@ def health_panel(version: ModelVersion) -> Panel:
         "measure": measure_of(version),
         "realised": number_figure(headline(facts.report, "realised")),
         "estimated": number_figure(headline(facts.report, "estimated")),
-        "on_reference": headline_figure(baseline_of(version).figures),
+        "on_reference": number_figure(headline_of(baseline_of(version).figures)),
     }
     return Panel("health", "Health", "monitoring/version_health.html", context=context)
 

@@ -21,7 +21,6 @@ from mlmon.exceptions import LabelError
 from mlmon.labels import class_of, label_string, number_of
 from mlmon.schema import TaskType
 from models_registry.models import ModelVersion
-from performance import selectors
 from performance.exceptions import GroundTruthError
 from performance.models import GroundTruth, GroundTruthCorrection
 
@@ -147,7 +146,8 @@ def record_ground_truth(*, items: Sequence[object]) -> list[ItemOutcome]:
             outcomes[place] = ItemOutcome(given_id, Outcome.INVALID, error.field, error.reason)
     if parsed:
         ids = {item.prediction_id for item in parsed.values()}
-        new_ids = ids - selectors.joined_ground_truth_ids(ids)
+        joined = GroundTruth.objects.filter(prediction_id__in=ids, version__isnull=False)
+        new_ids = ids - set(joined.values_list("prediction_id", flat=True))
         found = find_predictions({one.bytes for one in new_ids})
         outcomes |= _store(parsed, found, now)
     return [outcomes[place] for place in range(len(items))]
@@ -157,9 +157,10 @@ def join_archived(*, version_id: int, drafts: Iterable[ChunkDraft], **_: object)
     """Join waiting ground truth with predictions that were just archived; return the number of joined rows."""
     joined = 0
     for draft in drafts:
-        waiting = selectors.waiting_ground_truth_ids(*draft.prediction_ids)
-        if waiting:
-            joined += _join_waiting(matches(draft.table, version_id, {one.bytes for one in waiting}))
+        waiting = GroundTruth.objects.filter(version=None, prediction_id__range=draft.prediction_ids)
+        waiting_ids = {one.bytes for one in waiting.values_list("prediction_id", flat=True)}
+        if waiting_ids:
+            joined += _join_waiting(matches(draft.table, version_id, waiting_ids))
     return joined
 
 
@@ -170,7 +171,7 @@ def look_up_waiting() -> int:
     for which both happened at the same time.
     """
     now = timezone.now()
-    waiting = selectors.ground_truths_to_look_up(now)[:LOOKUP_ROWS]
+    waiting = GroundTruth.objects.filter(next_lookup_at__lte=now).order_by("next_lookup_at")[:LOOKUP_ROWS]
     found = find_predictions({row.prediction_id.bytes for row in waiting})
     missing = [row for row in waiting if row.prediction_id.bytes not in found]
     for row in missing:

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 from cachetools import LRUCache, cached
+from django.db.models import Max
+from django.db.models.functions import TruncDate
 from django.utils import timezone
 from redis.exceptions import LockError
 
@@ -23,7 +25,7 @@ from performance.measures.classification import NO_SCORES, classification_perfor
 from performance.measures.estimated import Calibration, NotCalibratableError, estimate_performance, fit_calibration
 from performance.measures.predictions import LabelledPredictions, Predictions
 from performance.measures.regression import regression_performance
-from performance.models import PerformanceReport, Period
+from performance.models import GroundTruth, PerformanceReport, Period
 from performance.selectors import labels_array
 
 MEASURING_SECONDS = 240
@@ -169,18 +171,22 @@ def _baseline(reference: ReferenceDataset) -> Baseline:
 def _due_reports(version: ModelVersion, seen: int) -> _DueReports | None:
     """Return the due reports, or None: ground truth has changed, or a tenth of the window is new predictions."""
     policy = selectors.performance_policy_of(version.model)
-    changed_at = selectors.latest_label_change(version)
+    ground_truth = GroundTruth.objects.filter(version=version)
+    changed_at = ground_truth.aggregate(at=Max("changed_at"))["at"]
     last = selectors.latest_report(version)
     if last is None:
         latest = changed_at is not None or seen >= policy.minimum_rows
     else:
         has_new_rows = seen < last.rows_seen or seen - last.rows_seen >= max(100, policy.window_rows // 10)
         latest = has_new_rows or changed_at != last.labels_changed_at
-    measured_up_to = selectors.days_measured_up_to(version)
+    daily_reports = PerformanceReport.objects.filter(version=version, period=Period.DAY)
+    measured_up_to = daily_reports.aggregate(at=Max("labels_changed_at"))["at"]
     days: list[date] = []
     if changed_at is not None and (changed_at != measured_up_to or timezone.now() - changed_at <= 2 * LATE_COMMIT):
-        since = measured_up_to and measured_up_to - LATE_COMMIT
-        days = selectors.days_with_label_changes(version, since=since)
+        if measured_up_to is not None:
+            ground_truth = ground_truth.filter(changed_at__gt=measured_up_to - LATE_COMMIT)
+        by_day = ground_truth.annotate(day=TruncDate("predicted_at", tzinfo=UTC)).order_by("day")
+        days = list(by_day.values_list("day", flat=True).distinct())
     return _DueReports(latest, days, changed_at, measured_up_to) if latest or days else None
 
 
