@@ -341,7 +341,7 @@ class TestSeveralWorkers:
         self.run(work)
         while archive_batch(version_id=version.pk, most_entries=50):
             pass
-        assert refused, "the workers never met"
+        assert refused, "no two workers archived at the same time"
         self.check_exactly_once(version, redis_client, 50 * (1 + 2 + 3 + 4))
 
     def test_with_the_lock(self, version: ModelVersion, redis_client: redis.Redis) -> None:

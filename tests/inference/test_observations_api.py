@@ -378,7 +378,7 @@ def test_the_capture_policy_holds_for_them(client: Client, version: ModelVersion
     assert statuses(post(client, [item(prediction_id=one) for one in ids])) == ["accepted"] * 100
     assert statuses(post(client, [item(prediction_id=one) for one in ids])) == ["duplicate"] * 100
     raw = [uuid.UUID(one).bytes for one in ids]
-    expected = [one for one, is_drawn in zip(raw, sampled(raw, 0.5), strict=True) if is_drawn]
+    expected = [one for one, is_sampled in zip(raw, sampled(raw, 0.5), strict=True) if is_sampled]
     table = window(redis_client, version)
     assert table.column("prediction_id").to_pylist() == expected
     assert "feature.petal_length" not in table.column_names

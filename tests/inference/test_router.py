@@ -32,6 +32,6 @@ def test_traffic_follows_the_weights(with_keys: bool) -> None:
     assert binomtest(counts["1.0.0"], 5000, 0.1).pvalue > 1e-6
 
 
-def test_without_a_production_version_nothing_answers() -> None:
+def test_a_model_without_a_production_version_predicts_nothing() -> None:
     with pytest.raises(NoVersionLoadedError, match="no version in production"):
         served().route(None)
