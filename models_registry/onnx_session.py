@@ -16,7 +16,7 @@ from models_registry.exceptions import ArtefactError
 MOST_ROWS_AT_ONCE = 512
 # Every error of ONNX Runtime: its own exceptions have no common base class, and its bindings raise built-in ones. The
 # time limit of a Celery task, raised by a signal handler while a model runs, is none of them.
-ONNX_RUNTIME_ERRORS = (
+ONNX_RUNTIME_ERRORS: tuple[type[Exception], ...] = (
     *(
         kind
         for kind in vars(onnxruntime_pybind11_state).values()
