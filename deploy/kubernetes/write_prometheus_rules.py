@@ -3,6 +3,7 @@
 Run it after changing the rules: ``python deploy/kubernetes/write_prometheus_rules.py``. A test compares both.
 """
 
+import textwrap
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -23,12 +24,9 @@ spec:
 
 def prometheus_rules() -> str:
     """Return the content of the file: one object for each file of rules."""
-    return HEAD + "---\n".join(_object(path) for path in sorted(RULES.glob("*.yml")))
-
-
-def _object(path: Path) -> str:
-    lines = path.read_text().splitlines()
-    return OBJECT.format(name=path.stem) + "".join(f"  {line}\n" if line else "\n" for line in lines)
+    return HEAD + "---\n".join(
+        OBJECT.format(name=path.stem) + textwrap.indent(path.read_text(), "  ") for path in sorted(RULES.glob("*.yml"))
+    )
 
 
 if __name__ == "__main__":
