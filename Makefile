@@ -1,10 +1,10 @@
-# `make run` and `make test` need Python 3.11, 3.12 or 3.13 and GNU make. They set up the rest in this folder; `make test`
-# also installs the programs that tests run from Debian, where it may.
+# `make run` and `make test` need Python 3.11, 3.12 or 3.13 and GNU make. They set up everything else in this folder.
+# As root, or with sudo without a password, `make test` also installs the Debian packages that the tests need.
 
 PORT ?= 8000
 # For pytest: make test PYTEST_ARGS="tests/drift -x"
 PYTEST_ARGS ?=
-# Of all tests: files side by side, each process with services of its own, in the order that tests/conftest.py gives.
+# All tests: the files in parallel, each process with its own services, in the order of tests/conftest.py.
 SIDE_BY_SIDE := --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 # For uv: make lock LOCK_ARGS=--upgrade
 LOCK_ARGS ?=
@@ -28,7 +28,7 @@ help:
 	@echo "make check       the checks alone: format, lint, types, layers, dashboards, migrations, settings"
 	@echo "make pytest      the tests alone (some of them: make pytest PYTEST_ARGS=tests/drift)"
 	@echo "make secrets     make the secrets that \`docker compose up\` needs, in deploy/secrets"
-	@echo "make lock        write requirements*.txt anew from pyproject.toml"
+	@echo "make lock        write requirements*.txt from pyproject.toml"
 
 # The run ends with make, even when that is killed.
 run: .venv/installed

@@ -109,9 +109,7 @@ def test_ten_thousand_random_requests_add_no_series(server: ScrapedServer) -> No
     with ThreadPoolExecutor(CLIENTS) as threads:
         clients = [RandomClient(server.web.port, seed) for seed in range(CLIENTS)]
         statuses = [
-            status
-            for sent in threads.map(lambda client: client.send(REQUESTS // CLIENTS), clients)
-            for status in sent
+            status for sent in threads.map(lambda client: client.send(REQUESTS // CLIENTS), clients) for status in sent
         ]
     assert len(statuses) == REQUESTS
     assert not [status for status in statuses if status >= 500]

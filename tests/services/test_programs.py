@@ -1,4 +1,4 @@
-"""`.ci/programs` on machines that have or lack things, and what pytest does with the tests whose program is missing."""
+"""`.ci/programs` on different machines, and the tests that pytest skips because their program is missing."""
 
 import os
 import shutil
@@ -43,7 +43,7 @@ MACHINE_USER=0 exec "$@"
 
 
 class Machine:
-    """A PATH of its own, with stand-ins for the programs and for the commands that install them."""
+    """A separate PATH with fakes of the programs and of the commands that install them."""
 
     def __init__(self, folder: Path, missing: Iterable[str]) -> None:
         self.folder = folder
