@@ -72,6 +72,12 @@ def feature_names(model: Model) -> list[str]:
     return list(names.distinct())
 
 
+def feature_kinds(model: Model) -> dict[str, str]:
+    """Return the kinds of the features of all versions by name, sorted; the latest version with a feature counts."""
+    features = ModelFeature.objects.filter(version__model=model).order_by("version")
+    return dict(sorted(dict(features.values_list("name", "kind")).items()))
+
+
 def active_reference(version_id: int) -> ReferenceDataset | None:
     """Return the reference that drift checks of the version use, or None."""
     return ReferenceDataset.objects.filter(version_id=version_id, is_active=True).first()

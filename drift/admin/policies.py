@@ -1,6 +1,7 @@
 """Drift policies, with settings of single features."""
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 from django import forms
@@ -17,7 +18,7 @@ from accounts.admin.base import AuditedAdmin
 from drift.models import WINDOW_TOO_LARGE, DriftPolicy, FeaturePolicy, PolicyMode
 from mlmon.measures import MEASURES, Method
 from mlmon.schema import FeatureKind
-from models_registry.models import ModelFeature
+from models_registry.selectors import feature_kinds
 
 SMALLEST_MINIMUM_ROWS = 30
 MOST_DIGITS = 20  # int() refuses thousands of them
@@ -110,7 +111,7 @@ class FeaturePolicyFormSet(BaseInlineFormSet[FeaturePolicy, DriftPolicy, forms.M
             field.widget.attrs["aria-label"] = field.label or name.replace("_", " ")
         if self.instance.pk:
             # A stored name stays a choice even if no version has it now.
-            names = sorted({*self._kinds(), form.instance.feature_name} - {""})
+            names = sorted({*self._kinds, form.instance.feature_name} - {""})
             form.fields["feature_name"].widget = UnfoldAdminSelectWidget(
                 attrs={"aria-label": "Feature name"}, choices=[("", "---------"), *((name, name) for name in names)]
             )
@@ -125,22 +126,18 @@ class FeaturePolicyFormSet(BaseInlineFormSet[FeaturePolicy, DriftPolicy, forms.M
 
     def _check_feature(self, form: Any) -> None:
         name = form.cleaned_data.get("feature_name")
-        if name and name not in self._kinds():
-            known = ", ".join(self._kinds()) or "none yet: upload a version first"
+        if name and name not in self._kinds:
+            known = ", ".join(self._kinds) or "none yet: upload a version first"
             form.add_error(
                 "feature_name",
                 ValidationError(f"No version of {self.instance.model.name} has this feature. Choose from: {known}."),
             )
-        elif reason := ordered_method_error(form.cleaned_data.get("method", ""), self._kinds().get(name)):
+        elif reason := ordered_method_error(form.cleaned_data.get("method", ""), self._kinds.get(name)):
             form.add_error("method", reason)
 
+    @cached_property
     def _kinds(self) -> Mapping[str, str]:
-        """Return the kinds of the features of all versions by name; the latest version with the feature counts."""
-        if not hasattr(self, "_known_kinds"):
-            features = ModelFeature.objects.filter(version__model=self.instance.model).order_by("version")
-            kinds = dict(features.values_list("name", "kind"))
-            self._known_kinds = {name: kinds[name] for name in sorted(kinds)}
-        return self._known_kinds
+        return feature_kinds(self.instance.model)
 
 
 class FeaturePolicyInline(TabularInline):
