@@ -88,12 +88,13 @@ def latest_drift(*, version: ModelVersion) -> DriftReport:
 
 
 def _live_report(version: ModelVersion, reference: ReferenceDataset, policy: DriftPolicy) -> DriftReport:
-    """Compare the window of now. The last reports are cached until the window or a policy changes."""
+    """Compare the current window. Reports are cached until the window or a policy changes."""
     client, name = redis_client(), (version.model.name, version.version)
     # Saving a policy's features saves the policy too (drift.admin), so its time stands for all of them.
     settings_key = (version.pk, reference.pk, policy.updated_at, capture_policy_of(version.model).updated_at)
+    end_id = latest_entry_id(client, version.pk)
     with _cache_lock:
-        cached = _cache.get((latest_entry_id(client, version.pk), settings_key))
+        cached = _cache.get((end_id, settings_key))
     if cached is not None:
         return cached
     window = read_policy_window(client, version.pk, policy)
