@@ -94,7 +94,7 @@ class NumericWindow:
         self.n_values = self.ordered.size
         is_finite = np.isfinite(self.ordered[:1]).all() and np.isfinite(self.ordered[-1:]).all()
         self.finite = self.ordered if is_finite else self.ordered[np.isfinite(self.ordered)]
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):  # the sum may be beyond float64, on both sides
             mean = float(self.finite.sum()) / self.finite.size if self.finite.size else math.nan
         reference_mean = reference.profile.mean
         self.mean = mean if math.isfinite(mean) else None

@@ -1,4 +1,4 @@
-"""Results of comparisons, made by hand: what a test needs of them, and one that has everything."""
+"""Results of comparisons, written by hand: small ones, and one with everything."""
 
 from collections.abc import Sequence
 

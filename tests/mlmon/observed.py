@@ -1,4 +1,4 @@
-"""Reference data and observations for tests, on their real ways: the profiling service, the engine, the stream."""
+"""Reference data and observations for tests, made by the profiling service, the engine and the stream."""
 
 import io
 import time
@@ -41,7 +41,7 @@ def profiled_reference(version: ModelVersion, rows: Rows, names: tuple[str, ...]
 
 
 def observe(version: ModelVersion, rows: Rows) -> None:
-    """Let `version` answer these rows and append them to its live window, as one flush does."""
+    """Predict these rows with `version` and append them to its live window, as one flush does."""
     append(version, observations(version, rows))
 
 
@@ -51,7 +51,7 @@ def append(version: ModelVersion, packed: pa.Table) -> None:
 
 
 def observations(version: ModelVersion, rows: Rows) -> pa.Table:
-    """Return these rows with the answers of `version`, as they are captured."""
+    """Return these rows with the predictions of `version`, as they are captured."""
     schema = version.schema()
     columns = {feature.name: rows[:, index].copy() for index, feature in enumerate(schema.features)}
     predictions = Engine(Path(version.artefact.path), schema, timeout_seconds=30).predict(columns)

@@ -22,7 +22,7 @@ from mlmon.statistics.counts import (
 def align_categories(
     categories: Sequence[str], counts: np.ndarray[tuple[int], np.dtype[np.int64]], current: Mapping[str, int]
 ) -> CategoryCounts:
-    """Align a window that is given as counts by name."""
+    """Align a window that is given as counts by category."""
     known = np.array([current.get(category, 0) for category in categories], dtype=np.int64)
     unknown = {category: count for category, count in current.items() if category not in categories}
     return prepare_categories(categories, counts).align(known, unknown)
@@ -32,7 +32,7 @@ def _counts(*values: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     return np.array(values, dtype=np.int64)
 
 
-def test_categories_are_aligned_in_the_references_order() -> None:
+def test_categories_are_aligned_in_the_order_of_the_reference() -> None:
     aligned = align_categories(["a", "b", "c"], _counts(5, 4, 3), {"c": 2, "a": 1})
     assert aligned.names == ("a", "b", "c")
     assert aligned.reference.tolist() == [5, 4, 3]
@@ -80,7 +80,7 @@ def test_columns_with_enough_rows_are_the_raw_table() -> None:
     assert result.p_value_at(1.0) == pytest.approx(expected.pvalue, rel=1e-12)
 
 
-def test_only_unseen_categories_give_the_largest_w_there_is() -> None:
+def test_only_unseen_categories_give_the_largest_possible_w() -> None:
     aligned = align_categories(["a", "b"], _counts(6000, 4000), {"new": 100})
     result = compare_categories(aligned, reference_singletons=0)
     m, n = 10_000, 100
@@ -134,7 +134,7 @@ def test_the_p_value_of_unseen_categories_is_near_the_power_law() -> None:
     assert unseen.p_value_at(1.0) == pytest.approx((1000 / 11_000) ** 10, rel=0.1)
 
 
-def test_the_references_rare_categories_predict_unseen_ones() -> None:
+def test_rare_categories_of_the_reference_predict_unseen_ones() -> None:
     # 500 of 10,000 reference rows are categories that occur once, so 50 unseen rows of 1000 are what is to be expected.
     categories = ["a", *(f"rare{index}" for index in range(500))]
     counts = _counts(9500, *[1] * 500)
@@ -145,7 +145,7 @@ def test_the_references_rare_categories_predict_unseen_ones() -> None:
     assert result.cohens_w < 0.05
 
 
-def test_the_p_value_with_unseen_categories_looks_at_both_parts() -> None:
+def test_the_p_value_with_unseen_categories_uses_both_parts() -> None:
     aligned = align_categories(["a", "b"], _counts(6000, 4000), {"a": 580, "b": 400, "new": 20})
     unseen = fisher_exact(np.array([[20, 980], [0, 10_000]]), alternative="greater").pvalue
     assert compare_categories(aligned, reference_singletons=0).p_value_at(1.0) == pytest.approx(2 * unseen, rel=1e-9)

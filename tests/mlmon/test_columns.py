@@ -29,17 +29,17 @@ def feature(name: str, kind: FeatureKind, tensor_type: TensorType) -> Feature:
         (np.float64(1.5), "1.5"),
     ],
 )
-def test_a_number_has_one_level_name(value: float, name: str) -> None:
+def test_a_number_has_one_category_name(value: float, name: str) -> None:
     assert category_name(value) == name
 
 
 @given(st.floats(allow_nan=False))
-def test_a_level_name_reads_back_as_the_same_number(value: float) -> None:
+def test_a_category_name_reads_back_as_the_same_number(value: float) -> None:
     assert float(category_name(value)) == value
 
 
 @given(st.lists(st.floats()))
-def test_many_numbers_are_named_as_one_by_one(values: list[float]) -> None:
+def test_many_numbers_are_named_like_single_ones(values: list[float]) -> None:
     expected = [None if np.isnan(value) else category_name(value) for value in values]
     assert category_names(np.array(values, dtype=np.float64)).to_pylist() == expected
 
@@ -78,6 +78,8 @@ def test_no_rows_give_empty_columns_of_the_right_type() -> None:
     assert table.schema.types == [pa.string(), pa.string()]
 
 
-def test_a_column_where_everything_is_missing_is_all_null() -> None:
-    level = feature("level", FeatureKind.CATEGORICAL, TensorType.FLOAT32)
-    assert observed_table([level], {"level": np.array([np.nan, np.nan])}).to_pydict() == {"level": [None, None]}
+def test_a_column_without_values_is_all_null() -> None:
+    category = feature("category", FeatureKind.CATEGORICAL, TensorType.FLOAT32)
+    assert observed_table([category], {"category": np.array([np.nan, np.nan])}).to_pydict() == {
+        "category": [None, None]
+    }

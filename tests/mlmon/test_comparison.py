@@ -38,7 +38,7 @@ def _numbers(values: Sequence[float | None] | NDArray[np.float64]) -> "pa.Chunke
     return pa.chunked_array([pa.array(values, type=pa.float64(), from_pandas=True)])
 
 
-def _levels(values: Sequence[str | None]) -> "pa.ChunkedArray[pa.StringScalar]":
+def _categories(values: Sequence[str | None]) -> "pa.ChunkedArray[pa.StringScalar]":
     return pa.chunked_array([pa.array(values, type=pa.string())])
 
 
@@ -57,7 +57,7 @@ def _predicted(reference: ColumnProfile, current: "Column | None") -> Prediction
 
 
 def _profile_of_columns(columns: dict[str, ColumnProfile]) -> ReferenceProfile:
-    prediction = column_profile(_levels(["a"] * 50).combine_chunks())
+    prediction = column_profile(_categories(["a"] * 50).combine_chunks())
     rows = max((_rows(column) for column in columns.values()), default=50)
     return ReferenceProfile(n_rows=rows, features=columns, prediction=prediction, sample=pa.table({}))
 
@@ -73,8 +73,8 @@ def _compared_numbers(
     return _compared(column_profile(_numbers(reference).combine_chunks()), _numbers(current))
 
 
-def _compared_levels(reference: Sequence[str | None], current: Sequence[str | None]) -> FeatureResult:
-    return _compared(column_profile(_levels(reference).combine_chunks()), _levels(current))
+def _compared_categories(reference: Sequence[str | None], current: Sequence[str | None]) -> FeatureResult:
+    return _compared(column_profile(_categories(reference).combine_chunks()), _categories(current))
 
 
 def test_a_numeric_feature_is_scored_by_ks() -> None:
@@ -94,7 +94,7 @@ def test_a_numeric_feature_is_scored_by_ks() -> None:
 def test_a_categorical_feature_is_scored_by_debiased_w() -> None:
     reference, current = ["a"] * 600 + ["b"] * 400, ["a"] * 240 + ["b"] * 260
     expected = chi2_contingency([[600, 400], [240, 260]], correction=False)
-    result = _compared_levels(reference, current)
+    result = _compared_categories(reference, current)
     assert result.method is Method.CHI_SQUARED
     assert result.statistic == pytest.approx(expected.statistic, rel=TOLERANCE)
     assert result.p_value == pytest.approx(expected.pvalue, rel=TOLERANCE)
@@ -127,8 +127,8 @@ def test_nan_that_is_not_null_is_missing_too() -> None:
     assert (result.n_current, result.n_missing_current) == (40, 5)
 
 
-def test_missing_levels_are_dropped_and_counted() -> None:
-    result = _compared_levels(["a", "b"] * 50, ["a", "b"] * 40 + [None] * 20)
+def test_missing_categories_are_dropped_and_counted() -> None:
+    result = _compared_categories(["a", "b"] * 50, ["a", "b"] * 40 + [None] * 20)
     assert (result.n_current, result.n_missing_current) == (80, 20)
     assert result.score == 0.0
 
@@ -144,6 +144,7 @@ def test_infinities_are_values_of_the_distribution_but_not_of_the_mean() -> None
 
 def test_means_beyond_float64_are_left_out() -> None:
     assert _compared_numbers([0.0, 1.0] * 50, [1.7e308] * 50).current_mean is None
+    assert _compared_numbers([0.0, 1.0] * 50, [-1.7e308] * 50 + [1.7e308] * 50).current_mean is None
 
 
 @pytest.mark.parametrize("value", [0.0, math.inf])
@@ -153,8 +154,8 @@ def test_a_constant_that_stays_has_score_0(value: float) -> None:
     assert (result.score, result.p_value, result.is_drifted) == (0.0, 1.0, False)
 
 
-def test_a_constant_level_that_stays_has_score_0() -> None:
-    result = _compared_levels(["a"] * 50, ["a"] * 40)
+def test_a_constant_category_that_stays_has_score_0() -> None:
+    result = _compared_categories(["a"] * 50, ["a"] * 40)
     assert result.status is ResultStatus.CONSTANT
     assert (result.score, result.p_value, result.is_drifted) == (0.0, 1.0, False)
 
@@ -162,13 +163,13 @@ def test_a_constant_level_that_stays_has_score_0() -> None:
 def test_a_constant_that_changes_has_drifted() -> None:
     assert _compared_numbers([5.0] * 50, [4.0] * 40).score == 1.0
     assert _compared_numbers([5.0] * 50, [4.0] * 40).is_drifted
-    changed = _compared_levels(["a"] * 50, ["b"] * 40)
+    changed = _compared_categories(["a"] * 50, ["b"] * 40)
     assert changed.status is ResultStatus.OK
     assert changed.is_drifted
 
 
-def test_unseen_levels_are_named() -> None:
-    result = _compared_levels(["a", "b"] * 500, ["a", "b"] * 50 + ["x"] * 30 + ["y"] * 20 + ["v", "w"])
+def test_unseen_categories_are_named() -> None:
+    result = _compared_categories(["a", "b"] * 500, ["a", "b"] * 50 + ["x"] * 30 + ["y"] * 20 + ["v", "w"])
     assert result.is_drifted
     (finding,) = result.quality
     assert finding.event is QualityEvent.UNSEEN_CATEGORIES
@@ -181,7 +182,7 @@ def test_unseen_levels_are_named() -> None:
 def test_fewer_than_thirty_values_are_not_compared(m: int, n: int, side: str) -> None:
     for result in (
         _compared_numbers(np.arange(float(m)), np.arange(float(n))),
-        _compared_levels(["a"] * m, ["a"] * n),
+        _compared_categories(["a"] * m, ["a"] * n),
     ):
         assert result.status is ResultStatus.INSUFFICIENT_DATA
         assert result.status_detail == f"The {side} has 29 values; a comparison needs 30."
@@ -200,7 +201,7 @@ def test_a_column_without_values_is_missing(empty_side: str) -> None:
 
 
 def test_an_identifier_is_not_compared() -> None:
-    result = _compared_levels([f"id{index}" for index in range(100)], [f"id{index}" for index in range(50, 150)])
+    result = _compared_categories([f"id{index}" for index in range(100)], [f"id{index}" for index in range(50, 150)])
     assert result.status is ResultStatus.IDENTIFIER
     assert result.score is None
 
@@ -208,10 +209,10 @@ def test_an_identifier_is_not_compared() -> None:
 def test_a_column_of_another_type_is_not_compared() -> None:
     numeric, categorical = (
         column_profile(_numbers([1.0] * 50).combine_chunks()),
-        column_profile(_levels(["a"] * 50).combine_chunks()),
+        column_profile(_categories(["a"] * 50).combine_chunks()),
     )
     for result in (
-        _compared(numeric, _levels(["a"] * 50)),
+        _compared(numeric, _categories(["a"] * 50)),
         _compared(categorical, _numbers([1.0] * 50)),
     ):
         assert result.status is ResultStatus.TYPE_CHANGED
@@ -236,7 +237,7 @@ def test_one_bad_column_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
     broken = replace(age, ordered=OrderedReference(np.array(["a", "b"] * 50, dtype=object)))
     reference = replace(reference, features={"age": broken, "city": reference.features["city"], "gone": age})
     window = pa.table({"age": np.arange(100.0), "city": ["oslo", "rome"] * 50, "new": ["x"] * 100})
-    result = compare(reference, window, _levels(["no", "yes"] * 50), SCORES)
+    result = compare(reference, window, _categories(["no", "yes"] * 50), SCORES)
     assert [(feature.name, feature.status.value) for feature in result.features] == [
         ("age", "error"),
         ("city", "ok"),
@@ -251,7 +252,7 @@ def test_one_bad_column_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
 def test_each_feature_has_its_threshold_and_the_strongest_comes_first() -> None:
     window = pa.table({"age": rng.normal(52, 10, size=200), "city": ["oslo"] * 160 + ["rome"] * 40})
     criteria = Criteria(Thresholds(feature=0.15, prediction=0.1, by_feature={"age": 0.4}))
-    result = compare(prepare(_profile()), window, _levels(["no", "yes"] * 100), criteria)
+    result = compare(prepare(_profile()), window, _categories(["no", "yes"] * 100), criteria)
     assert {feature.name: feature.threshold for feature in result.features} == {"age": 0.4, "city": 0.15}
     assert [feature.name for feature in result.features] == ["age", "city"]
     assert [feature.name for feature in result.drifted_features] == ["city", "age"]
@@ -259,8 +260,8 @@ def test_each_feature_has_its_threshold_and_the_strongest_comes_first() -> None:
     assert (result.n_reference, result.n_current) == (1000, 200)
 
 
-def test_predicted_classes_are_compared_with_the_references() -> None:
-    result = _predicted(_profile().prediction, _levels(["no"] * 80 + ["yes"] * 20))
+def test_predicted_classes_are_compared_with_those_of_the_reference() -> None:
+    result = _predicted(_profile().prediction, _categories(["no"] * 80 + ["yes"] * 20))
     expected = chi2_contingency([[500, 500], [80, 20]], correction=False)
     assert result.chi2_statistic == pytest.approx(expected.statistic, rel=TOLERANCE)
     assert result.p_value == pytest.approx(expected.pvalue, rel=TOLERANCE)
@@ -271,14 +272,14 @@ def test_predicted_classes_are_compared_with_the_references() -> None:
 
 
 def test_a_class_that_was_never_predicted_is_drift() -> None:
-    result = _predicted(_profile().prediction, _levels(["never"] * 100))
+    result = _predicted(_profile().prediction, _categories(["never"] * 100))
     assert result.js_divergence == pytest.approx(math.log(2), abs=TOLERANCE)
     assert result.is_drifted
     assert result.p_value is not None
     assert result.p_value < 1e-50
 
 
-def test_predicted_numbers_are_compared_between_the_references_deciles() -> None:
+def test_predicted_numbers_are_compared_between_deciles_of_the_reference() -> None:
     reference, current = np.arange(1.0, 1001.0), np.arange(401.0, 501.0)
     profile = column_profile(_numbers(reference).combine_chunks())
     result = _predicted(profile, _numbers(current))
@@ -294,12 +295,12 @@ def test_predicted_numbers_are_compared_between_the_references_deciles() -> None
     ("column", "status"),
     [
         (None, ResultStatus.MISSING),
-        (_levels([None] * 50), ResultStatus.MISSING),
-        (_levels(["no"] * 29), ResultStatus.INSUFFICIENT_DATA),
+        (_categories([None] * 50), ResultStatus.MISSING),
+        (_categories(["no"] * 29), ResultStatus.INSUFFICIENT_DATA),
         (_numbers([1.0] * 50), ResultStatus.TYPE_CHANGED),
     ],
 )
-def test_predictions_that_cannot_be_compared_say_why(
+def test_predictions_that_cannot_be_compared_have_a_status(
     column: "pa.ChunkedArray[pa.StringScalar] | None", status: ResultStatus
 ) -> None:
     result = _predicted(_profile().prediction, column)
@@ -315,7 +316,7 @@ def test_predictions_that_break_the_comparison_are_an_error(caplog: pytest.LogCa
     broken = replace(
         prediction, categories=replace(prediction.categories, counts=np.array([50, 50]))
     )  # of three classes
-    result = compare(replace(reference, prediction=broken), pa.table({}), _levels(["no"] * 50), SCORES)
+    result = compare(replace(reference, prediction=broken), pa.table({}), _categories(["no"] * 50), SCORES)
     assert result.prediction.status is ResultStatus.ERROR
     assert "could not be compared" in caplog.text
 
@@ -323,7 +324,7 @@ def test_predictions_that_break_the_comparison_are_an_error(caplog: pytest.LogCa
 def test_a_profile_read_back_from_its_file_gives_the_same_result() -> None:
     profile = _profile()
     window = pa.table({"age": rng.normal(41, 10, size=200), "city": ["oslo"] * 160 + ["rome"] * 40})
-    predictions = _levels(["no", "yes"] * 100)
+    predictions = _categories(["no", "yes"] * 100)
     criteria = Criteria(SCORES.thresholds)
     read_back = compare(prepare(from_bytes(profile.to_bytes())), window, predictions, criteria)
     assert read_back == compare(prepare(profile), window, predictions, criteria)
@@ -333,28 +334,28 @@ def test_a_window_without_drift_is_quiet() -> None:
     alarms = 0
     for _ in range(50):
         window = pa.table({"age": rng.normal(40, 10, size=1000), "city": rng.choice(["oslo", "rome"], 1000).tolist()})
-        result = compare(prepare(_profile(5000)), window, _levels(["no", "yes"] * 500), Criteria(SCORES.thresholds))
+        result = compare(prepare(_profile(5000)), window, _categories(["no", "yes"] * 500), Criteria(SCORES.thresholds))
         alarms += result.is_drifted
     assert alarms == 0
 
 
 def test_a_feature_that_only_the_window_has_is_described() -> None:
     assert _compared(None, _numbers([1.0])).kind is FeatureKind.NUMERIC
-    assert _compared(None, _levels(["a"])).kind is FeatureKind.CATEGORICAL
+    assert _compared(None, _categories(["a"])).kind is FeatureKind.CATEGORICAL
 
 
-def _tied(rho: float, rows: int) -> pa.Table:
-    """Return two normal columns with this correlation, and a column of levels."""
+def _correlated(rho: float, rows: int) -> pa.Table:
+    """Return two normal columns with this correlation, and a column of categories."""
     first, noise = rng.normal(size=(2, rows))
-    levels = rng.choice(["oslo", "rome"], size=rows)
-    return pa.table({"a": first, "b": rho * first + math.sqrt(1 - rho**2) * noise, "city": levels})
+    cities = rng.choice(["oslo", "rome"], size=rows)
+    return pa.table({"a": first, "b": rho * first + math.sqrt(1 - rho**2) * noise, "city": cities})
 
 
-def test_features_that_do_not_go_together_any_more_are_told_and_open_no_incident() -> None:
+def test_a_changed_relation_of_features_is_reported_without_an_alarm() -> None:
     answers = pa.array(["no", "yes"] * 2500)
-    profile = profile_of(_tied(0.8, 5000), answers, ("no", "yes"), TaskType.CLASSIFICATION)
+    profile = profile_of(_correlated(0.8, 5000), answers, ("no", "yes"), TaskType.CLASSIFICATION)
     criteria = Criteria(SCORES.thresholds, monitors_correlation=True, monitors_joint_distribution=True)
-    result = compare(prepare(profile), _tied(-0.3, 1000), _levels(["no", "yes"] * 500), criteria)
+    result = compare(prepare(profile), _correlated(-0.3, 1000), _categories(["no", "yes"] * 500), criteria)
     assert result.correlation_changes is not None
     assert result.joint_change is not None
     (change,) = result.correlation_changes
@@ -366,27 +367,27 @@ def test_features_that_do_not_go_together_any_more_are_told_and_open_no_incident
     assert result.verdict.status is VerdictStatus.QUIET
 
 
-def test_features_together_are_compared_only_where_it_is_asked_for() -> None:
+def test_features_are_compared_together_only_on_request() -> None:
     window = pa.table({"age": rng.normal(40, 10, size=1000), "city": ["oslo", "rome"] * 500})
-    result = compare(prepare(_profile()), window, _levels(["no", "yes"] * 500), SCORES)
+    result = compare(prepare(_profile()), window, _categories(["no", "yes"] * 500), SCORES)
     assert (result.correlation_changes, result.joint_change) == (None, None)
 
 
-def test_a_reference_that_kept_no_rows_says_nothing_about_features_together() -> None:
+def test_a_reference_without_a_sample_has_no_relations() -> None:
     reference = replace(prepare(_profile()), sample=pa.table({}))
     window = pa.table({"age": rng.normal(40, 10, size=1000), "city": ["oslo", "rome"] * 500})
     criteria = Criteria(SCORES.thresholds, monitors_correlation=True, monitors_joint_distribution=True)
-    result = compare(reference, window, _levels(["no", "yes"] * 500), criteria)
+    result = compare(reference, window, _categories(["no", "yes"] * 500), criteria)
     assert (result.correlation_changes, result.joint_change) == (None, None)
 
 
-def test_quantiles_are_those_of_the_values_themselves() -> None:
-    """And not of the bins that a picture is drawn by: rain is zero on most days."""
+def test_quantiles_are_computed_from_the_values() -> None:
+    """And not from the bins of the chart: rain is zero on most days."""
     rain = np.where(rng.random(2_000) < 0.9, 0.0, rng.exponential(0.1, 2_000))
     found = _compared(column_profile(_numbers(rain).combine_chunks()), _numbers(rain[:1_000] * 3))
-    levels = [0.05, 0.25, 0.5, 0.75, 0.95]
+    shares = [0.05, 0.25, 0.5, 0.75, 0.95]
     assert found.distribution is not None
-    assert found.distribution.reference_quantiles == pytest.approx(tuple(np.quantile(rain, levels)), abs=TOLERANCE)
+    assert found.distribution.reference_quantiles == pytest.approx(tuple(np.quantile(rain, shares)), abs=TOLERANCE)
     assert found.distribution.current_quantiles == pytest.approx(
-        tuple(np.quantile(rain[:1_000] * 3, levels)), abs=TOLERANCE
+        tuple(np.quantile(rain[:1_000] * 3, shares)), abs=TOLERANCE
     )

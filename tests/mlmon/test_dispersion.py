@@ -41,25 +41,25 @@ def test_an_autoregressive_series_has_the_dispersion_of_its_signs(coefficient: f
     assert nominal_dispersion(signs, 2).by_autocorrelation == pytest.approx(expected, rel=0.05)
 
 
-def test_dependence_beyond_the_longest_lag_is_seen_in_chunks() -> None:
-    """Two regimes of 50,000 rows each, of which only every tenth row tells: its autocorrelation is .01 at every lag."""
+def test_dependence_beyond_the_longest_lag_is_detected_by_chunks() -> None:
+    """Two regimes of 50,000 rows each that only every tenth row shows: its autocorrelation is .01 at every lag."""
     rng = np.random.default_rng(4)
-    level = np.where(np.arange(100_000) < 50_000, 0.45, 0.55)
-    codes = (rng.random(100_000) < level).astype(np.int64)
+    share = np.where(np.arange(100_000) < 50_000, 0.45, 0.55)
+    codes = (rng.random(100_000) < share).astype(np.int64)
     dispersion = nominal_dispersion(codes, 2)
     # Shares of chunks of 10,000 rows: .45 or .55, so n * variance / (F (1 - F)) = 10,000 * .0025 * 10/9 / .25.
     assert dispersion.at(10_000) == pytest.approx(10_000 * 0.0025 * (10 / 9) / 0.25, rel=0.1)
     assert dispersion.at(10_000) > 10 * dispersion.at(500) / 3
 
 
-def test_a_window_takes_the_next_longer_length_that_was_measured() -> None:
+def test_a_window_uses_the_next_longer_measured_length() -> None:
     dispersion = Dispersion(np.array([500, 1000, 1500]), np.array([1.5, 2.0, 3.0]), 1.2)
     assert [dispersion.at(rows) for rows in (100, 500, 501, 1000, 1400, 9000)] == [1.5, 1.5, 2.0, 2.0, 3.0, 3.0]
     assert dispersion.is_measured_at(1500)
     assert not dispersion.is_measured_at(1501)
 
 
-def test_a_reference_too_short_for_ten_chunks_has_its_autocorrelation_only() -> None:
+def test_a_reference_too_short_for_ten_chunks_uses_autocorrelation() -> None:
     codes = _decile_codes(_autoregressive(4_000, 0.8, seed=5))
     dispersion = ordered_dispersion(codes, 10)
     assert dispersion.chunk_rows.size == 0
@@ -81,7 +81,7 @@ def test_missing_values_that_come_in_bursts_are_dispersed() -> None:
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 19])
-def test_a_few_rows_do_not_break_it(rows: int) -> None:
+def test_a_few_rows_have_a_dispersion(rows: int) -> None:
     codes = np.arange(rows) % 3
     assert ordered_dispersion(codes, 3).at(1000) >= 1.0
     assert nominal_dispersion(codes, 3).at(1000) >= 1.0

@@ -1,4 +1,4 @@
-"""``manage.py drift_compare``: what it prints, writes and ends with."""
+"""``manage.py drift_compare``: its output, its files and its exit status."""
 
 import json
 import re
@@ -51,7 +51,7 @@ def quiet(tmp_path: Path) -> Path:
 
 
 def _run(*arguments: str | Path) -> tuple[int, str]:
-    """Return how the command ends, and what it prints."""
+    """Return the exit status and the output of the command."""
     printed = StringIO()
     try:
         call_command("drift_compare", *map(str, arguments), stdout=printed, no_color=True)
@@ -60,14 +60,14 @@ def _run(*arguments: str | Path) -> tuple[int, str]:
     return 0, printed.getvalue()
 
 
-def _refusal(*arguments: str | Path) -> str:
-    with pytest.raises(CommandError) as refused:
+def _error_message(*arguments: str | Path) -> str:
+    with pytest.raises(CommandError) as caught:
         call_command("drift_compare", *map(str, arguments), stdout=StringIO())
-    assert refused.value.returncode == 2
-    return str(refused.value)
+    assert caught.value.returncode == 2
+    return str(caught.value)
 
 
-def test_drift_is_told_in_words_and_ends_with_1(reference: Path, drifted: Path) -> None:
+def test_drift_is_described_and_ends_with_1(reference: Path, drifted: Path) -> None:
     status, printed = _run(reference, drifted, "--prediction", "late")
 
     assert status == 1
@@ -86,7 +86,7 @@ def test_a_quiet_csv_against_a_parquet_ends_with_0(reference: Path, quiet: Path)
     assert printed.startswith("No drift. Smallest p = ")
 
 
-def test_the_figures_of_a_program_are_those_of_scipy(reference: Path, drifted: Path, tmp_path: Path) -> None:
+def test_the_json_figures_are_those_of_scipy(reference: Path, drifted: Path, tmp_path: Path) -> None:
     target = tmp_path / "figures.json"
     _run(reference, drifted, "--json", target, "--prediction", "late")
     body = json.loads(target.read_text())
@@ -103,7 +103,7 @@ def test_the_figures_of_a_program_are_those_of_scipy(reference: Path, drifted: P
     assert body["prediction_drift"]["is_drifted"] is False
 
 
-def test_json_on_the_standard_output_is_all_that_is_printed(reference: Path, quiet: Path) -> None:
+def test_json_on_stdout_is_the_only_output(reference: Path, quiet: Path) -> None:
     status, printed = _run(reference, quiet, "--json", "-")
 
     assert status == 0
@@ -120,7 +120,9 @@ def test_json_on_the_standard_output_is_all_that_is_printed(reference: Path, qui
         (["--budget", "1" + "0" * 300], 0),
     ],
 )
-def test_what_the_exit_status_depends_on(reference: Path, drifted: Path, options: list[str], status: int) -> None:
+def test_fail_on_and_budget_decide_the_exit_status(
+    reference: Path, drifted: Path, options: list[str], status: int
+) -> None:
     assert _run(reference, drifted, *options)[0] == status
 
 
@@ -134,7 +136,7 @@ def test_without_a_verdict_a_score_above_its_threshold_counts(tmp_path: Path, re
     assert _run(reference, few, "--column-threshold", "distance=0.9")[0] == 0
 
 
-def test_a_shorter_window_sees_what_began_late(tmp_path: Path, reference: Path) -> None:
+def test_a_shorter_window_detects_a_late_change(tmp_path: Path, reference: Path) -> None:
     path = tmp_path / "late.parquet"
     rows = pa.concat_tables([_table(9500, seed=5), _table(500, seed=6, shift=0.9)])
     pa.parquet.write_table(rows, path)
@@ -145,7 +147,7 @@ def test_a_shorter_window_sees_what_began_late(tmp_path: Path, reference: Path) 
     assert json.loads(printed)["verdict"]["listed"][0]["window_rows"] == 500
 
 
-def test_what_changed_between_columns_is_told_and_raises_no_alarm(tmp_path: Path) -> None:
+def test_a_changed_relation_of_columns_is_reported_without_an_alarm(tmp_path: Path) -> None:
     rng = np.random.default_rng(7)
     before, now = tmp_path / "before.parquet", tmp_path / "now.parquet"
     for path, rho, rows in ((before, 0.0, 6000), (now, 0.8, 1000)):
@@ -167,13 +169,13 @@ def test_bad_input_names_file_column_and_reason(reference: Path, quiet: Path, tm
     texts = tmp_path / "texts.csv"
     texts.write_text("distance,dest,late\n1,JFK\n")
 
-    assert _refusal(tmp_path / "none.csv", quiet) == f"There is no file {tmp_path / 'none.csv'}."
-    assert _refusal(reference, broken).startswith(f"{broken}: ")
-    assert _refusal(reference, texts).startswith(f"{texts}: ")
-    wrong = _refusal(reference, quiet, "--prediction", "lat")
+    assert _error_message(tmp_path / "none.csv", quiet) == f"There is no file {tmp_path / 'none.csv'}."
+    assert _error_message(reference, broken).startswith(f"{broken}: ")
+    assert _error_message(reference, texts).startswith(f"{texts}: ")
+    wrong = _error_message(reference, quiet, "--prediction", "lat")
     assert wrong == f"{reference}: there is no column 'lat'. Did you mean 'late'?"
-    assert "no column 'dst'" in _refusal(reference, quiet, "--column-threshold", "dst=0.1")
-    assert "Is a directory" in _refusal(reference, quiet, "--html", tmp_path)
+    assert "no column 'dst'" in _error_message(reference, quiet, "--column-threshold", "dst=0.1")
+    assert "Is a directory" in _error_message(reference, quiet, "--html", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -186,7 +188,7 @@ def test_bad_input_names_file_column_and_reason(reference: Path, quiet: Path, tm
         (["--fail-on", "sunday"], "invalid choice"),
     ],
 )
-def test_options_that_make_no_sense(reference: Path, quiet: Path, option: list[str], reason: str) -> None:
+def test_invalid_options_are_rejected(reference: Path, quiet: Path, option: list[str], reason: str) -> None:
     with pytest.raises(CommandError, match=re.escape(reason)):
         call_command("drift_compare", str(reference), str(quiet), *option)
 
@@ -206,7 +208,7 @@ class _Page(HTMLParser):
         self.paths += [dict(attrs)["class"] or ""] if tag == "path" else []
 
 
-def test_the_page_holds_everything_and_loads_nothing(reference: Path, drifted: Path, tmp_path: Path) -> None:
+def test_the_page_is_complete_and_loads_nothing(reference: Path, drifted: Path, tmp_path: Path) -> None:
     target = tmp_path / "report.html"
     _run(reference, drifted, "--html", target, "--prediction", "late")
     text = target.read_text()
@@ -222,11 +224,11 @@ def test_the_page_holds_everything_and_loads_nothing(reference: Path, drifted: P
         assert words in text
 
 
-def test_names_and_values_of_a_file_are_text_on_the_page_and_in_the_terminal(tmp_path: Path) -> None:
-    name, level = "<img src=x>\x1b[31m", "<b>new</b>"
+def test_names_and_values_are_escaped_on_the_page_and_in_the_terminal(tmp_path: Path) -> None:
+    name, category = "<img src=x>\x1b[31m", "<b>new</b>"
     before, now, target = tmp_path / "before.parquet", tmp_path / "now.parquet", tmp_path / "report.html"
     pa.parquet.write_table(pa.table({name: ["a", "b"] * 1000}), before)
-    pa.parquet.write_table(pa.table({name: ["a", level] * 300}), now)
+    pa.parquet.write_table(pa.table({name: ["a", category] * 300}), now)
 
     _, printed = _run(before, now, "--html", target)
     assert "\x1b" not in printed
@@ -235,7 +237,7 @@ def test_names_and_values_of_a_file_are_text_on_the_page_and_in_the_terminal(tmp
     assert "&lt;b&gt;new&lt;/b&gt;" in target.read_text()
 
 
-def test_help_teaches_examples_and_exit_statuses(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_help_has_examples_and_exit_statuses(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         _help: Any = call_command("drift_compare", "--help")
     printed = capsys.readouterr().out

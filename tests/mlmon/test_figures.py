@@ -1,4 +1,4 @@
-"""How figures and lengths of time are written. Expected texts are worked out by hand."""
+"""Numbers and durations as text. Expected texts are worked out by hand."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -27,7 +27,7 @@ NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
         (86_400 * 1_500, "1,500 days"),
     ],
 )
-def test_a_length_is_told_in_its_largest_unit_and_the_next(seconds: float, text: str) -> None:
+def test_a_duration_has_its_largest_unit_and_the_next(seconds: float, text: str) -> None:
     assert duration_text(seconds) == text
 
 
@@ -41,7 +41,7 @@ def test_a_length_is_told_in_its_largest_unit_and_the_next(seconds: float, text:
         (86_400 * 1_500, "1,500 days ago"),
     ],
 )
-def test_how_long_ago_something_was_is_told_in_its_largest_unit(seconds: float, text: str) -> None:
+def test_an_age_has_its_largest_unit(seconds: float, text: str) -> None:
     assert ago_text(NOW - timedelta(seconds=seconds), NOW) == text
 
 
@@ -77,7 +77,7 @@ def test_numbers_are_readable(value: float, text: str) -> None:
 
 
 @pytest.mark.parametrize(("value", "text"), [(5, "5"), (12.5, "12.5"), (1_000_000, "1,000,000"), (2.5e-7, "2.500e-07")])
-def test_templates_write_no_more_digits_than_there_are(value: float, text: str) -> None:
+def test_templates_add_no_digits(value: float, text: str) -> None:
     assert Template("{% load figures %}{{ value|number }}").render(Context({"value": value})) == text
 
 

@@ -1,4 +1,4 @@
-"""How the columns of files are read and compared, whatever a file looks like."""
+"""Reading and comparing the columns of files of any kind."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -55,14 +55,16 @@ def _feature(comparison: FileComparison, name: str) -> FeatureResult:
         (["", "null", "None"], ColumnKind.EMPTY, [None, None, None]),
     ],
 )
-def test_what_the_columns_of_csv_hold(tmp_path: Path, cells: list[str], kind: ColumnKind, values: list[Any]) -> None:
+def test_the_kind_of_a_csv_column_follows_from_its_values(
+    tmp_path: Path, cells: list[str], kind: ColumnKind, values: list[Any]
+) -> None:
     table = read_columns(_csv(tmp_path, "file", "\n".join(["x,row", *(f"{cell},1" for cell in cells)])), LIMITS)
 
     assert table.columns["x"].kind is kind
     assert table.columns["x"].values.to_pylist() == values
 
 
-def test_one_stray_text_among_numbers_is_told(tmp_path: Path) -> None:
+def test_one_stray_string_among_numbers_has_a_note(tmp_path: Path) -> None:
     numbers = "\n".join(["x", *(str(number) for number in range(50)), "about 3", *("7" for _ in range(20))])
     column = read_columns(_csv(tmp_path, "file", numbers), LIMITS).columns["x"]
 
@@ -70,7 +72,7 @@ def test_one_stray_text_among_numbers_is_told(tmp_path: Path) -> None:
     assert "1 of its 71 values are not numbers, the first one in row 51: 'about 3'" in column.note
 
 
-def test_types_of_parquet_that_are_no_columns_of_a_table_are_left_out_by_name(tmp_path: Path) -> None:
+def test_parquet_columns_of_other_types_are_left_out_with_a_reason(tmp_path: Path) -> None:
     path = _parquet(tmp_path, "nested", x=[1.0, 2.0], places=[[1], [2]])
     table = read_columns(path, LIMITS)
 
@@ -98,7 +100,7 @@ def test_a_csv_and_a_parquet_of_the_same_rows_are_equal(tmp_path: Path) -> None:
     assert comparison.notes == ()
 
 
-def test_of_a_time_the_hour_and_the_weekday_are_compared(tmp_path: Path) -> None:
+def test_times_are_compared_by_hour_and_weekday(tmp_path: Path) -> None:
     start = datetime.fromisoformat("2026-01-05")  # a Monday
     hours = [start + timedelta(hours=index) for index in range(ROWS)]
     at_night = [start + timedelta(days=index, hours=3) for index in range(700)]
@@ -111,7 +113,7 @@ def test_of_a_time_the_hour_and_the_weekday_are_compared(tmp_path: Path) -> None
     assert dict(zip(hour.labels, hour.current, strict=True))["03"] == 700
 
 
-def test_hours_are_those_of_the_zone_that_is_asked_for(tmp_path: Path) -> None:
+def test_hours_are_those_of_the_given_zone(tmp_path: Path) -> None:
     noon = [datetime(2026, 7, 1, 12, tzinfo=UTC)] * 2
     path = _parquet(tmp_path, "times", at=noon)
 
@@ -121,7 +123,7 @@ def test_hours_are_those_of_the_zone_that_is_asked_for(tmp_path: Path) -> None:
         read_columns(path, LIMITS, zone="Atlantis/Capital")
 
 
-def test_numbers_that_count_the_rows_are_left_out_unless_they_are_named_levels(tmp_path: Path) -> None:
+def test_numbers_that_count_the_rows_are_left_out_unless_categorical(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     before = _parquet(tmp_path, "before", row=np.arange(ROWS), x=rng.normal(size=ROWS))
     now = _parquet(tmp_path, "now", row=np.arange(ROWS, 2 * ROWS), x=rng.normal(size=ROWS))
@@ -165,13 +167,13 @@ def test_predictions_are_classes_or_numbers(tmp_path: Path, kind: str) -> None:
     assert len(comparison.result.prediction.reference_dist) == (10 if kind == "numbers" else 2)
 
 
-def test_rows_are_put_in_the_order_of_a_column(tmp_path: Path) -> None:
-    """A level that goes with time: in order its bursts are seen, and dispersion makes up for them."""
+def test_rows_are_ordered_by_a_column(tmp_path: Path) -> None:
+    """A category that depends on time: in order its bursts are visible, and the dispersion corrects for them."""
     rng = np.random.default_rng(4)
     time = np.arange(12_000)
-    level = np.where((time // 600) % 2 == 0, "a", "b")
+    category = np.where((time // 600) % 2 == 0, "a", "b")
     shuffled = rng.permutation(time.size)
-    before = _parquet(tmp_path, "before", t=time[shuffled], x=level[shuffled])
+    before = _parquet(tmp_path, "before", t=time[shuffled], x=category[shuffled])
     now = _parquet(tmp_path, "now", t=np.arange(600), x=["a"] * 600)
 
     in_file_order = _feature(_compared(before, now, ignored=frozenset({"t"})), "x").verdict
@@ -179,7 +181,7 @@ def test_rows_are_put_in_the_order_of_a_column(tmp_path: Path) -> None:
     assert in_file_order is not None
     assert in_order is not None
     assert in_file_order.dispersion < 2
-    assert in_order.dispersion > 100  # each window of 600 rows has one level only
+    assert in_order.dispersion > 100  # each window of 600 rows has only one category
     assert in_file_order.is_alarm
     assert not in_order.is_alarm
 
@@ -201,13 +203,13 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes, rea
         _compared(path, path)
 
 
-def test_a_file_beyond_the_limits_is_refused(tmp_path: Path) -> None:
+def test_a_file_beyond_the_limits_is_rejected(tmp_path: Path) -> None:
     path = _parquet(tmp_path, "rows", x=np.arange(200.0))
     with pytest.raises(ComparisonInputError, match="rows"):
         compare_files(path, path, ColumnChoices(), CRITERIA, TableLimits(file_bytes=10_000_000, rows=100))
 
 
-def test_files_without_a_column_to_compare_are_refused(tmp_path: Path) -> None:
+def test_files_without_a_column_to_compare_are_rejected(tmp_path: Path) -> None:
     path = _parquet(tmp_path, "rows", only=np.arange(200))
     with pytest.raises(ComparisonInputError, match="there is no column to compare"):
         _compared(path, path)

@@ -1,4 +1,4 @@
-"""What labels mean."""
+"""The meaning of labels."""
 
 import pytest
 from hypothesis import given
@@ -12,7 +12,7 @@ IRIS = ("setosa", "versicolor", "virginica")
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
-def test_a_number_is_read_back_from_its_text(number: float) -> None:
+def test_a_number_is_read_back_from_its_string(number: float) -> None:
     assert float(category_name(number)) == number
     assert number_of(category_name(number)) == number
 
@@ -46,13 +46,13 @@ def test_a_label_means_one_of_the_classes(actual: str, classes: tuple[str, ...],
         ("nan", ("0", "1")),
     ],
 )
-def test_what_means_no_class_or_several_is_refused(actual: str, classes: tuple[str, ...]) -> None:
+def test_a_label_of_no_class_or_several_is_rejected(actual: str, classes: tuple[str, ...]) -> None:
     with pytest.raises(LabelError, match="is not one of the model's classes: "):
         class_of(actual, classes)
 
 
 @pytest.mark.parametrize("actual", ["late", "true", "nan", "inf", "1_000", "1e999"])
-def test_what_is_no_number_is_refused(actual: str) -> None:
+def test_a_label_that_is_not_a_number_is_rejected(actual: str) -> None:
     with pytest.raises(LabelError, match="is not a finite number"):
         number_of(actual)
 

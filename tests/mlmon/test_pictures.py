@@ -1,4 +1,4 @@
-"""The figures beside a feature's picture: the quantiles and the p-value."""
+"""The figures beside a feature's chart: the quantiles and the p-value."""
 
 from dataclasses import replace
 

@@ -48,7 +48,7 @@ def test_a_column_without_values() -> None:
     assert np.isnan([profile.mean, profile.std, profile.minimum, profile.maximum, *profile.deciles]).all()
 
 
-def test_levels_come_by_falling_count_then_by_name() -> None:
+def test_categories_are_ordered_by_falling_count_then_by_name() -> None:
     profile = column_profile(pa.array(["b", "a", None, "b", "c"]))
     assert isinstance(profile, CategoricalProfile)
     assert profile.categories == ("b", "a", "c")
@@ -56,7 +56,7 @@ def test_levels_come_by_falling_count_then_by_name() -> None:
     assert profile.n_missing == 1
 
 
-def test_a_profile_comes_back_from_its_file_to_the_last_bit() -> None:
+def test_a_profile_survives_its_file_to_the_last_bit() -> None:
     rng = np.random.default_rng(2)
     observed = pa.table(
         {
@@ -100,7 +100,7 @@ def test_a_sample_of_whole_rows_is_kept_in_their_order() -> None:
     assert sample.column("name").to_pylist() == [f"r{int(row)}" for row in rows]
 
 
-def test_rows_in_bursts_are_known_as_such_after_a_round_trip() -> None:
+def test_the_dispersion_of_bursts_survives_the_file() -> None:
     rows = np.repeat(np.random.default_rng(8).normal(size=500), 20)  # twenty alike rows at a time: phi is 20
     observed = pa.table({"x": pa.array(rows)})
     profile = from_bytes(profile_of(observed, pa.array(rows), [], TaskType.REGRESSION).to_bytes())
@@ -126,7 +126,7 @@ def test_predictions_of_a_regression_are_profiled_as_numbers() -> None:
     assert profile.prediction.mean == pytest.approx(0.6)
 
 
-def test_another_file_is_refused() -> None:
+def test_another_file_is_rejected() -> None:
     sink = pa.BufferOutputStream()
     table = pa.table({"x": [1]})
     with pa.ipc.new_file(sink, table.schema) as writer:

@@ -1,4 +1,4 @@
-"""Faults in a column's data: counted, gated, and told in words."""
+"""Findings about the quality of a column's data: counts, gates and descriptions."""
 
 from typing import Any
 
@@ -26,14 +26,14 @@ def _events(feature: FeatureResult) -> dict[QualityEvent, tuple[int, bool]]:
     return {finding.event: (finding.count, finding.is_notable) for finding in feature.quality}
 
 
-def test_data_like_the_references_has_no_fault() -> None:
+def test_data_like_the_reference_has_no_finding() -> None:
     values = rng.normal(size=12_000)
     inner = values[np.abs(values) < 2.5]
     assert _feature(pa.array(values), pa.array(inner[:1000])).quality == ()
 
 
 @pytest.mark.parametrize(("missing", "is_notable"), [(21, False), (25, True), (200, True)])
-def test_values_that_went_missing(missing: int, is_notable: bool) -> None:
+def test_newly_missing_values_are_a_finding(missing: int, is_notable: bool) -> None:
     values: list[float | None] = [*rng.normal(size=1000 - missing).tolist(), *[None] * missing]
     reference: list[float | None] = rng.normal(size=10_000).tolist()
     reference[::500] = [None] * 20  # spread: a run of them would say that windows have many or none
@@ -41,14 +41,14 @@ def test_values_that_went_missing(missing: int, is_notable: bool) -> None:
     assert events[QualityEvent.MISSING_VALUES] == (missing, is_notable)
 
 
-def test_fewer_missing_values_are_no_fault() -> None:
+def test_fewer_missing_values_are_no_finding() -> None:
     reference: list[float | None] = rng.normal(size=10_000).tolist()
     reference[::20] = [None] * 500
     assert _feature(pa.array(reference), pa.array([0.0, 0.5] * 495 + [None] * 10)).quality == ()
 
 
 @pytest.mark.parametrize(("above", "is_notable"), [(1, False), (9, False), (10, True)])
-def test_values_beyond_the_references_range(above: int, is_notable: bool) -> None:
+def test_values_beyond_the_range_of_the_reference(above: int, is_notable: bool) -> None:
     reference, current = np.arange(10_000.0), np.r_[np.arange(1000.0 - above), np.full(above, 1e5)]
     (finding,) = _feature(pa.array(reference), pa.array(current)).quality
     assert (finding.count, finding.is_notable) == (above, is_notable)
@@ -64,7 +64,7 @@ def test_a_few_extremes_of_a_small_window_are_chance() -> None:
 
 
 @pytest.mark.parametrize(("rows", "is_notable"), [(5, False), (30, True)])
-def test_levels_that_the_reference_does_not_have(rows: int, is_notable: bool) -> None:
+def test_categories_that_the_reference_does_not_have(rows: int, is_notable: bool) -> None:
     current = pa.array(["a", "b"] * ((1000 - rows) // 2) + ["new"] * rows)
     events = _events(_feature(pa.array(["a", "b"] * 5000), current))
     assert events[QualityEvent.UNSEEN_CATEGORIES] == (rows, is_notable)
@@ -88,7 +88,7 @@ def test_a_column_that_became_constant() -> None:
     assert _events(_feature(mostly_a, pa.array(["a"] * 2000))) == {QualityEvent.BECAME_CONSTANT: (2000, True)}
 
 
-def test_a_column_of_another_type_and_one_that_is_gone() -> None:
+def test_a_column_of_another_type_and_a_missing_column() -> None:
     changed = _feature(pa.array(rng.normal(size=1000)), pa.array(["1.5"] * 600))
     assert _events(changed) == {QualityEvent.TYPE_CHANGED: (600, True)}
     answers = pa.array(["yes"] * 1000)

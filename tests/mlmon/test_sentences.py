@@ -142,7 +142,7 @@ def test_without_a_distribution_the_effect_is_stated(found: FeatureResult | Pred
     assert sentence_of(VALUES, found) == "distribution changed (w = 0.31)"
 
 
-def test_missing_values_of_a_forgotten_feature() -> None:
+def test_missing_values_without_a_stored_feature() -> None:
     assert sentence_of(MISSING, None) == "share of missing values changed by +11.0 points"
 
 
@@ -195,7 +195,7 @@ def test_evidence() -> None:
     assert evidence_of(MISSING) == "p = 1e-9, +11.0 points"
 
 
-def test_the_smallest_change_that_could_be_seen() -> None:
+def test_the_smallest_detectable_change() -> None:
     assert smallest_change_of(VALUES) == ""
     assert smallest_change_of(replace(VALUES, smallest_detectable=0.178)) == "a change of w = 0.18"
     assert smallest_change_of(replace(MISSING, smallest_detectable=0.034)) == "a change of 3.4 points"
@@ -208,7 +208,7 @@ def _result(verdict: Verdict, *features: FeatureResult) -> ComparisonResult:
 ALARM = Verdict(VerdictStatus.ALARM, "", 10_000, 1e-5, 10, 1.6e-19, (1000,))
 
 
-def test_an_alarm_in_words() -> None:
+def test_the_sentence_of_an_alarm() -> None:
     found = _categories({"ATL": 1000, "MVY": 0}, {"ATL": 470, "MVY": 30})
     missing = replace(MISSING, is_listed=True)
     result = _result(ALARM, replace(found, verdict=VALUES, missing_verdict=missing))
@@ -231,7 +231,7 @@ def test_an_alarm_without_stored_hypotheses() -> None:
     )
 
 
-def test_no_drift_in_words() -> None:
+def test_the_sentence_without_drift() -> None:
     quiet = replace(ALARM, status=VerdictStatus.QUIET, smallest_p_value=0.0312)
 
     assert verdict_sentence(_result(quiet)) == (
@@ -258,13 +258,13 @@ def test_a_change_that_is_certain_but_too_small() -> None:
     )
 
 
-def test_no_verdict_in_words() -> None:
+def test_the_sentence_without_a_verdict() -> None:
     verdict = Verdict(VerdictStatus.INSUFFICIENT_DATA, "The window has 120 rows; a verdict needs 500.")
 
     assert verdict_sentence(_result(verdict)) == "No verdict: The window has 120 rows; a verdict needs 500."
 
 
-def test_scores_alone_in_words() -> None:
+def test_the_sentence_of_scores_alone() -> None:
     drifted = replace(NUMBERS, score=0.4, is_drifted=True)
     many = [replace(drifted, name=name, score=0.9 - index / 10) for index, name in enumerate("abcdefg")]
     verdict = Verdict(VerdictStatus.NOT_ASKED)
@@ -274,7 +274,7 @@ def test_scores_alone_in_words() -> None:
     assert verdict_sentence(_result(verdict, *many)) == "a, b, c, d, e and 2 others are above the threshold."
 
 
-def test_correlation_and_joint_change_in_words() -> None:
+def test_sentences_of_correlation_and_joint_change() -> None:
     pair = CorrelationChange("a", "b", 0.71, -0.05, 2e-8)
 
     assert correlation_sentence(pair) == "a and b: rank correlation went from 0.710 to -0.0500 (p = 2e-8)"
@@ -284,7 +284,7 @@ def test_correlation_and_joint_change_in_words() -> None:
     )
 
 
-def test_what_is_wrong_with_the_data_in_words() -> None:
+def test_the_sentence_of_a_quality_finding() -> None:
     finding = QualityFinding(QualityEvent.OUT_OF_RANGE, 1204, 0.0301, "the largest is 99", True)
 
     assert quality_sentence(finding) == "1,204 rows beyond the reference's range (3.0 %): the largest is 99"

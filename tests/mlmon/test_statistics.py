@@ -79,7 +79,7 @@ def test_small_windows_have_the_exact_law_and_then_the_finite_sample_law() -> No
         assert p_value == pytest.approx(expected.pvalue, rel=1e-9)
 
 
-def test_one_value_against_one_says_nothing() -> None:
+def test_one_value_against_one_has_p_value_1() -> None:
     assert finite_sample_p_value(1.0, 0.5) == 1.0
 
 
@@ -179,7 +179,7 @@ def test_a_constant_that_changes_changes_its_bin(changed: float) -> None:
     assert jensen_shannon_divergence(counted, current) == pytest.approx(math.log(2), abs=TOLERANCE)
 
 
-def test_near_cut_points_have_names_that_tell_them_apart() -> None:
+def test_near_cut_points_have_distinct_names() -> None:
     labels, _, _ = _binned(np.array([1.00001, 1.00002]), np.array([1.0, 1.1]), np.array([1.0]))
     assert labels == ("<= 1.00001", "(1.00001, 1.00002]", "> 1.00002")
 

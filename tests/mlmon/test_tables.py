@@ -1,4 +1,4 @@
-"""Reading reference files: what is taken, and what is refused by column and row."""
+"""Reading reference files: accepted files, and errors that name column and row."""
 
 import csv
 import io
@@ -50,22 +50,22 @@ def parquet(columns: dict[str, Any], **options: Any) -> bytes:
     return sink.getvalue()
 
 
-def refusal(content: bytes, folder: Path, **options: Any) -> str:
+def error_message(content: bytes, folder: Path, **options: Any) -> str:
     with pytest.raises(ReferenceFileError) as caught:
         read(content, folder, **options)
     return str(caught.value)
 
 
-MEASURED_POOL = pa.proxy_memory_pool(pa.default_memory_pool())  # its peak is that of the refusals that are measured
+MEASURED_POOL = pa.proxy_memory_pool(pa.default_memory_pool())  # its peak is that of the measured errors
 
 
 def memory_taken(content: bytes, folder: Path, message: str) -> int:
-    """Return how many bytes a refusal takes at its peak, Python's and Arrow's together; at least those before it."""
+    """Return the peak memory of an error in bytes, Python's and Arrow's together; at least the memory before it."""
     usual_pool = pa.default_memory_pool()
     pa.set_memory_pool(MEASURED_POOL)
     tracemalloc.start()
     try:
-        assert message in refusal(content, folder)
+        assert message in error_message(content, folder)
         return int(tracemalloc.get_traced_memory()[1] + (MEASURED_POOL.max_memory() or 0))
     finally:
         tracemalloc.stop()
@@ -109,7 +109,7 @@ def test_spellings_of_missing(text: str, tmp_path: Path) -> None:
     assert repr(columns) == repr({"width": [np.nan], "origin": [None], "seats": [1.0]})
 
 
-def test_a_byte_order_mark_is_no_part_of_the_header(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_not_part_of_the_header(tmp_path: Path) -> None:
     assert read("\ufeffwidth,origin,seats\n1,é,2\n".encode(), tmp_path)[0]["origin"] == ["é"]
 
 
@@ -117,12 +117,12 @@ def test_booleans(tmp_path: Path) -> None:
     is_new = (feature("is_new", TensorType.BOOL),)
     assert read(b"is_new\ntrue\n0\nFALSE\n", tmp_path, features=is_new)[0] == {"is_new": [1.0, 0.0, 0.0]}
     assert read(parquet({"is_new": [True, False]}), tmp_path, features=is_new)[0] == {"is_new": [1.0, 0.0]}
-    assert refusal(b"is_new\ntrue\nmaybe\n", tmp_path, features=is_new) == (
+    assert error_message(b"is_new\ntrue\nmaybe\n", tmp_path, features=is_new) == (
         "Column 'is_new', row 2: 'maybe' is not true or false."
     )
 
 
-def test_parquet_dictionaries_and_numbers_as_levels(tmp_path: Path) -> None:
+def test_parquet_dictionaries_and_numbers_as_categories(tmp_path: Path) -> None:
     coded = parquet({**GOOD, "origin": pa.array(["JFK", "LGA"]).dictionary_encode()})
     assert read(coded, tmp_path)[0]["origin"] == ["JFK", "LGA"]
     assert read(parquet({**GOOD, "origin": [10115, None]}), tmp_path)[0]["origin"] == ["10115", None]
@@ -173,8 +173,8 @@ def test_parquet_dictionaries_and_numbers_as_levels(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_bad_csv_is_refused_by_column_and_row(content: bytes, message: str, tmp_path: Path) -> None:
-    assert refusal(content, tmp_path) == message
+def test_errors_in_csv_name_column_and_row(content: bytes, message: str, tmp_path: Path) -> None:
+    assert error_message(content, tmp_path) == message
 
 
 def test_row_numbers_are_right_in_later_blocks(tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_row_numbers_are_right_in_later_blocks(tmp_path: Path) -> None:
     rows[80_000] = b"1.25,somewhere far away,seven"
     content = b"width,origin,seats\n" + b"\n".join(rows) + b"\n"
     assert len(content) > 2**21
-    assert refusal(content, tmp_path) == "Column 'seats', row 80001: 'seven' is not a number."
+    assert error_message(content, tmp_path) == "Column 'seats', row 80001: 'seven' is not a number."
 
 
 @pytest.mark.parametrize(
@@ -202,8 +202,8 @@ def test_row_numbers_are_right_in_later_blocks(tmp_path: Path) -> None:
         ({"origin": [1.5, 2.5]}, "Column 'origin' has the type double in the file; expected strings."),
     ],
 )
-def test_a_bad_parquet_is_refused_by_column_and_row(columns: dict[str, Any], part: str, tmp_path: Path) -> None:
-    assert part in refusal(parquet({**GOOD, **columns}), tmp_path)
+def test_errors_in_parquet_name_column_and_row(columns: dict[str, Any], part: str, tmp_path: Path) -> None:
+    assert part in error_message(parquet({**GOOD, **columns}), tmp_path)
 
 
 def test_parquet_without_rows(tmp_path: Path) -> None:
@@ -211,19 +211,19 @@ def test_parquet_without_rows(tmp_path: Path) -> None:
         name: pa.array([], kind)
         for name, kind in (("width", pa.float64()), ("origin", pa.string()), ("seats", pa.int64()))
     }
-    assert refusal(parquet(empty), tmp_path) == "The file has a header but no rows."
+    assert error_message(parquet(empty), tmp_path) == "The file has a header but no rows."
 
 
-def test_a_truncated_or_damaged_parquet_is_refused(tmp_path: Path) -> None:
+def test_a_truncated_or_damaged_parquet_is_rejected(tmp_path: Path) -> None:
     whole = parquet({"width": np.arange(10_000.0), "origin": ["a"] * 10_000, "seats": np.arange(10_000)})
-    assert "damaged or cut off" in refusal(whole[:-100], tmp_path)
-    assert "damaged or cut off" in refusal(b"PAR1" + b"x" * 100, tmp_path)
+    assert "damaged or cut off" in error_message(whole[:-100], tmp_path)
+    assert "damaged or cut off" in error_message(b"PAR1" + b"x" * 100, tmp_path)
     damaged = bytearray(whole)
     damaged[40:4000] = b"\x07" * 3960
-    assert "damaged after row 0" in refusal(bytes(damaged), tmp_path)
+    assert "damaged after row 0" in error_message(bytes(damaged), tmp_path)
 
 
-def test_a_small_file_of_a_large_table_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+def test_a_small_file_with_a_large_table_is_rejected_before_it_is_decoded(tmp_path: Path) -> None:
     """100 million equal rows of three columns would take 2.4 GB; the file takes a few hundred kB."""
     path = tmp_path / "bomb.parquet"
     group = pa.table(
@@ -238,8 +238,8 @@ def test_a_small_file_of_a_large_table_is_refused_before_it_is_decoded(tmp_path:
 
 
 @pytest.mark.parametrize("as_dictionary", [True, False])
-def test_a_level_that_many_rows_share_is_measured_before_it_is_unpacked(as_dictionary: bool, tmp_path: Path) -> None:
-    """A file of 3 kB: its 200,000 rows share a text of 1 MB, 200 GB when it is unpacked; metadata says 1 MB."""
+def test_a_string_that_many_rows_share_is_measured_before_it_is_unpacked(as_dictionary: bool, tmp_path: Path) -> None:
+    """A file of 3 kB: its 200,000 rows share a string of 1 MB, 200 GB unpacked; its metadata says 1 MB."""
     rows = 200_000
     origin = pa.DictionaryArray.from_arrays(np.zeros(rows, np.int32), pa.array(["x" * 1_000_000]))
     table = pa.table({"width": np.zeros(rows), "origin": origin, "seats": np.zeros(rows, int)})
@@ -252,16 +252,16 @@ def test_a_level_that_many_rows_share_is_measured_before_it_is_unpacked(as_dicti
     assert memory_taken(sink.getvalue(), tmp_path, message) < 50_000_000
 
 
-def test_texts_are_bounded_together(tmp_path: Path) -> None:
+def test_all_strings_together_have_a_limit(tmp_path: Path) -> None:
     limits = TableLimits(file_bytes=10**6, rows=1000, text_bytes=10_000)
     content = parquet({"width": [1.0] * 100, "origin": ["x" * 900] * 100, "seats": [1] * 100})
-    assert refusal(content, tmp_path, limits=limits) == (
+    assert error_message(content, tmp_path, limits=limits) == (
         "The strings of the file take more than 10,000 bytes, the limit."
     )
 
 
-def test_a_text_encoding_that_shares_parts_of_texts_is_refused(tmp_path: Path) -> None:
-    """DELTA_BYTE_ARRAY can hold 300 texts of 1 MB in 500 bytes, and its sizes in the file do not tell."""
+def test_an_encoding_that_shares_parts_of_strings_is_rejected(tmp_path: Path) -> None:
+    """DELTA_BYTE_ARRAY can hold 300 strings of 1 MB in 500 bytes, and the sizes in the file do not show it."""
     columns = {"width": [1.0] * 300, "origin": ["x" * 1_000_000] * 300, "seats": [1] * 300}
     encoding = {"width": "PLAIN", "origin": "DELTA_BYTE_ARRAY", "seats": "PLAIN"}
     content = parquet(columns, use_dictionary=False, column_encoding=encoding, compression="zstd")
@@ -269,7 +269,7 @@ def test_a_text_encoding_that_shares_parts_of_texts_is_refused(tmp_path: Path) -
     assert memory_taken(content, tmp_path, "has an unsupported encoding") < 50_000_000
 
 
-def test_a_list_column_is_refused_before_it_is_read(tmp_path: Path) -> None:
+def test_a_list_column_is_rejected_before_it_is_read(tmp_path: Path) -> None:
     """A row of 20 million equal numbers: 160 MB out of a small file."""
     lists = pa.ListArray.from_arrays([0, 20_000_000], pa.array(np.zeros(20_000_000)))
     content = parquet({"width": lists, "origin": ["a"], "seats": [1]}, compression="zstd")
@@ -278,7 +278,7 @@ def test_a_list_column_is_refused_before_it_is_read(tmp_path: Path) -> None:
     assert memory_taken(content, tmp_path, message) < 50_000_000
 
 
-def test_levels_are_read_across_row_groups_of_different_dictionaries(tmp_path: Path) -> None:
+def test_strings_are_read_across_row_groups_with_different_dictionaries(tmp_path: Path) -> None:
     origin = [None if index % 7 == 0 else f"airport {index}" for index in range(1000)]
     content = parquet({"width": [1.0] * 1000, "origin": origin, "seats": [1] * 1000}, row_group_size=70)
     assert read(content, tmp_path)[0]["origin"] == origin
@@ -289,11 +289,11 @@ def test_a_parquet_column_without_a_value_is_missing(tmp_path: Path) -> None:
     assert repr(read(nothing, tmp_path)[0]) == repr({"width": [np.nan] * 2, "origin": [None] * 2, "seats": [1.0, 2.0]})
 
 
-def test_a_file_that_unpacks_to_too_much_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_unpacks_to_too_much_is_rejected(tmp_path: Path) -> None:
     content = parquet({**GOOD, "origin": ["x" * 40_000_000, "y"]}, compression="zstd", use_dictionary=False)
     assert len(content) < 1_000_000
     limits = TableLimits(file_bytes=10**9, rows=100, uncompressed_bytes=10_000_000)
-    assert "unpacks to" in refusal(content, tmp_path, limits=limits)
+    assert "unpacks to" in error_message(content, tmp_path, limits=limits)
 
 
 @pytest.mark.parametrize(
@@ -304,8 +304,8 @@ def test_a_file_that_unpacks_to_too_much_is_refused(tmp_path: Path) -> None:
         (TableLimits(file_bytes=10**6, rows=10, cells=5), "6 cells or more; the limit is 5"),
     ],
 )
-def test_bounds(limits: TableLimits, message: str, tmp_path: Path) -> None:
-    assert message in refusal(b"width,origin,seats\n1,a,2\n3,b,4\n", tmp_path, limits=limits)
+def test_limits(limits: TableLimits, message: str, tmp_path: Path) -> None:
+    assert message in error_message(b"width,origin,seats\n1,a,2\n3,b,4\n", tmp_path, limits=limits)
 
 
 def test_a_very_wide_header_is_read_whole(tmp_path: Path) -> None:
@@ -329,35 +329,35 @@ def test_a_very_wide_header_is_read_whole(tmp_path: Path) -> None:
         (b"x" * 5000 + b"\n1\n", "xxx…."),
     ],
 )
-def test_what_people_upload_instead_is_named(content: bytes, message: str, tmp_path: Path) -> None:
-    said = refusal(content, tmp_path)
-    assert message in said
-    assert len(said) < 400
+def test_other_files_are_recognised(content: bytes, message: str, tmp_path: Path) -> None:
+    found = error_message(content, tmp_path)
+    assert message in found
+    assert len(found) < 400
 
 
-def test_columns_of_odd_names_are_ignored_under_names_that_can_be_kept(tmp_path: Path) -> None:
-    """PostgreSQL takes no NUL, and a no-break space is a common guest in a header that was copied from a web page."""
+def test_ignored_columns_have_names_that_can_be_stored(tmp_path: Path) -> None:
+    """PostgreSQL stores no NUL, and headers that were copied from a web page often have a no-break space."""
     assert read(parquet({**GOOD, "note\0": [1, 2]}), tmp_path)[1] == ["note\\x00"]
     assert read('width,origin,seats,a\u00a0b,"c\nd"\n1,a,2,3,4\n'.encode(), tmp_path)[1] == ["a\\xa0b", "c\\nd"]
 
 
-def test_a_parquet_text_that_is_no_utf8_is_refused(tmp_path: Path) -> None:
+def test_a_parquet_string_that_is_not_utf8_is_rejected(tmp_path: Path) -> None:
     offsets, text = pa.py_buffer(np.array([0, 2, 4], np.int32).tobytes()), pa.py_buffer(b"ok\xff\xfe")
     content = parquet({**GOOD, "origin": pa.StringArray.from_buffers(2, offsets, text)})
-    assert refusal(content, tmp_path) == "Column 'origin', row 2: byte 0xff is not UTF-8. Save the file as UTF-8."
+    assert error_message(content, tmp_path) == "Column 'origin', row 2: byte 0xff is not UTF-8. Save the file as UTF-8."
 
 
-def test_codes_keep_all_their_digits_as_levels(tmp_path: Path) -> None:
+def test_codes_keep_all_their_digits_as_categories(tmp_path: Path) -> None:
     codes = pa.array([2**53 + 1, 2**64 - 1], pa.uint64())
     assert read(parquet({**GOOD, "origin": codes}), tmp_path)[0]["origin"] == [str(2**53 + 1), str(2**64 - 1)]
 
 
-def test_a_float_column_takes_infinities(tmp_path: Path) -> None:
+def test_a_float_column_accepts_infinities(tmp_path: Path) -> None:
     assert read(b"width,origin,seats\ninf,a,1\n-inf,b,2\n", tmp_path)[0]["width"] == [np.inf, -np.inf]
 
 
 def test_column_names_with_points(tmp_path: Path) -> None:
-    """As R names them; pyarrow also reads a point as the way into a nested column."""
+    """As R names them; for pyarrow a point can also lead into a nested column."""
     features = (feature("sepal.length"), feature("sepal"))
     columns, _ = read(parquet({"sepal": [2.0], "sepal.length": [1.0]}), tmp_path, features=features)
     assert columns == {"sepal.length": [1.0], "sepal": [2.0]}

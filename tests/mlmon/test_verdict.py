@@ -1,4 +1,4 @@
-"""The verdict: its parts against scipy and by hand, its gates, and what whole windows give."""
+"""The verdict: its parts against scipy and by hand, its gates, and the verdicts of whole windows."""
 
 import math
 from collections.abc import Mapping
@@ -62,7 +62,7 @@ def test_listing_is_scipys_false_discovery_control(p_values: list[float], rate: 
     assert (rejected[clear] == (adjusted <= rate)[clear]).all()
 
 
-def test_hypotheses_that_are_not_given_count_too() -> None:
+def test_hypotheses_without_a_p_value_count_too() -> None:
     # Of ten hypotheses the smallest may be .005, of three .0167: by hand.
     assert benjamini_hochberg([0.01, 1.0, 1.0], hypotheses=3, rate=0.05) == 0.01
     assert benjamini_hochberg([0.01, 1.0, 1.0], hypotheses=10, rate=0.05) == 0.0
@@ -147,18 +147,18 @@ def test_after_an_alarm_smaller_changes_are_listed_but_not_without_one() -> None
     assert not any(found.is_listed for found in quiet.values())
 
 
-def test_of_several_windows_the_one_that_alarms_tells() -> None:
+def test_of_several_windows_the_alarming_one_is_reported() -> None:
     plan = _plan(500, 2000)
     found = judge([_evidence("a", 1e-20, effect=0.1, rows=2000), _evidence("a", 1e-8, effect=0.4, rows=500)], plan)
-    told = found.hypotheses[Channel.DISTRIBUTION, "a"]
-    assert (told.window_rows, told.is_alarm) == (500, True)
+    reported = found.hypotheses[Channel.DISTRIBUTION, "a"]
+    assert (reported.window_rows, reported.is_alarm) == (500, True)
 
 
 @pytest.mark.parametrize(
     ("rows", "reference_rows", "detail"),
     [(499, 10_000, "The window has 499 rows"), (1000, 999, "The reference has 999 rows")],
 )
-def test_too_few_rows_give_no_verdict_but_what_they_could_have_shown(
+def test_too_few_rows_give_no_verdict_but_the_smallest_detectable_change(
     rows: int, reference_rows: int, detail: str
 ) -> None:
     found = judge([_evidence("a", 1e-30, rows=rows)], _plan(rows=rows, reference_rows=reference_rows))
@@ -168,7 +168,7 @@ def test_too_few_rows_give_no_verdict_but_what_they_could_have_shown(
     assert not found.hypotheses[Channel.DISTRIBUTION, "a"].is_alarm
 
 
-def test_badges_say_what_to_know_about_the_data() -> None:
+def test_badges_describe_the_data() -> None:
     assert judge([_evidence("a", 0.5)], PLAN).verdict.badges == ()
     assert judge([_evidence("a", 0.5, is_measured=False)], PLAN).verdict.badges == (Badge.INDEPENDENCE_UNVERIFIED,)
     assert judge([_evidence("a", 0.5, dispersion=11.0)], PLAN).verdict.badges == (Badge.BURSTY,)
@@ -212,7 +212,7 @@ def _right_closed(values: NDArray[np.float64], edges: list[float]) -> list[int]:
     return [high - low for low, high in pairwise(at_most)]
 
 
-def test_dependence_in_time_is_made_up_for() -> None:
+def test_dependence_in_time_is_corrected_for() -> None:
     rng = np.random.default_rng(8)
 
     def series(rows: int) -> NDArray[np.float64]:
@@ -254,7 +254,7 @@ def test_infinities_are_categories_of_their_own() -> None:
     assert found.is_alarm
 
 
-def test_a_window_beside_the_main_one_sees_what_it_does_not() -> None:
+def test_an_extra_window_detects_what_the_main_one_does_not() -> None:
     rng = np.random.default_rng(11)
     values = rng.normal(size=2000)
     values[-500:] += 0.45

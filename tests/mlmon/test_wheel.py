@@ -95,7 +95,7 @@ def test_the_installed_wheel_compares_two_files(
 
 
 @pytest.mark.parametrize("name", ABSENT)
-def test_the_application_s_packages_are_absent(environment: dict[str, str], tmp_path: Path, name: str) -> None:
+def test_packages_of_the_application_are_absent(environment: dict[str, str], tmp_path: Path, name: str) -> None:
     assert "ModuleNotFoundError" in _run(environment, tmp_path, "-c", f"import {name}").stderr
 
 

@@ -39,7 +39,7 @@ any_counts = st.one_of(counts, large_counts)
 
 
 def smooth_sample() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return 1000 and 300 smooth numbers without chance: those that other libraries were asked about."""
+    """Return 1000 and 300 smooth numbers without chance, which other libraries were run on."""
     rows, window_rows = np.arange(1, 1001), np.arange(1, 301)
     reference = np.sin(rows * 0.7) * 3 + (rows % 17) / 5.0
     current = np.cos(window_rows * 1.3) * 3.5 + (window_rows % 13) / 4.0

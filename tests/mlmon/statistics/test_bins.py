@@ -1,4 +1,4 @@
-"""The bins against numpy's, which evidently and nannyml use, and where numpy has no answer."""
+"""The bins against numpy's, which evidently and nannyml use, and where numpy returns none."""
 
 import math
 
@@ -53,7 +53,7 @@ def test_counts_are_those_of_numpys_histogram(reference: NDArray[np.float64], cu
 
 
 @given(reference=extreme_samples, current=extreme_samples)
-def test_every_finite_sample_has_rising_finite_edges_that_hold_all_its_values(
+def test_every_finite_sample_has_ascending_finite_edges_around_all_its_values(
     reference: NDArray[np.float64], current: NDArray[np.float64]
 ) -> None:
     edges = sturges_edges(reference, current)
@@ -63,7 +63,7 @@ def test_every_finite_sample_has_rising_finite_edges_that_hold_all_its_values(
 
 
 @given(reference=extreme_samples)
-def test_doane_edges_hold_every_finite_reference(reference: NDArray[np.float64]) -> None:
+def test_doane_edges_contain_every_finite_reference(reference: NDArray[np.float64]) -> None:
     edges = doane_edges(reference)
     assert np.isfinite(edges).all()
     assert (edges[1:] > edges[:-1]).all()
@@ -77,7 +77,7 @@ def test_a_constant_has_one_bin_around_it() -> None:
 
 
 @pytest.mark.parametrize("value", [1e300, -1e300, LARGEST, -LARGEST])
-def test_a_constant_too_large_for_halves_has_one_bin_all_the_same(value: float) -> None:
+def test_a_constant_too_large_for_halves_has_one_bin_too(value: float) -> None:
     sample = np.full(5, value)
     edges = sturges_edges(sample, sample)
     assert edges.size == 2
@@ -98,7 +98,7 @@ def test_a_range_beyond_float64_is_divided_evenly() -> None:
     np.testing.assert_allclose(edges, [-LARGEST, -LARGEST / 2, 0.0, LARGEST / 2, LARGEST], rtol=1e-15)
 
 
-def test_doane_sees_the_skewness_of_very_small_and_very_large_numbers() -> None:
+def test_doane_uses_the_skewness_of_very_small_and_very_large_numbers() -> None:
     reference = skewed_sample()[0]
     for exponent in (-1030, -600, 600, 1015):
         assert doane_edges(np.ldexp(reference, exponent)).size == doane_edges(reference).size

@@ -175,7 +175,7 @@ def test_the_samples_can_be_exchanged() -> None:
     )
 
 
-def test_constant_columns_short_samples_and_strangers_are_left_out() -> None:
+def test_constant_columns_short_samples_and_unknown_columns_are_left_out() -> None:
     sample = table_of(normal_pairs(1000, 0.5, seed=1))
     turned = table_of(normal_pairs(1000, 0.5, seed=2) * [1.0, -1.0])
     assert correlation_changes(rank_correlations(sample), rank_correlations(turned))
@@ -184,7 +184,7 @@ def test_constant_columns_short_samples_and_strangers_are_left_out() -> None:
         assert correlation_changes(rank_correlations(sample), rank_correlations(other)) == ()
 
 
-def test_copies_are_a_change_only_against_what_is_not_one() -> None:
+def test_copies_are_a_change_only_if_one_sample_has_none() -> None:
     sample = normal_pairs(1000, 0.5, seed=1)
     copies = rank_correlations(table_of(np.column_stack([sample[:, 0], np.exp(sample[:, 0])])))
     negated = rank_correlations(table_of(np.column_stack([sample[:, 0], -sample[:, 0]])))
@@ -207,7 +207,7 @@ def test_more_columns_and_rows_than_are_compared() -> None:
 
 
 @pytest.mark.parametrize("draw", [independent, correlated, scaled_together, rare_together])
-def test_it_does_not_cry_wolf(draw: Callable[[np.random.Generator, int], NDArray[np.float64]]) -> None:
+def test_false_alarms_are_rare(draw: Callable[[np.random.Generator, int], NDArray[np.float64]]) -> None:
     # Binomial: at one false alarm in a thousand checks, three or more among 200 have a probability of .001.
     rng = np.random.default_rng(17)
     alarms = sum(

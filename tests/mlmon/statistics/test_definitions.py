@@ -1,4 +1,4 @@
-"""Every measure has a definition, and what it calls the largest value is."""
+"""Every measure has a definition, and its largest value is the documented one."""
 
 import math
 
@@ -48,7 +48,7 @@ def test_the_largest_effect_is_that_of_disjoint_samples() -> None:
     assert result.cohens_w == pytest.approx(math.sqrt(400 / result.effective_rows), rel=0.01)
 
 
-def test_texts_say_bins_and_logarithm() -> None:
+def test_definitions_name_bins_and_logarithm() -> None:
     for method, definition in MEASURES.items():
         if method not in (Method.KOLMOGOROV_SMIRNOV, Method.WASSERSTEIN):
             assert "bins" in definition.text or "deciles" in definition.text, method

@@ -72,8 +72,8 @@ def test_distances_of_numbers_are_those_that_nannyml_printed(
     assert distance == pytest.approx(printed, abs=TOLERANCE)
 
 
-def test_the_distance_of_levels_is_the_one_that_nannyml_printed() -> None:
-    # nannyml has one bin for all levels that the reference lacks. Here they are two: as far from it as one would be.
+def test_the_distance_of_categories_is_the_one_that_nannyml_printed() -> None:
+    # nannyml has one bin for all categories that the reference lacks. Here there are two, with the same distance.
     reference, current = category_counts()
     pooled = [np.append(counts[:11], counts[11:].sum()) for counts in (reference, current)]
     assert hellinger_distance(*pooled) == pytest.approx(0.5698304740484841, abs=TOLERANCE)

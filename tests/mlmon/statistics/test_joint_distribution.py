@@ -15,19 +15,19 @@ from sklearn.metrics import roc_auc_score
 
 from mlmon.statistics.joint_distribution import joint_change
 
-LEVELS = np.array(list("abcdefghij"))
+CATEGORIES = np.array(list("abcdefghij"))
 
 
 def rows_of(rng: np.random.Generator, rows: int, *, shift: float = 0.0, rho: float = 0.0) -> pa.Table:
-    """Return three normal columns and one of levels with gaps; the shift is x0's, rho that of x1 and x2."""
+    """Return three normal columns and one of categories with gaps; the shift is x0's, rho that of x1 and x2."""
     first, second, third = rng.normal(size=(3, rows))
-    level = LEVELS[np.minimum(rng.geometric(0.4, rows), 10) - 1]
+    category = CATEGORIES[np.minimum(rng.geometric(0.4, rows), 10) - 1]
     return pa.table(
         {
             "x0": first + shift,
             "x1": second,
             "x2": rho * second + math.sqrt(1 - rho * rho) * third,
-            "level": pa.array(level, mask=rng.random(rows) < 0.05),
+            "category": pa.array(category, mask=rng.random(rows) < 0.05),
         }
     )
 
@@ -38,7 +38,7 @@ def samples(seed: int, *, rows: tuple[int, int] = (1500, 600), **change: float) 
 
 
 def held_out_scores(reference: NDArray[np.float64], current: NDArray[np.float64]) -> tuple[Any, Any]:
-    """Return who held-out rows are and their scores, by scikit-learn on the values themselves."""
+    """Return the sample of held-out rows and their scores, by scikit-learn on the values themselves."""
     in_blocks = [np.arange(len(sample)) * 20 // len(sample) % 2 == 1 for sample in (reference, current)]
     held_out, values = np.concatenate(in_blocks), np.concatenate([reference, current])
     is_current = np.arange(len(values)) >= len(reference)
@@ -62,7 +62,7 @@ def test_area_is_scikit_learns_and_p_value_scipys() -> None:
     assert found.p_value == pytest.approx(expected.pvalue, rel=1e-9)
 
 
-def test_area_of_two_shifted_normal_columns_is_nearly_the_largest_that_there_can_be() -> None:
+def test_area_of_two_shifted_normal_columns_is_nearly_the_largest_possible() -> None:
     # The area of the best classifier of N(0, 1) and N(1, 1) is Phi(1 / sqrt 2) = .760.
     rng = np.random.default_rng(2)
     found = joint_change(*(pa.table({"x": rng.normal(mean, size=5000)}) for mean in (0.0, 1.0)))
@@ -78,28 +78,28 @@ def test_a_shifted_column_is_found_and_named() -> None:
     assert found.telling_features == ("x0",)
 
 
-def test_a_relation_that_no_column_shows_is_found_in_both_its_columns() -> None:
+def test_a_relation_that_no_single_column_shows_names_both_its_columns() -> None:
     found = joint_change(*samples(2, rho=0.8))
     assert found is not None
     assert found.p_value < 1e-6
     assert set(found.telling_features) == {"x1", "x2"}
 
 
-def test_a_level_that_became_common_and_values_that_went_missing_are_found() -> None:
+def test_a_frequent_category_and_missing_values_are_found() -> None:
     reference, current = samples(3)
     rows = np.arange(current.num_rows)
-    levels = np.where(rows % 4 == 0, "f", np.array(current["level"].to_pylist(), dtype=object))
-    moved = current.set_column(3, "level", pa.array(levels.tolist(), pa.string()))
+    categories = np.where(rows % 4 == 0, "f", np.array(current["category"].to_pylist(), dtype=object))
+    moved = current.set_column(3, "category", pa.array(categories.tolist(), pa.string()))
     found = joint_change(reference, moved)
     assert found is not None
-    assert found.telling_features == ("level",)
+    assert found.telling_features == ("category",)
     missing = current.set_column(0, "x0", pa.array(current["x0"].to_numpy(), mask=rows % 3 == 0))
     found = joint_change(reference, missing)
     assert found is not None
     assert found.telling_features == ("x0",)
 
 
-def test_nothing_is_named_where_nothing_changed_and_the_answer_is_always_the_same() -> None:
+def test_nothing_is_named_without_a_change_and_results_are_reproducible() -> None:
     found = joint_change(*samples(4))
     assert found is not None
     assert found.p_value > 1e-3
@@ -123,7 +123,7 @@ def test_monotone_maps_and_the_names_and_kinds_of_numbers_change_nothing(seed: i
     assert (moved.auc, moved.p_value) == (found.auc, found.p_value)
 
 
-def test_columns_that_say_nothing_or_cannot_be_compared_are_left_out() -> None:
+def test_columns_without_information_are_left_out() -> None:
     reference, current = samples(5)
     found = joint_change(reference, current)
 
@@ -144,7 +144,7 @@ def test_columns_that_say_nothing_or_cannot_be_compared_are_left_out() -> None:
     assert joint_change(widened(reference, "reference"), widened(current, "current")) == found
 
 
-def test_too_few_rows_or_no_columns_give_no_answer() -> None:
+def test_too_few_rows_or_no_columns_give_no_result() -> None:
     reference, current = samples(6)
     assert joint_change(reference, current.slice(0, 199)) is None
     assert joint_change(reference.slice(0, 199), current) is None
@@ -153,7 +153,7 @@ def test_too_few_rows_or_no_columns_give_no_answer() -> None:
     assert joint_change(reference, current.rename_columns(["p", "q", "r", "s"])) is None
 
 
-def test_a_classifier_that_finds_no_split_says_that_nothing_can_be_told() -> None:
+def test_a_classifier_without_a_split_finds_no_difference() -> None:
     # Two values, one of them in four rows only: a leaf needs twenty.
     rare = np.arange(400) % 100 == 0
     found = joint_change(pa.table({"x": rare.astype(float)}), pa.table({"x": rare.astype(float)}))
@@ -161,7 +161,7 @@ def test_a_classifier_that_finds_no_split_says_that_nothing_can_be_told() -> Non
     assert (found.auc, found.p_value) == (0.5, 1.0)
 
 
-def test_of_long_samples_five_thousand_rows_are_looked_at() -> None:
+def test_five_thousand_rows_of_long_samples_are_used() -> None:
     rng = np.random.default_rng(8)
     columns = rng.normal(size=20_000)
     spaced = np.linspace(0, 19_999, 5000).astype(np.int64)
@@ -170,14 +170,14 @@ def test_of_long_samples_five_thousand_rows_are_looked_at() -> None:
     assert found == joint_change(pa.table({"x": columns[spaced]}), current)
 
 
-def test_its_p_values_are_uniform_where_nothing_changed() -> None:
+def test_p_values_are_uniform_without_a_change() -> None:
     # Binomial, 100 draws: 14 or more below .05 have a probability of .0005, and so have 6 or more below .01.
     p_values = []
     for seed in range(100):
         found = joint_change(*samples(seed, rows=(400, 300)))
         assert found is not None
         p_values.append(found.p_value)
-    below = {level: int((np.array(p_values) < level).sum()) for level in (0.001, 0.01, 0.05)}
+    below = {alpha: int((np.array(p_values) < alpha).sum()) for alpha in (0.001, 0.01, 0.05)}
     assert below[0.05] <= 13
     assert below[0.01] <= 5
     assert below[0.001] <= 1

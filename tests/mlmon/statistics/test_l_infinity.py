@@ -40,6 +40,6 @@ def test_distance_needs_rows() -> None:
         l_infinity_distance(np.array([0, 0]), np.array([3, 4]))
 
 
-def test_the_distance_of_levels_is_the_one_that_nannyml_printed() -> None:
+def test_the_distance_of_categories_is_the_one_that_nannyml_printed() -> None:
     # nannyml 0.13.1, method "l_infinity".
     assert l_infinity_distance(*category_counts()) == pytest.approx(0.15333333333333332, abs=TOLERANCE)

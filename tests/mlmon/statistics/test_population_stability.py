@@ -67,7 +67,7 @@ def test_index_is_symmetric_and_keeps_under_permutation_and_under_empty_bins(
 
 
 @given(reference=counts, times=st.integers(1, 1000))
-def test_equal_shares_of_other_sizes_differ_by_less_than_is_said(reference: NDArray[np.int64], times: int) -> None:
+def test_equal_shares_of_other_sizes_differ_by_less_than_documented(reference: NDArray[np.int64], times: int) -> None:
     index = population_stability_index(reference, reference * times)
     assert index <= np.count_nonzero(reference) / (4 * reference.sum())
     assert population_stability_index(reference, reference) == 0.0

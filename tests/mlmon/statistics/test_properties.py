@@ -1,4 +1,4 @@
-"""What must hold of every measure as a check computes it, from columns to figures, whatever the data are."""
+"""Properties of every measure as a check computes it, from columns to figures, for all kinds of data."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -54,7 +54,7 @@ awkward_samples = st.one_of(
 )
 # More than 20 distinct values, far enough from each other that no map below joins two of them.
 spread_samples = arrays(np.float64, st.integers(30, 120), elements=st.integers(-500, 500).map(float), unique=True)
-levels = st.lists(st.sampled_from(["a", "b", "c", "d", "e"]), min_size=1, max_size=80)
+categories = st.lists(st.sampled_from(["a", "b", "c", "d", "e"]), min_size=1, max_size=80)
 
 
 # A busy machine takes its time for the first example, and scipy for the exact law of small samples.
@@ -102,8 +102,8 @@ def test_what_needs_finite_numbers_is_none_without_any_and_never_0(
 
 
 @quickly
-@given(reference=levels, current=levels)
-def test_no_levels_make_a_measure_raise_or_leave_its_bounds(reference: list[str], current: list[str]) -> None:
+@given(reference=categories, current=categories)
+def test_no_categories_make_a_measure_raise_or_leave_its_bounds(reference: list[str], current: list[str]) -> None:
     for method, value in _values(categorical_window(reference, current)).items():
         assert value is not None, method
         assert 0.0 <= value <= BOUNDS[method], method
@@ -116,8 +116,8 @@ def test_a_sample_does_not_differ_from_itself(sample: NDArray[np.float64]) -> No
 
 
 @quickly
-@given(sample=levels)
-def test_levels_do_not_differ_from_themselves(sample: list[str]) -> None:
+@given(sample=categories)
+def test_categories_do_not_differ_from_themselves(sample: list[str]) -> None:
     assert set(_values(categorical_window(sample, sample)).values()) == {0.0}
 
 
@@ -132,12 +132,14 @@ def test_the_order_of_the_rows_does_not_matter(
 
 
 @quickly
-@given(reference=levels, current=levels, names=st.permutations(["v", "w", "x", "y", "z"]))
-def test_the_names_of_the_levels_do_not_matter(reference: list[str], current: list[str], names: list[str]) -> None:
+@given(reference=categories, current=categories, names=st.permutations(["v", "w", "x", "y", "z"]))
+def test_the_names_of_the_categories_do_not_matter(reference: list[str], current: list[str], names: list[str]) -> None:
     renamed = dict(zip("abcde", names, strict=True))
-    found = categorical_window([renamed[level] for level in reference], [renamed[level] for level in current])
+    found = categorical_window(
+        [renamed[category] for category in reference], [renamed[category] for category in current]
+    )
     expected = _values(categorical_window(reference, current))
-    del expected[Method.CHI_SQUARED]  # of two equally rare levels the one with the earlier name is pooled first
+    del expected[Method.CHI_SQUARED]  # of two equally rare categories the one with the earlier name is pooled first
     _assert_equal(_values(found), expected, rel=ROUNDING)
 
 
@@ -190,7 +192,7 @@ def test_no_measure_depends_on_the_unit_or_the_origin(
 
 @quickly
 @given(reference=tied_samples, current=tied_samples)
-def test_numbers_of_few_values_are_measured_as_levels(
+def test_numbers_with_few_values_are_measured_as_categories(
     reference: NDArray[np.float64], current: NDArray[np.float64]
 ) -> None:
     numbers = numeric_window(reference, current)
@@ -202,7 +204,7 @@ def test_numbers_of_few_values_are_measured_as_levels(
 
 @quickly
 @given(reference=finite_samples, current=finite_samples)
-def test_both_samples_change_places(reference: NDArray[np.float64], current: NDArray[np.float64]) -> None:
+def test_both_samples_can_be_exchanged(reference: NDArray[np.float64], current: NDArray[np.float64]) -> None:
     # Not PSI, w, Hellinger, L-infinity and the normalised Wasserstein distance: bins or unit are the reference's own.
     there, back = numeric_window(reference, current), numeric_window(current, reference)
     assert there.simple_test.statistic == pytest.approx(back.simple_test.statistic, abs=ROUNDING)
@@ -214,12 +216,12 @@ def test_both_samples_change_places(reference: NDArray[np.float64], current: NDA
 @pytest.mark.parametrize("distance", [jensen_shannon_distance, hellinger_distance, l_infinity_distance])
 @quickly
 @given(reference=counts, current=counts)
-def test_joining_levels_makes_no_distance_larger_but_l_infinity_twice_at_most(
+def test_joining_categories_makes_no_distance_larger_except_l_infinity(
     distance: Callable[[NDArray[np.int64], NDArray[np.int64]], float],
     reference: NDArray[np.int64],
     current: NDArray[np.int64],
 ) -> None:
-    # L-infinity alone can grow: two levels that change alike change together by the sum.
+    # L-infinity alone can grow: two categories that change alike change together by the sum.
     bound = distance(reference, current) * (2.0 if distance is l_infinity_distance else 1.0)
     joined = [np.add.reduceat(sample, [0, 2, 4]) for sample in (reference, current)]
     assert distance(joined[0], joined[1]) <= bound + 1e-7  # roots of rounding errors
