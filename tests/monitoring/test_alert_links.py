@@ -63,8 +63,8 @@ def test_drift_redirects_to_the_latest_check_without_an_open_incident(
     admin_client: Client, admin_user: User, incident: DriftIncident
 ) -> None:
     close_incident(incident=incident, user=admin_user)
-    newest = DriftCheck.objects.latest()
-    assert _target(admin_client, DRIFT) == reverse("admin:drift_driftcheck_change", args=[newest.pk])
+    latest = DriftCheck.objects.latest()
+    assert _target(admin_client, DRIFT) == reverse("admin:drift_driftcheck_change", args=[latest.pk])
 
 
 @pytest.mark.parametrize("production", [True, False])

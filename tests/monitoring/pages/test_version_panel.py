@@ -64,13 +64,13 @@ def test_the_panel_shows_traffic_drift_and_performance_of_its_version_only(versi
     profiled_reference(version, iris_rows(2_000))
     observe(version, iris_rows(1_000, seed=1) + np.array([0, 0, 2, 1]))
     run_drift_check(version_id=version.pk)
-    newest = report(version, 0.75)
+    latest = report(version, 0.75)
     report(other, 0.5)
     found = health_panel(version).context
     assert found["errors"].value == 0.01
     assert found["per_minute"].value == pytest.approx(100 / 9.5, rel=0.06)
     assert (found["realised"].value, found["estimated"].value) == (0.75, 0.875)
-    assert found["report"] == newest
+    assert found["report"] == latest
     assert found["check"] == DriftCheck.objects.get()
     assert found["drift"].text == "drift"
     assert set(found["drifted"].split(", ")) == {"petal_length", "petal_width"}
