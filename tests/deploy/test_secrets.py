@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from tests.deploy.deployment_files import MANIFESTS, REPOSITORY, compose, manifest, services
+from tests.services.debian_programs import program
 
 FOLDER = REPOSITORY / "deploy" / "secrets"
 WITH_CREDENTIALS = re.compile(r"://[^\s/:@]*:[^\s/@]+@")
@@ -64,7 +65,9 @@ def test_containers_can_read_secrets_and_other_users_cannot(tmp_path: Path) -> N
 
 def test_git_ignores_secrets(tmp_path: Path) -> None:
     for name in compose()["secrets"]:
-        assert subprocess.run(["git", "check-ignore", "--quiet", FOLDER / name], cwd=REPOSITORY).returncode == 0
+        assert (
+            subprocess.run([program("git"), "check-ignore", "--quiet", FOLDER / name], cwd=REPOSITORY).returncode == 0
+        )
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(REPOSITORY)))

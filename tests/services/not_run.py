@@ -49,5 +49,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterat
     missing = sorted({package for package, path in programs().values() if not path})
     if missing:
         terminalreporter.line(f"To run them, on Debian or Ubuntu: apt-get install {' '.join(missing)}")
+    if "chromium" in missing:
+        terminalreporter.line("Ubuntu has no package chromium. Google Chrome works too.")
     if is_ci():
         terminalreporter.line("CI is set, so every test must run: this is a failure.", red=True)

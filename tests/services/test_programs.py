@@ -208,13 +208,14 @@ def test_tests_without_their_program_are_skipped_and_listed(tmp_path: Path, opti
     done = _pytest(tmp_path, *options)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 passed, 3 skipped" in done.stdout
-    block = done.stdout.partition(" tests that did not run: 3 ")[2].splitlines()[1:6]
+    block = done.stdout.partition(" tests that did not run: 3 ")[2].splitlines()[1:7]
     assert block == [
         "2, because chromium is not installed (Debian package: chromium):",
         "    test_some.py (2)",
         "1, because promtool is not installed (Debian package: prometheus):",
         "    test_some.py (1)",
         "To run them, on Debian or Ubuntu: apt-get install chromium prometheus",
+        "Ubuntu has no package chromium. Google Chrome works too.",
     ]
 
 
