@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from mlmon.measures import MEASURES, Method, jensen_shannon_divergence
 from mlmon.prepared import PreparedCategories, PreparedColumn, PreparedReference
+from mlmon.profile import compared_kind
 from mlmon.results import (
     Channel,
     ComparisonResult,
@@ -130,7 +131,7 @@ def _compare_feature(
 ) -> tuple[_Fields, list[Evidence]]:
     """Return one feature's result without its verdict, and the evidence for that."""
     kind = reference.kind if reference is not None else FeatureKind.CATEGORICAL
-    column_kind = None if column is None else _kind_of(column.type)
+    column_kind = None if column is None else compared_kind(column.type)
     thresholds = scope.criteria.thresholds
     fields: _Fields = {
         "name": name,
@@ -283,7 +284,7 @@ def _compare_prediction(
     result = PredictionResult(threshold=scope.criteria.thresholds.prediction)
     if column is None:
         return replace(result, status=ResultStatus.MISSING), []
-    if _kind_of(column.type) is not reference.kind:
+    if compared_kind(column.type) is not reference.kind:
         return replace(result, status=ResultStatus.TYPE_CHANGED), []
     try:
         windows = [open_window(reference, column, rows) for rows in scope.plan.window_rows]
@@ -322,13 +323,6 @@ def _status_of_sizes(n_reference: int, n_current: int) -> tuple[ResultStatus, st
         return ResultStatus.OK, ""
     detail = f"The {side} has {fewer or 'no'} values; a comparison needs {SMALLEST_SAMPLE}."
     return ResultStatus.INSUFFICIENT_DATA if fewer else ResultStatus.MISSING, detail
-
-
-def _kind_of(column_type: pa.DataType) -> FeatureKind | None:
-    if pa.types.is_floating(column_type) or pa.types.is_integer(column_type):
-        return FeatureKind.NUMERIC
-    is_string = pa.types.is_string(column_type) or pa.types.is_large_string(column_type)
-    return FeatureKind.CATEGORICAL if is_string else None
 
 
 def _compare_correlations(reference: PreparedReference, latest: pa.Table) -> tuple[CorrelationChange, ...] | None:

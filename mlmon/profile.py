@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from mlmon.schema import FeatureKind
+
 FORMAT_VERSION = b"3"
 SAMPLE_ROWS = 5_000
-_NUMERIC = "numeric"
-_CATEGORICAL = "categorical"
 
 _FILE_FIELDS: list[Any] = [
     pa.field("role", pa.string()),
@@ -153,7 +153,7 @@ class ReferenceProfile:
         rows = [_row("feature", name, column) for name, column in self.features.items()]
         rows.append(_row("prediction", "", self.prediction))
         for row, name in zip(rows, self.sample.column_names, strict=False):
-            if row["kind"] == _CATEGORICAL:
+            if row["kind"] == FeatureKind.CATEGORICAL:
                 row["sample_categories"] = self.sample.column(name).to_pylist()
             else:
                 row["sample_values"] = self.sample.column(name).to_numpy()  # null becomes NaN
@@ -196,7 +196,7 @@ def _column_at(columns: Mapping[str, Any], index: int) -> ColumnProfile:
         stored = columns[field][index].values.to_numpy()
         lengths, phi = np.split(stored[1:], 2)
         dispersions[field] = Dispersion(lengths.astype(np.int64), phi, float(stored[0]))
-    if columns["kind"][index].as_py() == _CATEGORICAL:
+    if columns["kind"][index].as_py() == FeatureKind.CATEGORICAL:
         categories, counts = columns["categories"][index].as_py(), columns["counts"][index].values.to_numpy()
         return CategoricalProfile(tuple(categories), counts, n_missing, **dispersions)
     moments = {name: columns[name][index].as_py() for name in ("mean", "std", "minimum", "maximum")}
@@ -217,9 +217,9 @@ def _row(role: str, name: str, profile: ColumnProfile) -> dict[str, Any]:
         dispersion: Dispersion = getattr(profile, field)
         row[field] = np.r_[dispersion.by_autocorrelation, dispersion.chunk_rows, dispersion.by_chunk_rows]
     if isinstance(profile, CategoricalProfile):
-        return row | {"kind": _CATEGORICAL, "categories": list(profile.categories), "counts": profile.counts}
+        return row | {"kind": FeatureKind.CATEGORICAL, "categories": list(profile.categories), "counts": profile.counts}
     numbers = ("mean", "std", "minimum", "maximum", "n_distinct", "deciles", "sorted_values")
-    return row | {"kind": _NUMERIC, **{field: getattr(profile, field) for field in numbers}}
+    return row | {"kind": FeatureKind.NUMERIC, **{field: getattr(profile, field) for field in numbers}}
 
 
 def _file_column(field: Any, values: list[Any]) -> Any:
@@ -240,3 +240,11 @@ def evenly_spaced(rows: pa.Table, most: int) -> pa.Table:
     if rows.num_rows <= most:
         return rows
     return rows.take(np.linspace(0, rows.num_rows - 1, most).astype(np.int64))
+
+
+def compared_kind(column_type: Any) -> FeatureKind | None:
+    """Return how a column of an Arrow type is compared; None if it cannot be."""
+    if pa.types.is_floating(column_type) or pa.types.is_integer(column_type):
+        return FeatureKind.NUMERIC
+    is_categorical = pa.types.is_string(column_type) or pa.types.is_large_string(column_type)
+    return FeatureKind.CATEGORICAL if is_categorical else None

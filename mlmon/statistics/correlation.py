@@ -16,8 +16,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from mlmon.profile import evenly_spaced
+from mlmon.profile import compared_kind, evenly_spaced
 from mlmon.results import CorrelationChange
+from mlmon.schema import FeatureKind
 
 MOST_COLUMNS = 200  # the first ones: 19,900 pairs
 MOST_ROWS = 5_000
@@ -96,9 +97,7 @@ def rank_correlations(rows: pa.Table) -> RankCorrelations:
     Doubled and centred ranks are whole numbers, and up to 5,000 rows all sums of them are exact.
     """
     sampled = evenly_spaced(rows, MOST_ROWS)
-    numeric = [
-        field.name for field in rows.schema if pa.types.is_floating(field.type) or pa.types.is_integer(field.type)
-    ]
+    numeric = [field.name for field in rows.schema if compared_kind(field.type) is FeatureKind.NUMERIC]
     names = tuple(numeric[:MOST_COLUMNS])
     ranks = np.full((len(names), sampled.num_rows), MISSING_RANK, dtype=np.int16)
     for index, name in enumerate(names):

@@ -23,8 +23,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mlmon.exceptions import MissingExtraError
-from mlmon.profile import evenly_spaced
+from mlmon.profile import compared_kind, evenly_spaced
 from mlmon.results import JointChange
+from mlmon.schema import FeatureKind
 
 if TYPE_CHECKING:
     from sklearn.ensemble import HistGradientBoostingClassifier
@@ -172,12 +173,15 @@ def _encoded(reference: Any, current: Any) -> NDArray[np.float64] | None:
     category by two splits.
     """
     values: NDArray[np.float64]
-    if _is_number(reference.type) and _is_number(current.type):
+    kind = compared_kind(reference.type)
+    if kind is None or compared_kind(current.type) is not kind:
+        return None
+    if kind is FeatureKind.NUMERIC:
         both = np.concatenate([np.asarray(part.to_numpy(), dtype=np.float64) for part in (reference, current)])
         has_value = ~np.isnan(both)
         values = np.full(both.size, np.nan)
         values[has_value] = np.unique(both[has_value], return_inverse=True)[1]
-    elif _is_string(reference.type) and _is_string(current.type):
+    else:
         strings = pa.concat_arrays([chunk.cast(pa.string()) for part in (reference, current) for chunk in part.chunks])
         encoded = strings.dictionary_encode()
         n_categories = len(encoded.dictionary)
@@ -190,16 +194,6 @@ def _encoded(reference: Any, current: Any) -> NDArray[np.float64] | None:
         places[np.argsort(-counts, kind="stable")] = np.arange(n_categories)
         places[n_categories] = np.nan
         values = places[codes]
-    else:
-        return None
     is_missing = np.isnan(values)
     varies = not is_missing.all() if is_missing.any() else bool((values != values[0]).any())
     return values if varies else None
-
-
-def _is_number(column_type: pa.DataType) -> bool:
-    return pa.types.is_floating(column_type) or pa.types.is_integer(column_type)
-
-
-def _is_string(column_type: pa.DataType) -> bool:
-    return pa.types.is_string(column_type) or pa.types.is_large_string(column_type)
