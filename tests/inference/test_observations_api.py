@@ -189,17 +189,13 @@ BAD_ITEMS: list[tuple[Any, str, str]] = [
     ([], "", "must be an object"),
     ({}, "features", "is required"),
     (item(features=None), "features", "is required"),
-    (
-        item(features=[1, 2]),
-        "features",
-        "petal_width), got 2",
-    ),
-    (item(features=[]), "features", "petal_width), got 0"),
-    (item(features="5.1"), "features", "expected a list of values"),
-    (item(features=[5.1, 3.5, 1.4, "0.2"]), "features", "petal_width: expected a number"),
-    (item(features=[5.1, 3.5, 1.4, None]), "features", "petal_width: the value is missing"),
-    (item(features=[5.1, 3.5, 1.4, True]), "features", "petal_width: expected a number"),
-    (item(features=[5.1, 3.5, 1.4, 1e300]), "features", "petal_width: is outside the range"),
+    (item(features=[1, 2]), "features", f"expected 4 values ({', '.join(NAMED)}), got 2"),
+    (item(features=[]), "features", f"expected 4 values ({', '.join(NAMED)}), got 0"),
+    (item(features="5.1"), "features", "expected a list of values or an object by feature name, got a string"),
+    (item(features=[5.1, 3.5, 1.4, "0.2"]), "features", "petal_width: expected a number, got a string"),
+    (item(features=[5.1, 3.5, 1.4, None]), "features", "petal_width: the value is missing; expected a number"),
+    (item(features=[5.1, 3.5, 1.4, True]), "features", "petal_width: expected a number, got true or false"),
+    (item(features=[5.1, 3.5, 1.4, 1e300]), "features", "petal_width: is outside the range of float32"),
     (item(features={"colour": 1}), "features", "colour: the model has no such feature"),
     ({"features": FLOWER}, "prediction", "is required"),
     (item(prediction=None), "prediction", "is required"),
@@ -406,7 +402,8 @@ def test_nothing_is_accepted_while_redis_is_unavailable(
         response = post(client, [item(prediction_id=ID)])
     finally:
         settings.REDIS_URL = address
-    assert problem_of(response, 503)["detail"].startswith("Redis")
+    detail = "Redis, which holds the live window, is unavailable. Try again later."
+    assert problem_of(response, 503)["detail"] == detail
     assert int(response["Retry-After"]) > 0
     assert post(client, item(prediction_id=ID)).json()["status"] == "accepted"
 

@@ -117,17 +117,21 @@ def test_the_request_is_measured(client: Client) -> None:
     [
         ("{", 400, "not valid JSON"),
         (b"\xff\xfe", 400, "not valid JSON"),
-        ("", 400, "body is empty"),
+        ("", 400, "The body is empty; send a JSON object."),
         ('{"features": [NaN, 1, 1, 1]}', 400, "not valid JSON"),
         ("[" * 100_000, 400, "not valid JSON"),
-        ([1, 2, 3, 4], 422, "must be a JSON object"),
+        ([1, 2, 3, 4], 422, 'The body must be a JSON object: {"features": [...]} or {"rows": [[...], ...]}.'),
         (
             {"features": [1, 2, 3]},
             422,
-            "row 0: expected 4 values (sepal_length, ",
+            "row 0: expected 4 values (sepal_length, sepal_width, petal_length, petal_width), got 3",
         ),
         ({"rows": [FLOWER, [1, 2, "x", 4]]}, 422, "row 1, feature 'petal_length': expected a number, got a string"),
-        ({"features": {"sepal_length": 1}}, 422, "row 0, feature 'sepal_width': the value is missing"),
+        (
+            {"features": {"sepal_length": 1}},
+            422,
+            "row 0, feature 'sepal_width': the value is missing; expected a number",
+        ),
         ({"features": [1e39, 1, 1, 1]}, 422, "row 0, feature 'sepal_length': is outside the range of float32"),
     ],
 )
@@ -137,7 +141,7 @@ def test_bad_input_is_a_problem_that_names_the_value(client: Client, body: Any, 
     assert response.status_code == status
     assert response["Content-Type"] == "application/problem+json"
     problem = response.json()
-    assert part in problem["detail"]
+    assert problem["detail"] == part if status == 422 else part in problem["detail"]
     assert problem["status"] == status
     assert requests_counted("classifier", "1.0.0", "error") == 0
 
@@ -179,7 +183,7 @@ def test_an_archived_version_is_409_and_without_production_503(client: Client) -
     assert post(client, "/api/v1/models/classifier/versions/1.0.0/predict", {"features": FLOWER}).status_code == 409
     response = post(client, "/predict", {"features": FLOWER})
     assert response.status_code == 503
-    assert "no version in production" in response.json()["detail"]
+    assert response.json()["detail"] == "Model 'classifier' has no version in production."
 
 
 def test_a_staging_version_predicts_only_if_the_url_names_it(client: Client) -> None:
@@ -247,7 +251,8 @@ def test_a_server_that_has_not_loaded_its_models_yet_says_so(
     headers = {"authorization": "Bearer mlmon_x"} if access == "token" else {}
     response = post(client, "/api/v1/models/classifier/predict", {"features": FLOWER}, **headers)
     assert response.status_code == 503
-    assert response.json()["detail"].startswith("This server has just started")
+    detail = "This server has just started and has not loaded its models yet. Try again in a few seconds."
+    assert response.json()["detail"] == detail
     assert response["Retry-After"]
     stop_serving()
     classifier, unknown = (requests_counted(name, "unknown", "error") for name in names)

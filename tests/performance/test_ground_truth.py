@@ -1,7 +1,7 @@
 """Ground truth is joined with predictions: real Redis and PostgreSQL, through the services."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,7 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import redis
-from django.db import connection
+from django.db import DatabaseError, connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
@@ -19,6 +20,8 @@ from inference.observations import append_observations
 from inference.services.archiving import archive_observations
 from inference.services.compaction import compact_archive
 from models_registry.models import ModelVersion
+from monitoring.models import JobRun
+from performance import tasks
 from performance.models import GroundTruth, GroundTruthCorrection
 from performance.services.ground_truth import (
     Outcome,
@@ -235,9 +238,57 @@ def test_concurrent_calls_with_the_same_ids_store_each_label_once(
     assert not GroundTruthCorrection.objects.exists()
 
 
-def test_old_ground_truth_is_deleted(version: ModelVersion, redis_client: redis.Redis) -> None:
+@pytest.fixture
+def old_ids(version: ModelVersion, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Ids of three rows that are too old, the oldest first, and of two others; two rows are deleted at a time."""
+    monkeypatch.setattr("inference.services.retention.BATCH_ROWS", 2)
     ids = predicted(redis_client, version)
     outcomes(ids)
-    GroundTruth.objects.filter(pk__in=ids[:2]).update(received_at=timezone.now() - timedelta(days=366))
-    assert delete_old_ground_truth(seconds=10) == 2
-    assert set(GroundTruth.objects.values_list("pk", flat=True)) == {uuid.UUID(one) for one in ids[2:]}
+    for days, one in zip((368, 367, 366), ids, strict=False):
+        GroundTruth.objects.filter(pk=one).update(received_at=timezone.now() - timedelta(days=days))
+    return ids
+
+
+def stored_ids() -> list[str]:
+    return [str(pk) for pk in GroundTruth.objects.order_by("received_at").values_list("pk", flat=True)]
+
+
+def test_old_ground_truth_is_deleted_in_batches(old_ids: list[str]) -> None:
+    with CaptureQueriesContext(connection) as queries:
+        assert delete_old_ground_truth(seconds=10) == 3
+    deletes = [query["sql"] for query in queries if query["sql"].startswith('DELETE FROM "performance_groundtruth" ')]
+    assert len(deletes) == 2
+    assert sorted(stored_ids()) == sorted(old_ids[3:])
+    assert delete_old_ground_truth(seconds=10) == 0
+
+
+def test_without_time_no_ground_truth_is_deleted(old_ids: list[str]) -> None:
+    assert delete_old_ground_truth(seconds=0) == 0
+    assert sorted(stored_ids()) == sorted(old_ids)
+
+
+@pytest.fixture
+def _undeletable_row(old_ids: list[str]) -> Iterator[None]:
+    """A trigger because of which the database refuses to delete the latest of the old rows."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'the disk is full'; END $$"
+        )
+        cursor.execute(
+            "CREATE TRIGGER refuse BEFORE DELETE ON performance_groundtruth FOR EACH ROW "
+            f"WHEN (OLD.prediction_id = '{uuid.UUID(old_ids[2])}') EXECUTE FUNCTION refuse()"
+        )
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute("DROP FUNCTION refuse CASCADE")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("_undeletable_row")
+def test_a_failure_to_delete_ground_truth_is_shown_in_jobs_and_keeps_the_rest(old_ids: list[str]) -> None:
+    result = tasks.delete_old_ground_truth.apply()
+    assert isinstance(result.result, DatabaseError)
+    assert sorted(stored_ids()) == sorted(old_ids[2:])  # the first batch is deleted
+    job = JobRun.objects.get()
+    assert (job.failures, job.last_success_at) == (1, None)
+    assert "the disk is full" in job.last_error
