@@ -15,10 +15,20 @@ import pyarrow.compute as pc
 from inference import selectors, stream
 from inference.archive_format import from_bytes, readable_table
 from inference.models import NO_ENTRY
-from inference.selectors import AFTER_EVERY_ROW, ChunkFilter, RowPlace
 from inference.stream import OBSERVED_AT_TYPE, Entry, redis_client
 
 TIME = "observed_at"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class RowPlace:
+    """Position of a row among all rows of a version: the number of its stream, and its row there, counted from 1."""
+
+    stream_number: int
+    row: int
+
+
+AFTER_EVERY_ROW = RowPlace(2**31 - 1, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +45,6 @@ class ArchivedRows:
 
     first: RowPlace
     table: pa.Table
-
-    @property
-    def last(self) -> RowPlace:
-        return RowPlace(self.first.stream_number, self.first.row + self.table.num_rows - 1)
 
 
 def read_observations(
@@ -79,7 +85,7 @@ def read_observations(
         raise ValueError("Give rows or since: the archive may be larger than the memory.")
     parts: list[pa.Table] = []
     collected = 0
-    for table in _tables_latest_first(version_id, rows, ChunkFilter(since, until), columns):
+    for table in _tables_latest_first(version_id, rows, since, until, columns):
         part = table
         if since is not None:
             part = part.filter(pc.field(TIME) >= pa.scalar(since, OBSERVED_AT_TYPE))
@@ -120,8 +126,14 @@ def iterate_archive(
     columns
         As for `read_observations`.
     """
+    chunks = selectors.chunks_between(version_id, since, until)
     place = start or RowPlace(0, 0)
-    while (chunk := selectors.chunk_from(version_id, place, ChunkFilter(since, until))) is not None:
+    while True:
+        here = chunks.filter(stream_number=place.stream_number, last_row__gte=place.row).order_by("last_row")
+        later = chunks.filter(stream_number__gt=place.stream_number).order_by("stream_number", "last_row")
+        chunk = here.first() or later.first()
+        if chunk is None:
+            return
         table = from_bytes(chunk.payload, columns)
         skipped = place.row - chunk.first_row if chunk.stream_number == place.stream_number else 0
         first_row = chunk.first_row + max(0, skipped)
@@ -130,15 +142,21 @@ def iterate_archive(
 
 
 def _tables_latest_first(
-    version_id: int, rows: int | None, wanted: ChunkFilter, columns: Sequence[str] | None
+    version_id: int, rows: int | None, since: datetime | None, until: datetime | None, columns: Sequence[str] | None
 ) -> Iterator[pa.Table]:
     """Yield consecutive tables, the latest first; the rows of each table are ordered from the oldest."""
-    entries, end = _unarchived_entries(version_id, rows if wanted.until is None else None)
+    entries, end = _unarchived_entries(version_id, rows if until is None else None)
     tables = [table for table in map(readable_table, entries) if table is not None]
     for _, same in groupby(tables, key=lambda table: table.schema):
         yield pa.concat_tables(reversed(list(same))).combine_chunks()
     read_columns = columns if columns is None or TIME in columns else [*columns, TIME]
-    while (chunk := selectors.chunk_before(version_id, end, wanted)) is not None:
+    chunks = selectors.chunks_between(version_id, since, until)
+    while True:
+        here = chunks.filter(stream_number=end.stream_number, first_row__lt=end.row).order_by("-first_row")
+        earlier = chunks.filter(stream_number__lt=end.stream_number).order_by("-stream_number", "-first_row")
+        chunk = here.first() or earlier.first()
+        if chunk is None:
+            return
         table = from_bytes(chunk.payload, read_columns)
         if chunk.stream_number == end.stream_number and chunk.last_row >= end.row:
             table = table.slice(0, end.row - chunk.first_row)

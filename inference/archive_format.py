@@ -1,10 +1,8 @@
 """The format of archived observations, and how entries of a stream become chunks."""
 
-import hashlib
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
@@ -36,20 +34,10 @@ class ChunkDraft:
     last_entry_id: str
 
     @property
-    def last_row(self) -> int:
-        return self.first_row + self.table.num_rows - 1
-
-    @property
     def prediction_ids(self) -> tuple[uuid.UUID, uuid.UUID]:
         """The smallest and the largest prediction id."""
         extremes: Any = pc.min_max(self.table.column("prediction_id")).as_py()
         return uuid.UUID(bytes=extremes["min"]), uuid.UUID(bytes=extremes["max"])
-
-    @property
-    def observed_at(self) -> tuple[datetime, datetime]:
-        """The earliest and the latest time."""
-        extremes: Any = pc.min_max(self.table.column("observed_at")).as_py()
-        return extremes["min"], extremes["max"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +57,6 @@ class Merge:
     drafts: tuple[ChunkDraft, ...]
     rows_seen: int
     rows_lost: int
-
-    @property
-    def rows(self) -> int:
-        return sum(draft.table.num_rows for draft in self.drafts)
 
 
 def merge(entries: Sequence[Entry], rows_seen: int) -> Merge:
@@ -124,14 +108,6 @@ def readable_table(entry: Entry) -> pa.Table | None:
     return table if table.num_rows == entry.rows else None
 
 
-def to_bytes(table: pa.Table) -> bytes:
-    """Return a table as a compressed Arrow IPC stream."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
-        writer.write_table(table)
-    return sink.getvalue().to_pybytes()
-
-
 def from_bytes(payload: bytes | memoryview, columns: Sequence[str] | None = None) -> pa.Table:
     """Return the table of `payload`; with `columns`, only those of them that it has, without decompressing others."""
     buffer = pa.py_buffer(payload)
@@ -141,8 +117,3 @@ def from_bytes(payload: bytes | memoryview, columns: Sequence[str] | None = None
     wanted = [name for name in columns if name in names]
     options = pa.ipc.IpcReadOptions(included_fields=[names.index(name) for name in wanted])
     return pa.ipc.open_stream(buffer, options=options).read_all().select(wanted)
-
-
-def schema_fingerprint(schema: pa.Schema) -> str:
-    """Return the SHA-256 of the names and types of the columns, in hexadecimal."""
-    return hashlib.sha256(str([(field.name, str(field.type)) for field in schema]).encode()).hexdigest()

@@ -62,10 +62,6 @@ class _Entry:
     batches: Sequence[ObservationBatch]
     attempt: Attempt
 
-    @property
-    def rows(self) -> int:
-        return sum(batch.rows for batch in self.batches)
-
 
 class CaptureQueue:
     """The process's queue of observations, and the thread that empties it.
@@ -133,19 +129,20 @@ class CaptureQueue:
             for done, entry in enumerate(entries):
                 try:
                     packed = packed_table(entry.batches)
-                except (
-                    ValueError,
-                    TypeError,
-                    LookupError,
-                    pa.ArrowException,
-                ):  # must not end the capture of all other batches
+                except (ValueError, TypeError, LookupError, pa.ArrowException):
+                    # This must not end the capture of all other batches.
                     logger.exception("Observations of %s could not be packed.", entry.batches[0].model_name)
                     _count_dropped(entry.batches)
                     continue
                 try:
                     self._append(entry, packed)
                 except redis.RedisError:
-                    self._put_back(entry, entries[done + 1 :])
+                    untried = [batch for later in entries[done + 1 :] for batch in later.batches]
+                    with self._lock:
+                        self._unconfirmed = entry
+                        self._queue.extendleft(reversed(untried))
+                        self._rows = sum(batch.rows for batch in (*entry.batches, *self._queue))
+                        self._drop_oldest()
                     raise
 
     def flush_and_stop(self, timeout_seconds: float = 5.0) -> None:
@@ -208,13 +205,6 @@ class CaptureQueue:
             self._rows_since_trim[version_id] = 0
             with suppress(redis.RedisError):  # the rows are written, and a later append trims
                 trim_to_rows(client, version_id, self._stream_rows)
-
-    def _put_back(self, unconfirmed: _Entry, untried: Iterable[_Entry]) -> None:
-        with self._lock:
-            self._unconfirmed = unconfirmed
-            self._queue.extendleft(reversed([batch for entry in untried for batch in entry.batches]))
-            self._rows = unconfirmed.rows + sum(batch.rows for batch in self._queue)
-            self._drop_oldest()
 
     def _drop_oldest(self) -> None:
         """Drop batches from the front of the queue until its bound holds, but never the only one.

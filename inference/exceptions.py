@@ -1,7 +1,5 @@
 """Errors of predict requests, capture and the archive; the messages are for the client."""
 
-from collections.abc import Sequence
-
 
 class InferenceError(Exception):
     """Base of the errors of inference."""
@@ -52,20 +50,7 @@ class ArchiveError(InferenceError):
 
 
 class RetentionError(InferenceError):
-    """Some expired rows could not be deleted; the others were.
-
-    Parameters
-    ----------
-    failures
-        What failed, and why.
-    """
-
-    def __init__(self, failures: Sequence[str]) -> None:
-        super().__init__(failures)
-        self.failures = tuple(failures)
-
-    def __str__(self) -> str:
-        return "; ".join(self.failures)
+    """Some expired rows could not be deleted; the others were."""
 
 
 class ItemError(InferenceError):

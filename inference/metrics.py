@@ -117,13 +117,6 @@ class VersionMetrics:
         )
 
 
-def create_capture_metrics(model_name: str) -> None:
-    """Create the capture metrics of a model at 0."""
-    CAPTURE_DROPPED.labels(model_name)
-    CAPTURE_SAMPLED_OUT.labels(model_name)
-    CAPTURE_PENDING.labels(model_name)
-
-
 def count_without_version(model_name: str, status: Status) -> None:
     """Count a request that reached no version; `model_name` is a registered name or "unknown"."""
     PREDICTION_REQUESTS.labels(model_name, UNKNOWN, status).inc()

@@ -15,7 +15,7 @@ import pyarrow as pa
 import redis
 from numpy.typing import NDArray
 
-from inference.stream import FEATURE_PREFIX, OBSERVATION_FIELDS, OBSERVED_AT_TYPE, stream_key
+from inference.stream import FEATURE_PREFIX, OBSERVATION_FIELDS, OBSERVED_AT_TYPE, stream_key, to_bytes
 from mlmon.columns import FeatureColumns, observed_table
 from mlmon.schema import Feature
 from models_registry.class_scores import scores_column
@@ -222,7 +222,7 @@ def append_observations(
     attempt = attempt or Attempt(producer="", number=0)
     client.register_script(APPEND_SCRIPT)(
         keys=[stream_key(version_id, name) for name in ("rows", "observations", f"producer:{attempt.producer}")],
-        args=[attempt.number, _payload(observations), observations.num_rows, max_entries, ATTEMPT_SECONDS],
+        args=[attempt.number, to_bytes(observations), observations.num_rows, max_entries, ATTEMPT_SECONDS],
     )
 
 
@@ -253,18 +253,10 @@ def append_new_observations(
         Number of the latest ids that Redis keeps.
     """
     rows = 0 if observations is None else observations.num_rows
-    payload = b"" if observations is None else _payload(observations)
+    payload = b"" if observations is None else to_bytes(observations)
     names = ("rows", "observations", f"producer:{attempt.producer}", "given-ids")
     limits = (max_entries, GIVEN_IDS_ATTEMPT_SECONDS, most_ids)
     args: list[bytes | int] = [attempt.number, payload, rows, *limits, *given_ids]
     keys = [stream_key(version_id, name) for name in names]
     reply: Any = client.register_script(APPEND_NEW_SCRIPT)(keys=keys, args=args)
     return Appended(rows_seen=int(reply[0]), known_ids=frozenset(reply[1]))
-
-
-def _payload(observations: pa.Table) -> bytes:
-    """Return rows as an Arrow IPC stream."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, observations.schema) as writer:
-        writer.write_table(observations)
-    return sink.getvalue().to_pybytes()

@@ -19,7 +19,7 @@ from cachetools import LRUCache, cached
 
 from inference import selectors, stream
 from inference.archive_format import from_bytes, readable_table
-from inference.models import NO_ENTRY
+from inference.models import NO_ENTRY, ObservationChunk
 from inference.observations import VERSION_BITS, version_bits
 from mlmon.columns import category_name
 
@@ -135,5 +135,5 @@ def _in_chunks(prediction_ids: Iterable[bytes], *, version_id: int | None) -> di
 @cached(LRUCache[Any, Any](CACHED_BYTES, getsizeof=lambda table: table.nbytes if table else 0), lock=threading.Lock())
 def predictions_of_chunk(chunk_id: int) -> pa.Table | None:
     """Return a chunk's rows without features; None if it no longer exists. A chunk never changes."""
-    payload = selectors.chunk_payload(chunk_id)
+    payload = ObservationChunk.objects.filter(pk=chunk_id).values_list("payload", flat=True).first()
     return None if payload is None else from_bytes(payload, PREDICTION_COLUMNS)

@@ -2,7 +2,7 @@
 
 import uuid
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence, Set
+from collections.abc import Collection, Set
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from itertools import groupby, zip_longest
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import redis
-from django.db.models import Count, F, Q, QuerySet, Sum
+from django.db.models import F, Q, QuerySet, Sum
 from numpy.typing import NDArray
 
 from inference.archive_format import from_bytes
@@ -21,41 +21,6 @@ from inference.traffic import FIGURES, Counts, TrafficCounts
 from models_registry.models import Model, ModelVersion
 
 ALL_TIME_SECONDS = 2**40  # one step for all of time
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class RowPlace:
-    """Position of a row among all rows of a version: the number of its stream, and its row there, counted from 1."""
-
-    stream_number: int
-    row: int
-
-
-AFTER_EVERY_ROW = RowPlace(2**31 - 1, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkFilter:
-    """Selects the chunks that may have rows observed at `since` or later and before `until`; None is no bound."""
-
-    since: datetime | None = None
-    until: datetime | None = None
-
-    def of(self, version_id: int) -> QuerySet[ObservationChunk]:
-        """Return the selected chunks of a version."""
-        chunks = ObservationChunk.objects.filter(version_id=version_id)
-        if self.since is not None:
-            chunks = chunks.filter(last_observed_at__gte=self.since)
-        return chunks if self.until is None else chunks.filter(first_observed_at__lt=self.until)
-
-
-def versions_by_model() -> Iterator[tuple[str, list[ModelVersion]]]:
-    """Yield the name of every model with all its versions, features prefetched."""
-    rows = ModelVersion.objects.select_related("model__capture_policy").prefetch_related("features")
-    rows = rows.order_by("model__name", "id")
-    grouped = {name: list(versions) for name, versions in groupby(rows, key=lambda row: row.model.name)}
-    for name in Model.objects.values_list("name", flat=True):
-        yield name, grouped.get(name, [])
 
 
 def version_ids() -> list[int]:
@@ -122,49 +87,12 @@ def chunk_ranges(
     return list(ranges.order_by("-last_observed_at"))
 
 
-def chunk_payload(chunk_id: int) -> bytes | memoryview | None:
-    """Return the stored rows of a chunk; None if it no longer exists."""
-    return ObservationChunk.objects.filter(pk=chunk_id).values_list("payload", flat=True).first()
-
-
-def chunk_from(version_id: int, place: RowPlace, wanted: ChunkFilter) -> ObservationChunk | None:
-    """Return the first chunk that contains `place` or a later row."""
-    chunks = wanted.of(version_id)
-    here = chunks.filter(stream_number=place.stream_number, last_row__gte=place.row).order_by("last_row")
-    later = chunks.filter(stream_number__gt=place.stream_number).order_by("stream_number", "last_row")
-    return here.first() or later.first()
-
-
-def chunk_before(version_id: int, place: RowPlace, wanted: ChunkFilter) -> ObservationChunk | None:
-    """Return the last chunk that contains a row before `place`."""
-    chunks = wanted.of(version_id)
-    here = chunks.filter(stream_number=place.stream_number, first_row__lt=place.row).order_by("-first_row")
-    earlier = chunks.filter(stream_number__lt=place.stream_number).order_by("-stream_number", "-first_row")
-    return here.first() or earlier.first()
-
-
-def archived_rows(version_id: int, *, since: datetime | None, until: datetime | None) -> int:
-    """Return the number of rows in the chunks of a version that have a row between these times."""
-    chunks = ChunkFilter(since, until).of(version_id)
-    return chunks.aggregate(rows=Sum("rows"))["rows"] or 0
-
-
-def versions_with_small_chunks(*, most_rows: int) -> list[int]:
-    """Return the versions with several chunks of at most `most_rows` rows."""
-    small = ObservationChunk.objects.filter(rows__lte=most_rows).order_by().values("version")
-    return list(small.annotate(chunks=Count("pk")).filter(chunks__gt=1).values_list("version", flat=True))
-
-
-def small_chunks(version_id: int, *, most_rows: int) -> list[ObservationChunk]:
-    """Return a version's chunks of at most `most_rows` rows, in the order of their rows, without payloads."""
-    chunks = ObservationChunk.objects.filter(version_id=version_id, rows__lte=most_rows)
-    return list(chunks.defer("payload").order_by("stream_number", "first_row"))
-
-
-def chunks_before(model: Model, before: datetime, *, most: int) -> list[int]:
-    """Return the ids of at most `most` chunks of a model whose rows were all observed before a time, oldest first."""
-    chunks = ObservationChunk.objects.filter(version__model=model, last_observed_at__lt=before)
-    return list(chunks.order_by("last_observed_at").values_list("pk", flat=True)[:most])
+def chunks_between(version_id: int, since: datetime | None, until: datetime | None) -> QuerySet[ObservationChunk]:
+    """Return the chunks that may have rows observed at `since` or later and before `until`; None is no bound."""
+    chunks = ObservationChunk.objects.filter(version_id=version_id)
+    if since is not None:
+        chunks = chunks.filter(last_observed_at__gte=since)
+    return chunks if until is None else chunks.filter(first_observed_at__lt=until)
 
 
 def oldest_chunks_above(model: Model, most_bytes: int, *, most: int) -> list[int]:
@@ -259,7 +187,7 @@ def recent_counts(recently: Recently, version_ids: Collection[int] | None = None
 
 def counts_by_minute(recently: Recently, version_ids: Collection[int] | None = None) -> dict[int, ByMinute]:
     """Return the traffic of all versions, or of some, for each minute up to the current one."""
-    length = int((recently.until - recently.since) / timedelta(minutes=1)) + 1
+    length = int(recently.minutes) + 1
     found: defaultdict[int, ByMinute] = defaultdict(lambda: ByMinute([0] * length, [0] * length))
     rows = _rollups(RollupSpan.MINUTE, recently.since, version_ids)
     rows = rows.annotate(requests=F("success") + F("error") + F("rejected")).exclude(requests=0, predictions=0)
@@ -293,16 +221,14 @@ def traffic_series(
         steps, starts = np.unique(seconds // step_seconds * step_seconds, return_index=True)
         sums = {}
         for name, values in zip(SERIES_FIELDS, columns, strict=True):
-            array = _matrix(values) if isinstance(values[0], list) else np.array(values)
+            if isinstance(values[0], list):  # histograms: extend the shorter ones with zeros
+                bins = list(zip_longest(*values, fillvalue=0))
+                array = np.array(bins, dtype=np.int64).reshape(len(bins), len(values)).T
+            else:
+                array = np.array(values)
             sums[name] = np.add.reduceat(array, starts)
         series[version_id] = TrafficSeries(steps=steps, **sums)
     return series
-
-
-def _matrix(histograms: Sequence[list[int]]) -> Counts:
-    """Return histograms as the rows of a matrix; the shorter ones are extended with zeros."""
-    columns = list(zip_longest(*histograms, fillvalue=0))
-    return np.array(columns, dtype=np.int64).reshape(len(columns), len(histograms)).T
 
 
 def _rollups(span: RollupSpan, since: datetime, version_ids: Collection[int] | None) -> QuerySet[TrafficRollup]:

@@ -32,7 +32,7 @@ from mlmon.columns import FeatureColumns
 from models_registry.class_scores import kept_scores
 from models_registry.engine import Engine, Predictions
 from models_registry.exceptions import ArtefactError, UnknownModelError, UnknownVersionError
-from models_registry.models import ModelVersion, Stage
+from models_registry.models import Model, ModelVersion, Stage
 from models_registry.schema import ModelSchema
 
 logger = logging.getLogger(__name__)
@@ -190,17 +190,6 @@ class Snapshot:
             raise UnknownVersionError(model_name, version)
         return model.versions[version]
 
-    def token(self, digest: str) -> KnownToken | None:
-        """Return the token with that digest, or None; RegistryUnreadError if the registry has not been read yet."""
-        if self.generation < 0:
-            raise RegistryUnreadError
-        return self.tokens.get(digest)
-
-    def load_errors(self) -> list[str]:
-        """Return why production versions cannot predict; empty if all can."""
-        served = [version for model in self.models.values() for version in model.production]
-        return [version.load_error for version in served if version.load_error]
-
 
 def take_snapshot(previous: Snapshot, tally: TrafficTally) -> Snapshot:
     """Read the registry and load its new versions, while `previous` stays in use.
@@ -208,15 +197,19 @@ def take_snapshot(previous: Snapshot, tally: TrafficTally) -> Snapshot:
     Versions in production and shadow are loaded now, staging versions at their first request.
     """
     generation = current_generation()  # read first: the next refresh sees a change that is made during this read
+    rows_of_model: dict[str, list[ModelVersion]] = {name: [] for name in Model.objects.values_list("name", flat=True)}
+    rows = ModelVersion.objects.select_related("model__capture_policy").prefetch_related("features").order_by("id")
+    for row in rows:
+        rows_of_model.setdefault(row.model.name, []).append(row)
     models = {
-        name: _load_model(name, rows, previous.models.get(name), tally) for name, rows in selectors.versions_by_model()
+        name: _load_model(name, versions, previous.models.get(name), tally) for name, versions in rows_of_model.items()
     }
     tokens = {
-        row.digest: KnownToken(name=row.name, scope=row.scope, expires_at=row.expires_at) for row in valid_tokens()
+        one.digest: KnownToken(name=one.name, scope=one.scope, expires_at=one.expires_at) for one in valid_tokens()
     }
     for name in previous.models.keys() | models.keys():
-        versions = models[name].versions.values() if name in models else ()
-        metrics.MODEL_MEMORY.labels(name).set(sum(version.memory_bytes for version in versions))
+        loaded = models[name].versions.values() if name in models else ()
+        metrics.MODEL_MEMORY.labels(name).set(sum(version.memory_bytes for version in loaded))
     return Snapshot(generation=generation, models=models, tokens=tokens)
 
 
@@ -233,7 +226,8 @@ def _load_model(
                 version.engine()
             except NoVersionLoadedError as error:
                 logger.warning("%s Other versions stay in use.", error)  # kept in load_error, which /readyz shows
-    metrics.create_capture_metrics(name)
+    for metric in (metrics.CAPTURE_DROPPED, metrics.CAPTURE_SAMPLED_OUT, metrics.CAPTURE_PENDING):
+        metric.labels(name)  # so that the series exists at 0
     production = [version for version in versions.values() if version.stage is Stage.PRODUCTION]
     return ServedModel(
         name=name,

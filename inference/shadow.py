@@ -62,19 +62,17 @@ class ShadowRunner:
 
     def _run(self) -> None:
         while (copy := self._queue.get()) is not None:
+            version = copy.version
+            started = time.perf_counter()
             try:
-                self._predict(copy)
+                predictions = version.engine().predict(copy.columns)
+                seconds = time.perf_counter() - started
+                version.metrics.count_predictions(predictions, [seconds], is_shadow=True)
+                observations = version.new_observations(
+                    copy.columns, predictions, rows=copy.rows, latency_ms=seconds * 1000
+                )
+                self._capture_queue.capture(observations, version.capture)
             except (InferenceError, PredictionFailedError) as error:
-                logger.warning("Shadow version %s of %s: %s", copy.version.version, copy.version.model_name, error)
+                logger.warning("Shadow version %s of %s: %s", version.version, version.model_name, error)
             except Exception:
-                logger.exception("Shadow version %s of %s failed.", copy.version.version, copy.version.model_name)
-
-    def _predict(self, copy: _Copy) -> None:
-        started = time.perf_counter()
-        predictions = copy.version.engine().predict(copy.columns)
-        seconds = time.perf_counter() - started
-        copy.version.metrics.count_predictions(predictions, [seconds], is_shadow=True)
-        observations = copy.version.new_observations(
-            copy.columns, predictions, rows=copy.rows, latency_ms=seconds * 1000
-        )
-        self._capture_queue.capture(observations, copy.version.capture)
+                logger.exception("Shadow version %s of %s failed.", version.version, version.model_name)

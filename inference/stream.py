@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -124,6 +124,14 @@ def id_order(entry_id: str) -> tuple[int, int]:
     """Return the sort key of an entry id."""
     milliseconds, _, number = entry_id.partition("-")
     return int(milliseconds), int(number or 0)
+
+
+def to_bytes(table: pa.Table, *, compression: Literal["zstd"] | None = None) -> bytes:
+    """Return a table as an Arrow IPC stream."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression=compression)) as writer:
+        writer.write_table(table)
+    return sink.getvalue().to_pybytes()
 
 
 def entry_of(item: tuple[bytes, dict[bytes, bytes]]) -> Entry:
@@ -271,8 +279,3 @@ def trim_to_rows(client: redis.Redis, version_id: int, rows: int, *, keep_from: 
             high = middle
     cut = str(low) if keep_from is None else min(str(low), keep_from, key=id_order)
     return client.xtrim(key, minid=cut, approximate=False)
-
-
-def delete_window(client: redis.Redis, version_id: int) -> None:
-    """Delete a version's live window and its row count."""
-    client.delete(*[stream_key(version_id, name) for name in ("observations", "rows", "given-ids")])

@@ -23,7 +23,8 @@ LATENCY_EDGES = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 CONFIDENCE_EDGES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.55, 0.6, 0.65, 0.7, 0.8, 0.9, 0.95, 0.99)
 MOST_CLASSES = 50  # a version with more classes has no counts by class
 CHANGED_KEY = "mlmon:traffic:changed"  # minute -> number of writes since it was last stored in the database
-_CONFIRM = "if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then redis.call('HDEL', KEYS[1], ARGV[1]) end"
+# Confirms that a minute is in the database, unless it changed since `changed_minutes`.
+CONFIRM_SCRIPT = "if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then redis.call('HDEL', KEYS[1], ARGV[1]) end"
 
 Counts = NDArray[np.int64]
 Status = Literal["success", "error", "rejected"]
@@ -200,7 +201,7 @@ def minute_key(minute: int) -> str:
 
 
 def changed_minutes(client: redis.Redis) -> dict[int, bytes]:
-    """Return the minutes with unconfirmed writes, as Unix time, and the value that `confirm_stored` needs for each."""
+    """Return the minutes with unconfirmed writes, as Unix time, and the number of writes to confirm for each."""
     changed: Any = client.hgetall(CHANGED_KEY)  # bytes, as the connection returns them
     return {int(minute): writes for minute, writes in changed.items()}
 
@@ -213,8 +214,3 @@ def counts_of_minute(client: redis.Redis, minute: int) -> dict[int, TrafficCount
         version_id = int(name.split(b":")[0])
         totals.setdefault(version_id, TrafficCounts()).add(TrafficCounts.of(orjson.loads(packed)))
     return totals
-
-
-def confirm_stored(client: redis.Redis, minute: int, writes: bytes) -> None:
-    """Confirm that a minute is in the database, unless it changed since `changed_minutes` returned `writes`."""
-    client.eval(_CONFIRM, 1, CHANGED_KEY, str(minute), writes)

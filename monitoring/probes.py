@@ -91,4 +91,5 @@ def _model_problem() -> str:
         return f"could not be read: {type(error).__name__}"
     if snapshot.generation < 0:
         return "not read yet"
-    return "; ".join(snapshot.load_errors())
+    served = [version for model in snapshot.models.values() for version in model.production]
+    return "; ".join(version.load_error for version in served if version.load_error)

@@ -9,13 +9,12 @@ import pyarrow as pa
 from django.db.models import OuterRef, Subquery
 from numpy.typing import NDArray
 
-from inference.archive import read_observations
 from inference.prediction_lookup import SCORE_TYPE
 from mlmon.schema import TaskType
 from models_registry.class_scores import scores_matrix
 from models_registry.models import Model, ModelVersion
 from models_registry.selectors import served_versions
-from performance.measures.predictions import LabelledPredictions, Predictions, scores_from_confidence
+from performance.measures.predictions import LabelledPredictions, Predictions
 from performance.models import GroundTruth, PerformancePolicy, PerformanceReport, Period
 
 LABELLED_FIELDS = ("actual", "prediction", "confidence", "scores", "predicted_at", "observed_at")
@@ -53,16 +52,6 @@ def labelled_predictions(
     )
 
 
-def captured_predictions(
-    version: ModelVersion, *, since: datetime | None = None, until: datetime | None = None, rows: int | None = None
-) -> Predictions | None:
-    """Return the captured predictions of a version, with the bounds of `inference.archive.read_observations`."""
-    columns = ("prediction", "confidence", "scores")
-    return predictions_of_table(
-        version, read_observations(version.pk, since=since, until=until, rows=rows, columns=columns)
-    )
-
-
 def predictions_of_table(version: ModelVersion, table: pa.Table) -> Predictions | None:
     """Return the predictions in captured observations or in a labelled reference, or None if there are no rows."""
     if table.num_rows == 0:
@@ -88,9 +77,10 @@ def _predictions(
     confidence: Sequence[float | None],
     scores: NDArray[np.float64] | None,
 ) -> Predictions:
-    if scores is None and version.task_type != TaskType.REGRESSION:
+    if scores is None and len(version.classes) == 2:  # then the confidence determines both probabilities
         known = np.array([np.nan if value is None else value for value in confidence], dtype=np.float64)
-        scores = scores_from_confidence(np.array(predicted, dtype=object), known, version.classes)
+        second = np.where(np.array(predicted, dtype=object) == version.classes[1], known, 1 - known)
+        scores = np.column_stack([1 - second, second])
     return Predictions(predicted=labels_array(version, predicted), scores=scores)
 
 

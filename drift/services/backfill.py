@@ -7,12 +7,13 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from django.db.models import Sum
 
 from drift.models import DriftCheck, DriftPolicy
 from drift.selectors import policy_for
 from drift.services.checks import store_check
 from inference.archive import ArchivedRows, iterate_archive
-from inference.selectors import archived_rows
+from inference.selectors import chunks_between
 from inference.stream import OBSERVED_AT_TYPE, Window
 from models_registry.models import ModelVersion, ReferenceDataset
 
@@ -59,7 +60,8 @@ class BackfillStep:
 
 def rows_to_backfill(request: BackfillRequest) -> int:
     """Return how many archived rows a backfill processes."""
-    return archived_rows(request.version.pk, since=request.since, until=request.until)
+    chunks = chunks_between(request.version.pk, request.since, request.until)
+    return chunks.aggregate(rows=Sum("rows"))["rows"] or 0
 
 
 def backfill(request: BackfillRequest) -> Iterator[BackfillStep]:

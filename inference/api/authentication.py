@@ -13,6 +13,7 @@ from rest_framework.request import Request
 
 from accounts.models import TokenScope, token_digest
 from accounts.roles import Action
+from inference.exceptions import RegistryUnreadError
 from inference.serving import KnownToken, serving
 
 if TYPE_CHECKING:
@@ -36,7 +37,10 @@ class BearerTokenAuthentication(BaseAuthentication):
         scheme, _, token = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
         if scheme.lower() != "bearer":
             return None
-        known = serving().snapshot().token(token_digest(token.strip()))
+        snapshot = serving().snapshot()
+        if snapshot.generation < 0:
+            raise RegistryUnreadError
+        known = snapshot.tokens.get(token_digest(token.strip()))
         if known is None or not known.is_valid():
             raise AuthenticationFailed("The token is unknown, revoked or expired.")
         return TokenHolder(known), known

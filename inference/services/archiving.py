@@ -7,12 +7,14 @@ delivered again too, and recognised by the archive position, which moved in the 
 Requires Redis 7.0 or newer, whose consumer groups drop entries that were delivered and then trimmed.
 """
 
+import hashlib
 import logging
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
+import pyarrow.compute as pc
 import redis
 from django.db import DatabaseError, transaction
 from django.db.models import F
@@ -20,11 +22,11 @@ from django.dispatch import Signal
 from redis.exceptions import LockError
 
 from inference import selectors
-from inference.archive_format import ChunkDraft, Merge, merge, readable_table, schema_fingerprint, to_bytes
+from inference.archive_format import ChunkDraft, Merge, merge, readable_table
 from inference.exceptions import ArchiveError
 from inference.models import NO_ENTRY, ArchivePosition, ObservationChunk
 from inference.observations import is_own_id
-from inference.stream import Entry, entry_of, id_order, redis_client, stream_key
+from inference.stream import Entry, entry_of, id_order, redis_client, stream_key, to_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -179,6 +181,7 @@ def _new_entries(position: ArchivePosition, entries: Sequence[Entry]) -> Sequenc
 
 def _move_position(position: ArchivePosition, merged: Merge, last_entry_id: str) -> bool:
     """Move the position to the end of `merged`; return False if another worker has moved it."""
+    rows_archived = sum(draft.table.num_rows for draft in merged.drafts)
     if position.pk is None:
         _, created = ArchivePosition.objects.get_or_create(
             version_id=position.version_id,
@@ -186,7 +189,7 @@ def _move_position(position: ArchivePosition, merged: Merge, last_entry_id: str)
             defaults={
                 "last_entry_id": last_entry_id,
                 "rows_seen": merged.rows_seen,
-                "rows_archived": merged.rows,
+                "rows_archived": rows_archived,
                 "rows_lost": merged.rows_lost,
             },
         )
@@ -195,7 +198,7 @@ def _move_position(position: ArchivePosition, merged: Merge, last_entry_id: str)
     changed = found.update(
         last_entry_id=last_entry_id,
         rows_seen=merged.rows_seen,
-        rows_archived=F("rows_archived") + merged.rows,
+        rows_archived=F("rows_archived") + rows_archived,
         rows_lost=F("rows_lost") + merged.rows_lost,
     )
     return bool(changed)
@@ -203,23 +206,24 @@ def _move_position(position: ArchivePosition, merged: Merge, last_entry_id: str)
 
 def chunk_of_draft(version_id: int, stream_number: int, draft: ChunkDraft) -> ObservationChunk:
     """Return the unsaved chunk of a draft."""
-    payload = to_bytes(draft.table)
+    payload = to_bytes(draft.table, compression="zstd")
+    columns = str([(field.name, str(field.type)) for field in draft.table.schema])
     first_prediction_id, last_prediction_id = draft.prediction_ids
-    first_observed_at, last_observed_at = draft.observed_at
+    times: Any = pc.min_max(draft.table.column("observed_at")).as_py()
     ids: list[Any] = draft.table.column("prediction_id").to_pylist()
     return ObservationChunk(
         version_id=version_id,
         stream_number=stream_number,
         first_row=draft.first_row,
-        last_row=draft.last_row,
+        last_row=draft.first_row + draft.table.num_rows - 1,
         rows=draft.table.num_rows,
         first_entry_id=draft.first_entry_id,
         last_entry_id=draft.last_entry_id,
         first_prediction_id=first_prediction_id,
         last_prediction_id=last_prediction_id,
-        first_observed_at=first_observed_at,
-        last_observed_at=last_observed_at,
-        schema_fingerprint=schema_fingerprint(draft.table.schema),
+        first_observed_at=times["min"],
+        last_observed_at=times["max"],
+        schema_fingerprint=hashlib.sha256(columns.encode()).hexdigest(),
         has_given_ids=not all(is_own_id(one, version_id) for one in ids),
         payload=payload,
         payload_bytes=len(payload),

@@ -9,8 +9,8 @@ from datetime import timedelta
 
 import pyarrow as pa
 from django.db import transaction
+from django.db.models import Count
 
-from inference import selectors
 from inference.archive_format import MOST_CHUNK_MEMORY_BYTES, MOST_CHUNK_ROWS, ChunkDraft, from_bytes
 from inference.models import ObservationChunk
 from inference.services.archiving import chunk_of_draft
@@ -25,7 +25,8 @@ def compact_archive(*, seconds: float) -> int:
     """Compact the chunks of all versions for about `seconds` at most; return how many chunks were replaced."""
     deadline = time.monotonic() + seconds
     replaced = 0
-    for version_id in selectors.versions_with_small_chunks(most_rows=SMALL_ROWS):
+    small = ObservationChunk.objects.filter(rows__lte=SMALL_ROWS).order_by().values("version")
+    for version_id in small.annotate(chunks=Count("pk")).filter(chunks__gt=1).values_list("version", flat=True):
         for group in _groups_of_version(version_id):
             if time.monotonic() >= deadline:
                 return replaced
@@ -73,7 +74,8 @@ def replace(group: Sequence[ObservationChunk]) -> bool:
 
 def _groups_of_version(version_id: int) -> Iterator[list[ObservationChunk]]:
     """Yield groups until none is left: the joined chunks of one tier may be joined in the next tier."""
-    while groups := plan(selectors.small_chunks(version_id, most_rows=SMALL_ROWS)):
+    small = ObservationChunk.objects.filter(version_id=version_id, rows__lte=SMALL_ROWS).defer("payload")
+    while groups := plan(list(small.order_by("stream_number", "first_row"))):
         yield from groups
 
 

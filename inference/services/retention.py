@@ -41,22 +41,16 @@ def enforce_retention(*, seconds: float) -> int:
         except DatabaseError as error:
             logger.exception("Retention failed for the observations of %s.", model.name)
             failures.append(f"observations of {model.name}: {type(error).__name__}: {error}")
+    deadline = time.monotonic() + seconds / 2
     try:
-        deleted += delete_old_traffic(seconds=seconds / 2)
+        for span, kept in TRAFFIC_KEPT.items():
+            old = TrafficRollup.objects.filter(span_seconds=span, begins_at__lt=timezone.now() - kept)
+            deleted += delete_in_batches(old.order_by("begins_at"), until=deadline)
     except DatabaseError as error:
         logger.exception("Retention failed for the traffic.")
         failures.append(f"traffic: {type(error).__name__}: {error}")
     if failures:
-        raise RetentionError(failures)
-    return deleted
-
-
-def delete_old_traffic(*, seconds: float) -> int:
-    """Delete traffic that is older than `TRAFFIC_KEPT` for about `seconds` at most; return how many rows."""
-    deadline, deleted = time.monotonic() + seconds, 0
-    for span, kept in TRAFFIC_KEPT.items():
-        old = TrafficRollup.objects.filter(span_seconds=span, begins_at__lt=timezone.now() - kept)
-        deleted += delete_in_batches(old.order_by("begins_at"), until=deadline)
+        raise RetentionError("; ".join(failures))
     return deleted
 
 
@@ -79,8 +73,9 @@ def _delete_chunks(model: Model, *, until: float) -> int:
     most_bytes = settings.MLMON_ARCHIVE_MAX_BYTES
     if policy.archive_megabytes is not None:
         most_bytes = policy.archive_megabytes * BYTES_PER_MEGABYTE
+    expired = ObservationChunk.objects.filter(version__model=model, last_observed_at__lt=before)
     while time.monotonic() < until:
-        batch = selectors.chunks_before(model, before, most=BATCH_CHUNKS)
+        batch = list(expired.order_by("last_observed_at").values_list("pk", flat=True)[:BATCH_CHUNKS])
         batch = batch or selectors.oldest_chunks_above(model, most_bytes, most=BATCH_CHUNKS)
         if not batch:
             break

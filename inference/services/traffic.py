@@ -8,7 +8,7 @@ from redis.exceptions import LockNotOwnedError
 
 from inference.models import RollupSpan, TrafficRollup
 from inference.stream import redis_client
-from inference.traffic import FIGURES, TrafficCounts, changed_minutes, confirm_stored, counts_of_minute
+from inference.traffic import CHANGED_KEY, CONFIRM_SCRIPT, FIGURES, TrafficCounts, changed_minutes, counts_of_minute
 from models_registry.models import ModelVersion
 
 LOCK_SECONDS = 60  # longer than the task's time limit
@@ -28,7 +28,7 @@ def roll_up_traffic() -> int:
     try:
         for minute, writes in sorted(changed_minutes(client).items()):
             written += _write_minute(minute, counts_of_minute(client, minute))
-            confirm_stored(client, minute, writes)
+            client.eval(CONFIRM_SCRIPT, 1, CHANGED_KEY, str(minute), writes)
     finally:
         with suppress(LockNotOwnedError):
             lock.release()

@@ -138,7 +138,10 @@ class PerformanceReportAdmin(ReadOnlyAdmin):
 
     @display(description="Against the reference", ordering="drop")
     def drop_points(self, obj: PerformanceReport) -> str:
-        return drop_text(obj)
+        if obj.drop is None:
+            return NOTHING
+        unit = "points" if "accuracy" in (obj.realised or {}) else "%"
+        return f"{100 * abs(obj.drop):.1f} {unit} {'worse' if obj.drop > 0 else 'better'}"
 
     @display(description="With ground truth", ordering="labelled_rows")
     def labels(self, obj: PerformanceReport) -> str:
@@ -149,14 +152,6 @@ class PerformanceReportAdmin(ReadOnlyAdmin):
     @display(description="Delay of ground truth", ordering="label_delay_seconds")
     def delay(self, obj: PerformanceReport) -> str:
         return NOTHING if obj.label_delay_seconds is None else duration_text(obj.label_delay_seconds)
-
-
-def drop_text(report: PerformanceReport) -> str:
-    """Return the difference from the reference: "6.5 points worse", "25.0 % better"."""
-    if report.drop is None:
-        return NOTHING
-    unit = "points" if "accuracy" in (report.realised or {}) else "%"
-    return f"{100 * abs(report.drop):.1f} {unit} {'worse' if report.drop > 0 else 'better'}"
 
 
 def figure_text(value: float | None) -> str:

@@ -1,6 +1,5 @@
 """Predictions as arrays, with and without ground truth."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,18 +53,3 @@ class LabelledPredictions:
     @property
     def rows(self) -> int:
         return len(self.actual)
-
-    def median_delay_seconds(self) -> float:
-        """Return the median time from a prediction to its ground truth; at least 0, because clocks differ."""
-        delays = (self.observed_at - self.predicted_at) / np.timedelta64(1, "s")
-        return max(0.0, float(np.median(delays)))
-
-
-def scores_from_confidence(
-    predicted: NDArray[np.object_], confidence: NDArray[np.float64], classes: Sequence[str]
-) -> NDArray[np.float64] | None:
-    """Return the scores that follow from the confidence: shape (n, 2) for two classes, None for more."""
-    if len(classes) != 2:
-        return None
-    second = np.where(predicted == classes[1], confidence, 1 - confidence)
-    return np.column_stack([1 - second, second])

@@ -3,7 +3,7 @@
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -203,25 +203,25 @@ def _store(
         return _Batch(found, now).store(parsed)
 
 
+@dataclass(slots=True)
 class _Batch:
     """Items that are stored in one transaction, in their order."""
 
-    def __init__(self, found: Mapping[bytes, FoundPrediction], now: datetime) -> None:
-        self._found = found
-        self._now = now
-        self._versions: Mapping[int, ModelVersion] = {}
-        self._rows: dict[uuid.UUID, GroundTruth] = {}
-        self._changed: set[uuid.UUID] = set()
-        self._corrections: list[GroundTruthCorrection] = []
+    found: Mapping[bytes, FoundPrediction]
+    now: datetime
+    versions: Mapping[int, ModelVersion] = field(default_factory=dict)
+    rows: dict[uuid.UUID, GroundTruth] = field(default_factory=dict)
+    changed: set[uuid.UUID] = field(default_factory=set)
+    corrections: list[GroundTruthCorrection] = field(default_factory=list)
 
     def store(self, parsed: Mapping[int, GroundTruthItem]) -> dict[int, ItemOutcome]:
         ids = {item.prediction_id for item in parsed.values()}
         locked = GroundTruth.objects.select_for_update().filter(pk__in=ids).order_by("pk")
-        self._rows = {row.prediction_id: row for row in locked}
-        stored_ids = set(self._rows)
-        owners = {one.version_id for one in self._found.values()}
-        owners |= {row.version_id for row in self._rows.values() if row.version_id}
-        self._versions = ModelVersion.objects.in_bulk(owners)
+        self.rows = {row.prediction_id: row for row in locked}
+        stored_ids = set(self.rows)
+        owners = {one.version_id for one in self.found.values()}
+        owners |= {row.version_id for row in self.rows.values() if row.version_id}
+        self.versions = ModelVersion.objects.in_bulk(owners)
         outcomes = {}
         for place, item in parsed.items():
             prediction_id = str(item.prediction_id)
@@ -230,44 +230,44 @@ class _Batch:
             except GroundTruthError as error:
                 outcomes[place] = ItemOutcome(prediction_id, Outcome.INVALID, error.field, error.reason)
         # In the order of their ids, so that two requests with the same ids cannot deadlock.
-        new = [row for prediction_id, row in sorted(self._rows.items()) if prediction_id not in stored_ids]
-        changed = [self._rows[prediction_id] for prediction_id in self._changed & stored_ids]
+        new = [row for prediction_id, row in sorted(self.rows.items()) if prediction_id not in stored_ids]
+        changed = [self.rows[prediction_id] for prediction_id in self.changed & stored_ids]
         GroundTruth.objects.bulk_create(new, batch_size=1000)
         GroundTruth.objects.bulk_update(changed, JOINED_FIELDS, batch_size=1000)
-        GroundTruthCorrection.objects.bulk_create(self._corrections, batch_size=1000)
+        GroundTruthCorrection.objects.bulk_create(self.corrections, batch_size=1000)
         return outcomes
 
     def _take(self, item: GroundTruthItem) -> Outcome:
         """Create, join or correct the row of an item; raise GroundTruthError if the label is invalid."""
-        row = self._rows.get(item.prediction_id)
-        prediction = self._found.get(item.prediction_id.bytes)
+        row = self.rows.get(item.prediction_id)
+        prediction = self.found.get(item.prediction_id.bytes)
         version_id = prediction.version_id if prediction else row.version_id if row else None
-        actual = item.actual if version_id is None else _label(item.actual, self._versions[version_id])
+        actual = item.actual if version_id is None else _label(item.actual, self.versions[version_id])
         if row is None:
             row = GroundTruth(
                 prediction_id=item.prediction_id,
                 actual=actual,
-                observed_at=item.observed_at or self._now,
-                received_at=self._now,
-                changed_at=self._now,
-                next_lookup_at=self._now + FIRST_LOOKUP,
+                observed_at=item.observed_at or self.now,
+                received_at=self.now,
+                changed_at=self.now,
+                next_lookup_at=self.now + FIRST_LOOKUP,
             )
-            self._rows[row.prediction_id] = row
+            self.rows[row.prediction_id] = row
             if prediction is None:
                 return Outcome.UNKNOWN
-            _join(row, prediction, self._versions[prediction.version_id], self._now)
+            _join(row, prediction, self.versions[prediction.version_id], self.now)
             return Outcome.ACCEPTED
         if row.version_id is None and prediction is not None:
-            _join(row, prediction, self._versions[prediction.version_id], self._now)
-            self._changed.add(row.prediction_id)
+            _join(row, prediction, self.versions[prediction.version_id], self.now)
+            self.changed.add(row.prediction_id)
         if row.actual == actual and not row.refusal:
             return Outcome.DUPLICATE
         correction: dict[str, Any] = {"actual_before": row.actual, "observed_at_before": row.observed_at}
-        self._corrections.append(GroundTruthCorrection(ground_truth=row, corrected_at=self._now, **correction))
+        self.corrections.append(GroundTruthCorrection(ground_truth=row, corrected_at=self.now, **correction))
         row.actual, row.refusal = actual, ""
-        row.observed_at = item.observed_at or self._now
-        row.changed_at = self._now
-        self._changed.add(row.prediction_id)
+        row.observed_at = item.observed_at or self.now
+        row.changed_at = self.now
+        self.changed.add(row.prediction_id)
         return Outcome.CORRECTED
 
 

@@ -116,7 +116,9 @@ def measure_version(*, version_id: int) -> bool:
 def performance_between(version: ModelVersion, *, since: datetime, until: datetime) -> PerformanceReport:
     """Return an unsaved report of the predictions from `since` to before `until`."""
     labelled = selectors.labelled_predictions(version, rows=MOST_LABELLED_ROWS, since=since, until=until)
-    captured = selectors.captured_predictions(version, since=since, until=until, rows=MOST_PREDICTED_ROWS)
+    columns = ("prediction", "confidence", "scores")
+    table = read_observations(version.pk, since=since, until=until, rows=MOST_PREDICTED_ROWS, columns=columns)
+    captured = selectors.predictions_of_table(version, table)
     report = PerformanceReport(version=version, period=Period.DAY, started_at=since, ended_at=until)
     return _filled(report, labelled, captured, predicted_rows=captured.rows if captured else 0)
 
@@ -223,7 +225,8 @@ def _filled(
     report.predicted_rows = max(report.labelled_rows, predicted_rows)  # the archive's retention may be shorter
     report.estimated, report.estimate_note = _estimate(baseline, captured)
     if labelled is not None and labelled.rows >= minimum_rows:
-        report.label_delay_seconds = labelled.median_delay_seconds()
+        delays = (labelled.observed_at - labelled.predicted_at) / np.timedelta64(1, "s")
+        report.label_delay_seconds = max(0.0, float(np.median(delays)))  # clocks differ
         report.realised = _realised(report.version, labelled)
         report.estimated_of_labelled, _ = _estimate(baseline, labelled.predictions)
         report.drop = performance_drop(baseline.figures, report.realised)

@@ -18,10 +18,11 @@ from accounts.models import ChangeRecord
 from drift.models import DriftCheck, DriftIncident, DriftPolicy, FeaturePolicy
 from drift.services.checks import run_drift_check
 from inference.models import CapturePolicy
-from inference.stream import delete_window, redis_client
+from inference.stream import redis_client
 from mlmon.measures import MEASURES, PHI
 from models_registry.models import ModelFeature, ModelVersion, ReferenceDataset
 from tests.factories import uploaded_version
+from tests.inference.observed import delete_window
 from tests.mlmon.observed import iris_rows, observe, profiled_reference
 
 pytestmark = pytest.mark.django_db

@@ -24,10 +24,11 @@ from drift.api.serializers import (
 )
 from drift.models import DriftCheck, DriftPolicy
 from drift.services.checks import run_drift_check
-from inference.stream import delete_window, stream_key
+from inference.stream import stream_key
 from models_registry.models import ModelVersion, Stage
 from models_registry.services.versions import register_model, set_stage
 from tests.factories import IRIS_FEATURES, uploaded_version
+from tests.inference.observed import delete_window
 from tests.mlmon.observed import append, iris_rows, observations, observe, profiled_reference
 
 pytestmark = pytest.mark.django_db

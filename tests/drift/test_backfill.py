@@ -16,9 +16,9 @@ from drift.models import LONGEST_SPAN_SECONDS, DriftCheck, DriftIncident, DriftP
 from drift.selectors import due_versions, latest_check
 from drift.services.backfill import BackfillRequest, backfill, rows_to_backfill
 from inference.services.archiving import archive_observations
-from inference.stream import delete_window
 from models_registry.models import ModelVersion
 from tests.factories import uploaded_version
+from tests.inference.observed import delete_window
 from tests.mlmon.observed import iris_rows, observe, profiled_reference
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -22,11 +22,12 @@ from drift.services.checks import (
     run_drift_check,
     store_check,
 )
-from inference.stream import delete_window, read_window
+from inference.stream import read_window
 from mlmon.windows import NumericWindow
 from models_registry.models import ModelVersion, Stage
 from models_registry.services.versions import set_stage
 from tests.factories import IRIS_FEATURES, diabetes_onnx, uploaded_version
+from tests.inference.observed import delete_window
 from tests.mlmon.observed import iris_rows, observe, profiled_reference
 
 pytestmark = pytest.mark.django_db

@@ -47,6 +47,11 @@ def append(
     append_observations(client, version_id, table, max_entries=100_000)
 
 
+def delete_window(client: redis.Redis, version_id: int) -> None:
+    """Delete a version's live window and its row count."""
+    client.delete(*[stream.stream_key(version_id, name) for name in ("observations", "rows", "given-ids")])
+
+
 def registered_version(name: str, version: str = "1.0.0") -> ModelVersion:
     """Return a version without an artefact: capture and archive need none."""
     model, _ = Model.objects.get_or_create(name=name)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import redis
 
-from inference import archive, selectors
+from inference import archive
 from inference.models import ObservationChunk
 from inference.services import compaction
 from inference.services.archiving import archive_observations
@@ -82,7 +82,7 @@ def test_without_time_nothing_is_joined(version: ModelVersion, redis_client: red
 def test_chunks_that_another_worker_has_joined_stay(version: ModelVersion, redis_client: redis.Redis) -> None:
     for number in range(MANY):
         chunk(redis_client, version, float(number))
-    groups = compaction.plan(selectors.small_chunks(version.pk, most_rows=compaction.SMALL_ROWS))
+    groups = compaction.plan(list(ObservationChunk.objects.filter(version=version).order_by("first_row")))
     assert compaction.replace(groups[0])
     joined = rows_of_chunks(version)
     assert not compaction.replace(groups[0])

@@ -127,6 +127,6 @@ def test_a_run_that_takes_too_long_ends(version: ModelVersion, monkeypatch: pyte
     def hang(*_: object, **__: object) -> list[int]:
         raise SoftTimeLimitExceeded
 
-    monkeypatch.setattr("inference.selectors.chunks_before", hang)
+    monkeypatch.setattr("inference.selectors.oldest_chunks_above", hang)
     with pytest.raises(SoftTimeLimitExceeded):
         tasks.enforce_retention()

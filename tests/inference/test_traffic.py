@@ -15,7 +15,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Histogram
 
 from inference import traffic
 from inference.models import RollupSpan, TrafficRollup
-from inference.services.retention import delete_old_traffic
+from inference.services.retention import enforce_retention
 from inference.services.traffic import roll_up_traffic
 from inference.serving import TRAFFIC_SECONDS, serving, stop_serving
 from inference.stream import redis_client as client_of_process
@@ -204,7 +204,7 @@ def test_old_rows_are_deleted_minutes_before_hours(version: ModelVersion) -> Non
             confidence_counts=[],
             class_counts=[],
         )
-    assert delete_old_traffic(seconds=5) == 2
+    assert enforce_retention(seconds=10) == 2
     left = [(row.span_seconds, (now - row.begins_at).days) for row in TrafficRollup.objects.all()]
     assert sorted(left) == [(60, 1), (3600, 3), (3600, 399)]
 
