@@ -63,11 +63,10 @@ def test_containers_can_read_secrets_and_other_users_cannot(tmp_path: Path) -> N
     assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o444}
 
 
-def test_git_ignores_secrets(tmp_path: Path) -> None:
+def test_git_ignores_secrets() -> None:
+    git = program("git")
     for name in compose()["secrets"]:
-        assert (
-            subprocess.run([program("git"), "check-ignore", "--quiet", FOLDER / name], cwd=REPOSITORY).returncode == 0
-        )
+        assert subprocess.run([git, "check-ignore", "--quiet", FOLDER / name], cwd=REPOSITORY).returncode == 0
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(REPOSITORY)))
