@@ -275,10 +275,10 @@ class Serving:
     def start(self) -> None:
         """Load the registry now, and refresh it and write the traffic counts in the background."""
         self._is_started = True
-        self._refresh_or_log()
+        self._run_or_log(self.refresh)
         for name, seconds, work in (
-            ("mlmon-registry", REFRESH_SECONDS, self._refresh_or_log),
-            ("mlmon-traffic", TRAFFIC_SECONDS, self._flush_traffic_or_log),
+            ("mlmon-registry", REFRESH_SECONDS, self.refresh),
+            ("mlmon-traffic", TRAFFIC_SECONDS, lambda: self.tally.flush(redis_client())),
         ):
             threading.Thread(target=self._repeat, args=(seconds, work), name=name, daemon=True).start()
 
@@ -287,28 +287,25 @@ class Serving:
         self._stopped.set()
         self.shadows.stop()
         self.capture_queue.flush_and_stop()
-        self._flush_traffic_or_log()
+        self._run_or_log(lambda: self.tally.flush(redis_client()))
 
     def _repeat(self, seconds: float, work: Callable[[], None]) -> None:
         while not self._stopped.wait(seconds):
-            work()
+            self._run_or_log(work)
             close_old_connections()
         connection.close()
 
-    def _refresh_or_log(self) -> None:
+    def _run_or_log(self, work: Callable[[], None]) -> None:
+        """Refresh the registry, which needs the database, or write the traffic counts to Redis; log a failure."""
         try:
-            self.refresh()
+            work()
         except DatabaseError as error:
             logger.warning("The registry cannot be read; the loaded models stay in use: %s", error)
             connection.close()
-        except Exception:
-            logger.exception("The new generation of the registry cannot be loaded; the previous one stays in use.")
-
-    def _flush_traffic_or_log(self) -> None:
-        try:
-            self.tally.flush(redis_client())
         except redis.RedisError as error:
             logger.warning("Redis did not store the traffic counts; they are kept for the next attempt: %s", error)
+        except Exception:
+            logger.exception("A background task of the serving process failed; it is tried again.")
 
 
 def serving() -> Serving:

@@ -319,3 +319,21 @@ def test_a_web_process_writes_its_counts_regularly_and_when_it_ends(
     stop_serving()
     roll_up_traffic_task()
     assert sum(row.success for row in minutes()) == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_unexpected_error_does_not_end_the_writing_of_counts(
+    monkeypatch: pytest.MonkeyPatch, own_tally: TrafficTally, caplog: pytest.LogCaptureFixture
+) -> None:
+    attempts: list[object] = []
+
+    def fail(client: object) -> None:
+        attempts.append(client)
+        raise ValueError("a count that JSON cannot express")
+
+    monkeypatch.setattr(own_tally, "flush", fail)
+    monkeypatch.setattr("inference.serving.TRAFFIC_SECONDS", 0.01)
+    serving().start()
+    await_condition(lambda: len(attempts) >= 2, "the counts were not written again after an error")
+    stop_serving()
+    assert "A background task of the serving process failed; it is tried again." in caplog.messages
