@@ -133,7 +133,15 @@ class GroundTruthUploadAdmin(AuditedAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         upload = self.get_object(request, object_id)
-        context = {} if upload is None else upload_context(upload)
+        context: dict[str, Any] = {}
+        if upload is not None:
+            context = {
+                "upload": upload,
+                "is_running": upload.status in (UploadStatus.PENDING, UploadStatus.READING),
+                "rows_done": f"{upload.rows_done:,}",
+                "outcomes": [(text, f"{upload.counts.get(outcome, 0):,}") for outcome, text in OUTCOMES.items()],
+                "more_problems": max(0, upload.counts.get(Outcome.INVALID, 0) - len(upload.problems)),
+            }
         return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
 
     @display(description="Status", label=STATUS_LABELS, ordering="status")
@@ -147,14 +155,3 @@ class GroundTruthUploadAdmin(AuditedAdmin):
     @display(description="Rows")
     def summary(self, obj: GroundTruthUpload) -> str:
         return ", ".join(f"{obj.counts[outcome]:,} {outcome}" for outcome in Outcome if obj.counts.get(outcome)) or "-"
-
-
-def upload_context(upload: GroundTruthUpload) -> dict[str, Any]:
-    """Return the context of an upload's page: its progress and the outcomes of its rows."""
-    return {
-        "upload": upload,
-        "is_running": upload.status in (UploadStatus.PENDING, UploadStatus.READING),
-        "rows_done": f"{upload.rows_done:,}",
-        "outcomes": [(text, f"{upload.counts.get(outcome, 0):,}") for outcome, text in OUTCOMES.items()],
-        "more_problems": max(0, upload.counts.get(Outcome.INVALID, 0) - len(upload.problems)),
-    }

@@ -117,7 +117,16 @@ class PerformanceReportAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         report = self.get_object(request, object_id)
-        context = {} if report is None else figures_context(report)
+        context: dict[str, Any] = {}
+        if report is not None:
+            realised: Mapping[str, Any] = report.realised or {}
+            context = {
+                "report": report,
+                "figure_lines": list(_figure_lines(report)),
+                "confusion_lines": list(_confusion_lines(realised)),
+                "classes": list(realised.get("classes", {})),
+                "computed_ago": ago_text(report.computed_at, timezone.now()),
+            }
         return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
 
     @display(description="Measured at", ordering="id")
@@ -157,18 +166,6 @@ class PerformanceReportAdmin(ReadOnlyAdmin):
 def figure_text(value: float | None) -> str:
     """Return a figure with four digits, or a dash."""
     return NOTHING if value is None else number_text(value, 4)
-
-
-def figures_context(report: PerformanceReport) -> dict[str, Any]:
-    """Return the context of a report's page."""
-    realised: Mapping[str, Any] = report.realised or {}
-    return {
-        "report": report,
-        "figure_lines": list(_figure_lines(report)),
-        "confusion_lines": list(_confusion_lines(realised)),
-        "classes": list(realised.get("classes", {})),
-        "computed_ago": ago_text(report.computed_at, timezone.now()),
-    }
 
 
 def _figure_lines(report: PerformanceReport) -> Iterator[FigureLine]:

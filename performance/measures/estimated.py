@@ -127,11 +127,15 @@ def fit_calibration(actual: NDArray[np.object_], scores: NDArray[np.float64], cl
     calibrated = [1] if len(classes) == 2 else range(len(classes))
     if all(np.ptp(scores[:, code]) == 0 for code in calibrated):
         raise NotCalibratableError("the model gives every row of the reference the same scores")
-    return Calibration(
-        classes=tuple(classes),
-        of_class=tuple(_fitted(scores[:, code], true == code) for code in calibrated),
-        rows=len(actual),
-    )
+    from sklearn.isotonic import IsotonicRegression  # imported here because scikit-learn takes 85 MB of memory
+
+    of_class = []
+    for code in calibrated:
+        isotonic = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip")
+        fitted = isotonic.fit(scores[:, code], (true == code).astype(np.float64))
+        known_scores = np.asarray(fitted.X_thresholds_, dtype=np.float64)
+        of_class.append(ClassCalibration(known_scores, np.asarray(fitted.y_thresholds_, dtype=np.float64)))
+    return Calibration(classes=tuple(classes), of_class=tuple(of_class), rows=len(actual))
 
 
 def estimate_performance(
@@ -194,16 +198,6 @@ def expected_roc_auc(scores: NDArray[np.float64], probabilities: NDArray[np.floa
     rate = np.concatenate([[0.0], np.cumsum(positives)]) / positives.sum()
     width = negatives / negatives.sum()
     return float((width * (rate[1:] + rate[:-1]) / 2).sum())
-
-
-def _fitted(scores: NDArray[np.float64], is_class: NDArray[np.bool_]) -> ClassCalibration:
-    from sklearn.isotonic import IsotonicRegression  # imported here because scikit-learn takes 85 MB of memory
-
-    fitted = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(scores, is_class.astype(np.float64))
-    return ClassCalibration(
-        scores=np.asarray(fitted.X_thresholds_, dtype=np.float64),
-        probabilities=np.asarray(fitted.y_thresholds_, dtype=np.float64),
-    )
 
 
 def _roc_auc(scores: NDArray[np.float64], probabilities: NDArray[np.float64]) -> float | None:
