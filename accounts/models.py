@@ -1,7 +1,6 @@
 """API tokens, the audit trail, and the generation number of the registry."""
 
 import hashlib
-import secrets
 
 from django.conf import settings
 from django.db import models
@@ -42,11 +41,6 @@ class ApiToken(models.Model):
 
     def __str__(self) -> str:
         return self.name
-
-
-def new_token() -> str:
-    """Return a new random token."""
-    return TOKEN_PREFIX + secrets.token_urlsafe(32)
 
 
 def token_digest(token: str) -> str:

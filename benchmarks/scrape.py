@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def measured(*, pairs: int = PAIRS) -> Results:
     """Return the durations of our scrape in pairs with each of the others."""
-    from monitoring.metrics.state import StateText
+    from monitoring.metrics.exposition import StateText
 
     ours = StateText()
     first, text = timed(ours.render)

@@ -14,7 +14,7 @@ from models_registry.models import ModelVersion, ReferenceDataset
 from monitoring import selectors
 from monitoring.metrics import declarations
 from monitoring.metrics.declarations import MetricGroup, StateMetric, Value
-from monitoring.metrics.state import samples_of_check
+from monitoring.metrics.exposition import samples_of_check
 from tests.factories import uploaded_version
 
 SEED = 20_261_123

@@ -4,6 +4,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
 
@@ -52,28 +53,22 @@ def load_session(artefact: Path | bytes) -> ort.InferenceSession:
         raise ArtefactError(f"ONNX Runtime cannot load the model: {error}") from error
 
 
+@dataclass(slots=True, eq=False)
 class Deadline:
-    """The time limit of a call. Call `lift` when the call has ended."""
+    """The time limit of a call, which `expire` stops. Call `lift` when the call has ended."""
 
-    __slots__ = ("_expire", "_watchdog", "at", "has_passed")
-
-    def __init__(self, watchdog: "_Watchdog", at: float, expire: Callable[[], object]) -> None:
-        self._watchdog = watchdog
-        self._expire = expire
-        self.at = at
-        self.has_passed = False
+    watchdog: "_Watchdog"
+    at: float
+    expire: Callable[[], object]
+    has_passed: bool = False
 
     def lift(self) -> None:
         """Remove the deadline; `expire` will not be called any more."""
-        with self._watchdog.condition:
-            self._watchdog.deadlines.discard(self)
-
-    def pass_(self) -> None:
-        """Mark the deadline as passed and stop the call."""
-        self.has_passed = True
-        self._expire()
+        with self.watchdog.condition:
+            self.watchdog.deadlines.discard(self)
 
 
+@dataclass(slots=True, eq=False)
 class _Watchdog:
     """A thread that expires deadlines.
 
@@ -81,11 +76,10 @@ class _Watchdog:
     wakes it about once per time limit, not once per prediction, and an idle process never.
     """
 
-    def __init__(self) -> None:
-        self.condition = threading.Condition()
-        self.deadlines: set[Deadline] = set()
-        self.wakes_at = inf
-        self.thread: threading.Thread | None = None
+    condition: threading.Condition = field(default_factory=threading.Condition)
+    deadlines: set[Deadline] = field(default_factory=set)
+    wakes_at: float = inf
+    thread: threading.Thread | None = None
 
     def run(self) -> None:
         with self.condition:
@@ -93,7 +87,8 @@ class _Watchdog:
                 now = time.monotonic()
                 for passed in [each for each in self.deadlines if each.at <= now]:
                     self.deadlines.discard(passed)
-                    passed.pass_()
+                    passed.has_passed = True
+                    passed.expire()
                 self.wakes_at = min((each.at for each in self.deadlines), default=inf)
                 self.condition.wait(None if self.wakes_at == inf else self.wakes_at - now)
 

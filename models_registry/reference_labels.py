@@ -57,12 +57,16 @@ def read_labels(table: ReferenceTable, schema: ModelSchema, chosen: str) -> Refe
         if others.count(chosen) != 1:
             raise ReferenceFileError(_no_such_column(chosen, schema, table))
         return ReferenceLabels(chosen, _values(table, schema, chosen))
-    candidates = _candidates(table, schema, [name for name in others if others.count(name) == 1])
+    names = [name for name in others if others.count(name) == 1]
+    candidates = [name for name in names if name.lower() in LABEL_NAMES or _is_named_after_class(name, schema)]
+    if not candidates and schema.task_type is not TaskType.REGRESSION:
+        first_values = table.first_values(names)
+        candidates = [name for name, values in first_values.items() if _are_classes(name, values, schema)]
     if not candidates:
         return ReferenceLabels(note="No column of the file looks like ground truth.")
     if len(candidates) > 1:
-        names = ", ".join(candidates[:10])
-        note = f"Several columns look like ground truth: {names}. Name one when you upload it."
+        shown = ", ".join(candidates[:10])
+        note = f"Several columns look like ground truth: {shown}. Name one when you upload it."
         return ReferenceLabels(note=note)
     (column,) = candidates
     try:
@@ -89,13 +93,6 @@ def label_of_value(value: object, column: str, schema: ModelSchema) -> str | flo
         if truth is not None:
             return next(name for name in schema.classes if (name == column) is truth)
     return class_of(label, schema.classes)
-
-
-def _candidates(table: ReferenceTable, schema: ModelSchema, names: Sequence[str]) -> list[str]:
-    by_name = [name for name in names if name.lower() in LABEL_NAMES or _is_named_after_class(name, schema)]
-    if by_name or schema.task_type is TaskType.REGRESSION:
-        return by_name
-    return [name for name, values in table.first_values(names).items() if _are_classes(name, values, schema)]
 
 
 def _are_classes(name: str, values: Sequence[object], schema: ModelSchema) -> bool:

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pyarrow as pa
-from django.db.models import F, OrderBy, QuerySet
+from django.db.models import QuerySet
 
 from mlmon import profile
 from mlmon.profile import ReferenceProfile
@@ -19,15 +19,8 @@ from models_registry.models import (
     Stage,
 )
 
-
-def primary_first() -> list[F | OrderBy]:
-    """Return the ordering that puts a model's primary version first: most traffic, then the latest."""
-    return [F("traffic_weight").desc(), F("id").desc()]
-
-
-def models_with_versions() -> QuerySet[Model]:
-    """Return every model; its versions and their features are prefetched."""
-    return Model.objects.prefetch_related("versions__features")
+# The ordering that puts a model's primary version first: most traffic, then the latest.
+PRIMARY_FIRST = ("-traffic_weight", "-id")
 
 
 def model_named(name: str, models: QuerySet[Model] | None = None) -> Model:
@@ -136,7 +129,7 @@ def version_of(model: Model, version: str) -> ModelVersion:
 
 def primary_version(model: Model) -> ModelVersion | None:
     """Return the production version with the most traffic, then the latest; None if none is in production."""
-    return model.versions.filter(stage=Stage.PRODUCTION).order_by(*primary_first()).first()
+    return model.versions.filter(stage=Stage.PRODUCTION).order_by(*PRIMARY_FIRST).first()
 
 
 def served_versions() -> QuerySet[ModelVersion]:

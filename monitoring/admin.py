@@ -51,10 +51,13 @@ class JobRunAdmin(ReadOnlyAdmin):
     empty_text = "Each job records its last run here. No job has run yet: check that a worker and beat are running."
     list_display = ["job_name", "state", "last_started_at", "last_success_at", "duration", "runs", "failures"]
     search_fields = ["job_name"]
-
-    def get_fields(self, request: HttpRequest, obj: JobRun | None = None) -> list[str | tuple[str, str]]:
-        times: list[str | tuple[str, str]] = [("last_started_at", "last_success_at"), ("duration", "state")]
-        return ["job_name", *times, ("runs", "failures"), "last_error"]
+    fields = [
+        "job_name",
+        ("last_started_at", "last_success_at"),
+        ("duration", "state"),
+        ("runs", "failures"),
+        "last_error",
+    ]
 
     @display(description="Last run", label=STATE_LABELS)
     def state(self, obj: JobRun) -> str:
@@ -170,14 +173,6 @@ def checked_json(text: str, kind: type, reason: str) -> str:
     return text
 
 
-def without_field(fieldsets: Any, name: str) -> list[tuple[Any, dict[str, Any]]]:
-    """Return the fieldsets of a page without one field."""
-    return [
-        (title, {**options, "fields": [field for field in options["fields"] if field != name]})
-        for title, options in fieldsets
-    ]
-
-
 class ScheduleModelAdmin(AuditedAdmin):
     """Schedules, whose actions need the permission to manage schedules."""
 
@@ -190,7 +185,10 @@ class PeriodicTaskModelAdmin(PeriodicTaskAdmin, ScheduleModelAdmin):
     """Tasks; django-celery-beat would let everyone who sees the list start and stop them."""
 
     form = StyledPeriodicTaskForm
-    fieldsets = without_field(PeriodicTaskAdmin.fieldsets, "solar")
+    fieldsets = [
+        (title, {**options, "fields": [field for field in options["fields"] if field != "solar"]})
+        for title, options in PeriodicTaskAdmin.fieldsets
+    ]
 
     @admin.action(description="Enable selected tasks", permissions=["operate"])
     def enable_tasks(self, request: HttpRequest, queryset: QuerySet[PeriodicTask]) -> None:

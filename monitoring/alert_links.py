@@ -16,9 +16,8 @@ from django.urls import reverse
 
 from accounts.roles import Action
 from drift.selectors import latest_succeeded_check, open_incident
-from models_registry.exceptions import UnknownModelError
-from models_registry.models import Model
-from models_registry.selectors import model_named, primary_version
+from models_registry.selectors import primary_version
+from monitoring.views import model_or_404
 
 RUNBOOKS = Path(settings.BASE_DIR) / "docs" / "runbooks"
 RUNBOOK_NAME = re.compile(r"[A-Za-z0-9]+\.md")
@@ -40,13 +39,13 @@ def _for_viewers(view: Callable[..., HttpResponse]) -> Callable[..., HttpRespons
 @_for_viewers
 def model_link(request: HttpRequest, model_name: str) -> HttpResponse:
     """Redirect to the page of a model."""
-    return redirect("model-page", _model(model_name).name)
+    return redirect("model-page", model_or_404(model_name).name)
 
 
 @_for_viewers
 def version_link(request: HttpRequest, model_name: str, version: str) -> HttpResponse:
     """Redirect to the page of a version."""
-    for row in _model(model_name).versions.all():
+    for row in model_or_404(model_name).versions.all():
         if row.version == version:
             return redirect("admin:models_registry_modelversion_change", row.pk)
     raise Http404(f"{model_name} has no version {version!r}.")
@@ -58,7 +57,7 @@ def drift_link(request: HttpRequest, model_name: str) -> HttpResponse:
 
     This is the open incident of the primary version if it lists the feature, else its latest check, else all checks.
     """
-    model = _model(model_name)
+    model = model_or_404(model_name)
     feature = request.GET.get("feature", "")
     version = primary_version(model)
     incident = open_incident(version.pk) if version else None
@@ -79,10 +78,3 @@ def runbook(request: HttpRequest, page: str) -> HttpResponse:
     if not RUNBOOK_NAME.fullmatch(page) or not path.is_file():
         raise Http404(f"There is no runbook {page!r}.")
     return HttpResponse(path.read_text(), status=HTTPStatus.OK, content_type="text/plain; charset=utf-8")
-
-
-def _model(name: str) -> Model:
-    try:
-        return model_named(name)
-    except UnknownModelError as error:
-        raise Http404(f"There is no model {name!r}.") from error

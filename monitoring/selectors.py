@@ -14,7 +14,7 @@ from drift.models import CheckStatus, DriftCheck, DriftIncident, FeatureDrift
 from inference.selectors import ByMinute, Recently, counts_by_minute, recent_counts
 from inference.traffic import TrafficCounts
 from models_registry.models import Model, ModelVersion, ReferenceDataset, Stage
-from models_registry.selectors import primary_first, served_versions
+from models_registry.selectors import PRIMARY_FIRST, served_versions
 from performance.models import PerformancePolicy, PerformanceReport, Period
 from performance.selectors import reports_by_id
 
@@ -40,7 +40,7 @@ class LatestCheck(NamedTuple):
 
 def latest_checks_of_primary_versions() -> list[LatestCheck]:
     """Return the latest check of each model that has one."""
-    primary = ModelVersion.objects.filter(model=OuterRef("pk"), stage=Stage.PRODUCTION).order_by(*primary_first())
+    primary = ModelVersion.objects.filter(model=OuterRef("pk"), stage=Stage.PRODUCTION).order_by(*PRIMARY_FIRST)
     # One index lookup for each model; grouping all checks would read the whole history at every scrape.
     latest = DriftCheck.objects.filter(
         version=OuterRef("primary"), status=CheckStatus.SUCCEEDED, is_backfilled=False
@@ -135,11 +135,6 @@ class ModelState:
         """Whether it had rows but no requests, because it is served elsewhere or as a shadow."""
         return not any(self.by_minute.requests) and any(self.by_minute.predictions)
 
-    @property
-    def open_incidents(self) -> int:
-        """Number of its versions with an open incident."""
-        return sum(facts.incident is not None for facts in (self.facts, *self.others.values()))
-
 
 def model_states(now: datetime, *, names: Collection[str] | None = None) -> list[ModelState]:
     """Return the states of all models, or of the named ones, ordered by name."""
@@ -212,7 +207,7 @@ def facts_of(version_ids: Collection[int]) -> dict[int, VersionFacts]:
 def _models_with_shown_version(names: Collection[str] | None) -> QuerySet[Any]:
     """Return models with the id of their ``shown`` version and their ``largest_drop``."""
     versions = ModelVersion.objects.filter(model=OuterRef("pk"))
-    primary = versions.filter(stage=Stage.PRODUCTION).order_by(*primary_first())
+    primary = versions.filter(stage=Stage.PRODUCTION).order_by(*PRIMARY_FIRST)
     latest = versions.exclude(stage=Stage.ARCHIVED).order_by("-id")
     models = Model.objects.annotate(
         shown=Coalesce(Subquery(primary.values("pk")[:1]), Subquery(latest.values("pk")[:1])),
@@ -284,14 +279,15 @@ def reports_since(
             yield report.computed_at, report
 
 
-def report_before(version: ModelVersion, moment: datetime) -> PerformanceReport | None:
-    """Return the last report before a moment: of the latest predictions, or else of a day."""
+def reports_around(
+    version: ModelVersion, since: datetime, until: datetime
+) -> tuple[PerformanceReport | None, PerformanceReport | None]:
+    """Return the last report before a period and the last one in it.
+
+    Both are of the latest predictions; without one before the period, the report of the last day before it.
+    """
     reports = PerformanceReport.objects.filter(version=version)
-    latest = reports.filter(period=Period.LATEST, computed_at__lt=moment).order_by("-id").first()
-    return latest or reports.filter(period=Period.DAY, ended_at__lte=moment).order_by("-started_at").first()
-
-
-def last_report_between(version: ModelVersion, since: datetime, until: datetime) -> PerformanceReport | None:
-    """Return the last report of the latest predictions that was computed between two moments."""
-    reports = PerformanceReport.objects.filter(version=version, period=Period.LATEST)
-    return reports.filter(computed_at__gte=since, computed_at__lte=until).order_by("-id").first()
+    latest = reports.filter(period=Period.LATEST).order_by("-id")
+    before = latest.filter(computed_at__lt=since).first()
+    before = before or reports.filter(period=Period.DAY, ended_at__lte=since).order_by("-started_at").first()
+    return before, latest.filter(computed_at__gte=since, computed_at__lte=until).first()

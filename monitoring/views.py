@@ -38,17 +38,22 @@ def with_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, An
     return context
 
 
+def model_or_404(name: str) -> Model:
+    """Return the model with this name, or raise Http404."""
+    try:
+        return model_named(name)
+    except UnknownModelError as error:
+        raise Http404(f"There is no model {name!r}.") from error
+
+
 @admin.site.admin_view
 def model_page(request: HttpRequest, model_name: str) -> HttpResponse:
     """Show a model over the time of ``?range=``; by default a day, or less for a younger model."""
     if not Action.SEE.is_allowed(request.user):
         raise PermissionDenied
-    try:
-        model = model_named(model_name)
-    except UnknownModelError as error:
-        raise Http404(f"There is no model {model_name!r}.") from error
+    model = model_or_404(model_name)
     now = timezone.now()
-    time_range = TimeRange.named(request.GET.get("range", "")) or TimeRange.default(now - model.created_at)
+    time_range = TimeRange.chosen(request.GET.get("range", ""), now - model.created_at)
     context = model_context(model, time_range, now)
     return TemplateResponse(request, "monitoring/model_page.html", {**admin.site.each_context(request), **context})
 

@@ -7,7 +7,7 @@ from performance.services.ground_truth import delete_old_ground_truth as delete_
 from performance.services.ground_truth import look_up_waiting
 from performance.services.reports import MEASURING_SECONDS, due_version_ids
 from performance.services.reports import measure_version as measure
-from performance.services.uploads import enqueue_waiting_uploads
+from performance.services.uploads import UPLOAD_QUEUE
 from performance.services.uploads import read_ground_truth_upload as read_upload
 
 HANGING_SECONDS = 120  # the time limits stop a task that hangs
@@ -39,7 +39,7 @@ def read_ground_truth_upload(upload_id: int) -> None:
 def join_ground_truth() -> None:
     """Look up the predictions of waiting ground truth, and enqueue uploads that no worker reads."""
     look_up_waiting()
-    enqueue_waiting_uploads()
+    UPLOAD_QUEUE.enqueue_waiting()
 
 
 @shared_task(

@@ -21,30 +21,6 @@ from accounts.services.changes import NOT_SHOWN, Change, is_secret, record_chang
 CHANGES_PER_PAGE = 100
 
 
-class AddressedAdmin(ModelAdmin):
-    """Return 404 or 400, not 500, for malformed keys and numbers in a URL or form."""
-
-    def row_or_404(self, request: HttpRequest, object_id: object) -> Any:
-        """Return the row with this key, or raise Http404; the key may be any string."""
-        row = self.get_object(request, str(object_id))
-        if row is None:
-            raise Http404(f"There is no {self.opts.verbose_name} {object_id!r}.")
-        return row
-
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        for key in request.POST.getlist(ACTION_CHECKBOX_NAME):
-            try:
-                self.opts.pk.to_python(key)
-            except ValidationError as error:
-                raise BadRequest(f"{key!r} is not the key of a row.") from error
-        with _overflow_as_bad_request():
-            return super().changelist_view(request, extra_context)
-
-    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        with _overflow_as_bad_request():
-            return super().changeform_view(request, *args, **kwargs)
-
-
 @contextlib.contextmanager
 def _overflow_as_bad_request() -> Iterator[None]:
     """Refuse a number that SQLite cannot hold; Django already handles PostgreSQL's error."""
@@ -56,8 +32,10 @@ def _overflow_as_bad_request() -> Iterator[None]:
         raise BadRequest("A number is too large.") from error
 
 
-class AuditedAdmin(AddressedAdmin):
+class AuditedAdmin(ModelAdmin):
     """Write each addition, change and deletion to the audit trail, and show a row's changes as its history.
+
+    Malformed keys and numbers in a URL or form are answered with 404 or 400, not 500.
 
     Attributes
     ----------
@@ -73,6 +51,13 @@ class AuditedAdmin(AddressedAdmin):
     forbidden: Collection[str] = ()
     recorded_by_service: Collection[str] = ()
     object_history_template: Any = "admin/changes_of_row.html"
+
+    def row_or_404(self, request: HttpRequest, object_id: object) -> Any:
+        """Return the row with this key, or raise Http404; the key may be any string."""
+        row = self.get_object(request, str(object_id))
+        if row is None:
+            raise Http404(f"There is no {self.opts.verbose_name} {object_id!r}.")
+        return row
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return "add" not in self.forbidden and super().has_add_permission(request)
@@ -108,9 +93,25 @@ class AuditedAdmin(AddressedAdmin):
         for row in () if "delete" in self.recorded_by_service else queryset:
             record_change(user=user_of(request), row=row, message="Deleted.")
 
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Protect rows from the list's delete action, which does not check the permission for each row."""
+        to_delete, counts, perms_needed, protected = super().get_deleted_objects(objs, request)
+        kept = [str(row) for row in objs if not self.has_delete_permission(request, row)]
+        return to_delete, counts, perms_needed, [*protected, *kept]
+
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        with transaction.atomic():  # an action of the list and its audit rows succeed or fail together
+        for key in request.POST.getlist(ACTION_CHECKBOX_NAME):
+            try:
+                self.opts.pk.to_python(key)
+            except ValidationError as error:
+                raise BadRequest(f"{key!r} is not the key of a row.") from error
+        # An action of the list and its audit rows succeed or fail together.
+        with _overflow_as_bad_request(), transaction.atomic():
             return super().changelist_view(request, extra_context)
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        with _overflow_as_bad_request():
+            return super().changeform_view(request, *args, **kwargs)
 
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None

@@ -1,7 +1,7 @@
 """Parts of admin pages that several apps share: panels, and the confirmation page before a change."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from django.db.models import Model
@@ -30,23 +30,23 @@ class Panel:
     context: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class Panels(Generic[Row]):
     """The panels of one kind of page.
 
     Upper apps register panels on the pages of lower apps when they start, so that imports keep one direction.
     """
 
-    def __init__(self) -> None:
-        self._makers: list[Callable[[Row], Panel]] = []
+    makers: list[Callable[[Row], Panel]] = field(default_factory=list)
 
     def register(self, make: Callable[[Row], Panel]) -> Callable[[Row], Panel]:
         """Add the panel that `make` returns for a row to the page of each row."""
-        self._makers.append(make)
+        self.makers.append(make)
         return make
 
     def of(self, row: Row) -> list[Panel]:
         """Return the panels of a row's page."""
-        return [make(row) for make in self._makers]
+        return [make(row) for make in self.makers]
 
 
 def is_confirmed(request: HttpRequest) -> bool:

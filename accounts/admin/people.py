@@ -54,7 +54,7 @@ class UserModelAdmin(UserAdmin[User], AuditedAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
         # Otherwise an admin could become a superuser.
-        return [] if is_superuser(request) else FOR_SUPERUSERS
+        return [] if request.user.is_superuser else FOR_SUPERUSERS
 
     def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
         if obj is None or self.has_change_permission(request, obj):
@@ -67,11 +67,6 @@ class UserModelAdmin(UserAdmin[User], AuditedAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return super().has_delete_permission(request, obj) and may_touch(request, obj)
-
-    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Protect superusers from the list's delete action, which does not check the permission for each row."""
-        to_delete, counts, perms_needed, protected = super().get_deleted_objects(objs, request)
-        return to_delete, counts, perms_needed, [*protected, *(str(row) for row in objs if not may_touch(request, row))]
 
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
         with transaction.atomic():  # the password and its entry in the audit trail
@@ -87,14 +82,9 @@ class UserModelAdmin(UserAdmin[User], AuditedAdmin):
         return ", ".join(sorted(group.name for group in obj.groups.all())) or "-"
 
 
-def is_superuser(request: HttpRequest) -> bool:
-    """Return whether the person who is logged in is a superuser."""
-    return bool(getattr(request.user, "is_superuser", False))
-
-
 def may_touch(request: HttpRequest, account: User | None) -> bool:
     """Return whether a person who manages accounts may change this one; only superusers change superusers."""
-    return account is None or not account.is_superuser or is_superuser(request)
+    return account is None or not account.is_superuser or request.user.is_superuser
 
 
 @admin.register(Group)
@@ -134,11 +124,6 @@ class GroupModelAdmin(GroupAdmin, AuditedAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return super().has_delete_permission(request, obj) and not is_role(obj)
-
-    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Protect the roles from the list's delete action, which does not check the permission for each row."""
-        to_delete, counts, perms_needed, protected = super().get_deleted_objects(objs, request)
-        return to_delete, counts, perms_needed, [*protected, *(str(group) for group in objs if is_role(group))]
 
 
 def is_role(group: Group | None) -> bool:

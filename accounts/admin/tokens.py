@@ -48,7 +48,8 @@ class ApiTokenAdmin(AuditedAdmin):
     def formfield_for_choice_field(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         field = super().formfield_for_choice_field(db_field, request, **kwargs)
         if db_field.name == "scope" and isinstance(field, forms.ChoiceField):
-            field.choices = [(scope.value, scope.label) for scope in scopes_for(request)]
+            scopes = TokenScope if Action.MANAGE_TOKENS.is_allowed(request.user) else LIMITED_SCOPES
+            field.choices = [(scope.value, scope.label) for scope in scopes]
         return field
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
@@ -94,8 +95,3 @@ class ApiTokenAdmin(AuditedAdmin):
         if revoke_token(token=token, user=user_of(request)):
             self.message_user(request, f"{token} is revoked. Servers refuse it within a second.")
         return redirect("admin:accounts_apitoken_changelist")
-
-
-def scopes_for(request: HttpRequest) -> list[TokenScope]:
-    """Return the scopes of the tokens that the user may create."""
-    return [scope for scope in TokenScope if scope in LIMITED_SCOPES or Action.MANAGE_TOKENS.is_allowed(request.user)]

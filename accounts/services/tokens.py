@@ -1,12 +1,13 @@
 """Creating and revoking API tokens."""
 
+import secrets
 from datetime import datetime
 
 from django.db import transaction
 from django.utils import timezone
 
 from accounts.actors import Actor, account_of
-from accounts.models import ApiToken, new_token, token_digest
+from accounts.models import TOKEN_PREFIX, ApiToken, token_digest
 from accounts.services.changes import bump_generation, record_change
 
 
@@ -15,7 +16,7 @@ def create_token(
     *, name: str, scope: str, expires_at: datetime | None = None, user: Actor | None = None
 ) -> tuple[ApiToken, str]:
     """Create an API token; return its row and the token, which is shown once and not stored."""
-    token = new_token()
+    token = TOKEN_PREFIX + secrets.token_urlsafe(32)
     row = ApiToken(name=name, scope=scope, expires_at=expires_at, created_by=account_of(user))
     row.digest, row.hint = token_digest(token), token[:12]
     row.full_clean()

@@ -81,14 +81,13 @@ class VersionUploadForm(forms.ModelForm[ModelVersion]):
         model = ModelVersion
         fields = ["model", "version", "notes"]
         widgets = {
+            "model": UnfoldAdminSelectWidget(),
             "version": UnfoldAdminTextInputWidget(attrs={"placeholder": "1.0.0"}),
             "notes": UnfoldAdminTextareaWidget(attrs={"rows": 3}),
         }
 
-    def __init__(self, *args: Any, user: Any = None, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._user = user
-        self.uploaded: ModelVersion | None = None
+    user: Any = None
+    uploaded: ModelVersion | None = None
 
     def _post_clean(self) -> None:
         """Upload as the last step of validation: after it, the form would find the row a duplicate of itself."""
@@ -103,7 +102,7 @@ class VersionUploadForm(forms.ModelForm[ModelVersion]):
                 artefact=self.cleaned_data["artefact"],
                 feature_names=names or None,
                 notes=self.cleaned_data["notes"],
-                user=self._user,
+                user=self.user,
             )
         except ArtefactError as error:
             self.add_error("artefact", str(error))
@@ -238,14 +237,7 @@ class ModelVersionAdmin(AuditedAdmin):
         if obj is not None:
             return super().get_form(request, obj, change, **kwargs)
         # Not built by Django, because the upload has fields that the model lacks and needs the user.
-        user = user_of(request)
-
-        class Form(VersionUploadForm):
-            def __init__(self, *args: Any, **form_kwargs: Any) -> None:
-                super().__init__(*args, user=user, **form_kwargs)
-                self.fields["model"].widget = UnfoldAdminSelectWidget(choices=self.fields["model"].choices)  # type: ignore[attr-defined]
-
-        return Form
+        return type("Form", (VersionUploadForm,), {"user": user_of(request)})
 
     def save_model(self, request: HttpRequest, obj: ModelVersion, form: Any, change: bool) -> None:
         if change:

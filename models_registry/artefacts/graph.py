@@ -1,6 +1,5 @@
 """An ONNX file, parsed without running it: is it safe to load, and which inputs, outputs and classes does it have?"""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -97,10 +96,9 @@ def refuse_unsafe(model: onnx.ModelProto) -> None:
         raise ArtefactError(
             "The model contains sparse initializers, which are not supported. Store them as dense tensors."
         )
-    _refuse_external_data(model)
+    _refuse_external_data(model.graph)
     for node in model.graph.node:
         _refuse_operator(node)
-        _refuse_subgraphs(node)
     _refuse_value_dependent_shapes(model.graph)
 
 
@@ -151,23 +149,11 @@ def is_regressor(graph: onnx.GraphProto, output: str) -> bool:
     return node is not None and node.op_type in _REGRESSORS
 
 
-def framework_of(model: onnx.ModelProto) -> str:
-    """Return the producer and its version as named in the file, or ""."""
-    text = f"{model.producer_name} {model.producer_version}".strip()
-    return "".join(character for character in text if character.isprintable())[:128]
-
-
-def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    yield from model.graph.initializer
-    for node in model.graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                yield attribute.t
-            yield from attribute.tensors
-
-
-def _refuse_external_data(model: onnx.ModelProto) -> None:
-    for tensor in _tensors(model):
+def _refuse_external_data(graph: onnx.GraphProto) -> None:
+    attributes = [attribute for node in graph.node for attribute in node.attribute]
+    single = (attribute.t for attribute in attributes if attribute.HasField("t"))
+    several = (tensor for attribute in attributes for tensor in attribute.tensors)
+    for tensor in (*graph.initializer, *single, *several):
         if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
             raise ArtefactError(
                 f"Tensor {tensor.name!r} is stored in another file (external data). Save the model as one file: "
@@ -197,9 +183,6 @@ def _refuse_operator(node: onnx.NodeProto) -> None:
             f"Operator {node.op_type} is not supported (models_registry/artefacts/operators.py has the list and its "
             "reasons). Do that step before the model, or replace it."
         )
-
-
-def _refuse_subgraphs(node: onnx.NodeProto) -> None:
     for attribute in node.attribute:
         # Check the fields, not the declared type, which a crafted file can set to anything.
         if attribute.HasField("g") or attribute.graphs:

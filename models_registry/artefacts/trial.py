@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models_registry.artefacts.graph import (
-    framework_of,
     graph_inputs,
     is_regressor,
     read_graph,
@@ -87,8 +86,9 @@ def _read(path: Path, max_features: int) -> _Graph:
     inputs = graph_inputs(model.graph, max_features=max_features)
     features_of(inputs)  # refuses invalid names before anything runs
     outputs = [output.name for output in model.graph.output]
+    framework = f"{model.producer_name} {model.producer_version}".strip()
     return _Graph(
-        framework=framework_of(model),
+        framework="".join(character for character in framework if character.isprintable())[:128],
         inputs=inputs,
         stored_classes={name: list(stored_classes(model.graph, name)) for name in outputs},
         regressors=frozenset(name for name in outputs if is_regressor(model.graph, name)),
@@ -134,17 +134,14 @@ def _described(name: str, results: list[Any], rows_of: list[int], graph: _Graph)
             and (numbers <= 1 + _SUM_TOLERANCE).all()
             and (np.abs(numbers.sum(axis=1) - 1) <= _SUM_TOLERANCE).all()
         )
-        output["rows"] = [_largest(row) for array in arrays[:-1] for row in array.reshape(-1, width)]
+        rows = np.concatenate([array.reshape(-1, width) for array in arrays[:-1]])
+        is_largest = rows == rows.max(axis=1, keepdims=True)
+        output["rows"] = [str(row.argmax()) if row.sum() == 1 else "" for row in is_largest]
     elif width == 1:
         labels = [str(label)[:_LONGEST_LABEL] for array in arrays for label in array.ravel().tolist()]
         output["labels"] = sorted(set(labels))[:_MOST_LABELS]
         output["rows"] = labels[: -rows_of[-1]]
     return output
-
-
-def _largest(row: _Tensor) -> str:
-    positions = np.flatnonzero(row == row.max())
-    return str(positions[0]) if len(positions) == 1 else ""
 
 
 def _width(array: _Tensor, rows: int) -> int | None:

@@ -7,21 +7,18 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from celery import current_app
 from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
 from django.core.files.base import File
 from django.db import transaction
-from django.db.models import Q, QuerySet
 from django.utils import timezone
-from kombu.exceptions import OperationalError
 
 from accounts.actors import Actor, account_of
 from accounts.services.changes import bump_generation, record_change
@@ -37,17 +34,21 @@ from models_registry.exceptions import ArtefactError, ConflictError, NonFinitePr
 from models_registry.models import ModelVersion, ReferenceDataset, ReferenceStatus, Stage
 from models_registry.reference_labels import ReferenceLabels, read_labels
 from models_registry.schema import ModelSchema
-from models_registry.services.stored_files import store_file
+from models_registry.services.stored_files import UploadQueue, store_file
 
 logger = logging.getLogger(__name__)
 
 LONGEST_ERROR = 2000
 SECONDS_BETWEEN_SAVES = 0.5
-ABANDONED_AFTER = timedelta(minutes=5)  # without progress, which is saved after every batch: the worker is dead
 GIVEN_UP_AFTER = timedelta(hours=1)  # since the upload: it would kill the next worker too
-WAITING_TOO_LONG = timedelta(minutes=1)
 PREDICTED_PERCENT = 90  # progress once all rows are read and predicted
 PROFILED_PERCENT = 98
+REFERENCE_QUEUE = UploadQueue(
+    ReferenceDataset,
+    ReferenceStatus.PENDING,
+    ReferenceStatus.PROFILING,
+    "models_registry.tasks.profile_uploaded_reference",
+)
 
 
 # --- upload ---------------------------------------------------------------------------------------------------------
@@ -98,7 +99,7 @@ def upload_reference(
         reference.save()
         record_change(user=user, row=reference, message="Uploaded.")
         if enqueue:
-            transaction.on_commit(lambda: _enqueue(reference.pk))
+            transaction.on_commit(lambda: REFERENCE_QUEUE.enqueue(reference.pk))
     return reference
 
 
@@ -119,26 +120,12 @@ def refuse_archived(version_id: int) -> None:
 
 def enqueue_waiting_references() -> int:
     """Enqueue references whose message was lost or whose worker died; return how many."""
-    now = timezone.now()
-    for reference in ReferenceDataset.objects.filter(_abandoned(now), created_at__lt=now - GIVEN_UP_AFTER):
+    too_old = timezone.now() - GIVEN_UP_AFTER
+    for reference in ReferenceDataset.objects.filter(REFERENCE_QUEUE.is_abandoned(), created_at__lt=too_old):
         _fail(
             reference, "Workers died while they profiled it, perhaps of too little memory. Upload a sample of the rows."
         )
-    waiting = ReferenceDataset.objects.filter(
-        Q(status=ReferenceStatus.PENDING, created_at__lt=now - WAITING_TOO_LONG) | _abandoned(now)
-    )
-    for reference_id in waiting.values_list("pk", flat=True):
-        _enqueue(reference_id)
-    return len(waiting)
-
-
-def _enqueue(reference_id: int) -> None:
-    try:
-        # By name, because tasks import services and not the other way round.
-        current_app.send_task("models_registry.tasks.profile_uploaded_reference", args=[reference_id])
-    except OperationalError as error:
-        # enqueue_waiting_references will find it.
-        logger.warning("Reference %d waits for the message broker: %s", reference_id, error)
+    return REFERENCE_QUEUE.enqueue_waiting()
 
 
 # --- profile --------------------------------------------------------------------------------------------------------
@@ -161,7 +148,7 @@ def profile_reference(*, reference_id: int, on_progress: Callable[[str, int], No
     `on_progress` receives each step and the percentage of the whole.
     """
     reference = ReferenceDataset.objects.select_related("version__model").get(pk=reference_id)
-    if not _claim(reference):
+    if not REFERENCE_QUEUE.claim(reference, progress_percent=0, progress_step="reading"):
         return reference
     try:
         profiled = _profile(reference, on_progress)
@@ -176,28 +163,6 @@ def profile_reference(*, reference_id: int, on_progress: Callable[[str, int], No
         logger.exception("Reference %d could not be profiled.", reference.pk)
         _fail(reference, "The server failed while it profiled the file. The worker's log has the details.")
     return reference
-
-
-def _abandoned(now: datetime) -> Q:
-    return Q(status=ReferenceStatus.PROFILING, claimed_at__lt=now - ABANDONED_AFTER)
-
-
-def _claim(reference: ReferenceDataset) -> bool:
-    """Take the work, also from a dead worker; return False if it is done or another worker does it."""
-    now = timezone.now()
-    free = Q(status=ReferenceStatus.PENDING) | _abandoned(now)
-    claimed = ReferenceDataset.objects.filter(free, pk=reference.pk).update(
-        status=ReferenceStatus.PROFILING, claimed_at=now, progress_percent=0, progress_step="reading"
-    )
-    reference.refresh_from_db()
-    return bool(claimed)
-
-
-def _claimed(reference: ReferenceDataset) -> QuerySet[ReferenceDataset]:
-    """Return the row as long as this worker has it: another may have taken over from a worker that seemed dead."""
-    return ReferenceDataset.objects.filter(
-        pk=reference.pk, status=ReferenceStatus.PROFILING, claimed_at=reference.claimed_at
-    )
 
 
 def _profile(reference: ReferenceDataset, on_progress: Callable[[str, int], None] | None) -> _Profiled:
@@ -254,7 +219,7 @@ def _progress_of(
         if step != last_step or time.monotonic() - last_save >= SECONDS_BETWEEN_SAVES:
             last_save, last_step = time.monotonic(), step
             now = timezone.now()  # a sign of life
-            if _claimed(reference).update(progress_step=step, progress_percent=percent, claimed_at=now):
+            if REFERENCE_QUEUE.held(reference).update(progress_step=step, progress_percent=percent, claimed_at=now):
                 reference.claimed_at = now
 
     return save
@@ -271,7 +236,7 @@ def _store(reference: ReferenceDataset, profiled: _Profiled) -> None:
         predictions_name = _store_by_hash(reference, "predictions", sink.getvalue().to_pybytes())
     with transaction.atomic():
         lock_version(reference.version_id)
-        ready = _claimed(reference).update(
+        ready = REFERENCE_QUEUE.held(reference).update(
             status=ReferenceStatus.READY,
             profile_file=profile_name,
             predictions_file=predictions_name,
@@ -297,7 +262,9 @@ def _store_by_hash(reference: ReferenceDataset, folder: str, content: bytes) -> 
 
 def _fail(reference: ReferenceDataset, message: str) -> None:
     """Store why it failed, unless another worker has taken over: then that worker's result counts."""
-    _claimed(reference).update(status=ReferenceStatus.FAILED, error_message=message[:LONGEST_ERROR], progress_step="")
+    REFERENCE_QUEUE.held(reference).update(
+        status=ReferenceStatus.FAILED, error_message=message[:LONGEST_ERROR], progress_step=""
+    )
     reference.refresh_from_db()
 
 

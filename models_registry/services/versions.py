@@ -258,7 +258,7 @@ def edit_features(*, version: ModelVersion, edits: Mapping[int, FeatureEdit], us
     ValidationError
         A name is empty or used twice, or a kind does not fit the tensor.
     """
-    current, rows, edited = _checked_edits(version, edits)
+    current, rows, edited = check_feature_edits(version=version, edits=edits)
     changes: dict[str, Change] = {}
     for row, feature in zip(rows, edited, strict=True):
         before = (row.name, row.kind, "required" if row.is_required else "may be missing")
@@ -272,15 +272,13 @@ def edit_features(*, version: ModelVersion, edits: Mapping[int, FeatureEdit], us
 
 
 @transaction.atomic
-def check_feature_edits(*, version: ModelVersion, edits: Mapping[int, FeatureEdit]) -> None:
-    """Raise what `edit_features` would raise, without a change; valid until the surrounding transaction ends."""
-    _checked_edits(version, edits)
-
-
-def _checked_edits(
-    version: ModelVersion, edits: Mapping[int, FeatureEdit]
+def check_feature_edits(
+    *, version: ModelVersion, edits: Mapping[int, FeatureEdit]
 ) -> tuple[ModelVersion, list[ModelFeature], list[Feature]]:
-    """Return the locked version, its features' rows, and its features after the edits."""
+    """Return the locked version, its features' rows, and its features after the edits; raise as `edit_features` does.
+
+    The result is valid until the surrounding transaction ends.
+    """
     current = ModelVersion.objects.select_for_update().select_related("model").get(pk=version.pk)
     if current.stage != Stage.STAGING:
         raise ConflictError("Features can be edited only while a version is in staging.")

@@ -77,7 +77,8 @@ def lines(title: str, unit: str, *, alert_at: float | None = None) -> timeseries
     """Return a panel of lines over time, with a dashed line at the value at which an alert fires."""
     panel = _with_defaults(timeseries.Panel(), title, unit, "palette-classic-by-name")
     panel.legend(_legend(common.LegendDisplayMode.TABLE, "lastNotNull", "max"))
-    panel.tooltip(_tooltip(common.TooltipDisplayMode.MULTI).sort(common.SortOrder.DESCENDING))
+    tooltip = common_builders.VizTooltipOptions().mode(common.TooltipDisplayMode.MULTI)
+    panel.tooltip(tooltip.sort(common.SortOrder.DESCENDING))
     panel.line_width(1).fill_opacity(8).show_points(common.VisibilityMode.NEVER)
     if alert_at is not None:
         style = common_builders.GraphThresholdsStyleConfig().mode(common.GraphThresholdsStyleMode.DASHED)
@@ -110,7 +111,8 @@ def heat(title: str, unit: str, buckets: str) -> heatmap.Panel:
 def states(title: str, unit: str) -> statushistory.Panel:
     """Return a panel with a row for each series and a cell for each point in time, colored by its value."""
     panel = _with_defaults(statushistory.Panel(), title, unit).show_value(common.VisibilityMode.NEVER)
-    panel.legend(_legend(common.LegendDisplayMode.LIST)).tooltip(_tooltip(common.TooltipDisplayMode.SINGLE))
+    tooltip = common_builders.VizTooltipOptions().mode(common.TooltipDisplayMode.SINGLE)
+    panel.legend(_legend(common.LegendDisplayMode.LIST)).tooltip(tooltip.sort(common.SortOrder.NONE))
     return panel.col_width(1).fill_opacity(90).line_width(0)
 
 
@@ -124,10 +126,6 @@ def _with_defaults(panel: PanelT, title: str, unit: str, color: str = "threshold
 def _legend(mode: common.LegendDisplayMode, *calculations: str) -> common_builders.VizLegendOptions:
     legend = common_builders.VizLegendOptions().display_mode(mode).show_legend(True)
     return legend.placement(common.LegendPlacement.BOTTOM).calcs(list(calculations))
-
-
-def _tooltip(mode: common.TooltipDisplayMode) -> common_builders.VizTooltipOptions:
-    return common_builders.VizTooltipOptions().mode(mode).sort(common.SortOrder.NONE)
 
 
 class Column(NamedTuple):

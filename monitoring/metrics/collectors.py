@@ -3,6 +3,7 @@
 import contextlib
 import logging
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
@@ -13,7 +14,6 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
-from prometheus_client.registry import Collector
 
 from monitoring.metrics.slots import delete_gauges_of_dead_processes, processes_by_slot
 
@@ -23,42 +23,35 @@ QUEUE = "celery"  # Celery's default queue, the only one that mlmon uses
 REDIS_TIMEOUT_SECONDS = 1.0
 
 
-class _DynamicCollector(Collector):
-    """A collector whose metrics are unknown before a scrape."""
-
-    def describe(self) -> list[Metric]:
-        return []
-
-
-class WorkerCountsCollector(_DynamicCollector):
+@dataclass(frozen=True, slots=True, eq=False)
+class WorkerCountsCollector:
     """prometheus_client's sums over the workers' files, without empty files.
 
     A worker creates its file before it gives it a size, and leaves an empty file if it is killed in between.
     prometheus_client fails at an empty file, and with it the whole scrape (client_python#1199).
     """
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    directory: Path
 
     def collect(self) -> Iterator[Metric]:
-        delete_gauges_of_dead_processes(self._directory)
+        delete_gauges_of_dead_processes(self.directory)
         files = []
-        for path in self._directory.glob("*.db"):
+        for path in self.directory.glob("*.db"):
             with contextlib.suppress(FileNotFoundError):  # live gauges of a worker that was just replaced
                 if path.stat().st_size > 0:
                     files.append(str(path))
         yield from MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
 
 
-class WebProcessCollector(_DynamicCollector):
+@dataclass(frozen=True, slots=True, eq=False)
+class WebProcessCollector:
     """prometheus_client's ``process_…`` metrics of each process that holds a slot, with the label ``slot``."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    directory: Path
 
     def collect(self) -> Iterator[Metric]:
         merged: dict[str, Metric] = {}
-        for slot, pid in processes_by_slot(self._directory).items():
+        for slot, pid in processes_by_slot(self.directory).items():
             # Empty outside Linux, and for a process that has just ended.
             process = ProcessCollector(pid=lambda pid=pid: pid, registry=CollectorRegistry())  # type: ignore[misc]
             for family in process.collect():
@@ -68,11 +61,11 @@ class WebProcessCollector(_DynamicCollector):
         yield from merged.values()
 
 
-class GpuCollector(_DynamicCollector):
+@dataclass(frozen=True, slots=True, eq=False)
+class GpuCollector:
     """Utilisation and used memory of each NVIDIA GPU, by its index; only ``ml_gpu_up 0`` without a GPU."""
 
-    def __init__(self, nvml: ModuleType = pynvml) -> None:
-        self._nvml = nvml
+    nvml: ModuleType = pynvml
 
     def collect(self) -> Iterator[Metric]:
         utilization = GaugeMetricFamily(
@@ -85,22 +78,22 @@ class GpuCollector(_DynamicCollector):
         )
         families = [utilization, memory]
         try:
-            self._nvml.nvmlInit()  # NVML counts its users, so this is cheap after the first call
+            self.nvml.nvmlInit()  # NVML counts its users, so this is cheap after the first call
             try:
-                for index in range(self._nvml.nvmlDeviceGetCount()):
-                    handle = self._nvml.nvmlDeviceGetHandleByIndex(index)
-                    utilization.add_metric([str(index)], self._nvml.nvmlDeviceGetUtilizationRates(handle).gpu)
-                    memory.add_metric([str(index)], self._nvml.nvmlDeviceGetMemoryInfo(handle).used)
+                for index in range(self.nvml.nvmlDeviceGetCount()):
+                    handle = self.nvml.nvmlDeviceGetHandleByIndex(index)
+                    utilization.add_metric([str(index)], self.nvml.nvmlDeviceGetUtilizationRates(handle).gpu)
+                    memory.add_metric([str(index)], self.nvml.nvmlDeviceGetMemoryInfo(handle).used)
             finally:
-                self._nvml.nvmlShutdown()
-        except self._nvml.NVMLError as error:
+                self.nvml.nvmlShutdown()
+        except self.nvml.NVMLError as error:
             logger.debug("No GPU metrics: %s", error)
             families = []
         yield from families
         yield GaugeMetricFamily("ml_gpu_up", "1 if NVML is available on this machine.", value=bool(families))
 
 
-class TaskQueueCollector(_DynamicCollector):
+class TaskQueueCollector:
     """Number of tasks in the queue of the broker; absent while Redis is unavailable."""
 
     def collect(self) -> Iterator[Metric]:

@@ -1,7 +1,7 @@
 """Declarations of the metrics that are read from the database at each scrape.
 
 To add a metric, add one line here, with its name, its help text and the value of a row, and its line in
-docs/metrics.md; a test compares the two. The rows come from `monitoring.metrics.state`.
+docs/metrics.md; a test compares the two. The rows come from `monitoring.metrics.exposition`.
 """
 
 from collections.abc import Callable
@@ -49,16 +49,6 @@ def _estimated(measure: str) -> Callable[[MeasuredVersion], Value]:
     return lambda row: (row.report.estimated or {}).get(measure)
 
 
-def _of_predictions(value: Callable[[DriftCheck], Value]) -> Callable[[DriftCheck], Value]:
-    """Return `value` for checks that compared the predictions, and no sample for the others."""
-    return lambda check: None if check.prediction_js_divergence is None else value(check)
-
-
-def _of_score(value: Callable[[FeatureDrift], Value]) -> Callable[[FeatureDrift], Value]:
-    """Return `value` for features with a score, and no sample for the others."""
-    return lambda row: None if row.score is None else value(row)
-
-
 MODEL_VERSION: MetricGroup[Any] = MetricGroup(
     ("model_name", "model_version", "framework", "stage"),
     (StateMetric("ml_model_info", "One series for each version that is not archived.", lambda row: 1),),
@@ -74,12 +64,12 @@ CHECK: MetricGroup[DriftCheck] = MetricGroup(
         StateMetric(
             "ml_prediction_drift_threshold",
             "Divergence above which the predictions count as drifted.",
-            _of_predictions(lambda check: check.prediction_threshold),
+            lambda check: None if check.prediction_js_divergence is None else check.prediction_threshold,
         ),
         StateMetric(
             "ml_prediction_drift_detected",
             "1 if the divergence is above its threshold.",
-            _of_predictions(lambda check: check.prediction_is_drifted),
+            lambda check: None if check.prediction_js_divergence is None else check.prediction_is_drifted,
         ),
         StateMetric(
             "ml_drift_window_rows", "Number of rows in the window of the latest check.", lambda check: check.n_current
@@ -102,12 +92,12 @@ FEATURE: MetricGroup[FeatureDrift] = MetricGroup(
         StateMetric(
             "ml_feature_drift_threshold",
             "Score above which the feature counts as drifted.",
-            _of_score(lambda row: row.threshold),
+            lambda row: None if row.score is None else row.threshold,
         ),
         StateMetric(
             "ml_feature_drift_detected",
             "1 if the score is above its threshold.",
-            _of_score(lambda row: row.is_drifted),
+            lambda row: None if row.score is None else row.is_drifted,
         ),
         StateMetric(
             "ml_feature_drift_confirmed",

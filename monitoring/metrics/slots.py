@@ -46,12 +46,6 @@ def enable_multiprocess_metrics(directory: Path) -> None:
     values.ValueClass = values.MultiProcessValue(SlotLock(directory).slot)  # type: ignore[no-untyped-call]
 
 
-def multiprocess_directory() -> Path | None:
-    """Return the folder of the workers' files, or None if this process keeps its metrics in memory."""
-    directory = os.environ.get(DIRECTORY_VARIABLE)
-    return Path(directory) if directory else None
-
-
 def delete_gauges_of_dead_processes(directory: Path) -> None:
     """Delete the live gauges of slots that no process holds."""
     for slot in _slots(directory):

@@ -39,19 +39,15 @@ class TimeRange(Enum):
         self.span = span
 
     @classmethod
-    def named(cls, key: str) -> "TimeRange | None":
-        """Return the range with that key."""
-        return next((one for one in cls if one.key == key), None)
-
-    @classmethod
     def covering(cls, seconds: float) -> "TimeRange":
         """Return the shortest range of at least that length, or the longest range."""
         return next((one for one in cls if one.seconds >= seconds), cls.NINETY_DAYS)
 
     @classmethod
-    def default(cls, age: timedelta) -> "TimeRange":
-        """Return the range to start with: a day, or less for a younger model."""
-        return min(cls.covering(age.total_seconds()), cls.ONE_DAY, key=lambda one: one.seconds)
+    def chosen(cls, key: str, age: timedelta) -> "TimeRange":
+        """Return the range with that key; without one, a day, or less for a younger model."""
+        default = min(cls.covering(age.total_seconds()), cls.ONE_DAY, key=lambda one: one.seconds)
+        return next((one for one in cls if one.key == key), default)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +88,6 @@ class Steps:
         since_begin = self.now - datetime.fromtimestamp(int(self.begins[-1]), UTC)
         minutes[-1] = max(since_begin / timedelta(minutes=1), 1 / 60)
         return minutes
-
-    def no_values(self) -> Values:
-        """Return a line without values."""
-        return [None] * len(self.begins)
 
 
 class Unit(StrEnum):
@@ -175,11 +167,6 @@ class Chart:
     nothing: str = "There are no values in this range."
     spans: Sequence[Span] = field(default_factory=tuple)
     from_zero: bool = False
-
-    @property
-    def script_id(self) -> str:
-        """The id of the element with the `payload`."""
-        return f"chart-{self.key}"
 
     @property
     def is_empty(self) -> bool:

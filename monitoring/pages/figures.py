@@ -50,11 +50,6 @@ def rate_figure(count: int, now: datetime) -> Figure:
     return Figure(rate, f"{rate:,.0f}" if rate >= 10 or not rate else f"{rate:.1f}")
 
 
-def count_figure(count: int) -> Figure:
-    """Return a count: "12,400"."""
-    return Figure(count, f"{count:,}")
-
-
 def ratio_figure(ratio: float | None) -> Figure:
     """Return a share: "0.42 %", "0 %"."""
     return Figure(ratio, NOTHING if ratio is None else share_text(ratio))

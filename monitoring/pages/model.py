@@ -18,7 +18,6 @@ from monitoring.pages.attention import reasons_of
 from monitoring.pages.charts import Chart, Span, Steps, TimeRange
 from monitoring.pages.figures import (
     Figure,
-    count_figure,
     drift_tag,
     headline,
     histogram_quantile,
@@ -134,16 +133,16 @@ def _version_lines(
     lines = []
     for version in versions:
         series, fact = traffic.get(version.pk), facts[version.pk]
-        requests, errors = _total(series, "requests"), _total(series, "error")
+        requests, errors, predictions = (_total(series, name) for name in ("requests", "error", "predictions"))
         p50, p95 = (_quantile(q, LATENCY_EDGES, series, "latency_counts") for q in (0.5, 0.95))
         check_url = "" if fact.check is None else reverse("admin:drift_driftcheck_change", args=[fact.check.pk])
         line = VersionLine(
             version=version,
             url=reverse("admin:models_registry_modelversion_change", args=[version.pk]),
             part="champion" if version.pk == champion else ROLES.get(Stage(version.stage), "challenger"),
-            requests=count_figure(requests),
+            requests=Figure(requests, f"{requests:,}"),
             share=ratio_figure(requests / all_requests if all_requests else None),
-            predictions=count_figure(_total(series, "predictions")),
+            predictions=Figure(predictions, f"{predictions:,}"),
             p50=seconds_figure(p50),
             p95=seconds_figure(p95),
             errors=ratio_figure(errors / requests if requests else None),

@@ -45,7 +45,7 @@ def traffic_charts(
             if version.pk in traffic
         ]
         if limit is not None:
-            lines.append(_limit("alert limit", limit, steps))
+            lines.append(Line("alert limit", [limit] * len(steps.begins), Stroke.LIMIT))
         return Chart(key, title, unit, steps.begins.tolist(), lines, note=note, nothing=NO_TRAFFIC, spans=spans)
 
     yield _requests_chart(versions, traffic, steps, spans)
@@ -121,7 +121,8 @@ def performance_chart(
     period = Period.DAY if steps.seconds * len(steps.begins) > 7 * DAY else Period.LATEST
     lines: list[Line] = []
     for version in versions:
-        realised, estimated = steps.no_values(), steps.no_values()
+        realised: Values = [None] * len(steps.begins)
+        estimated = realised.copy()
         for at, report in selectors.reports_since(version, steps.since, period):
             place = steps.place_of(at)
             realised[place] = headline(report, "realised")
@@ -129,7 +130,7 @@ def performance_chart(
         lines.append(Line(f"{version.version} realised", realised))
         lines.append(Line(f"{version.version} estimated", estimated, Stroke.DASHED))
     if reference is not None:
-        lines.append(_limit("on the reference", reference, steps))
+        lines.append(Line("on the reference", [reference] * len(steps.begins), Stroke.LIMIT))
     unit = Unit.RATIO if measure == "accuracy" else Unit.NUMBER
     return Chart(
         "performance", measure.capitalize(), unit, steps.begins.tolist(), lines, nothing=NO_REPORTS, spans=spans
@@ -140,7 +141,7 @@ def drift_charts(version: ModelVersion, steps: Steps, spans: Sequence[Span]) -> 
     """Yield the number of drifted features and the drift of the predictions of a version."""
     begins = steps.begins.tolist()
     figures = ("n_drifted_features", "n_confirmed_features", "prediction_js_divergence", "prediction_threshold")
-    highest = {name: steps.no_values() for name in figures}
+    highest: dict[str, Values] = {name: [None] * len(steps.begins) for name in figures}
     for check in selectors.check_figures(version, steps.since, steps.now):
         place = steps.place_of(check["window_ended_at"])
         for name, values in highest.items():
@@ -229,7 +230,3 @@ def _ratios(part: NDArray[np.number], whole: NDArray[np.number]) -> NDArray[np.f
     shares = np.full(len(whole), np.nan)
     np.divide(part, whole, out=shares, where=whole > 0)
     return shares
-
-
-def _limit(label: str, value: float, steps: Steps) -> Line:
-    return Line(label, [value] * len(steps.begins), Stroke.LIMIT)

@@ -87,6 +87,7 @@ def overview_context(now: datetime) -> dict[str, Any]:
     states.sort(key=order)
     all_reasons = [reason for state in states for reason in reasons[state.pk]]
     urgent = [one for one in [*all_reasons, *late_jobs(now, JobRun.objects.all())] if one.urgency > Urgency.SETUP]
+    all_facts = [facts for state in states for facts in (state.facts, *state.others.values())]
     urgent.sort(key=lambda reason: -reason.urgency)
     return {
         "lines": [overview_line(state, reasons[state.pk], now) for state in states],
@@ -94,7 +95,7 @@ def overview_context(now: datetime) -> dict[str, Any]:
         "more_urgent": max(0, len(urgent) - MOST_REASONS),
         "steps": [reason for reason in all_reasons if reason.urgency == Urgency.SETUP],
         "requests_per_minute": rate_figure(sum(state.recent.requests for state in states), now),
-        "open_incidents": sum(state.open_incidents for state in states),
+        "open_incidents": sum(facts.incident is not None for facts in all_facts),
         "recent_minutes": RECENT_MINUTES,
         "sparkline": {"width": SPARKLINE_MINUTES, "height": SPARKLINE_HEIGHT},
         "now": now,

@@ -85,8 +85,7 @@ def performance_panel(incident: DriftIncident) -> Panel:
     duration = (until - incident.opened_at).total_seconds()
     steps = Steps.of(TimeRange.covering(AROUND * duration), until)
     reference = headline_of(baseline_of(version).figures)
-    before = selectors.report_before(version, incident.opened_at)
-    during = selectors.last_report_between(version, incident.opened_at, until)
+    before, during = selectors.reports_around(version, incident.opened_at, until)
     context = {
         "sentences": list(_performance_sentences(version, reference, before, during)),
         "chart": performance_chart([version], reference, steps, incident_spans([incident], steps)),

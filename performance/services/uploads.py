@@ -1,37 +1,32 @@
 """Read ground truth from CSV and Parquet files in batches, with the same outcomes as the API."""
 
-import logging
 import uuid
 from collections import Counter
 from collections.abc import Sequence
-from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 
-from celery import current_app
 from django.conf import settings
 from django.core.files.base import File
 from django.db import transaction
-from django.db.models import Q, QuerySet
 from django.utils import timezone
-from kombu.exceptions import OperationalError
 
 from accounts.actors import Actor, account_of
 from accounts.services.changes import record_change
 from mlmon.exceptions import ReferenceFileError
 from mlmon.tables import TableFile, TableLimits
+from models_registry.services.stored_files import UploadQueue
 from performance.exceptions import GroundTruthFileError
 from performance.models import GroundTruthUpload, UploadStatus
 from performance.services.ground_truth import Outcome, record_ground_truth
-
-logger = logging.getLogger(__name__)
 
 COLUMNS = ("prediction_id", "actual", "observed_at")
 REQUIRED = frozenset({"prediction_id", "actual"})
 BATCH_ROWS = 5_000
 PROBLEMS_KEPT = 100
-ABANDONED_AFTER = timedelta(minutes=5)  # without progress: the worker is dead
-WAITING_TOO_LONG = timedelta(minutes=1)
+UPLOAD_QUEUE = UploadQueue(
+    GroundTruthUpload, UploadStatus.PENDING, UploadStatus.READING, "performance.tasks.read_ground_truth_upload"
+)
 
 
 def upload_ground_truth(
@@ -60,7 +55,7 @@ def upload_ground_truth(
         upload.save()
         record_change(user=user, row=upload, message="Uploaded.")
         if enqueue:
-            transaction.on_commit(lambda: _enqueue(upload.pk))
+            transaction.on_commit(lambda: UPLOAD_QUEUE.enqueue(upload.pk))
     return upload
 
 
@@ -70,46 +65,18 @@ def read_ground_truth_upload(*, upload_id: int) -> GroundTruthUpload:
     If the file cannot be read to its end, the upload fails with the reason; the rows read before that are kept.
     """
     upload = GroundTruthUpload.objects.get(pk=upload_id)
-    free = GroundTruthUpload.objects.filter(Q(status=UploadStatus.PENDING) | _abandoned(), pk=upload.pk)
-    is_claimed = free.update(status=UploadStatus.READING, claimed_at=timezone.now())
-    upload.refresh_from_db()
-    if not is_claimed:
+    if not UPLOAD_QUEUE.claim(upload):
         return upload
     status, message = UploadStatus.DONE, ""
     try:
         _read(upload)
     except ReferenceFileError as error:
         status, message = UploadStatus.FAILED, f"{error} {upload.rows_done:,} rows before it were read."
-    _claimed(upload).update(status=status, error_message=message, finished_at=timezone.now(), progress_percent=100)
+    UPLOAD_QUEUE.held(upload).update(
+        status=status, error_message=message, finished_at=timezone.now(), progress_percent=100
+    )
     upload.refresh_from_db()
     return upload
-
-
-def enqueue_waiting_uploads() -> int:
-    """Enqueue uploads again that no worker has started or continued for a while; return their number."""
-    waiting = GroundTruthUpload.objects.filter(
-        Q(status=UploadStatus.PENDING, created_at__lt=timezone.now() - WAITING_TOO_LONG) | _abandoned()
-    )
-    for upload_id in waiting.values_list("pk", flat=True):
-        _enqueue(upload_id)
-    return len(waiting)
-
-
-def _enqueue(upload_id: int) -> None:
-    try:
-        # By name, because tasks import services.
-        current_app.send_task("performance.tasks.read_ground_truth_upload", args=[upload_id])
-    except OperationalError as error:
-        logger.warning("Ground truth upload %d waits for the broker: %s", upload_id, error)
-
-
-def _abandoned() -> Q:
-    return Q(status=UploadStatus.READING, claimed_at__lt=timezone.now() - ABANDONED_AFTER)
-
-
-def _claimed(upload: GroundTruthUpload) -> QuerySet[GroundTruthUpload]:
-    """Return the row as long as no other worker has claimed it."""
-    return GroundTruthUpload.objects.filter(pk=upload.pk, status=UploadStatus.READING, claimed_at=upload.claimed_at)
 
 
 def _read(upload: GroundTruthUpload) -> None:
@@ -142,7 +109,7 @@ def _store_batch(upload: GroundTruthUpload, rows: Sequence[dict[str, object]], f
             "progress_percent": int(100 * fraction),
             "claimed_at": timezone.now(),
         }
-        if not _claimed(upload).update(**progress):
+        if not UPLOAD_QUEUE.held(upload).update(**progress):
             transaction.set_rollback(True)
             return False
     for name, value in progress.items():

@@ -7,7 +7,7 @@ from django.contrib.auth.models import Group, User
 from django.test import Client
 from django.urls import reverse
 
-from accounts.admin.base import AddressedAdmin
+from accounts.admin.base import AuditedAdmin
 from accounts.models import ApiToken, TokenScope
 from models_registry.admin.models import ModelModelAdmin
 from models_registry.models import Model
@@ -83,7 +83,7 @@ def test_the_search_finds_models_and_pages(admin_client: Client) -> None:
     assert 'href="/admin/drift/driftincident/"' in found
     assert "flight-delay" not in found
     assert admin_client.get("/admin/search/", {"s": " "}).content.decode().strip() == ""
-    assert "No model and no page is called that." in admin_client.get("/admin/search/", {"s": "zzz"}).content.decode()
+    assert "No model or page has that name." in admin_client.get("/admin/search/", {"s": "zzz"}).content.decode()
 
 
 def test_the_search_finds_only_what_the_person_may_view(client: Client) -> None:
@@ -119,7 +119,7 @@ def test_a_number_that_sqlite_cannot_hold_is_a_bad_request(
 
 
 def test_every_model_admin_has_the_guards() -> None:
-    assert [page for page in model_admins().values() if not isinstance(page, AddressedAdmin)] == []
+    assert [page for page in model_admins().values() if not isinstance(page, AuditedAdmin)] == []
 
 
 @pytest.mark.parametrize("path", ["/admin/", "/admin/login/", "/api/docs", "/admin/nowhere/"])

@@ -31,14 +31,13 @@ from models_registry.exceptions import ConflictError
 from models_registry.models import ModelVersion, ReferenceDataset, ReferenceStatus, Stage
 from models_registry.selectors import active_reference, load_profile
 from models_registry.services.references import (
-    ABANDONED_AFTER,
     GIVEN_UP_AFTER,
     activate_reference,
     enqueue_waiting_references,
     profile_reference,
     upload_reference,
 )
-from models_registry.services.stored_files import store_file
+from models_registry.services.stored_files import ABANDONED_AFTER, store_file
 from models_registry.services.versions import set_stage
 from models_registry.tasks import profile_uploaded_reference
 from tests.factories import diabetes_onnx, uploaded_version

@@ -18,7 +18,7 @@ from mlmon.schema import FeatureKind
 from models_registry.models import ModelVersion, ReferenceDataset, Stage
 from models_registry.services.versions import set_stage
 from monitoring.metrics.declarations import GROUPS
-from monitoring.metrics.state import StateText
+from monitoring.metrics.exposition import StateText
 from monitoring.models import JobRun
 from monitoring.services.jobs import record_job_end, record_job_start
 from tests.factories import iris_onnx, uploaded_version

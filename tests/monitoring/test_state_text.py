@@ -21,7 +21,7 @@ from prometheus_client.registry import Collector
 from drift.models import DriftCheck, FeatureDrift
 from models_registry.models import Model, ModelVersion
 from monitoring.metrics.declarations import FEATURE
-from monitoring.metrics.state import StateText, lines_of, text_of
+from monitoring.metrics.exposition import StateText, lines_of, text_of
 from monitoring.services.jobs import record_job_end, record_job_start
 from performance.models import PerformancePolicy, PerformanceReport, Period
 from tests.factories import uploaded_version

@@ -23,7 +23,7 @@ from inference.serving import serving
 from models_registry.models import ModelVersion, Stage
 from models_registry.services.references import profile_reference, upload_reference
 from models_registry.services.versions import set_stage
-from monitoring.metrics.state import StateText
+from monitoring.metrics.exposition import StateText
 from performance.models import GroundTruth, PerformancePolicy, PerformanceReport, Period
 from performance.services.ground_truth import record_ground_truth
 from performance.services.reports import due_version_ids, measure_version, performance_between, performance_drop

@@ -23,7 +23,7 @@ from performance.exceptions import GroundTruthFileError
 from performance.models import GroundTruth, GroundTruthUpload, UploadStatus
 from performance.services import uploads
 from performance.services.ground_truth import record_ground_truth
-from performance.services.uploads import enqueue_waiting_uploads, read_ground_truth_upload, upload_ground_truth
+from performance.services.uploads import UPLOAD_QUEUE, read_ground_truth_upload, upload_ground_truth
 from tests.inference.observed import observations, registered_version
 from tests.performance.test_ground_truth import ids_of
 
@@ -122,9 +122,9 @@ def test_a_worker_continues_a_file_where_a_dead_one_stopped(ids: list[str], monk
 
 def test_uploads_that_no_worker_reads_are_enqueued_again(redis_client: redis.Redis) -> None:
     upload = upload_ground_truth(file=ContentFile(b"x"), filename="l.csv", enqueue=False)
-    assert enqueue_waiting_uploads() == 0
+    assert UPLOAD_QUEUE.enqueue_waiting() == 0
     GroundTruthUpload.objects.update(created_at=timezone.now() - timedelta(minutes=2))
-    assert enqueue_waiting_uploads() == 1
+    assert UPLOAD_QUEUE.enqueue_waiting() == 1
     (message,) = (json.loads(one) for one in redis_client.lrange("celery", 0, -1))
     assert message["headers"]["task"] == "performance.tasks.read_ground_truth_upload"
     assert message["headers"]["argsrepr"] == f"[{upload.pk}]"

@@ -73,7 +73,11 @@ class Command(TeachingCommand):
             )
         if options["promote"]:
             promote(version=version, user=actor)
-        self.write_result(_body(version), _lines(version), as_json=options["json"])
+        lines = [f"{version}: {version.stage}, {version.task_type}, sha256 {version.artefact_sha256}"]
+        for feature in version.features.all():
+            missing = "" if feature.is_required else ", may be missing"
+            lines.append(f"  {feature.name}: {feature.kind} ({feature.tensor_type}){missing}")
+        self.write_result(_body(version), lines, as_json=options["json"])
 
 
 def _names(text: str) -> list[str]:
@@ -98,11 +102,3 @@ def _body(version: ModelVersion) -> dict[str, Any]:
         ],
         "artefact_sha256": version.artefact_sha256,
     }
-
-
-def _lines(version: ModelVersion) -> list[str]:
-    features = [
-        f"  {feature.name}: {feature.kind} ({feature.tensor_type}){'' if feature.is_required else ', may be missing'}"
-        for feature in version.features.all()
-    ]
-    return [f"{version}: {version.stage}, {version.task_type}, sha256 {version.artefact_sha256}", *features]
