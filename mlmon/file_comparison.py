@@ -1,4 +1,4 @@
-"""Comparing two files or tables as the platform compares a window with its reference, without a model or a database."""
+"""Compare two files or tables like a window with its reference, without a model or a database."""
 
 import difflib
 from collections.abc import Collection, Iterator, Mapping
@@ -37,7 +37,7 @@ _CATEGORIES = (ColumnKind.BOOLEAN, ColumnKind.TEXT, ColumnKind.EMPTY)
 
 @dataclass(frozen=True, slots=True)
 class ColumnChoices:
-    """What a user says about the columns beyond what their values show.
+    """What the user specifies about columns, because their values do not show it.
 
     Attributes
     ----------
@@ -184,7 +184,7 @@ def _in_order(table: FileTable, time: str) -> FileTable:
 
 
 def _in_one_precision(table: FileTable, other: FileTable) -> FileTable:
-    """Return columns that the other file stores in single precision in it too; otherwise .1 is not .1."""
+    """Return the table with single precision in the columns where the other one has it: .1 differs between the two."""
     single = {
         name: in_single_precision(column)
         for name, column in table.columns.items()
@@ -233,7 +233,7 @@ def _features(
 
 
 def _as_in_reference(name: str, column: FileColumn, kind: ColumnKind, label: str) -> FileColumn:
-    """Return a column as the kind that it has in the reference, if its values can be read so."""
+    """Return a column as the kind that it has in the reference, if its values allow it."""
     if column.kind in (kind, ColumnKind.EMPTY):
         return column
     if kind is ColumnKind.TIME:

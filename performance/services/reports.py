@@ -80,7 +80,7 @@ def due_version_ids() -> list[int]:
 def measure_version(*, version_id: int) -> bool:
     """Write the reports of a version that are due; return whether there were any.
 
-    Do nothing if another worker measures the version at the moment.
+    Do nothing if another worker is measuring the version.
     """
     client = redis_client()
     lock = client.lock(f"mlmon:performance:{version_id}", timeout=MEASURING_SECONDS + 30)

@@ -13,7 +13,7 @@ TOLERANCE = 1e-12
 
 
 @given(reference=any_counts, current=any_counts)
-def test_distance_is_scipys_chebyshev_one_of_the_shares(
+def test_distance_equals_scipys_chebyshev_distance_of_the_shares(
     reference: NDArray[np.int64], current: NDArray[np.int64]
 ) -> None:
     expected = float(chebyshev(reference / reference.sum(), current / current.sum()))
