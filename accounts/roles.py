@@ -4,9 +4,11 @@ The groups of the database follow it (`accounts.services.roles`), the admin chec
 Permissions are strings, as in Django, so the table can name upper apps without importing them.
 """
 
-from collections.abc import Iterable
 from enum import Enum, StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AnonymousUser, User
 
 
 class Role(StrEnum):
@@ -21,12 +23,6 @@ class Role(StrEnum):
         """Return whether this role may do everything that `other` may."""
         order = list(Role)
         return order.index(self) >= order.index(other)
-
-
-class HoldsPermissions(Protocol):
-    """A user, as far as this module is concerned."""
-
-    def has_perms(self, perm_list: Iterable[str], obj: None = None) -> bool: ...
 
 
 def _all(verbs: str, *rows: str) -> tuple[str, ...]:
@@ -137,7 +133,7 @@ class Action(Enum):
         self.least_role = least_role
         self.permissions = permissions
 
-    def is_allowed(self, person: HoldsPermissions) -> bool:
+    def is_allowed(self, person: "User | AnonymousUser") -> bool:
         """Return whether a user may do this: by role, by individual permissions, or as a superuser."""
         return person.has_perms(self.permissions)
 

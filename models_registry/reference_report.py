@@ -1,6 +1,5 @@
 """The report of a reference's profile for people: one line for each feature and one for the predictions."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,15 +50,12 @@ class ColumnReport:
     more_percent: float = 0.0
 
 
-def feature_reports(profile: ReferenceProfile) -> Iterator[ColumnReport]:
-    """Yield the report of each feature, in the order of the model's inputs."""
-    for name, column in profile.features.items():
-        yield column_report(name, column, profile.n_rows, shown=SHOWN_CATEGORIES)
-
-
-def prediction_report(profile: ReferenceProfile) -> ColumnReport:
-    """Return the report of the model's predictions for the reference rows."""
-    return column_report("", profile.prediction, profile.n_rows, shown=SHOWN_CLASSES)
+def reports_of(profile: ReferenceProfile) -> tuple[list[ColumnReport], ColumnReport]:
+    """Return the reports of the features, in the order of the model's inputs, and the report of the predictions."""
+    features = [
+        column_report(name, column, profile.n_rows, shown=SHOWN_CATEGORIES) for name, column in profile.features.items()
+    ]
+    return features, column_report("", profile.prediction, profile.n_rows, shown=SHOWN_CLASSES)
 
 
 def column_report(name: str, column: ColumnProfile, n_rows: int, *, shown: int) -> ColumnReport:

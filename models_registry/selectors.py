@@ -35,10 +35,7 @@ def model_named(name: str, models: QuerySet[Model] | None = None) -> Model:
 
 def version_named(model_name: str, version: str) -> ModelVersion:
     """Return the version with these names; raise UnknownModelError or UnknownVersionError if there is none."""
-    row = model_named(model_name).versions.select_related("model").filter(version=version).first()
-    if row is None:
-        raise UnknownVersionError(model_name, version)
-    return row
+    return version_of(model_named(model_name), version)
 
 
 def version_problems(version: ModelVersion) -> list[str]:

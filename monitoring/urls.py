@@ -2,15 +2,15 @@
 
 from django.urls import path
 
-from monitoring import alert_links, probes, views
+from monitoring import probes, views
 
 urlpatterns = [
     path("models/<str:model_name>", views.model_page, name="model-page"),
     path("metrics", probes.metrics, name="metrics"),
     path("healthz", probes.healthz, name="healthz"),
     path("readyz", probes.readyz, name="readyz"),
-    path("go/models/<str:model_name>", alert_links.model_link, name="go-model"),
-    path("go/models/<str:model_name>/drift", alert_links.drift_link, name="go-drift"),
-    path("go/models/<str:model_name>/versions/<str:version>", alert_links.version_link, name="go-version"),
-    path("runbooks/<str:page>", alert_links.runbook, name="runbook"),
+    path("go/models/<str:model_name>", views.model_link, name="go-model"),
+    path("go/models/<str:model_name>/drift", views.drift_link, name="go-drift"),
+    path("go/models/<str:model_name>/versions/<str:version>", views.version_link, name="go-version"),
+    path("runbooks/<str:page>", views.runbook, name="runbook"),
 ]

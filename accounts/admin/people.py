@@ -87,9 +87,15 @@ def may_touch(request: HttpRequest, account: User | None) -> bool:
     return account is None or not account.is_superuser or request.user.is_superuser
 
 
+@admin.display(description="Role of mlmon", boolean=True)
+def is_role(group: Group | None) -> bool:
+    """Return whether a group is a role of mlmon, which each migration restores."""
+    return group is not None and group.name in list(Role)
+
+
 @admin.register(Group)
 class GroupModelAdmin(GroupAdmin, AuditedAdmin):
-    list_display = ["name", "of_mlmon", "members"]
+    list_display = ["name", is_role, "members"]
     filter_horizontal = []
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Group]:
@@ -111,10 +117,6 @@ class GroupModelAdmin(GroupAdmin, AuditedAdmin):
         allowed = [action.summary for action in Action if Role(obj.name).includes(action.least_role)]
         return format_html_join("", "<div>{}</div>", ((summary,) for summary in allowed))
 
-    @admin.display(description="Role of mlmon", boolean=True)
-    def of_mlmon(self, obj: Group) -> bool:
-        return is_role(obj)
-
     @admin.display(description="People", ordering="n_members")
     def members(self, obj: Any) -> int:
         return int(obj.n_members)
@@ -124,8 +126,3 @@ class GroupModelAdmin(GroupAdmin, AuditedAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return super().has_delete_permission(request, obj) and not is_role(obj)
-
-
-def is_role(group: Group | None) -> bool:
-    """Return whether a group is a role of mlmon, which each migration restores."""
-    return group is not None and group.name in list(Role)

@@ -86,15 +86,11 @@ def add_json_option(parser: CommandParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the result as one JSON document, alone on stdout")
 
 
-def whole_number(largest: int) -> Callable[[str], int]:
-    """Return the type of an option whose value is a whole number from 1 to `largest`."""
-
-    def parse(text: str) -> int:
-        if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= largest):
-            raise ArgumentTypeError(f"must be a whole number from 1 to {largest:,}")
-        return int(text)
-
-    return parse
+def whole_number(text: str, *, largest: int) -> int:
+    """Return the value of an option that must be a whole number from 1 to `largest`."""
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= largest):
+        raise ArgumentTypeError(f"must be a whole number from 1 to {largest:,}")
+    return int(text)
 
 
 def demand_file(path: Path) -> Path:

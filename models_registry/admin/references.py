@@ -18,7 +18,7 @@ from accounts.roles import Action
 from mlmon.exceptions import ReferenceFileError
 from models_registry.exceptions import ConflictError
 from models_registry.models import ModelVersion, ReferenceDataset, ReferenceStatus, Stage
-from models_registry.reference_report import feature_reports, prediction_report
+from models_registry.reference_report import reports_of
 from models_registry.selectors import load_profile
 from models_registry.services.references import activate_reference, refuse_archived, refuse_large, upload_reference
 
@@ -176,10 +176,11 @@ def report_context(reference: ReferenceDataset) -> dict[str, Any]:
     }
     if reference.status == ReferenceStatus.READY:
         profile = load_profile(reference)
+        features, prediction = reports_of(profile)
         context |= {
             "row_count": f"{profile.n_rows:,}",
             "labelled_rows": f"{reference.labelled_rows or 0:,}",
-            "feature_reports": list(feature_reports(profile)),
-            "prediction": prediction_report(profile),
+            "feature_reports": features,
+            "prediction": prediction,
         }
     return context

@@ -1,6 +1,7 @@
 """``manage.py create_token``: create an API token."""
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from django.core.management.base import CommandParser
@@ -46,7 +47,9 @@ class Command(TeachingCommand):
             default=TokenScope.PREDICT.value,
             help="calls that it allows (default: %(default)s)",
         )
-        parser.add_argument("--days", type=whole_number(LONGEST_DAYS), help="days until it expires (default: never)")
+        parser.add_argument(
+            "--days", type=partial(whole_number, largest=LONGEST_DAYS), help="days until it expires (default: never)"
+        )
         add_json_option(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:

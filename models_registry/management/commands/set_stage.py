@@ -1,5 +1,6 @@
 """``manage.py set_stage``: move a version to production, shadow, staging or the archive."""
 
+from functools import partial
 from typing import Any
 
 from django.core.management.base import CommandParser
@@ -43,7 +44,7 @@ class Command(TeachingCommand):
         parser.add_argument("stage", choices=Stage.values, help="the new stage")
         parser.add_argument(
             "--weight",
-            type=whole_number(LARGEST_WEIGHT),
+            type=partial(whole_number, largest=LARGEST_WEIGHT),
             help="its traffic, relative to the others in production (default: 100)",
         )
         add_json_option(parser)

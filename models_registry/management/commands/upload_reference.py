@@ -10,7 +10,7 @@ from accounts.actors import command
 from accounts.management.terminal import ExitStatus, TeachingCommand, add_json_option, demand_file, progress_bar
 from mlmon.figures import plain_text, short_number_text
 from models_registry.models import ReferenceDataset, ReferenceStatus
-from models_registry.reference_report import ColumnReport, feature_reports, prediction_report
+from models_registry.reference_report import ColumnReport, reports_of
 from models_registry.selectors import load_profile, version_named
 from models_registry.services.references import profile_reference, upload_reference
 
@@ -90,10 +90,10 @@ def _body(reference: ReferenceDataset) -> dict[str, Any]:
 
 
 def _report_lines(reference: ReferenceDataset) -> list[str]:
-    profile = load_profile(reference)
+    features, prediction = reports_of(load_profile(reference))
     lines = [f"{reference.version}: {reference.rows:,} rows are now its reference data."]
-    lines += [f"  {report.name}: {_described(report)}" for report in feature_reports(profile)]
-    lines.append(f"  predictions: {_described(prediction_report(profile))}")
+    lines += [f"  {report.name}: {_described(report)}" for report in features]
+    lines.append(f"  predictions: {_described(prediction)}")
     if reference.label_column:
         lines.append(f"  ground truth: {reference.label_column}, {reference.labelled_rows:,} rows")
     else:
