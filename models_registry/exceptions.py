@@ -10,7 +10,6 @@ class UnknownModelError(RegistryError):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"There is no model named {name!r}.")
-        self.name = name
 
 
 class UnknownVersionError(RegistryError):
@@ -18,8 +17,6 @@ class UnknownVersionError(RegistryError):
 
     def __init__(self, name: str, version: str) -> None:
         super().__init__(f"Model {name!r} has no version {version!r}.")
-        self.name = name
-        self.version = version
 
 
 class ConflictError(RegistryError):

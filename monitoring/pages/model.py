@@ -133,7 +133,9 @@ def _version_lines(
     lines = []
     for version in versions:
         series, fact = traffic.get(version.pk), facts[version.pk]
-        requests, errors, predictions = (_total(series, name) for name in ("requests", "error", "predictions"))
+        requests, errors, predictions = (
+            0 if series is None else int(getattr(series, name).sum()) for name in ("requests", "error", "predictions")
+        )
         p50, p95 = (_quantile(q, LATENCY_EDGES, series, "latency_counts") for q in (0.5, 0.95))
         check_url = "" if fact.check is None else reverse("admin:drift_driftcheck_change", args=[fact.check.pk])
         line = VersionLine(
@@ -154,10 +156,6 @@ def _version_lines(
         )
         lines.append(line)
     return lines
-
-
-def _total(series: TrafficSeries | None, name: str) -> int:
-    return 0 if series is None else int(getattr(series, name).sum())
 
 
 def _quantile(q: float, edges: Sequence[float], series: TrafficSeries | None, name: str) -> float | None:

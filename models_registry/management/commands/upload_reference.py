@@ -75,18 +75,9 @@ class Command(TeachingCommand):
         if reference.status != ReferenceStatus.READY:
             raise CommandError(plain_text(reference.error_message), returncode=ExitStatus.FOUND)
         lines = [] if options["json"] else _report_lines(reference)
-        self.write_result(_body(reference), lines, as_json=options["json"])
-
-
-def _body(reference: ReferenceDataset) -> dict[str, Any]:
-    return {
-        "id": reference.pk,
-        "rows": reference.rows,
-        "label_column": reference.label_column,
-        "labelled_rows": reference.labelled_rows,
-        "labels_note": reference.labels_note,
-        "ignored_columns": reference.ignored_columns,
-    }
+        names = ("id", "rows", "label_column", "labelled_rows", "labels_note", "ignored_columns")
+        body = {name: getattr(reference, name) for name in names}
+        self.write_result(body, lines, as_json=options["json"])
 
 
 def _report_lines(reference: ReferenceDataset) -> list[str]:
