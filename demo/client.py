@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
 import orjson
 
@@ -101,21 +101,6 @@ class Client:
     def drift(self) -> dict[str, Any]:
         """Return the latest drift report of the model."""
         return self.call("GET", f"/api/v1/models/{MODEL_NAME}/drift")
-
-    def incidents(self) -> list[dict[str, Any]]:
-        """Return the drift incidents of the model, the latest first."""
-        incidents: list[dict[str, Any]] = self.call("GET", f"/api/v1/models/{MODEL_NAME}/incidents")["incidents"]
-        return incidents
-
-    def send_feedback(self, items: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
-        """Send ground truth; return the result of each item."""
-        results: list[dict[str, Any]] = self.call("POST", "/api/v1/feedback", items)["results"]
-        return results
-
-    def performance(self, *, since: datetime, until: datetime) -> dict[str, Any]:
-        """Return the performance of the model in a span."""
-        query = urlencode({"since": since.isoformat(), "until": until.isoformat(), "days": 0})
-        return self.call("GET", f"/api/v1/models/{MODEL_NAME}/performance?{query}")
 
     def call(self, method: str, path: str, payload: object = None) -> dict[str, Any]:
         """Return the JSON object that the server returns.

@@ -74,6 +74,8 @@ class DriftByPeriod:
 
     Attributes
     ----------
+    periods
+        The periods that have a window, by name, in order.
     drifted_features
         Of the latest window.
     """
@@ -82,13 +84,8 @@ class DriftByPeriod:
         self._batch_times: list[datetime] = []
         self._batch_periods: list[str] = []
         self._window_ends: set[str] = set()
-        self._periods: dict[str, DriftPeriod] = {}
+        self.periods: dict[str, DriftPeriod] = {}
         self.drifted_features: list[str] = []
-
-    @property
-    def periods(self) -> list[DriftPeriod]:
-        """The periods that have a window, in order."""
-        return list(self._periods.values())
 
     def add_batch(self, prediction_id: str, period: str) -> None:
         """Add the time of a batch: one of its prediction ids, and the period of its rows."""
@@ -106,4 +103,4 @@ class DriftByPeriod:
         self.drifted_features = report["drifted_features"]
         index = bisect_right(self._batch_times, datetime.fromisoformat(window["ended_at"])) - 1
         name = self._batch_periods[index]
-        self._periods.setdefault(name, DriftPeriod(name)).add(report)
+        self.periods.setdefault(name, DriftPeriod(name)).add(report)

@@ -23,6 +23,16 @@ INTEGER_FEATURES = ("scheduled_hour",)
 FLOAT_FEATURES = ("distance", "seats", "plane_age", "wind_speed", "precip", "visib")
 FEATURES = CATEGORICAL_FEATURES + INTEGER_FEATURES + FLOAT_FEATURES
 OUTCOME = "late"
+SCHEMA = pa.schema(
+    {
+        "scheduled_departure": pa.timestamp("s", tz="UTC"),
+        "month": pa.int8(),
+        **dict.fromkeys(CATEGORICAL_FEATURES, pa.string()),
+        **dict.fromkeys(INTEGER_FEATURES, pa.int64()),
+        **dict.fromkeys(FLOAT_FEATURES, pa.float32()),
+        OUTCOME: pa.bool_(),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +84,7 @@ def flight_table() -> pa.Table:
     table = table.append_column(OUTCOME, pc.greater(table["arr_delay"], pa.scalar(float(LATE_MINUTES))))
     names = ("scheduled_departure", "carrier", "flight", "origin", "dest")
     order: list[tuple[str, Literal["ascending", "descending"]]] = [(name, "ascending") for name in names]
-    return table.sort_by(order).select(["scheduled_departure", "month", *FEATURES, OUTCOME]).cast(_schema())
+    return table.sort_by(order).select(["scheduled_departure", "month", *FEATURES, OUTCOME]).cast(SCHEMA)
 
 
 def split_flights(table: pa.Table) -> FlightSplits:
@@ -93,15 +103,6 @@ def split_flights(table: pa.Table) -> FlightSplits:
         held_out=table.take(np.sort(held_out)),
         later=table.take(later[starts + random.integers(0, ONE_ROW_IN, starts.size)]),
     )
-
-
-def _schema() -> pa.Schema:
-    types: dict[str, pa.DataType] = {"scheduled_departure": pa.timestamp("s", tz="UTC"), "month": pa.int8()}
-    types |= dict.fromkeys(CATEGORICAL_FEATURES, pa.string())
-    types |= dict.fromkeys(INTEGER_FEATURES, pa.int64())
-    types |= dict.fromkeys(FLOAT_FEATURES, pa.float32())
-    types[OUTCOME] = pa.bool_()
-    return pa.schema(types)
 
 
 def _arrow(frame: Any, columns: list[str]) -> pa.Table:

@@ -4,8 +4,9 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
-from demo.client import Client, time_of_id
+from demo.client import MODEL_NAME, Client, time_of_id
 from demo.extract import Flight
 
 ITEMS_PER_REQUEST = 1000
@@ -56,7 +57,8 @@ class OutcomeSender:
         ends = [*starts[1:], time_of_id(self._last_id) + timedelta(minutes=1)] if starts else []
         periods = []
         for period, since, until in zip(self._first_ids, starts, ends, strict=True):
-            body = self._client.performance(since=since, until=until)
+            query = urlencode({"since": since.isoformat(), "until": until.isoformat(), "days": 0})
+            body = self._client.call("GET", f"/api/v1/models/{MODEL_NAME}/performance?{query}")
             span, reference = body["span"], body["reference"] or {}
             realised, estimated = span["realised"] or {}, span["estimated_of_labelled"] or {}
             periods.append(
@@ -76,7 +78,8 @@ class OutcomeSender:
     def _send(self, items: Sequence[dict[str, str]]) -> None:
         for first in range(0, len(items), ITEMS_PER_REQUEST):
             part = items[first : first + ITEMS_PER_REQUEST]
-            for item, result in zip(part, self._client.send_feedback(part), strict=True):
+            results = self._client.call("POST", "/api/v1/feedback", part)["results"]
+            for item, result in zip(part, results, strict=True):
                 self.statuses[result["status"]] += 1
                 if result["status"] == "unknown":
                     self._unknown.append(item)

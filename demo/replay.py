@@ -7,7 +7,7 @@ from itertools import groupby
 from statistics import fmean
 from typing import Any
 
-from demo.client import Client, Predictions, RefusedError, ReplayError
+from demo.client import MODEL_NAME, Client, Predictions, RefusedError, ReplayError
 from demo.drift_by_period import DriftByPeriod
 from demo.extract import Flight
 from demo.outcomes import OutcomeSender, estimate_errors
@@ -65,7 +65,7 @@ class Replay:
             time.sleep(CAPTURE_SECONDS)
             if self._drift is not None:
                 self._read_drift(self._drift)
-                self._incidents = self._client.incidents()
+                self._incidents = self._client.call("GET", f"/api/v1/models/{MODEL_NAME}/incidents")["incidents"]
             if self._outcomes is not None:
                 self._outcomes.finish()
                 try:
@@ -138,7 +138,7 @@ class Replay:
             "mean_request_ms": round(1000 * fmean(requests), 3) if requests else None,
             "mean_server_latency_ms": round(fmean(self._latency_ms), 3) if requests else None,
             "error": self.error,
-            "drift": [period.summary() for period in self._drift.periods] if self._drift is not None else [],
+            "drift": [period.summary() for period in self._drift.periods.values()] if self._drift is not None else [],
             "incidents": self._incidents,
             "labels": dict(self._outcomes.statuses) if self._outcomes is not None else {},
             "performance": self._performance,

@@ -1,6 +1,5 @@
 """Policies, checks, incidents and due versions."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -119,12 +118,6 @@ def incidents_of(model: Model) -> QuerySet[DriftIncident]:
     return DriftIncident.objects.filter(version__model=model).select_related("version", "acknowledged_by")
 
 
-def incidents_around(check: DriftCheck) -> QuerySet[DriftIncident]:
-    """Return the incidents that were open when a check was made."""
-    is_open = Q(closed_at=None) | Q(last_check__gte=check.pk)
-    return DriftIncident.objects.filter(is_open, version=check.version_id, opened_by__lte=check.pk)
-
-
 def checks_of_incident(incident: DriftIncident) -> QuerySet[DriftCheck]:
     """Return the checks made during an incident, the latest first, with the features that they list as ``listed``."""
     listed = Prefetch("features", FeatureDrift.objects.filter(is_confirmed=True).defer("result"), to_attr="listed")
@@ -182,17 +175,3 @@ def check_history(version: ModelVersion, *, limit: int, wanted: HistoryFilter) -
         checks = checks.filter(verdict_status=VerdictStatus.ALARM)
         checks = checks.filter(Exists(of_feature.filter(is_confirmed=True))) if wanted.feature else checks
     return checks[:limit]
-
-
-def checks_up_to(check: DriftCheck, *, most: int) -> list[tuple[int, datetime]]:
-    """Return ids and times of the version's succeeded checks of the same kind, from this one backwards."""
-    checks = DriftCheck.objects.filter(
-        version=check.version_id, is_backfilled=check.is_backfilled, pk__lte=check.pk, status=CheckStatus.SUCCEEDED
-    )
-    return list(checks.order_by("-id").values_list("pk", "created_at")[:most])
-
-
-def past_scores(check_ids: Sequence[int], names: Sequence[str]) -> dict[tuple[int, str], FeatureDrift]:
-    """Return rows of these features by check and feature, without their results."""
-    rows = FeatureDrift.objects.filter(check_run__in=check_ids, feature_name__in=names).order_by().defer("result")
-    return {(row.check_run_id, row.feature_name): row for row in rows}

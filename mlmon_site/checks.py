@@ -56,14 +56,11 @@ def check_redis_url(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMe
 @register(Tags.files)
 def check_folders(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
     """Report folders that this process must write to and cannot."""
+    found: list[CheckMessage] = []
     folders = {"MLMON_MEDIA_ROOT": settings.MEDIA_ROOT, "MLMON_METRICS_DIR": settings.MLMON_METRICS_DIR}
-    return [
-        Error(f"{name}: {folder} is not writable.", hint="Give this user write permission.", id="mlmon.E004")
-        for name, folder in folders.items()
-        if not _is_writable(Path(folder))
-    ]
-
-
-def _is_writable(folder: Path) -> bool:
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
-    return existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
+    for name, folder in folders.items():
+        existing = next(path for path in (Path(folder), *Path(folder).parents) if path.exists())
+        if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+            hint = "Give this user write permission."
+            found.append(Error(f"{name}: {folder} is not writable.", hint=hint, id="mlmon.E004"))
+    return found

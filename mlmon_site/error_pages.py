@@ -1,5 +1,6 @@
 """Responses to errors outside API views: a page for people, problem details for programs."""
 
+from functools import partial
 from http import HTTPStatus
 
 from django.http import HttpRequest, HttpResponse
@@ -10,29 +11,25 @@ from rest.problems import Problem
 PREFIXES_OF_PAGES = ("/admin", "/models/", "/go/")
 
 
-def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    """Return 400 for a request that Django refused before it reached a view."""
-    return _error_response(request, HTTPStatus.BAD_REQUEST, "The request is malformed.")
-
-
-def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    """Return 403 for an action that the user's role does not include."""
-    detail = "Your role does not allow this. Ask an administrator for another role."
-    return _error_response(request, HTTPStatus.FORBIDDEN, detail)
-
-
-def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    """Return 404 for an unknown URL."""
-    return _error_response(request, HTTPStatus.NOT_FOUND, "There is no page at this URL.")
-
-
-def server_error(request: HttpRequest) -> HttpResponse:
-    """Return 500 for an unexpected error, whose traceback is in the log."""
-    detail = "The server failed to handle the request. Its log has the details."
-    return _error_response(request, HTTPStatus.INTERNAL_SERVER_ERROR, detail)
-
-
-def _error_response(request: HttpRequest, status: HTTPStatus, detail: str) -> HttpResponse:
+def error_response(
+    request: HttpRequest, exception: Exception | None = None, *, status: HTTPStatus, detail: str
+) -> HttpResponse:
+    """Return the response to an error. The handlers below give it to Django, which passes the exception."""
     if request.path.startswith(PREFIXES_OF_PAGES) or request.path == "/":
         return render(request, "error.html", {"status": status, "detail": detail}, status=status)
     return Problem(status, detail).response()
+
+
+# Requests that Django refuses before they reach a view.
+bad_request = partial(error_response, status=HTTPStatus.BAD_REQUEST, detail="The request is malformed.")
+forbidden = partial(
+    error_response,
+    status=HTTPStatus.FORBIDDEN,
+    detail="Your role does not allow this. Ask an administrator for another role.",
+)
+not_found = partial(error_response, status=HTTPStatus.NOT_FOUND, detail="There is no page at this URL.")
+server_error = partial(
+    error_response,
+    status=HTTPStatus.INTERNAL_SERVER_ERROR,
+    detail="The server failed to handle the request. Its log has the details.",
+)

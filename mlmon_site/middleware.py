@@ -18,11 +18,13 @@ ADMIN_PATH = "/admin/"
 ACCEPTED_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
-class RequestIdentityMiddleware:
-    """Sets ``X-Process-Time`` (seconds) and ``X-Request-ID`` (the client's if it is well formed, else a new one)."""
-
+class _Middleware:
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
+
+
+class RequestIdentityMiddleware(_Middleware):
+    """Sets ``X-Process-Time`` (seconds) and ``X-Request-ID`` (the client's if it is well formed, else a new one)."""
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         started = time.perf_counter()
@@ -34,15 +36,12 @@ class RequestIdentityMiddleware:
         return response
 
 
-class UnreadBodyMiddleware:
+class UnreadBodyMiddleware(_Middleware):
     """Reads the rest of the body of a rejected request, up to one megabyte.
 
     The server closes a connection whose request was not read completely. A client that is still sending would see a
     broken pipe instead of the response, and on a kept connection the next request would fail.
     """
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
-        self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = self.get_response(request)
@@ -54,15 +53,12 @@ class UnreadBodyMiddleware:
         return response
 
 
-class NulCheckMiddleware:
+class NulCheckMiddleware(_Middleware):
     """Rejects a NUL character in a cookie and in the query string of an admin page.
 
     PostgreSQL strings cannot contain it, and both are looked up there: the session key and the values of filters. The
     API validates its own parameters.
     """
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
-        self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         is_admin_query = request.path.startswith(ADMIN_PATH) and "%00" in request.META.get("QUERY_STRING", "")
@@ -71,7 +67,7 @@ class NulCheckMiddleware:
         return self.get_response(request)
 
 
-class ContentSecurityPolicyMiddleware:
+class ContentSecurityPolicyMiddleware(_Middleware):
     """Lets pages load from and send to this server only.
 
     Scripts may use `eval`, which Alpine needs for the admin's pages.
@@ -90,9 +86,6 @@ class ContentSecurityPolicyMiddleware:
             "frame-ancestors 'none'",
         )
     )
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
-        self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = self.get_response(request)

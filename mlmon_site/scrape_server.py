@@ -32,7 +32,7 @@ STOP_SECONDS = 5
 
 
 class ScrapeProcess:
-    """Runs the scrape server as a child process and restarts it, after a growing pause, when it ends.
+    """Runs the scrape server as a child process until `stop`, and restarts it, after a growing pause, when it ends.
 
     A thread in granian's main process would not do: granian forks its workers, and they would inherit the thread's
     locks in whatever state they are.
@@ -43,9 +43,6 @@ class ScrapeProcess:
         self._stopped = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._keep_running, name="mlmon-scrape-process", daemon=True)
-
-    def start(self) -> None:
-        """Start the process in the background."""
         self._thread.start()
 
     def stop(self) -> None:

@@ -77,8 +77,6 @@ def serve(*, host: str, port: int, workers: int, access_log: bool, scrape_port: 
         log_access=access_log,
     )
     scrapes = ScrapeProcess(host=host, port=scrape_port) if scrape_port else None
-    if scrapes is not None:
-        scrapes.start()
     try:
         server.serve(target_loader=load_application, wrap_loader=False)
     finally:

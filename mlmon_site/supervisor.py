@@ -28,10 +28,6 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class AlreadyRunningError(Exception):
     """Another process holds the lock of the run."""
 
-    def __init__(self, holder: str) -> None:
-        super().__init__(f"mlmon is already running here ({holder}).")
-        self.holder = holder
-
 
 class StopRequested(BaseException):
     """Ctrl-C, TERM or the end of the terminal. Not an `Exception`, so that handlers of errors let it pass."""
@@ -91,7 +87,7 @@ def run_lock(path: Path, *, holder: str) -> Iterator[None]:
         except BlockingIOError:
             other = os.pread(descriptor, 200, 0).decode(errors="replace")
             os.close(descriptor)
-            raise AlreadyRunningError(other) from None
+            raise AlreadyRunningError(f"mlmon is already running here ({other}).") from None
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 break

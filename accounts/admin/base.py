@@ -1,16 +1,17 @@
 """Base classes of the pages of the admin: malformed URLs and forms are refused, and changes go to the audit trail."""
 
 import contextlib
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from django import forms
+from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.views.main import PAGE_VAR
 from django.contrib.auth.forms import ReadOnlyPasswordHashField
 from django.core.exceptions import BadRequest, ValidationError
 from django.db import transaction
-from django.db.models import Model
+from django.db.models import Model, Q, QuerySet
 from django.forms.models import ModelChoiceField, ModelMultipleChoiceField
 from django.http import Http404, HttpRequest, HttpResponse
 from unfold.admin import ModelAdmin
@@ -45,12 +46,15 @@ class AuditedAdmin(ModelAdmin):
         What nobody may do on these pages, whatever their role: "add", "change" or "delete".
     recorded_by_service
         Which of "add", "change" and "delete" a service records, so that the page does not.
+    page_context
+        A static method that returns what the template of a row's page gets besides Django's context.
     """
 
     empty_text = ""
     forbidden: Collection[str] = ()
     recorded_by_service: Collection[str] = ()
     object_history_template: Any = "admin/changes_of_row.html"
+    page_context: Callable[[Any], dict[str, Any]] | None = None
 
     def row_or_404(self, request: HttpRequest, object_id: object) -> Any:
         """Return the row with this key, or raise Http404; the key may be any string."""
@@ -113,6 +117,13 @@ class AuditedAdmin(ModelAdmin):
         with _overflow_as_bad_request():
             return super().changeform_view(request, *args, **kwargs)
 
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        row = self.get_object(request, object_id) if self.page_context else None
+        context = self.page_context(row) if self.page_context and row is not None else {}
+        return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
+
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
@@ -122,6 +133,25 @@ class AuditedAdmin(ModelAdmin):
             pages = self.get_paginator(request, changes_of(row), CHANGES_PER_PAGE)
             context = {"changes": pages.get_page(request.GET.get(PAGE_VAR, 1)), "page_var": PAGE_VAR}
         return super().history_view(request, object_id, {**context, **(extra_context or {})})
+
+
+class ConditionFilter(admin.SimpleListFilter):
+    """A filter of a list by conditions.
+
+    Attributes
+    ----------
+    conditions
+        The label and the condition of each value of the parameter.
+    """
+
+    conditions: Mapping[str, tuple[str, Q]] = {}
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(value, label) for value, (label, _) in self.conditions.items()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        chosen = self.conditions.get(self.value() or "")
+        return queryset.filter(chosen[1]) if chosen else queryset
 
 
 class ReadOnlyAdmin(AuditedAdmin):

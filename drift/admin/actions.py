@@ -24,16 +24,6 @@ REFERENCE_PAGE = "admin:models_registry_referencedataset_change"
 WINDOW_UNAVAILABLE = "The live window cannot be read now. Try again."
 
 
-def may_check(request: HttpRequest) -> bool:
-    """Return whether a person may have a version checked when no check is due."""
-    return Action.RUN_CHECK.is_allowed(request.user)
-
-
-def may_rebaseline(request: HttpRequest) -> bool:
-    """Return whether a person may make a window the reference, which needs the right to upload reference data."""
-    return Action.REBASELINE.is_allowed(request.user)
-
-
 def check_page(model_admin: ModelAdmin, request: HttpRequest, *, version: ModelVersion, row: Model) -> HttpResponse:
     """Ask for confirmation, then check a version now.
 
@@ -42,7 +32,7 @@ def check_page(model_admin: ModelAdmin, request: HttpRequest, *, version: ModelV
     row
         The row of `model_admin` whose page has the button.
     """
-    if not may_check(request):
+    if not Action.RUN_CHECK.is_allowed(request.user):
         raise PermissionDenied
     if not is_confirmed(request):
         changes = [
@@ -71,7 +61,7 @@ def rebaseline_page(model_admin: ModelAdmin, request: HttpRequest, *, check: Dri
     row
         The row of `model_admin` whose page has the button.
     """
-    if not may_rebaseline(request):
+    if not Action.REBASELINE.is_allowed(request.user):
         raise PermissionDenied
     if not is_confirmed(request):
         return confirmation_page(

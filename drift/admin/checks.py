@@ -8,12 +8,12 @@ from django.db.models.functions import Greatest
 from django.http import HttpRequest, HttpResponse
 from unfold.decorators import action, display
 
-from accounts.admin.base import ReadOnlyAdmin
-from drift.admin.actions import check_page, may_check, may_rebaseline, rebaseline_page
-from drift.models import CheckStatus, DriftCheck, FeatureDrift
+from accounts.admin.base import ConditionFilter, ReadOnlyAdmin
+from accounts.roles import Action
+from drift.admin.actions import check_page, rebaseline_page
+from drift.models import CheckStatus, DriftCheck, DriftIncident, FeatureDrift
 from drift.rendering.heat_map import HeatColumn, heat_map
 from drift.rendering.states import ABOVE, DRIFTED, FAILED, NO_VERDICT, QUIET, outcome_of
-from drift.selectors import checks_up_to, incidents_around, past_scores
 from mlmon.report.views import result_view
 from mlmon.results import VerdictStatus
 
@@ -27,32 +27,43 @@ OUTCOME_LABELS = {
 }
 
 
-class OutcomeFilter(admin.SimpleListFilter):
-    title = "result"
-    parameter_name = "result"
+IS_ALARM = Q(verdict_status=VerdictStatus.ALARM)
+HAS_DRIFTED_FEATURES, HAS_DRIFTED_PREDICTIONS = Q(n_drifted_features__gt=0), Q(prediction_is_drifted=True)
+HAS_NO_DRIFT = Q(status=CheckStatus.SUCCEEDED) & ~(IS_ALARM | HAS_DRIFTED_FEATURES | HAS_DRIFTED_PREDICTIONS)
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [
-            ("alarm", "drift: the verdict is an alarm"),
-            ("features", "a feature above its threshold"),
-            ("predictions", "predictions above the threshold"),
-            ("none", "no drift"),
-            ("no_verdict", "no verdict"),
-            ("failed", "failed"),
-        ]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[DriftCheck]) -> QuerySet[DriftCheck]:
-        above = Q(n_drifted_features__gt=0) | Q(prediction_is_drifted=True)
-        alarm = Q(verdict_status=VerdictStatus.ALARM)
-        wanted = {
-            "alarm": alarm,
-            "features": Q(n_drifted_features__gt=0),
-            "predictions": Q(prediction_is_drifted=True),
-            "none": Q(status=CheckStatus.SUCCEEDED) & ~above & ~alarm,
-            "no_verdict": Q(verdict_status=VerdictStatus.INSUFFICIENT_DATA),
-            "failed": Q(status=CheckStatus.FAILED),
-        }
-        return queryset.filter(wanted.get(self.value() or "", Q()))
+class OutcomeFilter(ConditionFilter):
+    title = parameter_name = "result"
+    conditions = {
+        "alarm": ("drift: the verdict is an alarm", IS_ALARM),
+        "features": ("a feature above its threshold", HAS_DRIFTED_FEATURES),
+        "predictions": ("predictions above the threshold", HAS_DRIFTED_PREDICTIONS),
+        "none": ("no drift", HAS_NO_DRIFT),
+        "no_verdict": ("no verdict", Q(verdict_status=VerdictStatus.INSUFFICIENT_DATA)),
+        "failed": ("failed", Q(status=CheckStatus.FAILED)),
+    }
+
+
+def results_context(check: DriftCheck) -> dict[str, Any]:
+    """Return the context of ``admin/drift/driftcheck/results.html``: what a check found, or why it failed."""
+    if check.status == CheckStatus.FAILED:
+        return {"failure": check.error_message}
+    view = result_view(check.comparison)
+    names = [feature.name for feature in view.features]
+    of_kind = check.version.drift_checks.filter(is_backfilled=check.is_backfilled, status=CheckStatus.SUCCEEDED)
+    latest = of_kind.filter(pk__lte=check.pk).order_by("-id").values_list("pk", "created_at")[:MOST_HEAT_COLUMNS]
+    columns = [HeatColumn(pk, checked_at, is_shown=pk == check.pk) for pk, checked_at in list(latest)[::-1]]
+    rows = FeatureDrift.objects.filter(
+        check_run__in=[column.check_id for column in columns], feature_name__in=names[:MOST_HEAT_ROWS]
+    )
+    scores = {(row.check_run_id, row.feature_name): row for row in rows.order_by().defer("result")}
+    was_open = Q(closed_at=None) | Q(last_check__gte=check.pk)
+    return {
+        "view": view,
+        "incidents": DriftIncident.objects.filter(was_open, version=check.version_id, opened_by__lte=check.pk),
+        "heat": heat_map(names[:MOST_HEAT_ROWS], columns, scores),
+        "heat_left_out": max(0, len(names) - MOST_HEAT_ROWS),
+    }
 
 
 @admin.register(DriftCheck)
@@ -63,8 +74,8 @@ class DriftCheckAdmin(ReadOnlyAdmin):
     )
     list_display = [
         "checked_at",
-        "window_until",
-        "version_name",
+        "window_ended_at",
+        "version",
         "outcome",
         "strongest_feature",
         "features_above",
@@ -75,8 +86,16 @@ class DriftCheckAdmin(ReadOnlyAdmin):
     list_select_related = ["version__model"]
     search_fields = ["version__model__name", "version__version"]
     show_full_result_count = False
+    fields = [
+        "version",
+        "reference",
+        ("checked_at", "duration"),
+        ("window_rows", "reference_rows"),
+        ("window_times", "window_end"),
+    ]
     actions_detail = ["check_now", "rebaseline"]
     change_form_outer_before_template = "admin/drift/driftcheck/results.html"
+    page_context = staticmethod(results_context)
 
     class Media:
         css = {"all": ["mlmon/figures.css", "mlmon/result.css", "drift/admin.css"]}
@@ -87,27 +106,6 @@ class DriftCheckAdmin(ReadOnlyAdmin):
         strongest = drifted.order_by("-is_confirmed", strength.desc(nulls_last=True)).values("feature_name")[:1]
         return super().get_queryset(request).defer("result").annotate(strongest=Subquery(strongest))
 
-    def get_fields(self, request: HttpRequest, obj: DriftCheck | None = None) -> list[str | tuple[str, str]]:
-        about: list[str | tuple[str, str]] = [
-            "version",
-            "reference",
-            ("checked_at", "duration"),
-        ]
-        return [*about, ("window_rows", "reference_rows"), ("window_times", "window_end")]
-
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        check = self.get_object(request, object_id)
-        context = {} if check is None else results_context(check)
-        return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
-
-    def has_run_check_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
-        return may_check(request)
-
-    def has_rebaseline_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
-        return may_rebaseline(request)
-
     def get_actions_detail(self, request: HttpRequest, object_id: Any = None) -> list[Any]:
         check = self.get_object(request, str(object_id))
         if check is None:
@@ -115,28 +113,24 @@ class DriftCheckAdmin(ReadOnlyAdmin):
         hidden = set() if check.status == CheckStatus.SUCCEEDED else {"rebaseline"}
         return [offered for offered in super().get_actions_detail(request, object_id) if offered.path not in hidden]
 
-    @action(description="Check now", icon="troubleshoot", permissions=["run_check"])
+    @action(description="Check now", icon="troubleshoot", permissions=Action.RUN_CHECK.permissions)
     def check_now(self, request: HttpRequest, object_id: int) -> HttpResponse:
         check = self.row_or_404(request, object_id)
         return check_page(self, request, version=check.version, row=check)
 
-    @action(description="Make this window the new reference", icon="published_with_changes", permissions=["rebaseline"])
+    @action(
+        description="Make this window the new reference",
+        icon="published_with_changes",
+        permissions=Action.REBASELINE.permissions,
+    )
     def rebaseline(self, request: HttpRequest, object_id: int) -> HttpResponse:
         check = self.row_or_404(request, object_id)
         return rebaseline_page(self, request, check=check, row=check)
-
-    @display(description="Version", ordering="version__model__name")
-    def version_name(self, obj: DriftCheck) -> str:
-        return f"{obj.version}"
 
     @display(description="Checked at", ordering="id")
     def checked_at(self, obj: DriftCheck) -> str:
         later = ", backfilled" if obj.is_backfilled else ""
         return f"{obj.created_at:%Y-%m-%d %H:%M:%S}{later}"
-
-    @display(description="Window until", ordering="window_ended_at")
-    def window_until(self, obj: DriftCheck) -> str:
-        return "-" if obj.window_ended_at is None else f"{obj.window_ended_at:%Y-%m-%d %H:%M:%S}"
 
     @display(description="Took")
     def duration(self, obj: DriftCheck) -> str:
@@ -172,20 +166,3 @@ class DriftCheckAdmin(ReadOnlyAdmin):
     @display(description="Above threshold", ordering="n_drifted_features")
     def features_above(self, obj: DriftCheck) -> str:
         return f"{obj.n_drifted_features} of {obj.n_features}"
-
-
-def results_context(check: DriftCheck) -> dict[str, Any]:
-    """Return the context of ``admin/drift/driftcheck/results.html``: what a check found, or why it failed."""
-    if check.status == CheckStatus.FAILED:
-        return {"failure": check.error_message}
-    view = result_view(check.comparison)
-    names = [feature.name for feature in view.features]
-    past = checks_up_to(check, most=MOST_HEAT_COLUMNS)[::-1]
-    columns = [HeatColumn(pk, checked_at, is_shown=pk == check.pk) for pk, checked_at in past]
-    scores = past_scores([column.check_id for column in columns], names[:MOST_HEAT_ROWS])
-    return {
-        "view": view,
-        "incidents": incidents_around(check),
-        "heat": heat_map(names[:MOST_HEAT_ROWS], columns, scores),
-        "heat_left_out": max(0, len(names) - MOST_HEAT_ROWS),
-    }

@@ -6,16 +6,17 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Q, QuerySet
+from django.db.models import Q
+from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
 from unfold.decorators import action, display
 
-from accounts.admin.base import ReadOnlyAdmin
+from accounts.admin.base import ConditionFilter, ReadOnlyAdmin
 from accounts.admin.page_parts import confirmation_page, is_confirmed
 from accounts.roles import Action
-from drift.admin.actions import check_page, may_check, may_rebaseline, rebaseline_page
+from drift.admin.actions import check_page, rebaseline_page
 from drift.admin.incident_page import incident_context
 from drift.exceptions import DriftError
 from drift.models import DriftIncident
@@ -28,22 +29,14 @@ STATE_LABELS = {NEW.text: "danger", ACKNOWLEDGED.text: "warning", SNOOZED.text: 
 SNOOZES = {"hours": timedelta(hours=4), "day": timedelta(days=1), "week": timedelta(weeks=1)}
 
 
-class StateFilter(admin.SimpleListFilter):
-    title = "state"
-    parameter_name = "state"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("open", "open"), ("new", "open, not acknowledged"), ("snoozed", "snoozed"), ("closed", "closed")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[DriftIncident]) -> QuerySet[DriftIncident]:
-        is_open = Q(closed_at=None)
-        wanted = {
-            "open": is_open,
-            "new": is_open & Q(acknowledged_at=None),
-            "snoozed": is_open & Q(snoozed_until__gt=timezone.now()),
-            "closed": ~is_open,
-        }
-        return queryset.filter(wanted.get(self.value() or "", Q()))
+class StateFilter(ConditionFilter):
+    title = parameter_name = "state"
+    conditions = {
+        "open": ("open", Q(closed_at=None)),
+        "new": ("open, not acknowledged", Q(closed_at=None, acknowledged_at=None)),
+        "snoozed": ("snoozed", Q(closed_at=None, snoozed_until__gt=Now())),
+        "closed": ("closed", ~Q(closed_at=None)),
+    }
 
 
 @admin.register(DriftIncident)
@@ -52,8 +45,8 @@ class DriftIncidentAdmin(ReadOnlyAdmin):
         "An incident opens automatically when a check raises the alarm, and closes after three quiet windows. There "
         "has been none so far."
     )
-    list_display = ["since", "version", "state", "drifted", "alarms", "acknowledged_by_user", "until"]
-    list_display_links = ["since"]
+    list_display = ["opened_at", "version", "state", "drifted", "alarms", "acknowledged_by", "closed_at"]
+    list_display_links = ["opened_at"]
     list_filter = ["version__model", StateFilter, "closing_reason", "opened_at"]
     list_select_related = ["version__model", "acknowledged_by"]
     search_fields = ["version__model__name", "version__version"]
@@ -64,25 +57,10 @@ class DriftIncidentAdmin(ReadOnlyAdmin):
         {"title": "Resolve", "icon": "task_alt", "items": ["check_now", "close", "rebaseline"]},
     ]
     change_form_outer_before_template = "admin/drift/driftincident/incident.html"
+    page_context = staticmethod(incident_context)
 
     class Media:
         css = {"all": ["mlmon/figures.css", "mlmon/result.css", "drift/admin.css"]}
-
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        incident = self.get_object(request, object_id)
-        context = {} if incident is None else incident_context(incident)
-        return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
-
-    def has_operate_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
-        return Action.HANDLE_INCIDENTS.is_allowed(request.user)
-
-    def has_run_check_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
-        return may_check(request)
-
-    def has_rebaseline_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
-        return may_rebaseline(request)
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any = None) -> list[Any]:
         # A closed incident has no actions. A request to the URL of one gets the reason.
@@ -92,7 +70,7 @@ class DriftIncidentAdmin(ReadOnlyAdmin):
         done = {"acknowledge"} if incident.acknowledged_at else set()
         return [offered for offered in super().get_actions_detail(request, object_id) if offered.path not in done]
 
-    @action(description="Acknowledge", icon="how_to_reg", permissions=["operate"])
+    @action(description="Acknowledge", icon="how_to_reg", permissions=Action.HANDLE_INCIDENTS.permissions)
     def acknowledge(self, request: HttpRequest, object_id: int) -> HttpResponse:
         return self._act(
             request,
@@ -103,24 +81,24 @@ class DriftIncidentAdmin(ReadOnlyAdmin):
             done="You have acknowledged this incident.",
         )
 
-    @action(description="Check now", icon="troubleshoot", permissions=["run_check"])
+    @action(description="Check now", icon="troubleshoot", permissions=Action.RUN_CHECK.permissions)
     def check_now(self, request: HttpRequest, object_id: int) -> HttpResponse:
         incident = self.row_or_404(request, object_id)
         return check_page(self, request, version=incident.version, row=incident)
 
-    @action(description="For 4 hours", permissions=["operate"])
+    @action(description="For 4 hours", permissions=Action.HANDLE_INCIDENTS.permissions)
     def snooze_hours(self, request: HttpRequest, object_id: int) -> HttpResponse:
         return self._snooze(request, object_id, "hours")
 
-    @action(description="For a day", permissions=["operate"])
+    @action(description="For a day", permissions=Action.HANDLE_INCIDENTS.permissions)
     def snooze_day(self, request: HttpRequest, object_id: int) -> HttpResponse:
         return self._snooze(request, object_id, "day")
 
-    @action(description="For a week", permissions=["operate"])
+    @action(description="For a week", permissions=Action.HANDLE_INCIDENTS.permissions)
     def snooze_week(self, request: HttpRequest, object_id: int) -> HttpResponse:
         return self._snooze(request, object_id, "week")
 
-    @action(description="Close the incident", icon="done_all", permissions=["operate"])
+    @action(description="Close the incident", icon="done_all", permissions=Action.HANDLE_INCIDENTS.permissions)
     def close(self, request: HttpRequest, object_id: int) -> HttpResponse:
         return self._act(
             request,
@@ -135,18 +113,14 @@ class DriftIncidentAdmin(ReadOnlyAdmin):
             done="The incident is closed.",
         )
 
-    @action(description="Make this window the new reference", icon="published_with_changes", permissions=["rebaseline"])
+    @action(
+        description="Make this window the new reference",
+        icon="published_with_changes",
+        permissions=Action.REBASELINE.permissions,
+    )
     def rebaseline(self, request: HttpRequest, object_id: int) -> HttpResponse:
         incident = self.row_or_404(request, object_id)
         return rebaseline_page(self, request, check=incident.last_check, row=incident)
-
-    @display(description="Since", ordering="opened_at")
-    def since(self, obj: DriftIncident) -> str:
-        return f"{obj.opened_at:%Y-%m-%d %H:%M}"
-
-    @display(description="Closed", ordering="closed_at")
-    def until(self, obj: DriftIncident) -> str:
-        return "-" if obj.closed_at is None else f"{obj.closed_at:%Y-%m-%d %H:%M}"
 
     @display(description="State", label=STATE_LABELS)
     def state(self, obj: DriftIncident) -> str:
@@ -157,10 +131,6 @@ class DriftIncidentAdmin(ReadOnlyAdmin):
         names = obj.subjects
         more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
         return ", ".join(names[:MOST_NAMES]) + more
-
-    @display(description="Acknowledged by", ordering="acknowledged_by")
-    def acknowledged_by_user(self, obj: DriftIncident) -> str:
-        return "-" if obj.acknowledged_by is None else obj.acknowledged_by.get_username()
 
     def _snooze(self, request: HttpRequest, object_id: int, length: str) -> HttpResponse:
         until = timezone.now() + SNOOZES[length]
@@ -185,7 +155,7 @@ class DriftIncidentAdmin(ReadOnlyAdmin):
         done: str,
     ) -> HttpResponse:
         """Ask for confirmation, then call the service; the incident's page shows its errors."""
-        if not self.has_operate_permission(request):
+        if not Action.HANDLE_INCIDENTS.is_allowed(request.user):
             raise PermissionDenied
         incident = self.row_or_404(request, object_id)
         if not is_confirmed(request):

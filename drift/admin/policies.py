@@ -42,9 +42,6 @@ class RowCountsField(forms.CharField):
             raise ValidationError(WINDOW_TOO_LARGE)
         return [int(part) for part in parts]
 
-    def has_changed(self, initial: Any, data: Any) -> bool:
-        return super().has_changed(self.prepare_value(initial), data)
-
 
 class DriftPolicyForm(forms.ModelForm[DriftPolicy]):
     """Checks the database's constraints with messages for people."""
@@ -90,13 +87,6 @@ class DriftPolicyForm(forms.ModelForm[DriftPolicy]):
         return cleaned
 
 
-def ordered_method_error(method: str, kind: str | None) -> str:
-    """Return why a feature of this kind cannot be scored by the method; empty if it can."""
-    if method and MEASURES[Method(method)].categorical is None and kind == FeatureKind.CATEGORICAL:
-        return "This feature is categorical, and its categories have no order. Choose another measure."
-    return ""
-
-
 class FeaturePolicyFormSet(BaseInlineFormSet[FeaturePolicy, DriftPolicy, forms.ModelForm[FeaturePolicy]]):
     """Accepts the features that a version of the model has."""
 
@@ -125,15 +115,16 @@ class FeaturePolicyFormSet(BaseInlineFormSet[FeaturePolicy, DriftPolicy, forms.M
                 self._check_feature(form)
 
     def _check_feature(self, form: Any) -> None:
-        name = form.cleaned_data.get("feature_name")
+        name, method = form.cleaned_data.get("feature_name"), form.cleaned_data.get("method")
         if name and name not in self._kinds:
             known = ", ".join(self._kinds) or "none yet: upload a version first"
             form.add_error(
                 "feature_name",
                 ValidationError(f"No version of {self.instance.model.name} has this feature. Choose from: {known}."),
             )
-        elif reason := ordered_method_error(form.cleaned_data.get("method", ""), self._kinds.get(name)):
-            form.add_error("method", reason)
+        elif method and self._kinds.get(name) == FeatureKind.CATEGORICAL and not MEASURES[Method(method)].categorical:
+            message = "This feature is categorical, and its categories have no order. Choose another measure."
+            form.add_error("method", message)
 
     @cached_property
     def _kinds(self) -> Mapping[str, str]:
@@ -170,7 +161,7 @@ class DriftPolicyAdmin(AuditedAdmin):
         "interval",
         "thresholds",
         "own_features",
-        "changed_at",
+        "updated_at",
     ]
     list_filter = ["is_enabled", "mode"]
     list_select_related = ["model"]
@@ -222,7 +213,16 @@ class DriftPolicyAdmin(AuditedAdmin):
 
     @display(description="In words")
     def in_words(self, obj: DriftPolicy) -> str:
-        return policy_sentence(obj)
+        if not obj.is_enabled:
+            return "This model is not checked for drift."
+        every = obj.rows_between_checks
+        checked = f"The latest {obj.window_rows:,} predictions are checked after every {every:,} new ones"
+        if obj.mode == PolicyMode.THRESHOLDS:
+            return f"{checked}. Scores above their thresholds are marked, and no incident opens."
+        return (
+            f"{checked}. An alarm opens an incident. At most one false alarm in {obj.false_alarm_budget:,} checks, "
+            f"which is one in {every * obj.false_alarm_budget:,} predictions."
+        )
 
     @display(description="False alarms", ordering="false_alarm_budget")
     def verdict(self, obj: DriftPolicy) -> str:
@@ -241,25 +241,6 @@ class DriftPolicyAdmin(AuditedAdmin):
     def thresholds(self, obj: DriftPolicy) -> str:
         return f"{obj.feature_threshold:g}, predictions {obj.prediction_threshold:g}"
 
-    @display(description="Changed", ordering="updated_at")
-    def changed_at(self, obj: DriftPolicy) -> str:
-        return f"{obj.updated_at:%Y-%m-%d %H:%M}"
-
     @display(description="Own features", ordering="n_own_features")
     def own_features(self, obj: Any) -> int:
         return int(obj.n_own_features)
-
-
-def policy_sentence(policy: DriftPolicy) -> str:
-    """Return the effect of a policy in words: what is checked when, and how often it may raise a false alarm."""
-    if not policy.is_enabled:
-        return "This model is not checked for drift."
-    every = policy.rows_between_checks
-    checked = f"The latest {policy.window_rows:,} predictions are checked after every {every:,} new ones"
-    if policy.mode == PolicyMode.THRESHOLDS:
-        return f"{checked}. Scores above their thresholds are marked, and no incident opens."
-    rows = every * policy.false_alarm_budget
-    return (
-        f"{checked}. An alarm opens an incident. At most one false alarm in {policy.false_alarm_budget:,} checks, "
-        f"which is one in {rows:,} predictions."
-    )

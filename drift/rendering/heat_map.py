@@ -11,7 +11,6 @@ from mlmon.figures import number_text
 # Where each step of the scale begins, as a share of the threshold. The last two steps are above it.
 STEPS = (0.0, 0.25, 0.5, 1.0, 2.0)
 LISTED, ABOVE = "listed", "above"
-SIGNS = {LISTED: "●", ABOVE: "○", "": ""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +39,6 @@ class HeatCell:
     step: int | None
     mark: str
     text: str
-
-    @property
-    def sign(self) -> str:
-        """The mark as a character."""
-        return SIGNS[self.mark]
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,7 +190,10 @@ def check_by_hand(*, version: ModelVersion, user: Actor) -> DriftCheck:
     """
     check = run_drift_check(version_id=version.pk)
     if check is None:
-        raise NothingToCheckError
+        raise NothingToCheckError(
+            "There is nothing to check: there is no active reference, the window has too few rows, there is no new "
+            "prediction since the last check, or a worker is checking it right now."
+        )
     record_change(user=user, row=check, message="Checked by hand.")
     return check
 

@@ -147,7 +147,7 @@ def snooze_incident(*, incident: DriftIncident, until: datetime, user: User) -> 
         `until` is in the past.
     """
     if until <= timezone.now():
-        raise SnoozeInThePastError(until)
+        raise SnoozeInThePastError(f"{until:%Y-%m-%d %H:%M %Z} is in the past. Choose a later time.")
     row = _open_row(incident)
     changes = {"Snoozed until": (row.snoozed_until, until)}
     row.snoozed_until = until
@@ -178,7 +178,7 @@ def close_incidents_of_archived_versions() -> int:
 def _open_row(incident: DriftIncident) -> DriftIncident:
     row = DriftIncident.objects.select_for_update().get(pk=incident.pk)
     if row.closed_at is not None:
-        raise IncidentClosedError(row.closed_at)
+        raise IncidentClosedError(f"This incident was closed at {row.closed_at:%Y-%m-%d %H:%M %Z}.")
     return row
 
 

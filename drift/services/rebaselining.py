@@ -42,7 +42,10 @@ def make_window_the_reference(*, check: DriftCheck, user: Actor) -> ReferenceDat
     features = _features_of_window(check)  # before the transaction, as reading the archive is slow
     names = [feature.name for feature in check.version.schema().features]
     if missing := [name for name in names if name not in features.column_names]:
-        raise FeaturesNotStoredError(missing)
+        raise FeaturesNotStoredError(
+            f"The rows of this window have no {', '.join(missing)}, because the capture policy does not store them. "
+            "Upload a file instead."
+        )
     sink = io.BytesIO()
     pyarrow.parquet.write_table(features, sink)
     name = f"window-of-check-{check.pk}.parquet"
@@ -52,7 +55,9 @@ def make_window_the_reference(*, check: DriftCheck, user: Actor) -> ReferenceDat
         of_window = ReferenceDataset.objects.filter(version=check.version_id, original_filename=name)
         in_progress = Q(status__in=[ReferenceStatus.PENDING, ReferenceStatus.PROFILING])
         if of_window.filter(in_progress | Q(is_active=True)).exists():
-            raise WindowAlreadyUsedError(name)
+            raise WindowAlreadyUsedError(
+                f"This window already is reference data: {name} is active, or will be once profiled."
+            )
         reference = upload_reference(version=check.version, file=file, filename=name, user=user)
         message = f"Made from the {features.num_rows:,} rows of the window of drift check {check.pk}."
         record_change(user=user, row=reference, message=message)
@@ -72,5 +77,8 @@ def _features_of_window(check: DriftCheck) -> pa.Table:
         features = table.select(names).rename_columns([name.removeprefix(FEATURE_PREFIX) for name in names])
         features = features.slice(max(0, table.num_rows - check.n_current))
     if features.num_rows < check.n_current or not features.num_rows:
-        raise WindowGoneError(check.n_current, features.num_rows)
+        raise WindowGoneError(
+            f"Only {features.num_rows:,} of the {check.n_current:,} rows of this window are still stored. Use the "
+            "window of a later check, or upload a file."
+        )
     return features

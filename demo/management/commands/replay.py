@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 from rich.table import Table
 
-from accounts.management.terminal import ExitStatus, TeachingCommand, add_json_option, progress_bar, table
+from accounts.management.terminal import ExitStatus, TeachingCommand, add_json_option, progress_bar, table, whole_number
 from demo.client import Client, ReplayError
 from demo.drift_by_period import DriftByPeriod
 from demo.extract import Flight, read_flights
@@ -22,6 +22,7 @@ EXTRACT = "flight-delay-year.parquet"
 LATER_MONTHS = tuple(range(4, 13))
 REFERENCE_MONTHS = (1, 2, 3)
 SCORES_SHOWN = 3
+MOST_ROWS = 1_000_000  # more than a year has
 EXAMPLES = """
 examples:
   The months after those of the training data, in about three minutes, with a table by month at the end:
@@ -62,11 +63,13 @@ class Command(TeachingCommand):
         parser.add_argument("--months", type=months, help="e.g. 4-12 or 6,9 (default: 4-12; with --shuffle 1-3)")
         parser.add_argument("--shuffle", action="store_true", help="random order instead of chronological order")
         parser.add_argument("--seed", type=int, default=0, help="seed of --shuffle (default: %(default)s)")
-        parser.add_argument("--limit", type=positive, help="maximum number of rows")
+        parser.add_argument("--limit", type=whole_number(MOST_ROWS), help="maximum number of rows")
         parser.add_argument(
             "--speed", type=speed, default=200.0, help="rows per second, or max (default: 200, about 3 minutes)"
         )
-        parser.add_argument("--batch", type=positive, default=25, help="rows in a request (default: %(default)s)")
+        parser.add_argument(
+            "--batch", type=whole_number(MOST_ROWS), default=25, help="rows in a request (default: %(default)s)"
+        )
         parser.add_argument(
             "--watch",
             action=argparse.BooleanOptionalAction,
@@ -74,7 +77,10 @@ class Command(TeachingCommand):
             help="read the drift scores during the replay and show them by month (default: on)",
         )
         parser.add_argument(
-            "--watch-rows", type=positive, default=500, help="rows between two reads of the scores (default: 500)"
+            "--watch-rows",
+            type=whole_number(MOST_ROWS),
+            default=500,
+            help="rows between two reads of the scores (default: 500)",
         )
         parser.add_argument(
             "--feedback",
@@ -214,13 +220,6 @@ def months(text: str) -> tuple[int, ...]:
     if not chosen or not chosen <= set(range(1, 13)):
         raise argparse.ArgumentTypeError(f"{text!r} must contain months from 1 to 12, in ascending order")
     return tuple(sorted(chosen))
-
-
-def positive(text: str) -> int:
-    """Return a whole number above 0."""
-    if not (text.isascii() and text.isdigit() and int(text)):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(text)
 
 
 def hours(text: str) -> timedelta:

@@ -1,13 +1,14 @@
 """``manage.py drift_backfill``: drift checks of archived observations."""
 
 from argparse import ArgumentTypeError
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from accounts.management.terminal import ExitStatus, TeachingCommand, add_json_option, progress_bar
-from drift.models import CheckStatus
+from accounts.management.terminal import ExitStatus, TeachingCommand, add_json_option, progress_bar, whole_number
+from drift.models import LARGEST_COUNT, CheckStatus
 from drift.selectors import monitored_model, monitored_version, policy_for
 from drift.services.backfill import BackfillRequest, BackfillStep, backfill, rows_to_backfill
 from mlmon.results import VerdictStatus
@@ -46,7 +47,12 @@ class Command(TeachingCommand):
             "--since", type=_time, metavar="TIME", help="only windows that end then or later (ISO 8601)"
         )
         parser.add_argument("--until", type=_time, metavar="TIME", help="only windows that end before this time")
-        parser.add_argument("--every", type=_rows, metavar="ROWS", help="rows between windows (default: by the policy)")
+        parser.add_argument(
+            "--every",
+            type=whole_number(LARGEST_COUNT),
+            metavar="ROWS",
+            help="rows between windows (default: by the policy)",
+        )
         add_json_option(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -74,12 +80,17 @@ class Command(TeachingCommand):
             raise CommandError(f"{tally.failed} checks failed. Their pages in the admin give the reason.")
 
 
+@dataclass(slots=True)
 class _Tally:
     """The figures of a backfill."""
 
-    def __init__(self) -> None:
-        self.checks = self.were_there = self.drifted = self.alarms = self.failed = self.rows = 0
-        self.alarm_lines: list[str] = []
+    rows: int = 0
+    checks: int = 0
+    were_there: int = 0
+    drifted: int = 0
+    alarms: int = 0
+    failed: int = 0
+    alarm_lines: list[str] = field(default_factory=list)
 
     def add(self, step: BackfillStep) -> None:
         """Add a step to the figures."""
@@ -98,16 +109,8 @@ class _Tally:
 
     def summary(self, request: BackfillRequest) -> dict[str, Any]:
         """Return the figures as JSON-ready values."""
-        return {
-            "model_name": request.version.model.name,
-            "model_version": request.version.version,
-            "rows": self.rows,
-            "checks": self.checks,
-            "were_there": self.were_there,
-            "drifted": self.drifted,
-            "alarms": self.alarms,
-            "failed": self.failed,
-        }
+        counts = {name: value for name, value in asdict(self).items() if name != "alarm_lines"}
+        return {"model_name": request.version.model.name, "model_version": request.version.version, **counts}
 
 
 def _request(options: dict[str, Any]) -> BackfillRequest:
@@ -128,9 +131,3 @@ def _time(text: str) -> datetime:
     except ValueError:
         raise ArgumentTypeError("enter a time in ISO 8601, such as 2026-03-01 or 2026-03-01T12:00+01:00") from None
     return time if time.tzinfo else time.replace(tzinfo=UTC)
-
-
-def _rows(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError("enter a whole number of at least 1")
-    return int(text)
