@@ -23,16 +23,14 @@ INTEGER_FEATURES = ("scheduled_hour",)
 FLOAT_FEATURES = ("distance", "seats", "plane_age", "wind_speed", "precip", "visib")
 FEATURES = CATEGORICAL_FEATURES + INTEGER_FEATURES + FLOAT_FEATURES
 OUTCOME = "late"
-SCHEMA = pa.schema(
-    {
-        "scheduled_departure": pa.timestamp("s", tz="UTC"),
-        "month": pa.int8(),
-        **dict.fromkeys(CATEGORICAL_FEATURES, pa.string()),
-        **dict.fromkeys(INTEGER_FEATURES, pa.int64()),
-        **dict.fromkeys(FLOAT_FEATURES, pa.float32()),
-        OUTCOME: pa.bool_(),
-    }
-)
+COLUMN_TYPES: dict[str, pa.DataType] = {
+    "scheduled_departure": pa.timestamp("s", tz="UTC"),
+    "month": pa.int8(),
+    **dict.fromkeys(CATEGORICAL_FEATURES, pa.string()),
+    **dict.fromkeys(INTEGER_FEATURES, pa.int64()),
+    **dict.fromkeys(FLOAT_FEATURES, pa.float32()),
+    OUTCOME: pa.bool_(),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +82,9 @@ def flight_table() -> pa.Table:
     table = table.append_column(OUTCOME, pc.greater(table["arr_delay"], pa.scalar(float(LATE_MINUTES))))
     names = ("scheduled_departure", "carrier", "flight", "origin", "dest")
     order: list[tuple[str, Literal["ascending", "descending"]]] = [(name, "ascending") for name in names]
-    return table.sort_by(order).select(["scheduled_departure", "month", *FEATURES, OUTCOME]).cast(SCHEMA)
+    return (
+        table.sort_by(order).select(["scheduled_departure", "month", *FEATURES, OUTCOME]).cast(pa.schema(COLUMN_TYPES))
+    )
 
 
 def split_flights(table: pa.Table) -> FlightSplits:

@@ -111,10 +111,6 @@ def _write_parquet(path: Path, table: pa.Table) -> None:
     _write(path, path.read_bytes())
 
 
-def main() -> None:
+if __name__ == "__main__":
     make_classifier(FOLDER)
     make_flight_delay(FOLDER)
-
-
-if __name__ == "__main__":
-    main()

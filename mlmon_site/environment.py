@@ -69,13 +69,6 @@ def kept_secret(path: Path, *, random_bytes: int = 48) -> str:
     return secret
 
 
-def broker_url(redis_url: str) -> str:
-    """Return `redis_url` for kombu, which writes ``redis+socket://`` for the ``unix://`` of redis-py."""
-    if redis_url.startswith("unix://"):
-        return "redis+socket://" + redis_url.removeprefix("unix://").replace("?db=", "?virtual_host=")
-    return redis_url
-
-
 def database_settings(env: Environment, sqlite_path: Path) -> dict[str, Any]:
     """Return Django's settings for the database at ``DATABASE_URL``, by default SQLite at `sqlite_path`."""
     settings: dict[str, Any] = dict(env.db_url("DATABASE_URL", default=f"sqlite:///{sqlite_path}"))

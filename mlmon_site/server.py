@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m mlmon_site.server", description="Serve mlmon over HTTP.")
     parser.add_argument("--host", default="127.0.0.1", help="address to bind (default: %(default)s)")
     parser.add_argument("--port", type=port_number, default=8000, help="port to bind (default: %(default)s)")
-    parser.add_argument("--workers", type=_positive, default=2, help="number of processes (default: %(default)s)")
+    parser.add_argument("--workers", type=int, default=2, help="number of processes (default: %(default)s)")
     parser.add_argument(
         "--scrape-port",
         type=lambda text: 0 if text == "0" else port_number(text),
@@ -99,6 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--access-log", action="store_true", help="write a line for each request")
     options = parser.parse_args(arguments)
+    if options.workers < 1:
+        parser.error("argument --workers: must be 1 or more")
     serve(
         host=options.host,
         port=options.port,
@@ -106,13 +108,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         access_log=options.access_log,
         scrape_port=options.scrape_port,
     )
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return number
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from django.templatetags.static import static
 from django.urls import reverse_lazy
 
 from mlmon_site import openapi
-from mlmon_site.environment import SOCKET_PATH_LIMIT, Environment, broker_url, database_settings, kept_secret
+from mlmon_site.environment import SOCKET_PATH_LIMIT, Environment, database_settings, kept_secret
 
 # Lets Django's generic classes be subscripted at run time, as their annotations are.
 django_stubs_ext.monkeypatch()
@@ -221,7 +221,9 @@ MLMON_ARCHIVE_RETENTION_DAYS = env.positive_int("MLMON_ARCHIVE_RETENTION_DAYS", 
 MLMON_GROUND_TRUTH_RETENTION_DAYS = env.positive_int("MLMON_GROUND_TRUTH_RETENTION_DAYS", default=365, most=MOST_DAYS)
 MLMON_ARCHIVE_MAX_BYTES = env.positive_int("MLMON_ARCHIVE_MAX_BYTES", default=10 * 2**30)
 
-CELERY_BROKER_URL = broker_url(REDIS_URL)
+CELERY_BROKER_URL = REDIS_URL
+if REDIS_URL.startswith("unix://"):  # kombu's spelling
+    CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=")
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True

@@ -90,7 +90,7 @@ class DriftCheckAdmin(ReadOnlyAdmin):
         "version",
         "reference",
         ("checked_at", "duration"),
-        ("window_rows", "reference_rows"),
+        "rows",
         ("window_times", "window_end"),
     ]
     actions_detail = ["check_now", "rebaseline"]
@@ -136,13 +136,9 @@ class DriftCheckAdmin(ReadOnlyAdmin):
     def duration(self, obj: DriftCheck) -> str:
         return f"{obj.duration_seconds * 1000:.1f} ms"
 
-    @display(description="Window rows", ordering="n_current")
-    def window_rows(self, obj: DriftCheck) -> str:
-        return f"{obj.n_current:,}"
-
-    @display(description="Reference rows")
-    def reference_rows(self, obj: DriftCheck) -> str:
-        return f"{obj.n_reference:,}"
+    @display(description="Rows")
+    def rows(self, obj: DriftCheck) -> str:
+        return f"{obj.n_current:,} of the window, {obj.n_reference:,} of the reference"
 
     @display(description="Observed")
     def window_times(self, obj: DriftCheck) -> str:

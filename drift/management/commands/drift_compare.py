@@ -24,15 +24,14 @@ class Command(TeachingCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         limits = TableLimits(file_bytes=settings.MLMON_MAX_REFERENCE_BYTES, rows=settings.MLMON_MAX_REFERENCE_ROWS)
+        styles = {Tone.ALARM: self.style.ERROR, Tone.WARNING: self.style.WARNING, Tone.GOOD: self.style.SUCCESS}
         try:
-            status = run_compare(options, limits, write=self.stdout.write, paint=self._paint)
+            status = run_compare(
+                options, limits, write=self.stdout.write, paint=lambda tone, text: styles.get(tone, str)(text)
+            )
         except MlmonError as error:
             raise CommandError(plain_text(str(error)), returncode=ExitStatus.WRONG_USAGE) from error
         except OSError as error:
             raise CommandError(f"{error.filename}: {error.strerror}.", returncode=ExitStatus.WRONG_USAGE) from error
         if status:
             sys.exit(status)
-
-    def _paint(self, tone: Tone, text: str) -> str:
-        styles = {Tone.ALARM: self.style.ERROR, Tone.WARNING: self.style.WARNING, Tone.GOOD: self.style.SUCCESS}
-        return styles[tone](text) if tone in styles else text
