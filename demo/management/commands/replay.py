@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Mapping
 from contextlib import closing
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,7 @@ class Command(TeachingCommand):
     requires_system_checks: list[str] = []  # a client; the server may be on another machine
 
     def add_arguments(self, parser: CommandParser) -> None:
+        row_count = partial(whole_number, largest=MOST_ROWS)
         parser.add_argument("--url", default="http://127.0.0.1:8000", help="the server (default: %(default)s)")
         parser.add_argument(
             "--token", default="", help="API token with the scopes predict and read, if the server requires one"
@@ -63,13 +65,11 @@ class Command(TeachingCommand):
         parser.add_argument("--months", type=months, help="e.g. 4-12 or 6,9 (default: 4-12; with --shuffle 1-3)")
         parser.add_argument("--shuffle", action="store_true", help="random order instead of chronological order")
         parser.add_argument("--seed", type=int, default=0, help="seed of --shuffle (default: %(default)s)")
-        parser.add_argument("--limit", type=whole_number(MOST_ROWS), help="maximum number of rows")
+        parser.add_argument("--limit", type=row_count, help="maximum number of rows")
         parser.add_argument(
             "--speed", type=speed, default=200.0, help="rows per second, or max (default: 200, about 3 minutes)"
         )
-        parser.add_argument(
-            "--batch", type=whole_number(MOST_ROWS), default=25, help="rows in a request (default: %(default)s)"
-        )
+        parser.add_argument("--batch", type=row_count, default=25, help="rows in a request (default: %(default)s)")
         parser.add_argument(
             "--watch",
             action=argparse.BooleanOptionalAction,
@@ -78,7 +78,7 @@ class Command(TeachingCommand):
         )
         parser.add_argument(
             "--watch-rows",
-            type=whole_number(MOST_ROWS),
+            type=row_count,
             default=500,
             help="rows between two reads of the scores (default: 500)",
         )

@@ -3,6 +3,7 @@
 from argparse import ArgumentTypeError
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
@@ -49,7 +50,7 @@ class Command(TeachingCommand):
         parser.add_argument("--until", type=_time, metavar="TIME", help="only windows that end before this time")
         parser.add_argument(
             "--every",
-            type=whole_number(LARGEST_COUNT),
+            type=partial(whole_number, largest=LARGEST_COUNT),
             metavar="ROWS",
             help="rows between windows (default: by the policy)",
         )
