@@ -1,5 +1,7 @@
 """Actions on the pages of checks and incidents that are confirmed first: check now, and make a window the reference."""
 
+from typing import Any
+
 import redis
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
@@ -8,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from unfold.admin import ModelAdmin
 
-from accounts.admin.base import user_of
+from accounts.admin.base import ReadOnlyAdmin, user_of
 from accounts.admin.page_parts import confirmation_page, is_confirmed
 from accounts.roles import Action
 from drift.exceptions import DriftError
@@ -22,6 +24,16 @@ from models_registry.models import ModelVersion
 CHECK_PAGE = "admin:drift_driftcheck_change"
 REFERENCE_PAGE = "admin:models_registry_referencedataset_change"
 WINDOW_UNAVAILABLE = "The live window cannot be read now. Try again."
+
+
+class CheckedVersionAdmin(ReadOnlyAdmin):
+    """Pages with both actions. Methods, because unfold looks up names of permissions in the database at each start."""
+
+    def has_run_check_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        return Action.RUN_CHECK.is_allowed(request.user)
+
+    def has_rebaseline_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        return Action.REBASELINE.is_allowed(request.user)
 
 
 def check_page(model_admin: ModelAdmin, request: HttpRequest, *, version: ModelVersion, row: Model) -> HttpResponse:

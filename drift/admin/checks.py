@@ -8,9 +8,8 @@ from django.db.models.functions import Greatest
 from django.http import HttpRequest, HttpResponse
 from unfold.decorators import action, display
 
-from accounts.admin.base import ConditionFilter, ReadOnlyAdmin
-from accounts.roles import Action
-from drift.admin.actions import check_page, rebaseline_page
+from accounts.admin.base import ConditionFilter
+from drift.admin.actions import CheckedVersionAdmin, check_page, rebaseline_page
 from drift.models import CheckStatus, DriftCheck, DriftIncident, FeatureDrift
 from drift.rendering.heat_map import HeatColumn, heat_map
 from drift.rendering.states import ABOVE, DRIFTED, FAILED, NO_VERDICT, QUIET, outcome_of
@@ -67,7 +66,7 @@ def results_context(check: DriftCheck) -> dict[str, Any]:
 
 
 @admin.register(DriftCheck)
-class DriftCheckAdmin(ReadOnlyAdmin):
+class DriftCheckAdmin(CheckedVersionAdmin):
     empty_text = (
         "A version in production or shadow that has reference data is checked automatically after every hundred new "
         "predictions."
@@ -113,16 +112,12 @@ class DriftCheckAdmin(ReadOnlyAdmin):
         hidden = set() if check.status == CheckStatus.SUCCEEDED else {"rebaseline"}
         return [offered for offered in super().get_actions_detail(request, object_id) if offered.path not in hidden]
 
-    @action(description="Check now", icon="troubleshoot", permissions=Action.RUN_CHECK.permissions)
+    @action(description="Check now", icon="troubleshoot", permissions=["run_check"])
     def check_now(self, request: HttpRequest, object_id: int) -> HttpResponse:
         check = self.row_or_404(request, object_id)
         return check_page(self, request, version=check.version, row=check)
 
-    @action(
-        description="Make this window the new reference",
-        icon="published_with_changes",
-        permissions=Action.REBASELINE.permissions,
-    )
+    @action(description="Make this window the new reference", icon="published_with_changes", permissions=["rebaseline"])
     def rebaseline(self, request: HttpRequest, object_id: int) -> HttpResponse:
         check = self.row_or_404(request, object_id)
         return rebaseline_page(self, request, check=check, row=check)

@@ -13,10 +13,10 @@ from django.shortcuts import redirect
 from django.utils import timezone
 from unfold.decorators import action, display
 
-from accounts.admin.base import ConditionFilter, ReadOnlyAdmin
+from accounts.admin.base import ConditionFilter
 from accounts.admin.page_parts import confirmation_page, is_confirmed
 from accounts.roles import Action
-from drift.admin.actions import check_page, rebaseline_page
+from drift.admin.actions import CheckedVersionAdmin, check_page, rebaseline_page
 from drift.admin.incident_page import incident_context
 from drift.exceptions import DriftError
 from drift.models import DriftIncident
@@ -40,7 +40,7 @@ class StateFilter(ConditionFilter):
 
 
 @admin.register(DriftIncident)
-class DriftIncidentAdmin(ReadOnlyAdmin):
+class DriftIncidentAdmin(CheckedVersionAdmin):
     empty_text = (
         "An incident opens automatically when a check raises the alarm, and closes after three quiet windows. There "
         "has been none so far."
@@ -62,6 +62,9 @@ class DriftIncidentAdmin(ReadOnlyAdmin):
     class Media:
         css = {"all": ["mlmon/figures.css", "mlmon/result.css", "drift/admin.css"]}
 
+    def has_operate_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        return Action.HANDLE_INCIDENTS.is_allowed(request.user)
+
     def get_actions_detail(self, request: HttpRequest, object_id: Any = None) -> list[Any]:
         # A closed incident has no actions. A request to the URL of one gets the reason.
         incident = self.get_object(request, str(object_id))
@@ -70,7 +73,7 @@ class DriftIncidentAdmin(ReadOnlyAdmin):
         done = {"acknowledge"} if incident.acknowledged_at else set()
         return [offered for offered in super().get_actions_detail(request, object_id) if offered.path not in done]
 
-    @action(description="Acknowledge", icon="how_to_reg", permissions=Action.HANDLE_INCIDENTS.permissions)
+    @action(description="Acknowledge", icon="how_to_reg", permissions=["operate"])
     def acknowledge(self, request: HttpRequest, object_id: int) -> HttpResponse:
         return self._act(
             request,
@@ -81,24 +84,24 @@ class DriftIncidentAdmin(ReadOnlyAdmin):
             done="You have acknowledged this incident.",
         )
 
-    @action(description="Check now", icon="troubleshoot", permissions=Action.RUN_CHECK.permissions)
+    @action(description="Check now", icon="troubleshoot", permissions=["run_check"])
     def check_now(self, request: HttpRequest, object_id: int) -> HttpResponse:
         incident = self.row_or_404(request, object_id)
         return check_page(self, request, version=incident.version, row=incident)
 
-    @action(description="For 4 hours", permissions=Action.HANDLE_INCIDENTS.permissions)
+    @action(description="For 4 hours", permissions=["operate"])
     def snooze_hours(self, request: HttpRequest, object_id: int) -> HttpResponse:
         return self._snooze(request, object_id, "hours")
 
-    @action(description="For a day", permissions=Action.HANDLE_INCIDENTS.permissions)
+    @action(description="For a day", permissions=["operate"])
     def snooze_day(self, request: HttpRequest, object_id: int) -> HttpResponse:
         return self._snooze(request, object_id, "day")
 
-    @action(description="For a week", permissions=Action.HANDLE_INCIDENTS.permissions)
+    @action(description="For a week", permissions=["operate"])
     def snooze_week(self, request: HttpRequest, object_id: int) -> HttpResponse:
         return self._snooze(request, object_id, "week")
 
-    @action(description="Close the incident", icon="done_all", permissions=Action.HANDLE_INCIDENTS.permissions)
+    @action(description="Close the incident", icon="done_all", permissions=["operate"])
     def close(self, request: HttpRequest, object_id: int) -> HttpResponse:
         return self._act(
             request,
@@ -113,11 +116,7 @@ class DriftIncidentAdmin(ReadOnlyAdmin):
             done="The incident is closed.",
         )
 
-    @action(
-        description="Make this window the new reference",
-        icon="published_with_changes",
-        permissions=Action.REBASELINE.permissions,
-    )
+    @action(description="Make this window the new reference", icon="published_with_changes", permissions=["rebaseline"])
     def rebaseline(self, request: HttpRequest, object_id: int) -> HttpResponse:
         incident = self.row_or_404(request, object_id)
         return rebaseline_page(self, request, check=incident.last_check, row=incident)
@@ -155,7 +154,7 @@ class DriftIncidentAdmin(ReadOnlyAdmin):
         done: str,
     ) -> HttpResponse:
         """Ask for confirmation, then call the service; the incident's page shows its errors."""
-        if not Action.HANDLE_INCIDENTS.is_allowed(request.user):
+        if not self.has_operate_permission(request):
             raise PermissionDenied
         incident = self.row_or_404(request, object_id)
         if not is_confirmed(request):

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.core.checks import CheckMessage
+from django.core.management import call_command
 from pytest_django.fixtures import Settings
 
 from mlmon_site.checks import check_folders, check_production, check_redis_url
@@ -72,3 +73,7 @@ def test_a_file_in_place_of_a_folder_is_reported(settings: Settings, tmp_path: P
     (tmp_path / "taken").touch()
     settings.MEDIA_ROOT = tmp_path / "taken" / "media"
     assert _ids(check_folders(None)) == ["mlmon.E004"]
+
+
+def test_the_checks_run_before_the_database_has_tables() -> None:
+    call_command("check")  # a test that is not marked with django_db cannot query the database
