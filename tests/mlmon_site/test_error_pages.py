@@ -23,8 +23,8 @@ def test_a_person_gets_a_page(admin_client: Client, path: str) -> None:
 
 
 def test_a_malformed_request_is_refused_in_the_same_form(client: Client) -> None:
-    client.cookies["sessionid"] = "a\0b"
-    program, person = client.get("/drift"), client.get("/admin/")
+    malformed = {"cookie": 'sessionid="a\\000b"'}  # NUL; recent versions of http.cookies refuse to write it
+    program, person = client.get("/drift", headers=malformed), client.get("/admin/", headers=malformed)
     assert (program.status_code, program["Content-Type"]) == (400, PROBLEM_JSON)
     assert (person.status_code, "The request is malformed." in person.content.decode()) == (400, True)
 
