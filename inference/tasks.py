@@ -11,7 +11,6 @@ CLEANING_SECONDS = 60  # of one run of compaction or retention; the next run con
 
 
 @shared_task(
-    name="inference.tasks.archive_observations",
     ignore_result=True,
     soft_time_limit=settings.MLMON_ARCHIVE_TICK_SECONDS + HANGING_SECONDS,
     time_limit=settings.MLMON_ARCHIVE_TICK_SECONDS + HANGING_SECONDS + 15,
@@ -22,7 +21,6 @@ def archive_observations() -> None:
 
 
 @shared_task(
-    name="inference.tasks.compact_archive",
     ignore_result=True,
     soft_time_limit=CLEANING_SECONDS + HANGING_SECONDS,
     time_limit=CLEANING_SECONDS + HANGING_SECONDS + 15,
@@ -33,7 +31,6 @@ def compact_archive() -> None:
 
 
 @shared_task(
-    name="inference.tasks.enforce_retention",
     ignore_result=True,
     soft_time_limit=CLEANING_SECONDS + HANGING_SECONDS,
     time_limit=CLEANING_SECONDS + HANGING_SECONDS + 15,
@@ -43,7 +40,7 @@ def enforce_retention() -> None:
     retention.enforce_retention(seconds=CLEANING_SECONDS)
 
 
-@shared_task(name="inference.tasks.roll_up_traffic", ignore_result=True, soft_time_limit=40, time_limit=50)
+@shared_task(ignore_result=True, soft_time_limit=40, time_limit=50)
 def roll_up_traffic() -> None:
     """Write the traffic counts of the web processes to the database."""
     traffic.roll_up_traffic()

@@ -23,6 +23,8 @@ _main_process_pid = os.getpid()
 @import_modules.connect(sender=app)
 def _refuse_outdated_database(**_: Any) -> None:
     # Worker and beat import their tasks first. `beat_init` is sent after the scheduler has written its schedules.
+    if os.getpid() != _main_process_pid:
+        return  # the pool's processes import them again
     try:
         refuse_outdated_database()
     except OutdatedDatabaseError as error:
