@@ -4,6 +4,7 @@ One column that cannot be compared never stops the others.
 """
 
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -20,10 +21,14 @@ from mlmon.results import (
     FeatureResult,
     HypothesisResult,
     JointChange,
+    LeftOut,
+    LeftOutReason,
+    NotCompared,
     PredictionResult,
     QualityEvent,
     QualityFinding,
     ResultStatus,
+    VerdictStatus,
 )
 from mlmon.schema import FeatureKind
 from mlmon.statistics.bins import decile_labels
@@ -58,6 +63,8 @@ def compare(
     *,
     window_rows: int | None = None,
     with_details: bool = True,
+    not_compared: Collection[NotCompared] = (),
+    left_out: Collection[LeftOut] = (),
 ) -> ComparisonResult:
     """Compare the latest rows with their reference.
 
@@ -75,31 +82,49 @@ def compare(
         The latest rows that are the window; by default all of them. Longer windows of the criteria use the rows before.
     with_details
         Whether to compute all measures and what a chart needs, or only scores and the verdict.
+    not_compared
+        Features that the caller could not read, whether or not the reference has them. They get no other result.
+    left_out
+        Columns that the caller has left out on purpose.
 
     Returns
     -------
     ComparisonResult
-        Every monitored feature of the reference in its order, then those that only the window has. A feature that
-        cannot be compared has a status that says why. A window costs one sort of each numeric column and one lookup of
-        each categorical one.
+        Every monitored feature of the reference in its order, then those of `not_compared`. A feature that cannot be
+        compared has a status that says why, and the verdict is then incomplete unless it is an alarm. A window costs
+        one sort of each numeric column and one lookup of each categorical one.
     """
     rows = features.num_rows if features.num_columns or predictions is None else len(predictions)
     main_rows = rows if window_rows is None else min(rows, window_rows)
-    names = [*reference.features, *(name for name in features.column_names if name not in reference.features)]
-    names = [name for name in names if name not in criteria.unmonitored]
+    failed = {each.feature: each for each in not_compared if each.feature not in criteria.unmonitored}
+    names = [name for name in reference.features if name not in criteria.unmonitored and name not in failed]
     plan = plan_verdict(
-        criteria, features=len(names), rows=rows, window_rows=main_rows, reference_rows=reference.n_rows
+        criteria, features=len(names) + len(failed), rows=rows, window_rows=main_rows, reference_rows=reference.n_rows
     )
     scope = _Scope(criteria, plan, with_details)
     columns = {name: features.column(name) for name in names if name in features.column_names}
-    compared = [_compare_feature(name, reference.features.get(name), columns.get(name), scope) for name in names]
+    compared = [_compare_feature(name, reference.features[name], columns.get(name), scope) for name in names]
+    for name, each in failed.items():
+        profile = reference.features.get(name)
+        kind = FeatureKind.CATEGORICAL if profile is None else profile.kind
+        compared.append((_not_compared_fields(each, kind, scope), []))
     prediction, evidence = _compare_prediction(reference.prediction, predictions, scope)
     for _, of_feature in compared:
         evidence += of_feature
     judgement = judge(evidence, plan) if criteria.gives_verdict else NO_JUDGEMENT
     hypotheses = judgement.hypotheses
     latest = features.select(list(columns)).slice(rows - main_rows)
-    return ComparisonResult(
+    unmonitored = (
+        LeftOut(name, LeftOutReason.IGNORED, "It is not monitored.")
+        for name in reference.features
+        if name in criteria.unmonitored
+    )
+    extra = (
+        LeftOut(name, LeftOutReason.NOT_IN_REFERENCE, "The reference has no such column.")
+        for name in features.column_names
+        if name not in reference.features and name not in failed
+    )
+    result = ComparisonResult(
         n_reference=reference.n_rows,
         n_current=main_rows,
         features=tuple(
@@ -114,7 +139,13 @@ def compare(
         verdict=judgement.verdict,
         correlation_changes=_compare_correlations(reference, latest) if criteria.monitors_correlation else None,
         joint_change=_compare_jointly(reference, latest) if criteria.monitors_joint_distribution else None,
+        left_out=(*unmonitored, *extra, *left_out),
     )
+    verdict, missed = result.verdict, len(result.coverage.not_compared)
+    if missed and verdict.status in (VerdictStatus.QUIET, VerdictStatus.INSUFFICIENT_DATA):
+        detail = f"{missed} of {missed + result.coverage.compared} features could not be compared. {verdict.detail}"
+        verdict = replace(verdict, status=VerdictStatus.INCOMPLETE, detail=detail.strip())
+    return replace(result, verdict=verdict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,34 +158,44 @@ class _Scope:
 
 
 def _compare_feature(
-    name: str, reference: PreparedColumn | None, column: "Column | None", scope: _Scope
+    name: str, reference: PreparedColumn, column: "Column | None", scope: _Scope
 ) -> tuple[_Fields, list[Evidence]]:
     """Return one feature's result without its verdict, and the evidence for that."""
-    kind = reference.kind if reference is not None else FeatureKind.CATEGORICAL
-    column_kind = None if column is None else compared_kind(column.type)
-    thresholds = scope.criteria.thresholds
-    fields: _Fields = {
-        "name": name,
-        "kind": kind if reference is not None else column_kind or kind,
-        "threshold": thresholds.by_feature.get(name, thresholds.feature),
-        "method": scope.criteria.methods.get(name),
-    }
-    rows = scope.plan.window_rows[0]
-    if reference is None or column is None:
-        detail = f"The {'reference' if reference is None else 'window'} has no such column."
-        finding = QualityFinding(QualityEvent.COLUMN_MISSING, rows, 1.0, detail, is_notable=True)
-        fields |= {"status": ResultStatus.MISSING, "quality": () if reference is None else (finding,)}
-        return fields | {"status_detail": detail}, []
-    if column_kind is not kind:
-        detail = f"The reference is {kind}, the window's column is {column.type}."
-        finding = QualityFinding(QualityEvent.TYPE_CHANGED, rows, 1.0, detail, is_notable=True)
-        return fields | {"status": ResultStatus.TYPE_CHANGED, "status_detail": detail, "quality": (finding,)}, []
+    if column is None:
+        failed = NotCompared(name, ResultStatus.MISSING_COLUMN, "The window has no such column.")
+        return _not_compared_fields(failed, reference.kind, scope), []
+    if compared_kind(column.type) is not reference.kind:
+        detail = f"The reference is {reference.kind}, the window's column is {column.type}."
+        failed = NotCompared(name, ResultStatus.TYPE_CHANGED, detail)
+        return _not_compared_fields(failed, reference.kind, scope), []
     try:
-        return _compare_columns(fields, reference, column, scope)
+        return _compare_columns(_first_fields(name, reference.kind, scope), reference, column, scope)
     except COLUMN_ERRORS as error:
         logger.exception("Feature %r could not be compared.", name)
         detail = f"The comparison failed: {type(error).__name__}: {error}"
-        return fields | {"status": ResultStatus.ERROR, "status_detail": detail}, []
+        return _not_compared_fields(NotCompared(name, ResultStatus.ERROR, detail), reference.kind, scope), []
+
+
+def _first_fields(name: str, kind: FeatureKind, scope: _Scope) -> _Fields:
+    thresholds = scope.criteria.thresholds
+    return {
+        "name": name,
+        "kind": kind,
+        "threshold": thresholds.by_feature.get(name, thresholds.feature),
+        "method": scope.criteria.methods.get(name),
+    }
+
+
+def _not_compared_fields(failed: NotCompared, kind: FeatureKind, scope: _Scope) -> _Fields:
+    """Return the result of a feature that could not be compared."""
+    event = {
+        ResultStatus.MISSING_COLUMN: QualityEvent.COLUMN_MISSING,
+        ResultStatus.TYPE_CHANGED: QualityEvent.TYPE_CHANGED,
+    }.get(failed.reason)
+    rows = scope.plan.window_rows[0]
+    quality = () if event is None else (QualityFinding(event, rows, 1.0, failed.detail, is_notable=True),)
+    fields = _first_fields(failed.feature, kind, scope)
+    return fields | {"status": failed.reason, "status_detail": failed.detail, "quality": quality}
 
 
 def _compare_columns(
@@ -283,15 +324,16 @@ def _compare_prediction(
     """Compare the predictions: classes by their counts, numbers by their counts between the reference's deciles."""
     result = PredictionResult(threshold=scope.criteria.thresholds.prediction)
     if column is None:
-        return replace(result, status=ResultStatus.MISSING), []
+        return replace(result, status=ResultStatus.MISSING_COLUMN), []
     if compared_kind(column.type) is not reference.kind:
-        return replace(result, status=ResultStatus.TYPE_CHANGED), []
+        detail = f"The reference is {reference.kind}, the window's predictions are {column.type}."
+        return replace(result, status=ResultStatus.TYPE_CHANGED, status_detail=detail), []
     try:
         windows = [open_window(reference, column, rows) for rows in scope.plan.window_rows]
         window = windows[0]
-        status, _ = _status_of_sizes(reference.n_values, window.n_values)
+        status, detail = _status_of_sizes(reference.n_values, window.n_values)
         if status is not ResultStatus.OK:
-            return replace(result, status=status), []
+            return replace(result, status=status, status_detail=detail), []
         compared = [each for each in windows if scope.criteria.gives_verdict and each.n_values >= SMALLEST_SAMPLE]
         evidence = [evidence_of(each, Channel.PREDICTION, "", alpha=scope.plan.alpha) for each in compared]
         if isinstance(window, NumericWindow):
@@ -302,9 +344,10 @@ def _compare_prediction(
             labels, before, now = window.categories.names, window.categories.reference, window.categories.current
             statistic, p_value = window.simple_test
         divergence = jensen_shannon_divergence(before, now)
-    except COLUMN_ERRORS:
+    except COLUMN_ERRORS as error:
         logger.exception("The predictions could not be compared.")
-        return replace(result, status=ResultStatus.ERROR), []
+        detail = f"The comparison failed: {type(error).__name__}: {error}"
+        return replace(result, status=ResultStatus.ERROR, status_detail=detail), []
     result = replace(
         result,
         chi2_statistic=statistic,
@@ -321,8 +364,10 @@ def _status_of_sizes(n_reference: int, n_current: int) -> tuple[ResultStatus, st
     fewer, side = min((n_reference, "reference"), (n_current, "window"))
     if fewer >= SMALLEST_SAMPLE:
         return ResultStatus.OK, ""
-    detail = f"The {side} has {fewer or 'no'} values; a comparison needs {SMALLEST_SAMPLE}."
-    return ResultStatus.INSUFFICIENT_DATA if fewer else ResultStatus.MISSING, detail
+    return (
+        ResultStatus.INSUFFICIENT_DATA,
+        f"The {side} has {fewer or 'no'} values; a comparison needs {SMALLEST_SAMPLE}.",
+    )
 
 
 def _compare_correlations(reference: PreparedReference, latest: pa.Table) -> tuple[CorrelationChange, ...] | None:

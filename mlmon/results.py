@@ -14,15 +14,36 @@ from mlmon.schema import FeatureKind
 
 
 class ResultStatus(StrEnum):
-    """Whether a feature or the predictions were compared and, if not, why."""
+    """Whether a feature or the predictions were compared and, if not, why.
+
+    `INSUFFICIENT_DATA` and `CONSTANT` are compared too: there is no score or it is 0, but missing values are judged.
+    """
 
     OK = "ok"
     INSUFFICIENT_DATA = "insufficient_data"
     CONSTANT = "constant"
-    MISSING = "missing"
+    MISSING_COLUMN = "missing_column"
     TYPE_CHANGED = "type_changed"
-    IDENTIFIER = "identifier"
+    AMBIGUOUS_DATES = "ambiguous_dates"  # day and month cannot be told apart
     ERROR = "error"
+    IDENTIFIER = "identifier"  # left out on purpose
+
+
+NOT_COMPARED = (
+    ResultStatus.MISSING_COLUMN,
+    ResultStatus.TYPE_CHANGED,
+    ResultStatus.AMBIGUOUS_DATES,
+    ResultStatus.ERROR,
+)
+
+
+class LeftOutReason(StrEnum):
+    """Why a column is left out of a comparison on purpose."""
+
+    IDENTIFIER = "identifier"  # its values identify rows or count them
+    INDEX_COLUMN = "index_column"  # it is the index of a data frame
+    IGNORED = "ignored"  # the user asked for it
+    NOT_IN_REFERENCE = "not_in_reference"
 
 
 class Channel(StrEnum):
@@ -38,6 +59,7 @@ class VerdictStatus(StrEnum):
 
     QUIET = "quiet"
     ALARM = "alarm"
+    INCOMPLETE = "incomplete"  # no alarm, but not everything could be compared
     INSUFFICIENT_DATA = "insufficient_data"
     NOT_ASKED = "not_asked"  # the policy asks for thresholds only
 
@@ -313,6 +335,8 @@ class PredictionResult:
         The divergence above which the predictions have drifted.
     status
         Whether the predictions were compared and, if not, why.
+    status_detail
+        The status in words.
     js_divergence
         The Jensen-Shannon divergence of the two distributions, natural log.
     chi2_statistic
@@ -329,6 +353,7 @@ class PredictionResult:
 
     threshold: float
     status: ResultStatus = ResultStatus.OK
+    status_detail: str = ""
     js_divergence: float | None = None
     chi2_statistic: float | None = None
     p_value: float | None = None
@@ -336,6 +361,63 @@ class PredictionResult:
     reference_dist: Mapping[str, float] = field(default_factory=dict)
     current_dist: Mapping[str, float] = field(default_factory=dict)
     verdict: HypothesisResult | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NotCompared:
+    """A feature of the reference that could not be compared, or the predictions.
+
+    Attributes
+    ----------
+    feature
+        Its name, or "predictions".
+    reason
+        One of `NOT_COMPARED`.
+    detail
+        The reason in words.
+    """
+
+    feature: str
+    reason: ResultStatus
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A column that is left out of a comparison on purpose.
+
+    Attributes
+    ----------
+    feature
+        The name of the column.
+    reason
+        Why it is left out.
+    detail
+        The reason in words.
+    """
+
+    feature: str
+    reason: LeftOutReason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How much of the reference a comparison covers. Every feature of the reference is in exactly one of the three.
+
+    Attributes
+    ----------
+    compared
+        How many features were compared.
+    not_compared
+        The features that could not be compared, and the predictions if they could not.
+    left_out
+        Columns that were left out on purpose, those included that only the window has.
+    """
+
+    compared: int
+    not_compared: tuple[NotCompared, ...]
+    left_out: tuple[LeftOut, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -433,6 +515,8 @@ class ComparisonResult:
         Pairs of numeric features with a p-value below .001, the smallest first. Null if pairs were not compared.
     joint_change
         How well a classifier separates window and reference. Null if it was not asked for, or with too few rows.
+    left_out
+        Columns that have no feature result because they are left out on purpose.
     """
 
     n_reference: int
@@ -442,6 +526,26 @@ class ComparisonResult:
     verdict: Verdict = NO_VERDICT
     correlation_changes: tuple[CorrelationChange, ...] | None = None
     joint_change: JointChange | None = None
+    left_out: tuple[LeftOut, ...] = ()
+
+    @property
+    def coverage(self) -> Coverage:
+        """How much of the reference was compared."""
+        not_compared = tuple(
+            NotCompared(feature.name, feature.status, feature.status_detail)
+            for feature in self.features
+            if feature.status in NOT_COMPARED
+        )
+        if self.prediction.status in (ResultStatus.TYPE_CHANGED, ResultStatus.ERROR):
+            not_compared += (NotCompared("predictions", self.prediction.status, self.prediction.status_detail),)
+        identifiers = tuple(
+            LeftOut(feature.name, LeftOutReason.IDENTIFIER, feature.status_detail)
+            for feature in self.features
+            if feature.status is ResultStatus.IDENTIFIER
+        )
+        without = {*NOT_COMPARED, ResultStatus.IDENTIFIER}
+        compared = sum(feature.status not in without for feature in self.features)
+        return Coverage(compared, not_compared, (*identifiers, *self.left_out))
 
     @property
     def drifted_features(self) -> tuple[FeatureResult, ...]:

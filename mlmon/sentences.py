@@ -59,8 +59,9 @@ STATUS_TEXTS = {
     ResultStatus.OK: "compared",
     ResultStatus.INSUFFICIENT_DATA: "too few rows to compare",
     ResultStatus.CONSTANT: "the same single value in both",
-    ResultStatus.MISSING: "no values",
-    ResultStatus.TYPE_CHANGED: "another type than in the reference",
+    ResultStatus.MISSING_COLUMN: "no such column: not compared",
+    ResultStatus.TYPE_CHANGED: "another type than in the reference: not compared",
+    ResultStatus.AMBIGUOUS_DATES: "day and month cannot be told apart: not compared",
     ResultStatus.IDENTIFIER: "identifies rows: not compared",
     ResultStatus.ERROR: "the comparison failed",
 }
@@ -123,6 +124,8 @@ def verdict_sentence(result: ComparisonResult) -> str:
         return _scores_sentence(result)
     if verdict.status is VerdictStatus.INSUFFICIENT_DATA:
         return f"No verdict: {verdict.detail or 'too few rows.'}"
+    if verdict.status is VerdictStatus.INCOMPLETE:
+        return f"Incomplete: {verdict.detail} {_smallest_p_sentence(verdict)}{_budget_sentence(verdict)}"
     if verdict.status is VerdictStatus.QUIET:
         nothing = _too_small_sentence(result) or f"No drift. {_smallest_p_sentence(verdict)}"
         return f"{nothing}{_budget_sentence(verdict)}"

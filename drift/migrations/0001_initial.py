@@ -35,7 +35,7 @@ class Migration(migrations.Migration):
                 ('prediction_js_divergence', models.FloatField(null=True)),
                 ('prediction_threshold', models.FloatField(null=True)),
                 ('prediction_is_drifted', models.BooleanField(default=False)),
-                ('verdict_status', models.CharField(blank=True, choices=[('quiet', 'quiet'), ('alarm', 'alarm'), ('insufficient_data', 'insufficient data'), ('not_asked', 'not asked')], max_length=32)),
+                ('verdict_status', models.CharField(blank=True, choices=[('quiet', 'quiet'), ('alarm', 'alarm'), ('incomplete', 'incomplete'), ('insufficient_data', 'insufficient data'), ('not_asked', 'not asked')], max_length=32)),
                 ('result', models.JSONField(help_text='The result without the features.', null=True)),
                 ('is_backfilled', models.BooleanField(default=False)),
                 ('duration_seconds', models.FloatField(default=0)),
@@ -101,7 +101,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('feature_name', models.CharField(max_length=128)),
-                ('status', models.CharField(choices=[('ok', 'ok'), ('insufficient_data', 'insufficient data'), ('constant', 'constant'), ('missing', 'missing'), ('type_changed', 'type changed'), ('identifier', 'identifier'), ('error', 'error')], max_length=32)),
+                ('status', models.CharField(choices=[('ok', 'ok'), ('insufficient_data', 'insufficient data'), ('constant', 'constant'), ('missing_column', 'missing column'), ('type_changed', 'type changed'), ('ambiguous_dates', 'ambiguous dates'), ('error', 'error'), ('identifier', 'identifier')], max_length=32)),
                 ('score', models.FloatField(null=True)),
                 ('threshold', models.FloatField()),
                 ('is_drifted', models.BooleanField(default=False)),
@@ -190,7 +190,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='featuredrift',
-            constraint=models.CheckConstraint(condition=models.Q(('status__in', ['ok', 'insufficient_data', 'constant', 'missing', 'type_changed', 'identifier', 'error'])), name='feature_status_is_known'),
+            constraint=models.CheckConstraint(condition=models.Q(('status__in', ['ok', 'insufficient_data', 'constant', 'missing_column', 'type_changed', 'ambiguous_dates', 'error', 'identifier'])), name='feature_status_is_known'),
         ),
         migrations.AddConstraint(
             model_name='featuredrift',

@@ -16,16 +16,20 @@ from mlmon.prepared import PreparedCategories, PreparedNumbers, prepare
 from mlmon.profile import CategoricalProfile, ColumnProfile, ReferenceProfile, from_bytes
 from mlmon.profiling import column_profile, profile_of
 from mlmon.results import (
+    Coverage,
     Criteria,
     FeatureResult,
+    LeftOut,
+    LeftOutReason,
     Method,
+    NotCompared,
     PredictionResult,
     QualityEvent,
     ResultStatus,
     Thresholds,
     VerdictStatus,
 )
-from mlmon.schema import FeatureKind, TaskType
+from mlmon.schema import TaskType
 from mlmon.statistics.kolmogorov_smirnov import OrderedReference
 from mlmon.windows import Column
 
@@ -191,11 +195,11 @@ def test_fewer_than_thirty_values_are_not_compared(m: int, n: int, side: str) ->
 
 
 @pytest.mark.parametrize("empty_side", ["reference", "window"])
-def test_a_column_without_values_is_missing(empty_side: str) -> None:
+def test_a_column_without_values_is_compared_as_missing_values(empty_side: str) -> None:
     filled: list[float | None] = [1.0, 2.0] * 50
     empty: list[float | None] = [None] * 100
     result = _compared_numbers(empty, filled) if empty_side == "reference" else _compared_numbers(filled, empty)
-    assert result.status is ResultStatus.MISSING
+    assert result.status is ResultStatus.INSUFFICIENT_DATA
     assert result.status_detail == f"The {empty_side} has no values; a comparison needs 30."
     assert (result.n_missing_current if empty_side == "window" else result.n_missing_reference) == 100
 
@@ -241,9 +245,16 @@ def test_one_bad_column_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
     assert [(feature.name, feature.status.value) for feature in result.features] == [
         ("age", "error"),
         ("city", "ok"),
-        ("gone", "missing"),
-        ("new", "missing"),
+        ("gone", "missing_column"),
     ]
+    assert result.coverage == Coverage(
+        compared=1,
+        not_compared=(
+            NotCompared("age", ResultStatus.ERROR, result.features[0].status_detail),
+            NotCompared("gone", ResultStatus.MISSING_COLUMN, "The window has no such column."),
+        ),
+        left_out=(LeftOut("new", LeftOutReason.NOT_IN_REFERENCE, "The reference has no such column."),),
+    )
     assert result.features[0].status_detail.startswith("The comparison failed: ")
     assert "could not be compared" in caplog.text
     assert result.prediction.status is ResultStatus.OK
@@ -294,8 +305,8 @@ def test_predicted_numbers_are_compared_between_deciles_of_the_reference() -> No
 @pytest.mark.parametrize(
     ("column", "status"),
     [
-        (None, ResultStatus.MISSING),
-        (_categories([None] * 50), ResultStatus.MISSING),
+        (None, ResultStatus.MISSING_COLUMN),
+        (_categories([None] * 50), ResultStatus.INSUFFICIENT_DATA),
         (_categories(["no"] * 29), ResultStatus.INSUFFICIENT_DATA),
         (_numbers([1.0] * 50), ResultStatus.TYPE_CHANGED),
     ],
@@ -339,9 +350,59 @@ def test_a_window_without_drift_is_quiet() -> None:
     assert alarms == 0
 
 
-def test_a_feature_that_only_the_window_has_is_described() -> None:
-    assert _compared(None, _numbers([1.0])).kind is FeatureKind.NUMERIC
-    assert _compared(None, _categories(["a"])).kind is FeatureKind.CATEGORICAL
+def _two_numbers(rows: int) -> pa.Table:
+    return pa.table({"a": rng.normal(size=rows), "b": rng.normal(size=rows)})
+
+
+def test_a_verdict_is_incomplete_if_a_feature_could_not_be_compared() -> None:
+    answers = pa.array(["no", "yes"] * 2500)
+    reference = prepare(profile_of(_two_numbers(5000), answers, ("no", "yes"), TaskType.CLASSIFICATION))
+    criteria = Criteria(Thresholds(feature=0.15, prediction=0.1))
+    window = _two_numbers(600)
+    complete = compare(reference, window, None, criteria)
+    assert complete.verdict.status is VerdictStatus.QUIET
+    assert complete.coverage == Coverage(2, (), ())
+    failed = NotCompared("b", ResultStatus.AMBIGUOUS_DATES, "Day and month cannot be told apart.")
+    for result in (
+        compare(reference, window.select(["a"]), None, criteria),
+        compare(reference, window, None, criteria, not_compared=[failed]),
+    ):
+        assert result.verdict.status is VerdictStatus.INCOMPLETE
+        assert result.verdict.detail == "1 of 2 features could not be compared."
+        assert [each.feature for each in result.coverage.not_compared] == ["b"]
+        assert result.coverage.compared == 1
+    too_short = compare(reference, _two_numbers(499).select(["a"]), None, criteria).verdict
+    assert too_short.status is VerdictStatus.INCOMPLETE
+    assert "The window has 499 rows; a verdict needs 500." in too_short.detail
+    shifted = pa.table({"a": rng.normal(1, 1, size=600)})
+    assert compare(reference, shifted, None, criteria).verdict.status is VerdictStatus.ALARM
+
+
+def test_predictions_that_could_not_be_compared_leave_a_verdict_incomplete() -> None:
+    answers = pa.array(["no", "yes"] * 2500)
+    reference = prepare(profile_of(_two_numbers(5000), answers, ("no", "yes"), TaskType.CLASSIFICATION))
+    criteria = Criteria(Thresholds(feature=0.15, prediction=0.1))
+    result = compare(reference, _two_numbers(600), _numbers([1.0] * 600), criteria)
+    assert result.verdict.status is VerdictStatus.INCOMPLETE
+    detail = "The reference is categorical, the window's predictions are double."
+    assert result.coverage.not_compared == (NotCompared("predictions", ResultStatus.TYPE_CHANGED, detail),)
+
+
+def test_an_emptied_column_alarms_as_missing_values() -> None:
+    answers = pa.array(["no", "yes"] * 2500)
+    reference = prepare(profile_of(_two_numbers(5000), answers, ("no", "yes"), TaskType.CLASSIFICATION))
+    window = _two_numbers(600).set_column(1, "b", pa.array([None] * 600, pa.float64()))
+    result = compare(reference, window, None, Criteria(Thresholds(feature=0.15, prediction=0.1)))
+    assert result.verdict.status is VerdictStatus.ALARM
+    assert [(found.name, found.channel.value) for found in result.listed_hypotheses] == [("b", "missing_values")]
+    assert result.coverage == Coverage(2, (), ())
+
+
+def test_features_that_are_not_monitored_are_left_out() -> None:
+    criteria = Criteria(Thresholds(feature=0.15, prediction=0.1), unmonitored=frozenset({"age"}))
+    window = pa.table({"age": np.arange(100.0), "city": ["oslo", "rome"] * 50})
+    coverage = compare(prepare(_profile()), window, None, criteria).coverage
+    assert coverage == Coverage(1, (), (LeftOut("age", LeftOutReason.IGNORED, "It is not monitored."),))
 
 
 def _correlated(rho: float, rows: int) -> pa.Table:

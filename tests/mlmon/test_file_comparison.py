@@ -144,7 +144,7 @@ def test_a_column_that_is_missing_or_of_another_type_has_a_status(tmp_path: Path
 
     comparison = _compared(before, now)
     assert _feature(comparison, "x").status is ResultStatus.OK
-    assert _feature(comparison, "gone").status is ResultStatus.MISSING
+    assert _feature(comparison, "gone").status is ResultStatus.MISSING_COLUMN
     assert _feature(comparison, "changed").status is ResultStatus.TYPE_CHANGED
     assert _feature(comparison, "changed").kind is FeatureKind.NUMERIC
 
