@@ -16,6 +16,7 @@ from django.forms.models import ModelChoiceField, ModelMultipleChoiceField
 from django.http import Http404, HttpRequest, HttpResponse
 from unfold.admin import ModelAdmin
 
+from accounts.roles import Action
 from accounts.selectors import changes_of
 from accounts.services.changes import NOT_SHOWN, Change, is_secret, record_change, words
 
@@ -46,6 +47,8 @@ class AuditedAdmin(ModelAdmin):
         What nobody may do on these pages, whatever their role: "add", "change" or "delete".
     recorded_by_service
         Which of "add", "change" and "delete" a service records, so that the page does not.
+    fixed_fields
+        Fields of the form that are read-only once the row exists.
     page_context
         A static method that returns what the template of a row's page gets besides Django's context.
     """
@@ -53,6 +56,7 @@ class AuditedAdmin(ModelAdmin):
     empty_text = ""
     forbidden: Collection[str] = ()
     recorded_by_service: Collection[str] = ()
+    fixed_fields: Collection[str] = ()
     object_history_template: Any = "admin/changes_of_row.html"
     page_context: Callable[[Any], dict[str, Any]] | None = None
 
@@ -63,6 +67,14 @@ class AuditedAdmin(ModelAdmin):
             raise Http404(f"There is no {self.opts.verbose_name} {object_id!r}.")
         return row
 
+    def is_allowed(self, needed: Action, request: HttpRequest, object_id: Any = None) -> bool:
+        """Return whether the user's role allows an action.
+
+        A button with ``permissions=["check"]`` needs ``has_check_permission = partialmethod(AuditedAdmin.is_allowed,
+        Action.RUN_CHECK)``. The names of Django's permissions would be looked up in the database at each start.
+        """
+        return needed.is_allowed(request.user)
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         return "add" not in self.forbidden and super().has_add_permission(request)
 
@@ -71,6 +83,9 @@ class AuditedAdmin(ModelAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return "delete" not in self.forbidden and super().has_delete_permission(request, obj)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return [*super().get_readonly_fields(request, obj), *(self.fixed_fields if obj else ())]
 
     def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
         """Return the changes by field label, for `log_addition` and `log_change`."""

@@ -1,4 +1,4 @@
-"""Parts of admin pages that several apps share: panels, and the confirmation page before a change."""
+"""Parts of admin pages that several apps share: columns, panels, and the confirmation page before a change."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +10,31 @@ from django.template.response import TemplateResponse
 from unfold.admin import ModelAdmin
 
 Row = TypeVar("Row")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Column:
+    """A column of a list, or a field of a row's page, that formats values of the row.
+
+    Attributes
+    ----------
+    short_description, admin_order_field, label
+        The heading, the field to sort by, and the colours by text, as Django and unfold read them.
+    text
+        A format string, such as "{row.n_drifted_features} of {row.n_features}".
+    needs
+        Name of the value without which the column shows `empty`.
+    """
+
+    short_description: str
+    text: str
+    needs: str = "pk"
+    empty: str = "-"
+    admin_order_field: str | None = None
+    label: Mapping[Any, str] | None = None
+
+    def __call__(self, row: Model) -> str:
+        return self.empty if getattr(row, self.needs) is None else self.text.format(row=row)
 
 
 @dataclass(frozen=True, slots=True)

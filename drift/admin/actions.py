@@ -1,14 +1,13 @@
-"""Actions on the pages of checks and incidents that are confirmed first: check now, and make a window the reference."""
+"""The buttons on the pages of checks and incidents: check now, and make a window the new reference."""
 
-from typing import Any
+from functools import partialmethod
 
 import redis
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from unfold.admin import ModelAdmin
+from unfold.decorators import action
 
 from accounts.admin.base import ReadOnlyAdmin, user_of
 from accounts.admin.page_parts import confirmation_page, is_confirmed
@@ -19,7 +18,6 @@ from drift.services.checks import check_by_hand
 from drift.services.rebaselining import make_window_the_reference
 from mlmon.verdict import FEWEST_REFERENCE_ROWS as SMALLEST_VERDICT_REFERENCE
 from models_registry.exceptions import RegistryError
-from models_registry.models import ModelVersion
 
 CHECK_PAGE = "admin:drift_driftcheck_change"
 REFERENCE_PAGE = "admin:models_registry_referencedataset_change"
@@ -27,73 +25,60 @@ WINDOW_UNAVAILABLE = "The live window cannot be read now. Try again."
 
 
 class CheckedVersionAdmin(ReadOnlyAdmin):
-    """Pages with both actions. Methods, because unfold looks up names of permissions in the database at each start."""
+    """The pages of rows that belong to a check, with both buttons. Each asks for confirmation first."""
 
-    def has_run_check_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
-        return Action.RUN_CHECK.is_allowed(request.user)
+    has_run_check_permission = partialmethod(ReadOnlyAdmin.is_allowed, Action.RUN_CHECK)
+    has_rebaseline_permission = partialmethod(ReadOnlyAdmin.is_allowed, Action.REBASELINE)
 
-    def has_rebaseline_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
-        return Action.REBASELINE.is_allowed(request.user)
+    @action(description="Check now", icon="troubleshoot", permissions=["run_check"])
+    def check_now(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        row = self.row_or_404(request, object_id)
+        if not Action.RUN_CHECK.is_allowed(request.user):
+            raise PermissionDenied
+        if not is_confirmed(request):
+            changes = [
+                f"The latest window of {row.version} is compared with its reference now, whether or not a check is "
+                "due.",
+                "It counts as any other check: an alarm opens an incident, and it uses some of the false-alarm budget.",
+            ]
+            title = f"Check {row.version} now"
+            return confirmation_page(self, request, row=row, title=title, changes=changes, button="Check now")
+        try:
+            check = check_by_hand(version=row.version, user=user_of(request))
+        except DriftError as error:
+            self.message_user(request, str(error), messages.ERROR)
+        except redis.RedisError:
+            self.message_user(request, WINDOW_UNAVAILABLE, messages.ERROR)
+        else:
+            self.message_user(request, f"{row.version} was checked.")
+            return redirect(CHECK_PAGE, check.pk)
+        return redirect(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", row.pk)
 
-
-def check_page(model_admin: ModelAdmin, request: HttpRequest, *, version: ModelVersion, row: Model) -> HttpResponse:
-    """Ask for confirmation, then check a version now.
-
-    Parameters
-    ----------
-    row
-        The row of `model_admin` whose page has the button.
-    """
-    if not Action.RUN_CHECK.is_allowed(request.user):
-        raise PermissionDenied
-    if not is_confirmed(request):
-        changes = [
-            f"The latest window of {version} is compared with its reference now, whether or not a check is due.",
-            "It counts as any other check: an alarm opens an incident, and it uses some of the false-alarm budget.",
-        ]
-        title = f"Check {version} now"
-        return confirmation_page(model_admin, request, row=row, title=title, changes=changes, button="Check now")
-    try:
-        check = check_by_hand(version=version, user=user_of(request))
-    except DriftError as error:
-        model_admin.message_user(request, str(error), messages.ERROR)
-    except redis.RedisError:
-        model_admin.message_user(request, WINDOW_UNAVAILABLE, messages.ERROR)
-    else:
-        model_admin.message_user(request, f"{version} was checked.")
-        return redirect(CHECK_PAGE, check.pk)
-    return redirect(f"admin:{model_admin.opts.app_label}_{model_admin.opts.model_name}_change", row.pk)
-
-
-def rebaseline_page(model_admin: ModelAdmin, request: HttpRequest, *, check: DriftCheck, row: Model) -> HttpResponse:
-    """Ask for confirmation, then make the window of a check the reference.
-
-    Parameters
-    ----------
-    row
-        The row of `model_admin` whose page has the button.
-    """
-    if not Action.REBASELINE.is_allowed(request.user):
-        raise PermissionDenied
-    if not is_confirmed(request):
-        return confirmation_page(
-            model_admin,
-            request,
-            row=row,
-            title=f"A new reference for {check.version}",
-            changes=consequences_of_rebaselining(check),
-            button="Make it the new reference",
-        )
-    try:
-        reference = make_window_the_reference(check=check, user=user_of(request))
-    except (DriftError, RegistryError) as error:
-        model_admin.message_user(request, str(error), messages.ERROR)
-    except redis.RedisError:
-        model_admin.message_user(request, WINDOW_UNAVAILABLE, messages.ERROR)
-    else:
-        model_admin.message_user(request, f"{reference.original_filename} becomes active once it is profiled.")
-        return redirect(REFERENCE_PAGE, reference.pk)
-    return redirect(f"admin:{model_admin.opts.app_label}_{model_admin.opts.model_name}_change", row.pk)
+    @action(description="Make this window the new reference", icon="published_with_changes", permissions=["rebaseline"])
+    def rebaseline(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        row = self.row_or_404(request, object_id)
+        check = row if isinstance(row, DriftCheck) else row.last_check
+        if not Action.REBASELINE.is_allowed(request.user):
+            raise PermissionDenied
+        if not is_confirmed(request):
+            return confirmation_page(
+                self,
+                request,
+                row=row,
+                title=f"A new reference for {check.version}",
+                changes=consequences_of_rebaselining(check),
+                button="Make it the new reference",
+            )
+        try:
+            reference = make_window_the_reference(check=check, user=user_of(request))
+        except (DriftError, RegistryError) as error:
+            self.message_user(request, str(error), messages.ERROR)
+        except redis.RedisError:
+            self.message_user(request, WINDOW_UNAVAILABLE, messages.ERROR)
+        else:
+            self.message_user(request, f"{reference.original_filename} becomes active once it is profiled.")
+            return redirect(REFERENCE_PAGE, reference.pk)
+        return redirect(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", row.pk)
 
 
 def consequences_of_rebaselining(check: DriftCheck) -> list[str]:

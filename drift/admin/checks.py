@@ -5,11 +5,12 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Greatest
-from django.http import HttpRequest, HttpResponse
-from unfold.decorators import action, display
+from django.http import HttpRequest
+from unfold.decorators import display
 
 from accounts.admin.base import ConditionFilter
-from drift.admin.actions import CheckedVersionAdmin, check_page, rebaseline_page
+from accounts.admin.page_parts import Column
+from drift.admin.actions import CheckedVersionAdmin
 from drift.models import CheckStatus, DriftCheck, DriftIncident, FeatureDrift
 from drift.rendering.heat_map import HeatColumn, heat_map
 from drift.rendering.states import ABOVE, DRIFTED, FAILED, NO_VERDICT, QUIET, outcome_of
@@ -96,6 +97,27 @@ class DriftCheckAdmin(CheckedVersionAdmin):
     change_form_outer_before_template = "admin/drift/driftcheck/results.html"
     page_context = staticmethod(results_context)
 
+    rows = Column(
+        short_description="Rows", text="{row.n_current:,} of the window, {row.n_reference:,} of the reference"
+    )
+    window_times = Column(
+        short_description="Observed",
+        text="{row.window_started_at:%Y-%m-%d %H:%M:%S} to {row.window_ended_at:%Y-%m-%d %H:%M:%S}",
+        needs="window_ended_at",
+    )
+    strongest_feature = Column(short_description="Strongest", text="{row.strongest}", needs="strongest")
+    features_above = Column(
+        short_description="Above threshold",
+        text="{row.n_drifted_features} of {row.n_features}",
+        admin_order_field="n_drifted_features",
+    )
+    prediction_divergence = Column(
+        short_description="Predictions",
+        text="{row.prediction_js_divergence:.4f}",
+        needs="prediction_js_divergence",
+        admin_order_field="prediction_js_divergence",
+    )
+
     class Media:
         css = {"all": ["mlmon/figures.css", "mlmon/result.css", "drift/admin.css"]}
 
@@ -112,16 +134,6 @@ class DriftCheckAdmin(CheckedVersionAdmin):
         hidden = set() if check.status == CheckStatus.SUCCEEDED else {"rebaseline"}
         return [offered for offered in super().get_actions_detail(request, object_id) if offered.path not in hidden]
 
-    @action(description="Check now", icon="troubleshoot", permissions=["run_check"])
-    def check_now(self, request: HttpRequest, object_id: int) -> HttpResponse:
-        check = self.row_or_404(request, object_id)
-        return check_page(self, request, version=check.version, row=check)
-
-    @action(description="Make this window the new reference", icon="published_with_changes", permissions=["rebaseline"])
-    def rebaseline(self, request: HttpRequest, object_id: int) -> HttpResponse:
-        check = self.row_or_404(request, object_id)
-        return rebaseline_page(self, request, check=check, row=check)
-
     @display(description="Checked at", ordering="id")
     def checked_at(self, obj: DriftCheck) -> str:
         later = ", backfilled" if obj.is_backfilled else ""
@@ -131,29 +143,6 @@ class DriftCheckAdmin(CheckedVersionAdmin):
     def duration(self, obj: DriftCheck) -> str:
         return f"{obj.duration_seconds * 1000:.1f} ms"
 
-    @display(description="Rows")
-    def rows(self, obj: DriftCheck) -> str:
-        return f"{obj.n_current:,} of the window, {obj.n_reference:,} of the reference"
-
-    @display(description="Observed")
-    def window_times(self, obj: DriftCheck) -> str:
-        if obj.window_started_at is None or obj.window_ended_at is None:
-            return "-"
-        return f"{obj.window_started_at:%Y-%m-%d %H:%M:%S} to {obj.window_ended_at:%Y-%m-%d %H:%M:%S}"
-
-    @display(description="Predictions", ordering="prediction_js_divergence")
-    def prediction_divergence(self, obj: DriftCheck) -> str:
-        divergence = obj.prediction_js_divergence
-        return "-" if divergence is None else f"{divergence:.4f}"
-
     @display(description="Result", label=OUTCOME_LABELS)
     def outcome(self, obj: DriftCheck) -> str:
         return outcome_of(obj).text
-
-    @display(description="Strongest")
-    def strongest_feature(self, obj: Any) -> str:
-        return obj.strongest or "-"
-
-    @display(description="Above threshold", ordering="n_drifted_features")
-    def features_above(self, obj: DriftCheck) -> str:
-        return f"{obj.n_drifted_features} of {obj.n_features}"

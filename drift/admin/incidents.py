@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial, partialmethod
 from typing import Any
 
 from django.contrib import admin, messages
@@ -16,7 +17,7 @@ from unfold.decorators import action, display
 from accounts.admin.base import ConditionFilter
 from accounts.admin.page_parts import confirmation_page, is_confirmed
 from accounts.roles import Action
-from drift.admin.actions import CheckedVersionAdmin, check_page, rebaseline_page
+from drift.admin.actions import CheckedVersionAdmin
 from drift.admin.incident_page import incident_context
 from drift.exceptions import DriftError
 from drift.models import DriftIncident
@@ -26,7 +27,6 @@ from drift.services.incidents import acknowledge_incident, close_incident, snooz
 MOST_NAMES = 3
 CHANGE_URL = "admin:drift_driftincident_change"
 STATE_LABELS = {NEW.text: "danger", ACKNOWLEDGED.text: "warning", SNOOZED.text: "info", CLOSED.text: "success"}
-SNOOZES = {"hours": timedelta(hours=4), "day": timedelta(days=1), "week": timedelta(weeks=1)}
 
 
 class StateFilter(ConditionFilter):
@@ -37,6 +37,25 @@ class StateFilter(ConditionFilter):
         "snoozed": ("snoozed", Q(closed_at=None, snoozed_until__gt=Now())),
         "closed": ("closed", ~Q(closed_at=None)),
     }
+
+
+def snooze_button(name: str, description: str, length: timedelta) -> Any:
+    """Return a button of `DriftIncidentAdmin` that snoozes an incident; unfold finds it by its name."""
+
+    def snooze(self: "DriftIncidentAdmin", request: HttpRequest, object_id: int) -> HttpResponse:
+        until = timezone.now() + length
+        when = f"{until:%Y-%m-%d %H:%M} {timezone.get_current_timezone_name()}"
+        return self.confirm_and_act(
+            request,
+            object_id,
+            button="Snooze",
+            changes=[f"Its alert is silenced until {when}.", "It stays open, and checks continue."],
+            act=partial(snooze_incident, until=until),
+            done=f"Snoozed until {when}.",
+        )
+
+    snooze.__name__ = name
+    return action(description=description, permissions=["operate"])(snooze)
 
 
 @admin.register(DriftIncident)
@@ -62,8 +81,7 @@ class DriftIncidentAdmin(CheckedVersionAdmin):
     class Media:
         css = {"all": ["mlmon/figures.css", "mlmon/result.css", "drift/admin.css"]}
 
-    def has_operate_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
-        return Action.HANDLE_INCIDENTS.is_allowed(request.user)
+    has_operate_permission = partialmethod(CheckedVersionAdmin.is_allowed, Action.HANDLE_INCIDENTS)
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any = None) -> list[Any]:
         # A closed incident has no actions. A request to the URL of one gets the reason.
@@ -75,7 +93,7 @@ class DriftIncidentAdmin(CheckedVersionAdmin):
 
     @action(description="Acknowledge", icon="how_to_reg", permissions=["operate"])
     def acknowledge(self, request: HttpRequest, object_id: int) -> HttpResponse:
-        return self._act(
+        return self.confirm_and_act(
             request,
             object_id,
             button="Acknowledge",
@@ -84,26 +102,9 @@ class DriftIncidentAdmin(CheckedVersionAdmin):
             done="You have acknowledged this incident.",
         )
 
-    @action(description="Check now", icon="troubleshoot", permissions=["run_check"])
-    def check_now(self, request: HttpRequest, object_id: int) -> HttpResponse:
-        incident = self.row_or_404(request, object_id)
-        return check_page(self, request, version=incident.version, row=incident)
-
-    @action(description="For 4 hours", permissions=["operate"])
-    def snooze_hours(self, request: HttpRequest, object_id: int) -> HttpResponse:
-        return self._snooze(request, object_id, "hours")
-
-    @action(description="For a day", permissions=["operate"])
-    def snooze_day(self, request: HttpRequest, object_id: int) -> HttpResponse:
-        return self._snooze(request, object_id, "day")
-
-    @action(description="For a week", permissions=["operate"])
-    def snooze_week(self, request: HttpRequest, object_id: int) -> HttpResponse:
-        return self._snooze(request, object_id, "week")
-
     @action(description="Close the incident", icon="done_all", permissions=["operate"])
     def close(self, request: HttpRequest, object_id: int) -> HttpResponse:
-        return self._act(
+        return self.confirm_and_act(
             request,
             object_id,
             button="Close the incident",
@@ -116,10 +117,9 @@ class DriftIncidentAdmin(CheckedVersionAdmin):
             done="The incident is closed.",
         )
 
-    @action(description="Make this window the new reference", icon="published_with_changes", permissions=["rebaseline"])
-    def rebaseline(self, request: HttpRequest, object_id: int) -> HttpResponse:
-        incident = self.row_or_404(request, object_id)
-        return rebaseline_page(self, request, check=incident.last_check, row=incident)
+    snooze_hours = snooze_button("snooze_hours", "For 4 hours", timedelta(hours=4))
+    snooze_day = snooze_button("snooze_day", "For a day", timedelta(days=1))
+    snooze_week = snooze_button("snooze_week", "For a week", timedelta(weeks=1))
 
     @display(description="State", label=STATE_LABELS)
     def state(self, obj: DriftIncident) -> str:
@@ -131,19 +131,7 @@ class DriftIncidentAdmin(CheckedVersionAdmin):
         more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
         return ", ".join(names[:MOST_NAMES]) + more
 
-    def _snooze(self, request: HttpRequest, object_id: int, length: str) -> HttpResponse:
-        until = timezone.now() + SNOOZES[length]
-        when = f"{until:%Y-%m-%d %H:%M} {timezone.get_current_timezone_name()}"
-        return self._act(
-            request,
-            object_id,
-            button="Snooze",
-            changes=[f"Its alert is silenced until {when}.", "It stays open, and checks continue."],
-            act=lambda incident, user: snooze_incident(incident=incident, until=until, user=user),
-            done=f"Snoozed until {when}.",
-        )
-
-    def _act(
+    def confirm_and_act(
         self,
         request: HttpRequest,
         object_id: int,

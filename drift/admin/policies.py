@@ -15,6 +15,7 @@ from unfold.decorators import display
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from accounts.admin.base import AuditedAdmin
+from accounts.admin.page_parts import Column
 from drift.models import WINDOW_TOO_LARGE, DriftPolicy, FeaturePolicy, PolicyMode
 from mlmon.measures import MEASURES, Method
 from mlmon.schema import FeatureKind
@@ -166,6 +167,15 @@ class DriftPolicyAdmin(AuditedAdmin):
     list_filter = ["is_enabled", "mode"]
     list_select_related = ["model"]
     search_fields = ["model__name"]
+    fixed_fields = ("model", "in_words")
+
+    interval = Column(short_description="Check every", text="{row.rows_between_checks:,} rows")
+    thresholds = Column(
+        short_description="Thresholds", text="{row.feature_threshold:g}, predictions {row.prediction_threshold:g}"
+    )
+    own_features = Column(
+        short_description="Own features", text="{row.n_own_features}", admin_order_field="n_own_features"
+    )
 
     class Media:
         css = {"all": ["drift/admin.css"]}
@@ -208,9 +218,6 @@ class DriftPolicyAdmin(AuditedAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[DriftPolicy]:
         return super().get_queryset(request).annotate(n_own_features=Count("feature_policies"))
 
-    def get_readonly_fields(self, request: HttpRequest, obj: DriftPolicy | None = None) -> list[str]:
-        return ["model", "in_words"] if obj else []
-
     @display(description="In words")
     def in_words(self, obj: DriftPolicy) -> str:
         if not obj.is_enabled:
@@ -232,15 +239,3 @@ class DriftPolicyAdmin(AuditedAdmin):
     def window(self, obj: DriftPolicy) -> str:
         extra = " and ".join(f"{rows:,}" for rows in obj.extra_window_rows)
         return f"{obj.window_rows:,} rows" + (f", also {extra}" if extra else "")
-
-    @display(description="Check every")
-    def interval(self, obj: DriftPolicy) -> str:
-        return f"{obj.rows_between_checks:,} rows"
-
-    @display(description="Thresholds")
-    def thresholds(self, obj: DriftPolicy) -> str:
-        return f"{obj.feature_threshold:g}, predictions {obj.prediction_threshold:g}"
-
-    @display(description="Own features", ordering="n_own_features")
-    def own_features(self, obj: Any) -> int:
-        return int(obj.n_own_features)
