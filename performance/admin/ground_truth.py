@@ -15,6 +15,7 @@ from unfold.paginator import InfinitePaginator
 from unfold.widgets import UnfoldAdminFileFieldWidget
 
 from accounts.admin.base import AuditedAdmin, ReadOnlyAdmin, user_of
+from accounts.admin.page_parts import Column
 from performance.models import GroundTruth, GroundTruthCorrection, GroundTruthUpload, UploadStatus
 from performance.services.ground_truth import Outcome
 from performance.services.uploads import upload_ground_truth
@@ -40,12 +41,6 @@ class CorrectionInline(TabularInline):
     fields = readonly_fields = ["actual_before", "observed_at_before", "corrected_at"]
     extra = 0
     can_delete = False
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
 @admin.register(GroundTruth)
@@ -99,6 +94,17 @@ class GroundTruthUploadForm(forms.ModelForm[GroundTruthUpload]):
         return file
 
 
+def upload_context(upload: GroundTruthUpload) -> dict[str, Any]:
+    """Return the context of ``admin/performance/groundtruthupload/report.html``."""
+    return {
+        "upload": upload,
+        "is_running": upload.status in (UploadStatus.PENDING, UploadStatus.READING),
+        "rows_done": f"{upload.rows_done:,}",
+        "outcomes": [(text, f"{upload.counts.get(outcome, 0):,}") for outcome, text in OUTCOMES.items()],
+        "more_problems": max(0, upload.counts.get(Outcome.INVALID, 0) - len(upload.problems)),
+    }
+
+
 @admin.register(GroundTruthUpload)
 class GroundTruthUploadAdmin(AuditedAdmin):
     empty_text = (
@@ -113,6 +119,12 @@ class GroundTruthUploadAdmin(AuditedAdmin):
     change_form_outer_before_template = "admin/performance/groundtruthupload/report.html"
     forbidden = ("change", "delete")  # upload another file instead
     recorded_by_service = ("add",)
+    page_context = staticmethod(upload_context)
+
+    status_label = Column(
+        short_description="Status", text="{row.status}", admin_order_field="status", label=STATUS_LABELS
+    )
+    progress = Column(short_description="Progress", text="{row.progress_percent} %")
 
     class Media:
         css = {"all": ["mlmon/figures.css", "drift/admin.css"]}
@@ -128,29 +140,6 @@ class GroundTruthUploadAdmin(AuditedAdmin):
         self, request: HttpRequest, obj: GroundTruthUpload, post_url_continue: str | None = None
     ) -> HttpResponse:
         return redirect(CHANGE_URL, obj.pk)
-
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        upload = self.get_object(request, object_id)
-        context: dict[str, Any] = {}
-        if upload is not None:
-            context = {
-                "upload": upload,
-                "is_running": upload.status in (UploadStatus.PENDING, UploadStatus.READING),
-                "rows_done": f"{upload.rows_done:,}",
-                "outcomes": [(text, f"{upload.counts.get(outcome, 0):,}") for outcome, text in OUTCOMES.items()],
-                "more_problems": max(0, upload.counts.get(Outcome.INVALID, 0) - len(upload.problems)),
-            }
-        return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
-
-    @display(description="Status", label=STATUS_LABELS, ordering="status")
-    def status_label(self, obj: GroundTruthUpload) -> str:
-        return obj.status
-
-    @display(description="Progress")
-    def progress(self, obj: GroundTruthUpload) -> str:
-        return f"{obj.progress_percent} %"
 
     @display(description="Rows")
     def summary(self, obj: GroundTruthUpload) -> str:

@@ -6,11 +6,11 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from unfold.decorators import display
 
 from accounts.admin.base import AuditedAdmin, ReadOnlyAdmin
+from accounts.admin.page_parts import Column
 from mlmon.figures import ago_text, duration_text, number_text
 from mlmon.schema import TaskType
 from performance.measures import headline_of
@@ -88,9 +88,19 @@ class PerformancePolicyAdmin(AuditedAdmin):
     list_display = ["model", "window_rows", "minimum_rows", "largest_drop", "updated_at"]
     list_select_related = ["model"]
     search_fields = ["model__name"]
+    fixed_fields = ("model",)
 
-    def get_readonly_fields(self, request: HttpRequest, obj: PerformancePolicy | None = None) -> list[str]:
-        return [] if obj is None else ["model"]
+
+def report_context(report: PerformanceReport) -> dict[str, Any]:
+    """Return the context of ``admin/performance/performancereport/figures.html``."""
+    realised: Mapping[str, Any] = report.realised or {}
+    return {
+        "report": report,
+        "figure_lines": list(_figure_lines(report)),
+        "confusion_lines": list(_confusion_lines(realised)),
+        "classes": list(realised.get("classes", {})),
+        "computed_ago": ago_text(report.computed_at, timezone.now()),
+    }
 
 
 @admin.register(PerformanceReport)
@@ -105,33 +115,21 @@ class PerformanceReportAdmin(ReadOnlyAdmin):
     list_select_related = ["version__model"]
     search_fields = ["version__model__name", "version__version"]
     show_full_result_count = False
+    fields = [("version", "period"), ("started_at", "ended_at"), ("computed_at", "delay"), ("labels", "drop_points")]
     change_form_outer_before_template = "admin/performance/performancereport/figures.html"
+    page_context = staticmethod(report_context)
+
+    time = Column(short_description="Measured at", text="{row.computed_at:%Y-%m-%d %H:%M:%S}", admin_order_field="id")
+    labels = Column(
+        short_description="With ground truth",
+        text="{row.labelled_rows:,} of {row.predicted_rows:,} ({row.label_coverage:.0%})",
+        needs="label_coverage",
+        empty="0",
+        admin_order_field="labelled_rows",
+    )
 
     class Media:
         css = {"all": ["mlmon/figures.css", "mlmon/result.css", "drift/admin.css"]}
-
-    def get_fields(self, request: HttpRequest, obj: PerformanceReport | None = None) -> list[str | tuple[str, str]]:
-        return [("version", "period"), ("started_at", "ended_at"), ("computed_at", "delay"), ("labels", "drop_points")]
-
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        report = self.get_object(request, object_id)
-        context: dict[str, Any] = {}
-        if report is not None:
-            realised: Mapping[str, Any] = report.realised or {}
-            context = {
-                "report": report,
-                "figure_lines": list(_figure_lines(report)),
-                "confusion_lines": list(_confusion_lines(realised)),
-                "classes": list(realised.get("classes", {})),
-                "computed_ago": ago_text(report.computed_at, timezone.now()),
-            }
-        return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
-
-    @display(description="Measured at", ordering="id")
-    def time(self, obj: PerformanceReport) -> str:
-        return f"{obj.computed_at:%Y-%m-%d %H:%M:%S}"
 
     @display(description="Predictions", ordering="period")
     def of(self, obj: PerformanceReport) -> str:
@@ -151,12 +149,6 @@ class PerformanceReportAdmin(ReadOnlyAdmin):
             return NOTHING
         unit = "points" if "accuracy" in (obj.realised or {}) else "%"
         return f"{100 * abs(obj.drop):.1f} {unit} {'worse' if obj.drop > 0 else 'better'}"
-
-    @display(description="With ground truth", ordering="labelled_rows")
-    def labels(self, obj: PerformanceReport) -> str:
-        if obj.label_coverage is None:
-            return "0"
-        return f"{obj.labelled_rows:,} of {obj.predicted_rows:,} ({obj.label_coverage:.0%})"
 
     @display(description="Delay of ground truth", ordering="label_delay_seconds")
     def delay(self, obj: PerformanceReport) -> str:
