@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import URLPattern, path, reverse
 from unfold.decorators import display
-from unfold.widgets import UnfoldAdminTextareaWidget
+from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminTextareaWidget
 
 from accounts.admin.base import AuditedAdmin, user_of
 from inference.models import SMALLEST_SAMPLING_RATE, CapturePolicy
@@ -48,11 +48,8 @@ class CapturePolicyForm(forms.ModelForm[CapturePolicy]):
     class Meta:
         model = CapturePolicy
         fields = ["model", "sampling_rate", "never_stored_features", "retention_days", "archive_megabytes"]
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
         # Without a step, the browser's number field accepts whole numbers only.
-        self.fields["sampling_rate"].widget.attrs |= {"step": SMALLEST_SAMPLING_RATE, "max": 1}
+        widgets = {"sampling_rate": UnfoldAdminDecimalFieldWidget(attrs={"step": SMALLEST_SAMPLING_RATE, "max": 1})}
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
@@ -78,6 +75,7 @@ class CapturePolicyAdmin(AuditedAdmin):
     list_display = ["model", "share", "left_out", "retention_days", "archive_megabytes", "updated_at"]
     list_select_related = ["model"]
     search_fields = ["model__name"]
+    fixed_fields = ("model",)
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.of_model)
@@ -95,9 +93,6 @@ class CapturePolicyAdmin(AuditedAdmin):
             return redirect(reverse("admin:inference_capturepolicy_add") + f"?model={model.pk}")
         self.message_user(request, f"{model} has no capture policy: all its predictions are captured.")
         return redirect("admin:models_registry_model_change", model.pk)
-
-    def get_readonly_fields(self, request: HttpRequest, obj: CapturePolicy | None = None) -> list[str]:
-        return ["model"] if obj else []
 
     @display(description="Captured", ordering="sampling_rate")
     def share(self, obj: CapturePolicy) -> str:
