@@ -16,14 +16,16 @@ from models_registry.selectors import model_named, primary_version, version_of
 CHECKED_STAGES = (Stage.PRODUCTION, Stage.SHADOW)
 
 
-def monitored_model(name: str) -> Model:
-    """Return a model with its policies; UnknownModelError if there is no such model."""
-    return model_named(name, Model.objects.select_related("drift_policy", "capture_policy"))
+def monitored_version(model_name: str, version: str | None) -> tuple[Model, ModelVersion | None]:
+    """Return a model with its policies, and its version of that name; without a name, its primary version, if any.
 
-
-def monitored_version(model: Model, version: str | None) -> ModelVersion | None:
-    """Return a version by name, or the primary production version, which may be None."""
-    return primary_version(model) if version is None else version_of(model, version)
+    Raises
+    ------
+    UnknownModelError, UnknownVersionError
+        There is no such model or version.
+    """
+    model = model_named(model_name, Model.objects.select_related("drift_policy", "capture_policy"))
+    return model, primary_version(model) if version is None else version_of(model, version)
 
 
 def policy_for(model: Model) -> DriftPolicy:

@@ -52,8 +52,8 @@ class DriftView(APIView):
     )
     def get(self, request: Request, model_name: str | None = None) -> Response:
         query = validated_query(request, DriftQuerySerializer)
-        model = selectors.monitored_model(model_name or settings.MLMON_DEFAULT_MODEL)
-        version, feature = selectors.monitored_version(model, query.get("version")), query.get("feature")
+        name, feature = model_name or settings.MLMON_DEFAULT_MODEL, query.get("feature")
+        model, version = selectors.monitored_version(name, query.get("version"))
         if feature is not None and feature not in feature_names(model):
             raise ParseError("Query parameter 'feature': no version of this model has this feature.")
         if "history" in query:

@@ -10,7 +10,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from accounts.management.terminal import ExitStatus, TeachingCommand, add_json_option, progress_bar, whole_number
 from drift.models import LARGEST_COUNT, CheckStatus
-from drift.selectors import monitored_model, monitored_version, policy_for
+from drift.selectors import monitored_version, policy_for
 from drift.services.backfill import BackfillRequest, BackfillStep, backfill, rows_to_backfill
 from mlmon.results import VerdictStatus
 from models_registry.selectors import active_reference
@@ -74,7 +74,9 @@ class Command(TeachingCommand):
             f"{request.version}: {tally.checks} checks made, {tally.were_there} found from an earlier run; "
             f"{tally.drifted} with a score above its threshold, {tally.alarms} alarms."
         )
-        self.write_result(tally.summary(request), [line, *tally.alarm_lines], as_json=options["json"])
+        figures = {name: value for name, value in asdict(tally).items() if name != "alarm_lines"}
+        version = {"model_name": request.version.model.name, "model_version": request.version.version}
+        self.write_result({**version, **figures}, [line, *tally.alarm_lines], as_json=options["json"])
         if interrupted:
             raise CommandError("Interrupted. Run the command again to continue.", returncode=ExitStatus.INTERRUPTED)
         if tally.failed:
@@ -108,15 +110,9 @@ class _Tally:
             names = ", ".join(check.features.filter(is_confirmed=True).values_list("feature_name", flat=True))
             self.alarm_lines.append(f"  {check.window_ended_at:%Y-%m-%d %H:%M}  {names or 'predictions'}")
 
-    def summary(self, request: BackfillRequest) -> dict[str, Any]:
-        """Return the figures as JSON-ready values."""
-        counts = {name: value for name, value in asdict(self).items() if name != "alarm_lines"}
-        return {"model_name": request.version.model.name, "model_version": request.version.version, **counts}
-
 
 def _request(options: dict[str, Any]) -> BackfillRequest:
-    model = monitored_model(options["model"])
-    version = monitored_version(model, options["model_version"])
+    model, version = monitored_version(options["model"], options["model_version"])
     if version is None:
         raise CommandError(f"No version of {model.name} is in production. Choose one with --model-version.")
     reference = active_reference(version.pk)
