@@ -3,7 +3,6 @@
 A request reads the snapshot and runs no SQL. While the database is unavailable, the last snapshot stays in use.
 """
 
-import functools
 import hashlib
 import logging
 import os
@@ -308,18 +307,20 @@ class Serving:
             logger.exception("A background task of the serving process failed; it is tried again.")
 
 
+_of_process: dict[int, Serving] = {}
+
+
 def serving() -> Serving:
     """Return the serving state of this process; a forked child creates its own, as ONNX sessions do not survive."""
-    return _serving_of_process(os.getpid())
-
-
-@functools.lru_cache(maxsize=1)
-def _serving_of_process(pid: int) -> Serving:
-    return Serving()
+    pid = os.getpid()
+    if pid not in _of_process:
+        _of_process.setdefault(pid, Serving())
+    return _of_process[pid]
 
 
 def stop_serving() -> None:
     """Stop and forget the serving state of this process, if there is one."""
-    if _serving_of_process.cache_info().currsize:
-        serving().stop()
-        _serving_of_process.cache_clear()
+    state = _of_process.get(os.getpid())
+    if state is not None:
+        state.stop()
+        del _of_process[os.getpid()]

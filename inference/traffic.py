@@ -22,6 +22,7 @@ KEEP_SECONDS = 7200  # how long a minute is kept in Redis, and in a process whil
 LATENCY_EDGES = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 CONFIDENCE_EDGES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.55, 0.6, 0.65, 0.7, 0.8, 0.9, 0.95, 0.99)
 MOST_CLASSES = 50  # a version with more classes has no counts by class
+MINUTE_PREFIX = "mlmon:traffic:"  # of the key of a minute's counts; the rest is Unix time
 CHANGED_KEY = "mlmon:traffic:changed"  # minute -> number of writes since it was last stored in the database
 # Confirms that a minute is in the database, unless it changed since `changed_minutes`.
 CONFIRM_SCRIPT = "if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then redis.call('HDEL', KEYS[1], ARGV[1]) end"
@@ -172,8 +173,8 @@ class TrafficTally:
             return
         pipeline = client.pipeline(transaction=True)
         for (minute, version_id), packed in written.items():
-            pipeline.hset(minute_key(minute), f"{version_id}:{self._process}", packed)
-            pipeline.expire(minute_key(minute), KEEP_SECONDS)
+            pipeline.hset(f"{MINUTE_PREFIX}{minute}", f"{version_id}:{self._process}", packed)
+            pipeline.expire(f"{MINUTE_PREFIX}{minute}", KEEP_SECONDS)
         for minute in {minute for minute, _ in written}:
             pipeline.hincrby(CHANGED_KEY, str(minute), 1)
         try:
@@ -195,11 +196,6 @@ class TrafficTally:
         return self._counts.setdefault((minute, version_id), TrafficCounts())
 
 
-def minute_key(minute: int) -> str:
-    """Return the Redis key of the minute that begins at Unix time `minute`."""
-    return f"mlmon:traffic:{minute}"
-
-
 def changed_minutes(client: redis.Redis) -> dict[int, bytes]:
     """Return the minutes with unconfirmed writes, as Unix time, and the number of writes to confirm for each."""
     changed: Any = client.hgetall(CHANGED_KEY)  # bytes, as the connection returns them
@@ -209,7 +205,7 @@ def changed_minutes(client: redis.Redis) -> dict[int, bytes]:
 def counts_of_minute(client: redis.Redis, minute: int) -> dict[int, TrafficCounts]:
     """Return the counts of a minute by version id, summed over the processes."""
     totals: dict[int, TrafficCounts] = {}
-    packed_counts: Any = client.hgetall(minute_key(minute))
+    packed_counts: Any = client.hgetall(f"{MINUTE_PREFIX}{minute}")
     for name, packed in packed_counts.items():
         version_id = int(name.split(b":")[0])
         totals.setdefault(version_id, TrafficCounts()).add(TrafficCounts.of(orjson.loads(packed)))

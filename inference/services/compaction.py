@@ -84,7 +84,12 @@ def _groups_of_tier(chunks: Sequence[ObservationChunk], tier: int) -> Iterator[l
     largest = GROWTH**-tier
     group: list[ObservationChunk] = []
     for chunk in chunks:
-        if _size(chunk) > largest or (group and not _follows(chunk, group[-1])):
+        follows = bool(group) and (
+            chunk.stream_number == group[-1].stream_number
+            and chunk.first_row == group[-1].last_row + 1
+            and chunk.schema_fingerprint == group[-1].schema_fingerprint
+        )
+        if _size(chunk) > largest or not follows:
             group = []
         if _size(chunk) > largest:
             continue
@@ -100,11 +105,3 @@ def _groups_of_tier(chunks: Sequence[ObservationChunk], tier: int) -> Iterator[l
 def _size(chunk: ObservationChunk) -> float:
     """Return the size of a chunk as a share of the limit, by rows or by memory, whichever is larger."""
     return max(chunk.rows / MOST_CHUNK_ROWS, chunk.memory_bytes / MOST_CHUNK_MEMORY_BYTES)
-
-
-def _follows(chunk: ObservationChunk, other: ObservationChunk) -> bool:
-    return (
-        chunk.stream_number == other.stream_number
-        and chunk.first_row == other.last_row + 1
-        and chunk.schema_fingerprint == other.schema_fingerprint
-    )
