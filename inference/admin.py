@@ -13,26 +13,22 @@ from unfold.decorators import display
 from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminTextareaWidget
 
 from accounts.admin.base import AuditedAdmin, user_of
+from accounts.admin.page_parts import ListField
 from inference.models import SMALLEST_SAMPLING_RATE, CapturePolicy
 from inference.services.capture_policies import remove_capture_policy, save_capture_policy
 from models_registry.models import Model
 from models_registry.selectors import feature_names
 
 
-class NamesField(forms.CharField):
+class NamesField(ListField):
     """Names, one per line, stored as a list without repetitions."""
 
     widget = UnfoldAdminTextareaWidget
-
-    def prepare_value(self, value: Any) -> Any:
-        return "\n".join(map(str, value)) if isinstance(value, list) else value
+    separator = "\n"
 
     def to_python(self, value: Any) -> Any:
         names = [name.strip() for name in str(value or "").splitlines()]
         return list(dict.fromkeys(name for name in names if name))
-
-    def has_changed(self, initial: Any, data: Any) -> bool:
-        return super().has_changed(self.prepare_value(initial), data)
 
 
 class CapturePolicyForm(forms.ModelForm[CapturePolicy]):

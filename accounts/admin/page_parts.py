@@ -1,9 +1,10 @@
-"""Parts of admin pages that several apps share: columns, panels, and the confirmation page before a change."""
+"""Parts of admin pages that several apps share: columns, a form field, panels, and the page that confirms a change."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from django import forms
 from django.db.models import Model
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
@@ -35,6 +36,18 @@ class Column:
 
     def __call__(self, row: Model) -> str:
         return self.empty if getattr(row, self.needs) is None else self.text.format(row=row)
+
+
+class ListField(forms.CharField):
+    """A list that is entered as text; a subclass has the separator and reads the text."""
+
+    separator = ", "
+
+    def prepare_value(self, value: Any) -> Any:
+        return self.separator.join(map(str, value)) if isinstance(value, list) else value
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return super().has_changed(self.prepare_value(initial), data)
 
 
 @dataclass(frozen=True, slots=True)

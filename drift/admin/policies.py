@@ -15,7 +15,7 @@ from unfold.decorators import display
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from accounts.admin.base import AuditedAdmin
-from accounts.admin.page_parts import Column
+from accounts.admin.page_parts import Column, ListField
 from drift.models import WINDOW_TOO_LARGE, DriftPolicy, FeaturePolicy, PolicyMode
 from mlmon.measures import MEASURES, Method
 from mlmon.schema import FeatureKind
@@ -27,13 +27,10 @@ MOST_DIGITS = 20  # int() refuses thousands of them
 MOST_FEATURE_POLICIES = 150
 
 
-class RowCountsField(forms.CharField):
+class RowCountsField(ListField):
     """Numbers of rows separated by commas, stored as a list."""
 
     widget = UnfoldAdminTextInputWidget
-
-    def prepare_value(self, value: Any) -> Any:
-        return ", ".join(map(str, value)) if isinstance(value, list) else value
 
     def to_python(self, value: Any) -> Any:
         parts = [part.strip() for part in str(value or "").split(",") if part.strip()]
