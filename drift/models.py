@@ -16,10 +16,10 @@ from drift.result_field import ResultField
 from mlmon.measures import MEASURES
 from mlmon.results import ComparisonResult, FeatureResult, HypothesisResult, ResultStatus, VerdictStatus
 from mlmon.sentences import subject_of
+from mlmon.verdict import FEWEST_WINDOW_ROWS
 from models_registry.models import Model, ModelVersion, ReferenceDataset
 
 UNIT_INTERVAL = [MinValueValidator(0.0), MaxValueValidator(1.0)]
-SMALLEST_VERDICT_WINDOW = 500  # rows
 LARGEST_WINDOW = 1_000_000  # rows, as many as a stream holds by default
 MOST_EXTRA_WINDOWS = 4
 LARGEST_COUNT = 10**9
@@ -38,8 +38,8 @@ def validate_extra_windows(value: object) -> None:
         raise ValidationError("Enter a list of numbers of rows, such as [500, 2000].")
     if len(value) > MOST_EXTRA_WINDOWS or len(set(value)) != len(value):
         raise ValidationError(f"Enter at most {MOST_EXTRA_WINDOWS} further windows, each once.")
-    if any(rows < SMALLEST_VERDICT_WINDOW for rows in value):
-        raise ValidationError(f"A verdict needs windows of {SMALLEST_VERDICT_WINDOW} rows or more.")
+    if any(rows < FEWEST_WINDOW_ROWS for rows in value):
+        raise ValidationError(f"A verdict needs windows of {FEWEST_WINDOW_ROWS} rows or more.")
     if any(rows > LARGEST_WINDOW for rows in value):
         raise ValidationError(WINDOW_TOO_LARGE)
 
