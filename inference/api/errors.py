@@ -13,13 +13,14 @@ from inference.exceptions import (
 from rest.problems import register_errors, shortened
 
 
-def _row_value_members(error: RowValueError) -> dict[str, Any]:
-    feature = shortened(error.feature) or None
-    return {"errors": [{"row": error.row, "feature": feature, "reason": shortened(error.reason)}]}
-
-
-def _item_members(error: ItemError) -> dict[str, Any]:
-    return {"errors": [{"field": shortened(error.field) or None, "reason": shortened(error.reason)}]}
+def _members(error: RowValueError | ItemError) -> dict[str, Any]:
+    """Return the place of the invalid value and the reason; a place without a name is the whole row or item."""
+    place: dict[str, Any]
+    if isinstance(error, RowValueError):
+        place = {"row": error.row, "feature": shortened(error.feature) or None}
+    else:
+        place = {"field": shortened(error.field) or None}
+    return {"errors": [{**place, "reason": shortened(error.reason)}]}
 
 
 register_errors(
@@ -30,5 +31,5 @@ register_errors(
         ItemError: HTTPStatus.UNPROCESSABLE_ENTITY,
         NoVersionLoadedError: HTTPStatus.SERVICE_UNAVAILABLE,
     },
-    members={RowValueError: _row_value_members, ItemError: _item_members},
+    members={RowValueError: _members, ItemError: _members},
 )
