@@ -14,6 +14,7 @@ from django.db import transaction
 from django.db.models import Model, Q, QuerySet
 from django.forms.models import ModelChoiceField, ModelMultipleChoiceField
 from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from unfold.admin import ModelAdmin
 
 from accounts.roles import Action
@@ -45,6 +46,8 @@ class AuditedAdmin(ModelAdmin):
         Shown in an empty list: what its rows are and where they come from.
     forbidden
         What nobody may do on these pages, whatever their role: "add", "change" or "delete".
+    opens_added_row
+        Whether adding a row leads to its page instead of the list.
     recorded_by_service
         Which of "add", "change" and "delete" a service records, so that the page does not.
     fixed_fields
@@ -55,6 +58,7 @@ class AuditedAdmin(ModelAdmin):
 
     empty_text = ""
     forbidden: Collection[str] = ()
+    opens_added_row = False
     recorded_by_service: Collection[str] = ()
     fixed_fields: Collection[str] = ()
     object_history_template: Any = "admin/changes_of_row.html"
@@ -75,14 +79,20 @@ class AuditedAdmin(ModelAdmin):
         """
         return needed.is_allowed(request.user)
 
+    def is_protected(self, request: HttpRequest, row: Any) -> bool:
+        """Return whether the user may neither change nor delete the row; None stands for all rows."""
+        return False
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         return "add" not in self.forbidden and super().has_add_permission(request)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return "change" not in self.forbidden and super().has_change_permission(request, obj)
+        is_refused = "change" in self.forbidden or self.is_protected(request, obj)
+        return not is_refused and super().has_change_permission(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return "delete" not in self.forbidden and super().has_delete_permission(request, obj)
+        is_refused = "delete" in self.forbidden or self.is_protected(request, obj)
+        return not is_refused and super().has_delete_permission(request, obj)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return [*super().get_readonly_fields(request, obj), *(self.fixed_fields if obj else ())]
@@ -139,6 +149,11 @@ class AuditedAdmin(ModelAdmin):
         context = self.page_context(row) if self.page_context and row is not None else {}
         return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
 
+    def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
+        if self.opens_added_row:
+            return redirect(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", obj.pk)
+        return super().response_add(request, obj, post_url_continue)
+
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
@@ -190,15 +205,9 @@ def changes_of_form(form: Any, *, is_new: bool = False) -> Iterator[tuple[str, C
         if field is None or is_password or is_secret(name):
             yield words(name), (NOT_SHOWN, NOT_SHOWN)
             continue
-        before, after = None if is_new else _initial_value(form, name, field), form.cleaned_data.get(name)
+        before, after = None if is_new else form.get_initial_for_field(field, name), form.cleaned_data.get(name)
+        is_key = isinstance(field, ModelChoiceField) and not isinstance(field, ModelMultipleChoiceField)
+        if is_key and before is not None and not isinstance(before, Model):
+            before = field.queryset.model._base_manager.filter(pk=before).first() or before
         if before != after and not (is_new and after in ("", [])):
             yield str(field.label or words(name)), (before, after)
-
-
-def _initial_value(form: Any, name: str, field: forms.Field) -> object:
-    """Return a field's old value; of a foreign key the row instead of its key."""
-    value = form.get_initial_for_field(field, name)
-    is_key = isinstance(field, ModelChoiceField) and not isinstance(field, ModelMultipleChoiceField)
-    if is_key and value is not None and not isinstance(value, Model):
-        return field.queryset.model._base_manager.filter(pk=value).first() or value  # type: ignore[attr-defined]
-    return value

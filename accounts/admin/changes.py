@@ -5,16 +5,36 @@ from typing import Any
 from django.apps import apps
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
 from accounts.admin.base import ReadOnlyAdmin
+from accounts.admin.page_parts import Column
 from accounts.models import ChangeRecord
 
 LONGEST_TEXT = 200  # characters in the list
+
+
+def row_type_in_words(row_type: str) -> str:
+    """Return the name of a type of row as people read it, or the type itself if this release no longer has it."""
+    try:
+        return str(apps.get_model(row_type)._meta.verbose_name)
+    except (LookupError, ValueError):
+        return row_type
+
+
+def record_context(record: ChangeRecord) -> dict[str, Any]:
+    """Return the context of a change's page; the URL is "" if the row has no page or no longer exists."""
+    try:
+        model = apps.get_model(record.row_type)
+        row_url = reverse(f"admin:{record.row_type.replace('.', '_')}_change", args=[record.row_id])
+    except (LookupError, ValueError, NoReverseMatch):
+        return {"record": record, "row_url": ""}
+    is_there = model._base_manager.filter(pk=record.row_id).exists()
+    return {"record": record, "row_url": row_url if is_there else ""}
 
 
 class RowTypeFilter(admin.SimpleListFilter):
@@ -42,20 +62,12 @@ class ChangeRecordAdmin(ReadOnlyAdmin):
     show_full_result_count = False
     fields = [("when", "actor"), ("kind", "model_name")]
     change_form_outer_before_template = "admin/accounts/changerecord/change.html"
+    page_context = staticmethod(record_context)
+
+    when = Column(short_description="When", text="{row.happened_at:%Y-%m-%d %H:%M:%S}", admin_order_field="happened_at")
 
     class Media:
         css = {"all": ["mlmon/figures.css"]}
-
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        record = self.get_object(request, object_id)
-        context = {} if record is None else {"record": record, "row_url": row_url(record)}
-        return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
-
-    @display(description="When", ordering="happened_at")
-    def when(self, obj: ChangeRecord) -> str:
-        return f"{obj.happened_at:%Y-%m-%d %H:%M:%S}"
 
     @display(description="Kind", ordering="row_type")
     def kind(self, obj: ChangeRecord) -> str:
@@ -65,21 +77,3 @@ class ChangeRecordAdmin(ReadOnlyAdmin):
     def what(self, obj: ChangeRecord) -> SafeString:
         text = obj.text if len(obj.text) <= LONGEST_TEXT else f"{obj.text[:LONGEST_TEXT]}…"
         return format_html('<span class="wrapped">{}</span>', text)
-
-
-def row_type_in_words(row_type: str) -> str:
-    """Return the name of a type of row as people read it, or the type itself if this release no longer has it."""
-    try:
-        return str(apps.get_model(row_type)._meta.verbose_name)
-    except (LookupError, ValueError):
-        return row_type
-
-
-def row_url(record: ChangeRecord) -> str:
-    """Return the URL of the changed row, or "" if it has no page or no longer exists."""
-    try:
-        model = apps.get_model(record.row_type)
-        address = reverse(f"admin:{record.row_type.replace('.', '_')}_change", args=[record.row_id])
-    except (LookupError, ValueError, NoReverseMatch):
-        return ""
-    return address if model._base_manager.filter(pk=record.row_id).exists() else ""

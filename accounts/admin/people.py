@@ -1,5 +1,6 @@
 """Users and groups in the admin, with the roles of mlmon and in the audit trail."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.contrib import admin
@@ -7,7 +8,7 @@ from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
 from django.db import transaction
 from django.db.models import Count, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
@@ -17,6 +18,7 @@ from unfold.widgets import (
 )
 
 from accounts.admin.base import AuditedAdmin
+from accounts.admin.page_parts import Column
 from accounts.roles import Action, Role
 
 admin.site.unregister(User)
@@ -25,32 +27,37 @@ admin.site.unregister(Group)
 FOR_SUPERUSERS = ["is_superuser", "user_permissions"]
 
 
-def give_widget(field: Any, *, is_short: bool) -> Any:
+class ChoiceFields(admin.ModelAdmin[Any]):
     """Use checkboxes for few rows and a search for many: Django's two lists are wider than a narrow page."""
-    widget = UnfoldAdminCheckboxSelectMultipleWidget if is_short else UnfoldAdminSelect2MultipleWidget
-    field.widget = widget(choices=field.choices)
-    return field
+
+    help_texts: Mapping[str, str] = {}
+    filter_horizontal = []
+
+    def formfield_for_manytomany(self, db_field: Any, request: Any = None, **kwargs: Any) -> Any:
+        field: Any = super().formfield_for_manytomany(db_field, request, **kwargs)
+        field.help_text = self.help_texts[db_field.name]
+        is_short = db_field.name == "groups"
+        widget = UnfoldAdminCheckboxSelectMultipleWidget if is_short else UnfoldAdminSelect2MultipleWidget
+        field.widget = widget(choices=field.choices)
+        return field
 
 
 @admin.register(User)
-class UserModelAdmin(UserAdmin[User], AuditedAdmin):
+class UserModelAdmin(ChoiceFields, UserAdmin[User], AuditedAdmin):
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
     list_display = ["username", "roles", "email", "is_active", "is_staff", "is_superuser", "last_login"]
     list_filter = ["groups", "is_active", "is_staff", "is_superuser"]
-    filter_horizontal = []
+    help_texts = {
+        "groups": "The roles are viewer, operator, model owner and admin; each includes those before it.",
+        "user_permissions": "In addition to those of the groups. Type to search.",
+    }
+    # The password and its entry in the audit trail succeed or fail together.
+    user_change_password = transaction.atomic(UserAdmin.user_change_password)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         return super().get_queryset(request).prefetch_related("groups")
-
-    def formfield_for_manytomany(self, db_field: Any, request: Any = None, **kwargs: Any) -> Any:
-        field: Any = super().formfield_for_manytomany(db_field, request, **kwargs)
-        if db_field.name == "groups":
-            field.help_text = "The roles are viewer, operator, model owner and admin; each includes those before it."
-        else:
-            field.help_text = "In addition to those of the groups. Type to search."
-        return give_widget(field, is_short=db_field.name == "groups")
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
         # Otherwise an admin could become a superuser.
@@ -62,15 +69,9 @@ class UserModelAdmin(UserAdmin[User], AuditedAdmin):
         about = ["username", ("first_name", "last_name"), "email", "groups", "is_active", "is_staff", "is_superuser"]
         return [(None, {"fields": [*about, ("last_login", "date_joined")]})]  # without the hash of the password
 
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return super().has_change_permission(request, obj) and may_touch(request, obj)
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return super().has_delete_permission(request, obj) and may_touch(request, obj)
-
-    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
-        with transaction.atomic():  # the password and its entry in the audit trail
-            return super().user_change_password(request, id, form_url)
+    def is_protected(self, request: HttpRequest, row: User | None) -> bool:
+        """Return whether only superusers may change the account: it is one of theirs."""
+        return row is not None and row.is_superuser and not request.user.is_superuser
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
         if not change:
@@ -82,11 +83,6 @@ class UserModelAdmin(UserAdmin[User], AuditedAdmin):
         return ", ".join(sorted(group.name for group in obj.groups.all())) or "-"
 
 
-def may_touch(request: HttpRequest, account: User | None) -> bool:
-    """Return whether a person who manages accounts may change this one; only superusers change superusers."""
-    return account is None or not account.is_superuser or request.user.is_superuser
-
-
 @admin.display(description="Role of mlmon", boolean=True)
 def is_role(group: Group | None) -> bool:
     """Return whether a group is a role of mlmon, which each migration restores."""
@@ -94,35 +90,22 @@ def is_role(group: Group | None) -> bool:
 
 
 @admin.register(Group)
-class GroupModelAdmin(GroupAdmin, AuditedAdmin):
+class GroupModelAdmin(ChoiceFields, GroupAdmin, AuditedAdmin):
     list_display = ["name", is_role, "members"]
-    filter_horizontal = []
+    help_texts = {"permissions": "Type to search."}
+    members = Column(short_description="People", text="{row.n_members}", admin_order_field="n_members")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Group]:
         return super().get_queryset(request).annotate(n_members=Count("user"))
 
-    def formfield_for_manytomany(self, db_field: Any, request: Any = None, **kwargs: Any) -> Any:
-        field: Any = super().formfield_for_manytomany(db_field, request, **kwargs)
-        field.help_text = "Type to search."
-        return give_widget(field, is_short=False)
-
     def get_fields(self, request: HttpRequest, obj: Group | None = None) -> Any:
         return ["name", "may"] if is_role(obj) else ["name", "permissions"]
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Group | None = None) -> list[str]:
-        return ["may"] if is_role(obj) else []
 
     @admin.display(description="May")
     def may(self, obj: Group) -> SafeString:
         allowed = [action.summary for action in Action if Role(obj.name).includes(action.least_role)]
         return format_html_join("", "<div>{}</div>", ((summary,) for summary in allowed))
 
-    @admin.display(description="People", ordering="n_members")
-    def members(self, obj: Any) -> int:
-        return int(obj.n_members)
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return super().has_change_permission(request, obj) and not is_role(obj)
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return super().has_delete_permission(request, obj) and not is_role(obj)
+    def is_protected(self, request: HttpRequest, row: Group | None) -> bool:
+        """Return whether the group is a role, which nobody may change."""
+        return is_role(row)

@@ -4,7 +4,6 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
@@ -28,6 +27,8 @@ class ApiTokenAdmin(AuditedAdmin):
     list_select_related = ["created_by"]
     search_fields = ["name"]
     actions_detail = ["revoke"]
+    add_fieldsets = [(None, {"fields": ["name", "scope", "expires_at"]})]
+    fields = [("name", "state"), "scope", ("hint", "expires_at"), ("created_by", "created_at")]
     forbidden = ("change", "delete")  # revoke a token and create another
     recorded_by_service = ("add",)
 
@@ -36,14 +37,6 @@ class ApiTokenAdmin(AuditedAdmin):
         if obj.revoked_at:
             return "revoked"
         return "expired" if obj.expires_at and obj.expires_at <= timezone.now() else "valid"
-
-    def get_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> Any:
-        if obj is None:
-            return ["name", "scope", "expires_at"]
-        return [("name", "state"), "scope", ("hint", "expires_at"), ("created_by", "created_at")]
-
-    def get_readonly_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> list[str]:
-        return [] if obj is None else ["state", "hint", "created_by", "created_at"]
 
     def formfield_for_choice_field(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         field = super().formfield_for_choice_field(db_field, request, **kwargs)
@@ -80,8 +73,6 @@ class ApiTokenAdmin(AuditedAdmin):
     @action(description="Revoke", icon="block", permissions=["revoke"])
     def revoke(self, request: HttpRequest, object_id: int) -> HttpResponse:
         token = self.row_or_404(request, object_id)
-        if not self.has_revoke_permission(request, object_id):
-            raise PermissionDenied
         if not is_confirmed(request):
             return confirmation_page(
                 self,

@@ -20,7 +20,7 @@ from pytest_django.fixtures import Settings
 from accounts import actors
 from accounts.actors import PLATFORM, Program, name_of
 from accounts.admin.base import AuditedAdmin
-from accounts.admin.changes import row_type_in_words, row_url
+from accounts.admin.changes import record_context, row_type_in_words
 from accounts.models import ApiToken, ChangeRecord
 from accounts.selectors import changes_of
 from accounts.services.changes import NOT_SHOWN, record_change
@@ -336,8 +336,8 @@ def test_the_number_of_queries_of_the_list_is_constant(
 
 def test_unknown_types_of_rows_have_no_link() -> None:
     record = ChangeRecord(row_type="gone.thing", row_id="1")
-    assert (row_type_in_words("gone.thing"), row_url(record)) == ("gone.thing", "")
-    assert row_url(ChangeRecord(row_type="models_registry.model", row_id="12345")) == ""
+    assert (row_type_in_words("gone.thing"), record_context(record)["row_url"]) == ("gone.thing", "")
+    assert record_context(ChangeRecord(row_type="models_registry.model", row_id="12345"))["row_url"] == ""
 
 
 class TrailIsFullError(Exception):
