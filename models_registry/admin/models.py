@@ -24,16 +24,13 @@ class ModelModelAdmin(AuditedAdmin):
     formfield_overrides = SHORT_TEXT
     list_display = ["name", "description", "version_count", "created_at"]
     search_fields = ["name", "description"]
+    add_fieldsets = [(None, {"fields": ["name", "description"]})]
+    fields = ["name", "description", "page", "capture"]
+    fixed_fields = ("name", "page", "capture")
     recorded_by_service = ("add",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Model]:
         return super().get_queryset(request).annotate(n_versions=Count("versions"))
-
-    def get_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
-        return ["name", "description", *(["page", "capture"] if obj else [])]
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
-        return ["name", "page", "capture"] if obj else []
 
     @display(description="Monitoring")
     def page(self, obj: Model) -> SafeString:

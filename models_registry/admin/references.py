@@ -1,19 +1,20 @@
 """Reference data in the admin: upload, progress, report."""
 
+from functools import partialmethod
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
-from unfold.decorators import action, display
+from unfold.decorators import action
 from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminTextInputWidget
 
 from accounts.admin.base import AuditedAdmin, user_of
-from accounts.admin.page_parts import confirmation_page, is_confirmed
+from accounts.admin.page_parts import Column, confirmation_page, is_confirmed
 from accounts.roles import Action
 from mlmon.exceptions import ReferenceFileError
 from models_registry.exceptions import ConflictError
@@ -28,9 +29,6 @@ STATUS_LABELS = {
     ReferenceStatus.PROFILING: "info",
     ReferenceStatus.PENDING: "info",
 }
-WAITING = "waiting for a worker"
-REPORT_TEMPLATE = "admin/models_registry/referencedataset/report.html"
-CHANGE_URL = "admin:models_registry_referencedataset_change"
 
 
 class ReferenceUploadForm(forms.ModelForm[ReferenceDataset]):
@@ -70,6 +68,26 @@ class ReferenceUploadForm(forms.ModelForm[ReferenceDataset]):
         return file
 
 
+def report_context(reference: ReferenceDataset) -> dict[str, Any]:
+    """Return the context of a reference's report: its progress, its profile, or why it failed."""
+    context: dict[str, Any] = {
+        "reference": reference,
+        "waiting": "waiting for a worker",
+        "is_waiting": reference.status in (ReferenceStatus.PENDING, ReferenceStatus.PROFILING),
+        "upload_url": reverse("admin:models_registry_referencedataset_add") + f"?version={reference.version_id}",
+    }
+    if reference.status == ReferenceStatus.READY:
+        profile = load_profile(reference)
+        features, prediction = reports_of(profile)
+        context |= {
+            "row_count": f"{profile.n_rows:,}",
+            "labelled_rows": f"{reference.labelled_rows or 0:,}",
+            "feature_reports": features,
+            "prediction": prediction,
+        }
+    return context
+
+
 @admin.register(ReferenceDataset)
 class ReferenceDatasetAdmin(AuditedAdmin):
     empty_text = (
@@ -92,24 +110,26 @@ class ReferenceDatasetAdmin(AuditedAdmin):
     actions_detail = ["activate"]
     forbidden = ("change", "delete")  # upload another reference instead; checks refer to this one
     recorded_by_service = ("add",)
-    change_form_outer_before_template = REPORT_TEMPLATE
+    change_form_outer_before_template = "admin/models_registry/referencedataset/report.html"
+    page_context = staticmethod(report_context)
+    opens_added_row = True
+    add_fieldsets = [(None, {"fields": ["version", "file", "label_column"]})]
+    # Only fields that profiling does not change: the report above is updated without reloading the page.
+    fields = [("version", "original_filename"), ("created_by", "created_at")]
+
+    has_activate_permission = partialmethod(AuditedAdmin.is_allowed, Action.ACTIVATE_REFERENCE)
+    status_label = Column(
+        short_description="Status", text="{row.status}", admin_order_field="status", label=STATUS_LABELS
+    )
+    row_count = Column(short_description="Rows", text="{row.rows:,}", needs="rows", admin_order_field="rows")
 
     class Media:
         css = {"all": ["mlmon/figures.css"]}
-
-    def get_fields(self, request: HttpRequest, obj: ReferenceDataset | None = None) -> Any:
-        if obj is None:
-            return ["version", "file", "label_column"]
-        # Only fields that profiling does not change: the report above is updated without reloading the page.
-        return [("version", "original_filename"), ("created_by", "created_at")]
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest | None, **kwargs: Any) -> Any:
         if db_field.name == "version":
             kwargs["queryset"] = ModelVersion.objects.exclude(stage=Stage.ARCHIVED).select_related("model")
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
-
-    def has_activate_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
-        return Action.ACTIVATE_REFERENCE.is_allowed(request.user)
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any = None) -> list[Any]:
         # Only for a reference that can be activated; a request for another one returns an error message.
@@ -123,31 +143,9 @@ class ReferenceDatasetAdmin(AuditedAdmin):
         row = upload_reference(version=obj.version, file=file, filename=file.name, label_column=column, user=user)
         obj.pk = row.pk
 
-    def response_add(
-        self, request: HttpRequest, obj: ReferenceDataset, post_url_continue: str | None = None
-    ) -> HttpResponse:
-        return redirect(CHANGE_URL, obj.pk)
-
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        reference = self.get_object(request, object_id)
-        context = {} if reference is None else report_context(reference)
-        return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
-
-    @display(description="Status", label=STATUS_LABELS, ordering="status")
-    def status_label(self, obj: ReferenceDataset) -> str:
-        return obj.status
-
-    @display(description="Rows", ordering="rows")
-    def row_count(self, obj: ReferenceDataset) -> str | None:
-        return None if obj.rows is None else f"{obj.rows:,}"
-
     @action(description="Activate", icon="published_with_changes", permissions=["activate"])
     def activate(self, request: HttpRequest, object_id: int) -> HttpResponse:
         reference = self.row_or_404(request, object_id)
-        if not self.has_activate_permission(request):
-            raise PermissionDenied
         if not is_confirmed(request):
             return confirmation_page(
                 self,
@@ -163,24 +161,4 @@ class ReferenceDatasetAdmin(AuditedAdmin):
             self.message_user(request, str(error), messages.ERROR)
         else:
             self.message_user(request, f"{reference} is active: the next drift check compares with it.")
-        return redirect(CHANGE_URL, object_id)
-
-
-def report_context(reference: ReferenceDataset) -> dict[str, Any]:
-    """Return the context of a reference's report: its progress, its profile, or why it failed."""
-    context: dict[str, Any] = {
-        "reference": reference,
-        "waiting": WAITING,
-        "is_waiting": reference.status in (ReferenceStatus.PENDING, ReferenceStatus.PROFILING),
-        "upload_url": reverse("admin:models_registry_referencedataset_add") + f"?version={reference.version_id}",
-    }
-    if reference.status == ReferenceStatus.READY:
-        profile = load_profile(reference)
-        features, prediction = reports_of(profile)
-        context |= {
-            "row_count": f"{profile.n_rows:,}",
-            "labelled_rows": f"{reference.labelled_rows or 0:,}",
-            "feature_reports": features,
-            "prediction": prediction,
-        }
-    return context
+        return redirect("admin:models_registry_referencedataset_change", object_id)

@@ -1,12 +1,13 @@
 """Model versions in the admin: upload, features, stages."""
 
 from dataclasses import replace
+from functools import partialmethod
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import flatten_fieldsets
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.html import format_html
@@ -22,7 +23,7 @@ from unfold.widgets import (
 )
 
 from accounts.admin.base import AuditedAdmin, user_of
-from accounts.admin.page_parts import Panel, Panels, confirmation_page, is_confirmed
+from accounts.admin.page_parts import Column, Panel, Panels, confirmation_page, is_confirmed
 from accounts.roles import Action
 from mlmon.schema import FeatureKind
 from models_registry.admin.models import SHORT_TEXT
@@ -116,36 +117,22 @@ class VersionUploadForm(forms.ModelForm[ModelVersion]):
 
 
 class FeatureFormSet(PaginationInlineFormSet):
-    """Pass edits to the service, which checks them together (two names may be swapped).
-
-    They are saved only if the page's other forms are valid.
-    """
-
-    def __init__(self, *args: Any, user: Any = None, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._user = user
+    """Edits of features, which the service checks together (two names may be swapped); the page saves them."""
 
     def validate_unique(self) -> None:
         return None
 
     def clean(self) -> None:
         super().clean()
-        if any(self.errors) or not (edits := self._edits()):
+        if any(self.errors) or not (edits := self.edits()):
             return
         try:
             check_feature_edits(version=self.instance, edits=edits)
         except ConflictError as error:
             raise ValidationError(str(error)) from error
 
-    def save(self, commit: bool = True) -> list[ModelFeature]:
-        if edits := self._edits():
-            edit_features(version=self.instance, edits=edits, user=self._user)
-        self.new_objects: list[ModelFeature] = []
-        self.changed_objects: list[tuple[ModelFeature, list[str]]] = []
-        self.deleted_objects: list[ModelFeature] = []
-        return []
-
-    def _edits(self) -> dict[int, FeatureEdit]:
+    def edits(self) -> dict[int, FeatureEdit]:
+        """Return what the person changed, by the feature's position."""
         return {
             form.instance.position: FeatureEdit(
                 name=form.cleaned_data["name"],
@@ -183,6 +170,47 @@ class FeatureInline(TabularInline):
         return request.user.has_perm("models_registry.view_modelversion")
 
 
+def _compared_panels(version: ModelVersion) -> list[Panel]:
+    """Return the panels of a version and of the versions that it would replace."""
+    return [
+        replace(panel, key=f"{panel.key}-{one.pk}", title=f"{panel.title} of {one}, in {one.stage}")
+        for one in (version, *other_production_versions(version))
+        for panel in version_panels.of(one)
+    ]
+
+
+def stage_action(stage: Stage, icon: str) -> Any:
+    """Return the button that moves a version to `stage`, after a confirmation."""
+
+    @action(description=MOVES[stage], icon=icon, permissions=["change_stage"])
+    def move(self: AuditedAdmin, request: HttpRequest, object_id: int) -> HttpResponse:
+        version = self.row_or_404(request, object_id)
+        if not is_confirmed(request):
+            may_compare = stage is Stage.PRODUCTION and Action.SEE.is_allowed(request.user)
+            return confirmation_page(
+                self,
+                request,
+                row=version,
+                title=f"{MOVES[stage]}: {version}",
+                changes=consequences_of_stage(version, stage),
+                button=MOVES[stage],
+                is_final=stage is Stage.ARCHIVED,
+                panels=_compared_panels(version) if may_compare else (),
+            )
+        try:
+            if stage is Stage.PRODUCTION:
+                promote(version=version, user=user_of(request))
+            else:
+                set_stage(version=version, stage=stage, user=user_of(request))
+        except ConflictError as error:
+            self.message_user(request, str(error), messages.ERROR)
+        else:
+            self.message_user(request, f"{version} is now in stage {stage.value}.")
+        return redirect("admin:models_registry_modelversion_change", object_id)
+
+    return move
+
+
 @admin.register(ModelVersion)
 class ModelVersionAdmin(AuditedAdmin):
     empty_text = (
@@ -196,9 +224,28 @@ class ModelVersionAdmin(AuditedAdmin):
     search_fields = ["model__name", "version"]
     list_select_related = ["model"]
     actions_detail = [{"title": "Change stage", "icon": "moving", "items": list(STAGE_ACTIONS)}]
+    add_fieldsets = [(None, {"fields": ["model", "version", "artefact", "feature_names", "notes"]})]
+    fieldsets: Any = [
+        (None, {"fields": [("model", "version"), ("stage", "traffic_weight"), "notes"]}),
+        (
+            "Outputs",
+            {"fields": ["task_type", "class_names", ("label_output", "score_output"), "scores_are_probabilities"]},
+        ),
+        ("Artefact", {"fields": ["framework", "sha256", "size", ("created_by", "created_at")]}),
+    ]
+    fixed_fields = [name for name in flatten_fieldsets(fieldsets) if name != "notes"]
     inlines = [FeatureInline]
     forbidden = ("delete",)  # archive it instead; its history and observations refer to it
+    opens_added_row = True
     recorded_by_service = ("add",)
+
+    has_change_stage_permission = partialmethod(AuditedAdmin.is_allowed, Action.CHANGE_STAGE)
+    stage_label = Column(short_description="Stage", text="{row.stage}", admin_order_field="stage", label=STAGE_LABELS)
+    size = Column(short_description="Size", text="{row.artefact_bytes:,} bytes")
+    promote = stage_action(Stage.PRODUCTION, "rocket_launch")
+    start_shadow = stage_action(Stage.SHADOW, "visibility")
+    back_to_staging = stage_action(Stage.STAGING, "undo")
+    archive = stage_action(Stage.ARCHIVED, "archive")
 
     class Media:
         css = {"all": ["mlmon/figures.css"]}
@@ -212,24 +259,6 @@ class ModelVersionAdmin(AuditedAdmin):
             context["panels"] = version_panels.of(version)
         return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
 
-    def get_fieldsets(self, request: HttpRequest, obj: ModelVersion | None = None) -> Any:
-        if obj is None:
-            return [(None, {"fields": ["model", "version", "artefact", "feature_names", "notes"]})]
-        return [
-            (None, {"fields": [("model", "version"), ("stage", "traffic_weight"), "notes"]}),
-            (
-                "Outputs",
-                {"fields": ["task_type", "class_names", ("label_output", "score_output"), "scores_are_probabilities"]},
-            ),
-            ("Artefact", {"fields": ["framework", "sha256", "size", ("created_by", "created_at")]}),
-        ]
-
-    def get_readonly_fields(self, request: HttpRequest, obj: ModelVersion | None = None) -> list[str]:
-        if obj is None:
-            return []
-        fieldsets = self.get_fieldsets(request, obj)
-        return [name for name in flatten_fieldsets(fieldsets) if name != "notes"]
-
     def get_inlines(self, request: HttpRequest, obj: ModelVersion | None) -> Any:
         return self.inlines if obj else []
 
@@ -242,21 +271,17 @@ class ModelVersionAdmin(AuditedAdmin):
     def save_model(self, request: HttpRequest, obj: ModelVersion, form: Any, change: bool) -> None:
         if change:
             obj.save(update_fields=["notes"])
-
-    def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
-        return super().construct_change_message(request, form, [], add)  # the service records the features
-
-    def response_add(
-        self, request: HttpRequest, obj: ModelVersion, post_url_continue: str | None = None
-    ) -> HttpResponse:
+            return
         self.message_user(
             request, f"{obj} is in staging. Next, name its features, upload reference data and promote it."
         )
-        return redirect("admin:models_registry_modelversion_change", obj.pk)
 
-    def get_formset_kwargs(self, request: HttpRequest, obj: Any, inline: Any, prefix: str) -> dict[str, Any]:
-        kwargs: dict[str, Any] = super().get_formset_kwargs(request, obj, inline, prefix)
-        return {**kwargs, "user": user_of(request)}
+    def save_formset(self, request: HttpRequest, form: Any, formset: FeatureFormSet, change: bool) -> None:
+        if edits := formset.edits():
+            edit_features(version=form.instance, edits=edits, user=user_of(request))
+
+    def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
+        return super().construct_change_message(request, form, [], add)  # the service records the features
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any = None) -> list[Any]:
         # Only stages that change something; a request for another one returns an error message.
@@ -268,13 +293,6 @@ class ModelVersionAdmin(AuditedAdmin):
                 useless.discard("promote")  # it takes the others' traffic
         return [action for action in super().get_actions_detail(request, object_id) if action.path not in useless]
 
-    def has_change_stage_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
-        return Action.CHANGE_STAGE.is_allowed(request.user)
-
-    @display(description="Stage", label=STAGE_LABELS, ordering="stage")
-    def stage_label(self, obj: ModelVersion) -> str:
-        return obj.stage
-
     @display(description="Classes")
     def class_names(self, obj: ModelVersion) -> str:
         return ", ".join(obj.classes)
@@ -282,60 +300,3 @@ class ModelVersionAdmin(AuditedAdmin):
     @display(description="SHA-256")
     def sha256(self, obj: ModelVersion) -> SafeString:
         return format_html('<span class="long-word">{}</span>', obj.artefact_sha256)
-
-    @display(description="Size")
-    def size(self, obj: ModelVersion) -> str:
-        return f"{obj.artefact_bytes:,} bytes"
-
-    @action(description=MOVES[Stage.PRODUCTION], icon="rocket_launch", permissions=["change_stage"])
-    def promote(self, request: HttpRequest, object_id: int) -> HttpResponse:
-        return self._move(request, object_id, Stage.PRODUCTION)
-
-    @action(description=MOVES[Stage.SHADOW], icon="visibility", permissions=["change_stage"])
-    def start_shadow(self, request: HttpRequest, object_id: int) -> HttpResponse:
-        return self._move(request, object_id, Stage.SHADOW)
-
-    @action(description=MOVES[Stage.STAGING], icon="undo", permissions=["change_stage"])
-    def back_to_staging(self, request: HttpRequest, object_id: int) -> HttpResponse:
-        return self._move(request, object_id, Stage.STAGING)
-
-    @action(description=MOVES[Stage.ARCHIVED], icon="archive", permissions=["change_stage"])
-    def archive(self, request: HttpRequest, object_id: int) -> HttpResponse:
-        return self._move(request, object_id, Stage.ARCHIVED)
-
-    def _move(self, request: HttpRequest, object_id: int, stage: Stage) -> HttpResponse:
-        version = self.row_or_404(request, object_id)
-        if not self.has_change_stage_permission(request):
-            raise PermissionDenied
-        if not is_confirmed(request):
-            return confirmation_page(
-                self,
-                request,
-                row=version,
-                title=f"{MOVES[stage]}: {version}",
-                changes=consequences_of_stage(version, stage),
-                button=MOVES[stage],
-                is_final=stage is Stage.ARCHIVED,
-                panels=_compared_panels(version)
-                if stage is Stage.PRODUCTION and Action.SEE.is_allowed(request.user)
-                else (),
-            )
-        try:
-            if stage is Stage.PRODUCTION:
-                promote(version=version, user=user_of(request))
-            else:
-                set_stage(version=version, stage=stage, user=user_of(request))
-        except ConflictError as error:
-            self.message_user(request, str(error), messages.ERROR)
-        else:
-            self.message_user(request, f"{version} is now in stage {stage.value}.")
-        return redirect("admin:models_registry_modelversion_change", object_id)
-
-
-def _compared_panels(version: ModelVersion) -> list[Panel]:
-    """Return the panels of a version and of the versions that it would replace."""
-    return [
-        replace(panel, key=f"{panel.key}-{one.pk}", title=f"{panel.title} of {one}, in {one.stage}")
-        for one in (version, *other_production_versions(version))
-        for panel in version_panels.of(one)
-    ]
