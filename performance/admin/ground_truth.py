@@ -7,8 +7,7 @@ from django.conf import settings
 from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import UploadedFile
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.http import HttpRequest
 from unfold.admin import TabularInline
 from unfold.decorators import display
 from unfold.paginator import InfinitePaginator
@@ -33,7 +32,6 @@ OUTCOMES = {
     Outcome.UNKNOWN: "unknown: stored until the prediction arrives",
     Outcome.INVALID: "invalid: not stored",
 }
-CHANGE_URL = "admin:performance_groundtruthupload_change"
 
 
 class CorrectionInline(TabularInline):
@@ -118,8 +116,11 @@ class GroundTruthUploadAdmin(AuditedAdmin):
     search_fields = ["original_filename"]
     change_form_outer_before_template = "admin/performance/groundtruthupload/report.html"
     forbidden = ("change", "delete")  # upload another file instead
+    opens_added_row = True
     recorded_by_service = ("add",)
     page_context = staticmethod(upload_context)
+    add_fieldsets = [(None, {"fields": ["file"]})]
+    fields = [("original_filename", "created_by"), ("created_at", "finished_at")]
 
     status_label = Column(
         short_description="Status", text="{row.status}", admin_order_field="status", label=STATUS_LABELS
@@ -129,17 +130,9 @@ class GroundTruthUploadAdmin(AuditedAdmin):
     class Media:
         css = {"all": ["mlmon/figures.css", "drift/admin.css"]}
 
-    def get_fields(self, request: HttpRequest, obj: GroundTruthUpload | None = None) -> Any:
-        return ["file"] if obj is None else [("original_filename", "created_by"), ("created_at", "finished_at")]
-
     def save_model(self, request: HttpRequest, obj: GroundTruthUpload, form: Any, change: bool) -> None:
         file = form.cleaned_data["file"]
         obj.pk = upload_ground_truth(file=file, filename=file.name, user=user_of(request)).pk
-
-    def response_add(
-        self, request: HttpRequest, obj: GroundTruthUpload, post_url_continue: str | None = None
-    ) -> HttpResponse:
-        return redirect(CHANGE_URL, obj.pk)
 
     @display(description="Rows")
     def summary(self, obj: GroundTruthUpload) -> str:
