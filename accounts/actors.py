@@ -31,10 +31,3 @@ def command(name: str) -> Program:
 def account_of(actor: Actor | None) -> User | None:
     """Return the account of an actor; None for a program."""
     return actor if isinstance(actor, User) and actor.pk else None
-
-
-def name_of(actor: Actor | None) -> str:
-    """Return the name of an actor; None is mlmon itself."""
-    if isinstance(actor, User):
-        return actor.get_username() or PLATFORM.name
-    return (actor or PLATFORM).name

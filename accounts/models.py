@@ -103,10 +103,9 @@ class ChangeRecord(models.Model):
     @property
     def lines(self) -> list[tuple[str, str, str]]:
         """Name, old value and new value of each change, as strings."""
-        return [(name, _shown(before), _shown(after)) for name, before, after in self.changes]
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, list):
-        value = ", ".join(map(str, value))
-    return "none" if value in (None, "") else f"{value}"
+        lines = []
+        for name, *values in self.changes:
+            joined = (", ".join(map(str, value)) if isinstance(value, list) else value for value in values)
+            before, after = ("none" if value in (None, "") else f"{value}" for value in joined)
+            lines.append((name, before, after))
+        return lines

@@ -21,7 +21,8 @@ logger = logging.getLogger(__name__)
 PROBLEM_JSON = "application/problem+json"
 LONGEST_DETAIL = 2000
 RETRY_AFTER_SECONDS = 2  # of a 503
-_STATUS_OF_ERROR: dict[type[Exception], HTTPStatus] = {
+# The errors that callers are told about; `register_errors` adds those of the apps.
+STATUS_OF_ERROR: dict[type[Exception], HTTPStatus] = {
     Http404: HTTPStatus.NOT_FOUND,
     PermissionDenied: HTTPStatus.FORBIDDEN,
     RequestDataTooBig: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
@@ -57,18 +58,13 @@ def register_errors(
     members
         By error class: a function that returns the extra members of the problem details.
     """
-    _STATUS_OF_ERROR.update(statuses)
+    STATUS_OF_ERROR.update(statuses)
     _MEMBERS_OF_ERROR.update(members or {})
-
-
-def registered_errors() -> Mapping[type[Exception], HTTPStatus]:
-    """Return the status of each registered error class: the errors that callers are told about."""
-    return _STATUS_OF_ERROR
 
 
 def status_of(error: Exception) -> HTTPStatus | None:
     """Return the status registered for an error, or None for an unexpected error."""
-    return next((_STATUS_OF_ERROR[kind] for kind in type(error).__mro__ if kind in _STATUS_OF_ERROR), None)
+    return next((STATUS_OF_ERROR[kind] for kind in type(error).__mro__ if kind in STATUS_OF_ERROR), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mlmon.figures import plain_text
-from rest.problems import registered_errors, status_of
+from rest.problems import STATUS_OF_ERROR, status_of
 
 UNLIMITED_WIDTH = 1_000_000  # characters of a line that no terminal shows
 ShowProgress: TypeAlias = Callable[[float, str], None]  # completed steps, and a text
@@ -67,7 +67,7 @@ class TeachingCommand(BaseCommand):
             raise CommandError(message.strip(), returncode=ExitStatus.UNAVAILABLE) from error
         except KeyboardInterrupt as error:
             raise CommandError("Interrupted.", returncode=ExitStatus.INTERRUPTED) from error
-        except tuple(registered_errors()) as error:
+        except tuple(STATUS_OF_ERROR) as error:
             is_unknown = status_of(error) is HTTPStatus.NOT_FOUND
             code = ExitStatus.WRONG_USAGE if is_unknown else ExitStatus.FOUND
             raise CommandError(plain_text(str(error)), returncode=code) from error

@@ -7,7 +7,7 @@ from typing import TypeAlias
 from django.db import models
 from django.db.models import F
 
-from accounts.actors import Actor, account_of, name_of
+from accounts.actors import PLATFORM, Actor, Program, account_of
 from accounts.models import ChangeRecord, ServingGeneration
 
 Change: TypeAlias = tuple[object, object]  # old and new value
@@ -36,9 +36,10 @@ def record_change(
     registered = [
         owner for owner in owners if isinstance(owner, models.Model) and owner._meta.label_lower == REGISTERED_MODEL
     ]
+    name = "" if user is None else user.name if isinstance(user, Program) else user.get_username()
     ChangeRecord.objects.create(
         user=account_of(user),
-        actor=name_of(user)[:200],
+        actor=(name or PLATFORM.name)[:200],
         row_type=row._meta.label_lower,
         row_id=str(row.pk),
         row_name=str(row)[:200],

@@ -18,7 +18,7 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask
 from pytest_django.fixtures import Settings
 
 from accounts import actors
-from accounts.actors import PLATFORM, Program, name_of
+from accounts.actors import Actor, Program
 from accounts.admin.base import AuditedAdmin
 from accounts.admin.changes import record_context, row_type_in_words
 from accounts.models import ApiToken, ChangeRecord
@@ -222,7 +222,11 @@ def test_a_user_without_a_name_is_recorded_by_number(monkeypatch: pytest.MonkeyP
 
 
 def test_changes_without_an_actor_are_recorded_as_mlmons(anna: User) -> None:
-    assert (name_of(None), name_of(Program("a job")), name_of(anna)) == (PLATFORM.name, "a job", "anna")
+    model = register_model(name="m")
+    actors_of_changes: list[tuple[Actor | None, str]] = [(None, "mlmon"), (Program("a job"), "a job"), (anna, "anna")]
+    for actor, name in actors_of_changes:
+        record_change(user=actor, row=model, message="Changed.")
+        assert latest(model).actor == name
 
 
 def test_the_names_outlive_account_and_row(anna: User) -> None:

@@ -22,7 +22,7 @@ from accounts.services.tokens import create_token
 from drift.services.checks import run_drift_check
 from models_registry.models import ModelVersion, Stage
 from models_registry.services.versions import set_stage
-from rest.problems import DETAILS, MEANINGS, PROBLEM_JSON, problem_responses, registered_errors
+from rest.problems import DETAILS, MEANINGS, PROBLEM_JSON, STATUS_OF_ERROR, problem_responses
 from tests.factories import uploaded_version
 from tests.mlmon.observed import iris_rows, observe, profiled_reference
 from tests.services.processes import await_condition
@@ -139,7 +139,7 @@ def test_the_validation_rejects_wrong_values() -> None:
 
 
 def test_each_status_of_an_error_is_described() -> None:
-    assert {status.value for status in registered_errors().values()} <= set(MEANINGS)
+    assert {status.value for status in STATUS_OF_ERROR.values()} <= set(MEANINGS)
     assert set(DETAILS) == set(MEANINGS)
 
 

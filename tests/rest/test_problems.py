@@ -13,10 +13,10 @@ from rest_framework.exceptions import NotAuthenticated, Throttled
 from rest.problems import (
     LONGEST_DETAIL,
     PROBLEM_JSON,
+    STATUS_OF_ERROR,
     method_not_allowed,
     problem_response,
     register_errors,
-    registered_errors,
     shortened,
     status_of,
 )
@@ -48,7 +48,7 @@ def response_to(error: Exception) -> tuple[HttpResponse, dict[str, Any]]:
 
 def test_an_error_has_the_status_and_members_of_its_nearest_base_class() -> None:
     assert status_of(NearlyFullError("Full.", 3)) is HTTPStatus.CONFLICT
-    assert registered_errors()[FullError] is HTTPStatus.CONFLICT
+    assert STATUS_OF_ERROR[FullError] is HTTPStatus.CONFLICT
     response, body = response_to(NearlyFullError("The room is full.", 3))
     assert response.status_code == 409
     assert body == {
