@@ -1,5 +1,6 @@
 """The ground truth in a reference file: find its column and read its values."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -60,8 +61,11 @@ def read_labels(table: ReferenceTable, schema: ModelSchema, chosen: str) -> Refe
     names = [name for name in others if others.count(name) == 1]
     candidates = [name for name in names if name.lower() in LABEL_NAMES or _is_named_after_class(name, schema)]
     if not candidates and schema.task_type is not TaskType.REGRESSION:
-        first_values = table.first_values(names)
-        candidates = [name for name, values in first_values.items() if _are_classes(name, values, schema)]
+        for name, values in table.first_values(names).items():
+            with contextlib.suppress(LabelError):  # a value that is none of the classes
+                found = {label_of_value(value, name, schema) for value in values if value is not None}
+                if len(found) > 1:
+                    candidates.append(name)
     if not candidates:
         return ReferenceLabels(note="No column of the file looks like ground truth.")
     if len(candidates) > 1:
@@ -93,14 +97,6 @@ def label_of_value(value: object, column: str, schema: ModelSchema) -> str | flo
         if truth is not None:
             return next(name for name in schema.classes if (name == column) is truth)
     return class_of(label, schema.classes)
-
-
-def _are_classes(name: str, values: Sequence[object], schema: ModelSchema) -> bool:
-    try:
-        found = {label_of_value(value, name, schema) for value in values if value is not None}
-    except LabelError:
-        return False
-    return len(found) > 1
 
 
 def _values(table: ReferenceTable, schema: ModelSchema, column: str) -> list[str | float | None]:

@@ -108,7 +108,10 @@ def _sample(each: InputTensor, numbers: NDArray[np.float64]) -> _Tensor:
 
 def _described(name: str, results: list[Any], rows_of: list[int], graph: _Graph) -> OutputTensor:
     arrays = [np.asarray(result) for result in results]
-    widths = {_width(array, rows) for array, rows in zip(arrays, rows_of, strict=True)}
+    widths = {
+        (array.size // rows or None) if array.ndim in (1, 2) and len(array) == rows else None
+        for array, rows in zip(arrays, rows_of, strict=True)
+    }
     width = widths.pop() if len(widths) == 1 else None
     first = arrays[0]
     output = OutputTensor(
@@ -144,12 +147,6 @@ def _described(name: str, results: list[Any], rows_of: list[int], graph: _Graph)
     return output
 
 
-def _width(array: _Tensor, rows: int) -> int | None:
-    if array.ndim not in (1, 2) or len(array) != rows:
-        return None
-    return 1 if array.ndim == 1 else array.shape[1] or None
-
-
 def _is_about_memory(error: Exception) -> bool:
     return any(word in str(error).lower() for word in _MEMORY_WORDS)
 
@@ -172,12 +169,7 @@ def limit_process(*, memory_bytes: int, cpu_seconds: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def main() -> None:
-    """Read the specification, limit the process, and report."""
-    specification: TrialSpecification = json.load(sys.stdin)
-    limit_process(memory_bytes=specification["memory_bytes"], cpu_seconds=specification["cpu_seconds"])
-    json.dump(run_trial(specification), sys.stdout)
-
-
 if __name__ == "__main__":
-    main()
+    received: TrialSpecification = json.load(sys.stdin)
+    limit_process(memory_bytes=received["memory_bytes"], cpu_seconds=received["cpu_seconds"])
+    json.dump(run_trial(received), sys.stdout)

@@ -5,12 +5,7 @@ from django import template
 from mlmon.figures import short_number_text
 
 register = template.Library()
-
-
-@register.filter
-def number(value: float, digits: int = 4) -> str:
-    """Return a number with at most `digits` significant digits."""
-    return short_number_text(value, digits)
+register.filter("number", short_number_text)
 
 
 @register.filter

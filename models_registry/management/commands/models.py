@@ -11,6 +11,7 @@ from models_registry.models import Model, ModelVersion
 from models_registry.selectors import active_reference, model_named, version_problems
 
 HEADINGS = ("model", "version", "stage", "weight", "task", "features", "reference rows", "health")
+NO_MODEL = "There is no model yet. Upload one with upload_version, or load the demo with load_demo."
 EXAMPLES = """
 examples:
   All models, or one:
@@ -47,7 +48,11 @@ class Command(TeachingCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         models = [model_named(options["model"])] if options["model"] else list(Model.objects.all())
         described = [_described(model) for model in models]
-        self.write_result({"models": described}, _shown(described), as_json=options["json"])
+        parts: list[str | Table] = [NO_MODEL]
+        if models:
+            rows = [row for model in described for row in _rows(model)]
+            parts = [table(HEADINGS, rows, numbers=("weight", "features", "reference rows"))]
+        self.write_result({"models": described}, parts, as_json=options["json"])
         problems = [problem for model in described for version in model["versions"] for problem in version["problems"]]
         if options["check"] and problems:
             sys.exit(ExitStatus.FOUND)
@@ -76,13 +81,6 @@ def _described_version(version: ModelVersion) -> dict[str, Any]:
         "reference": reference and {"filename": reference.original_filename, "rows": reference.rows},
         "problems": version_problems(version),
     }
-
-
-def _shown(models: list[dict[str, Any]]) -> list[str | Table]:
-    if not models:
-        return ["There is no model yet. Upload one with upload_version, or load the demo with load_demo."]
-    rows = [row for model in models for row in _rows(model)]
-    return [table(HEADINGS, rows, numbers=("weight", "features", "reference rows"))]
 
 
 def _rows(model: dict[str, Any]) -> list[tuple[str, ...]]:
