@@ -3,14 +3,15 @@
 beat stops with all its jobs at a schedule that it cannot read, so the forms accept only schedules that it can.
 """
 
-from datetime import datetime, timedelta
+from datetime import timedelta
+from functools import partialmethod
 from typing import Any
 
 from celery.schedules import ParseException
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import ValidationError
-from django.core.validators import ProhibitNullCharactersValidator
+from django.core.validators import MaxValueValidator, ProhibitNullCharactersValidator
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
@@ -35,6 +36,12 @@ from monitoring.pages.figures import NOTHING, seconds_text
 
 SHORTEST_INTERVAL = timedelta(seconds=1)
 LONGEST_SPAN = timedelta(days=3650)  # 10 years; a timedelta cannot hold every number of a form
+LONGEST_SECONDS = LONGEST_SPAN // timedelta(seconds=1)
+JSON_FIELDS: dict[str, tuple[type, str]] = {
+    "args": (list, 'Give a JSON list, such as ["a", 1]; [] for no arguments.'),
+    "kwargs": (dict, 'Give a JSON object, such as {"name": 1}; {} for no arguments.'),
+    "headers": (dict, 'Give a JSON object, such as {"name": "value"}; {} for no headers.'),
+}
 # The decoders of the types in kombu's JSON raise these for values that are none of theirs.
 DECODING_ERRORS = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError)
 SCHEDULE_FIELDS = ("interval", "crontab", "clocked")
@@ -118,31 +125,28 @@ class StyledPeriodicTaskForm(PeriodicTaskForm):
         self.fields["regtask"].widget = StyledTaskSelectWidget()
         self.fields["regtask"].validators.append(ProhibitNullCharactersValidator())
         self.fields["task"].widget = UnfoldAdminTextInputWidget()
+        if "headers" in self.fields:  # people who may only see the task get no fields of the model
+            self.fields["headers"].empty_value = "{}"
+            self.fields["expire_seconds"].validators.append(
+                MaxValueValidator(LONGEST_SECONDS, f"Give at most 10 years: {LONGEST_SECONDS:,} seconds.")
+            )
+            self.fields["start_time"].validators.append(
+                MaxValueValidator(lambda: timezone.now() + LONGEST_SPAN, "Give a time at most 10 years from now.")
+            )
 
-    def clean_args(self) -> str:
-        return checked_json(self.cleaned_data["args"], list, 'Give a JSON list, such as ["a", 1]; [] for no arguments.')
+    def _clean_json(self, field: str) -> str:
+        """Return a JSON string if beat reads a value of the field's type from it; replaces the parent's check."""
+        text: str = self.cleaned_data[field]
+        kind, advice = JSON_FIELDS[field]
+        try:
+            is_valid = isinstance(loads(text), kind)
+        except (*DECODING_ERRORS, RecursionError):
+            is_valid = False
+        if not is_valid:
+            raise ValidationError(advice)
+        return text
 
-    def clean_kwargs(self) -> str:
-        return checked_json(
-            self.cleaned_data["kwargs"], dict, 'Give a JSON object, such as {"name": 1}; {} for no arguments.'
-        )
-
-    def clean_headers(self) -> str:
-        text = self.cleaned_data["headers"] or "{}"
-        return checked_json(text, dict, 'Give a JSON object, such as {"name": "value"}; {} for no headers.')
-
-    def clean_expire_seconds(self) -> int | None:
-        seconds: int | None = self.cleaned_data["expire_seconds"]
-        most = LONGEST_SPAN // timedelta(seconds=1)
-        if seconds is not None and seconds > most:
-            raise ValidationError(f"Give at most 10 years: {most:,} seconds.")
-        return seconds
-
-    def clean_start_time(self) -> datetime | None:
-        start: datetime | None = self.cleaned_data["start_time"]
-        if start is not None and start > timezone.now() + LONGEST_SPAN:
-            raise ValidationError("Give a time at most 10 years from now.")
-        return start
+    clean_headers = partialmethod(_clean_json, "headers")  # the parent has those of the other fields
 
     def clean(self) -> dict[str, Any]:
         if "task" in self.errors:
@@ -162,15 +166,21 @@ class StyledPeriodicTaskForm(PeriodicTaskForm):
             super().validate_unique()
 
 
-def checked_json(text: str, kind: type, reason: str) -> str:
-    """Return a JSON string if beat reads a value of that type from it; raise ValidationError otherwise."""
-    try:
-        value: object = loads(text)
-    except (*DECODING_ERRORS, RecursionError):
-        raise ValidationError(reason) from None
-    if not isinstance(value, kind):
-        raise ValidationError(reason)
-    return text
+def recorded_action(name: str, message: str, *, message_if_disabled: str | None = None) -> Any:
+    """Return an action of django-celery-beat that needs a permission and records a message for each task.
+
+    django-celery-beat would let everyone who sees the list start and stop tasks.
+    """
+    action = getattr(PeriodicTaskAdmin, name)
+
+    @admin.action(description=action.short_description, permissions=["operate"])
+    def record_and_act(page: PeriodicTaskAdmin, request: HttpRequest, tasks: QuerySet[PeriodicTask]) -> None:
+        for task in tasks:
+            text = message if task.enabled or message_if_disabled is None else message_if_disabled
+            record_change(user=user_of(request), row=task, message=text)
+        action(page, request, tasks)
+
+    return record_and_act
 
 
 class ScheduleModelAdmin(AuditedAdmin):
@@ -182,38 +192,16 @@ class ScheduleModelAdmin(AuditedAdmin):
 
 @admin.register(PeriodicTask)
 class PeriodicTaskModelAdmin(PeriodicTaskAdmin, ScheduleModelAdmin):
-    """Tasks; django-celery-beat would let everyone who sees the list start and stop them."""
-
     form = StyledPeriodicTaskForm
     fieldsets = [
         (title, {**options, "fields": [field for field in options["fields"] if field != "solar"]})
         for title, options in PeriodicTaskAdmin.fieldsets
     ]
 
-    @admin.action(description="Enable selected tasks", permissions=["operate"])
-    def enable_tasks(self, request: HttpRequest, queryset: QuerySet[PeriodicTask]) -> None:
-        self._record(request, queryset, "Enabled.")
-        super().enable_tasks(request, queryset)
-
-    @admin.action(description="Disable selected tasks", permissions=["operate"])
-    def disable_tasks(self, request: HttpRequest, queryset: QuerySet[PeriodicTask]) -> None:
-        self._record(request, queryset, "Disabled.")
-        super().disable_tasks(request, queryset)
-
-    @admin.action(description="Toggle activity of selected tasks", permissions=["operate"])
-    def toggle_tasks(self, request: HttpRequest, queryset: QuerySet[PeriodicTask]) -> None:
-        self._record(request, queryset.filter(enabled=True), "Disabled.")
-        self._record(request, queryset.filter(enabled=False), "Enabled.")
-        super().toggle_tasks(request, queryset)
-
-    @admin.action(description="Run selected tasks", permissions=["operate"])
-    def run_tasks(self, request: HttpRequest, queryset: QuerySet[PeriodicTask]) -> None:
-        self._record(request, queryset, "Run by hand.")
-        super().run_tasks(request, queryset)
-
-    def _record(self, request: HttpRequest, queryset: QuerySet[PeriodicTask], message: str) -> None:
-        for task in queryset:
-            record_change(user=user_of(request), row=task, message=message)
+    enable_tasks = recorded_action("enable_tasks", "Enabled.")
+    disable_tasks = recorded_action("disable_tasks", "Disabled.")
+    toggle_tasks = recorded_action("toggle_tasks", "Disabled.", message_if_disabled="Enabled.")
+    run_tasks = recorded_action("run_tasks", "Run by hand.")
 
 
 @admin.register(IntervalSchedule)

@@ -1,8 +1,6 @@
 """Pages for people: the overview, a model, the search of the sidebar, and the stable URLs of the links in alerts."""
 
-import functools
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -50,8 +48,13 @@ def with_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, An
     return context
 
 
-def model_or_404(name: str) -> Model:
-    """Return the model with this name, or raise Http404."""
+def visible_model(request: HttpRequest, name: str) -> Model:
+    """Return the model with this name, or raise Http404, but PermissionDenied to people who may not see models.
+
+    They must not learn which models exist.
+    """
+    if not Action.SEE.is_allowed(request.user):
+        raise PermissionDenied
     try:
         return model_named(name)
     except UnknownModelError as error:
@@ -61,9 +64,7 @@ def model_or_404(name: str) -> Model:
 @admin.site.admin_view
 def model_page(request: HttpRequest, model_name: str) -> HttpResponse:
     """Show a model over the time of ``?range=``; by default a day, or less for a younger model."""
-    if not Action.SEE.is_allowed(request.user):
-        raise PermissionDenied
-    model = model_or_404(model_name)
+    model = visible_model(request, model_name)
     now = timezone.now()
     time_range = TimeRange.chosen(request.GET.get("range", ""), now - model.created_at)
     context = model_context(model, time_range, now)
@@ -90,41 +91,28 @@ def search(request: HttpRequest) -> HttpResponse:
 # --- Links in alerts --------------------------------------------------------------------------------------------------
 
 
-def _for_viewers(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """Require the permission to see models: a redirect reveals whether a model, a version or a check exists."""
-
-    @staff_member_required
-    @functools.wraps(view)
-    def respond(request: HttpRequest, **names: str) -> HttpResponse:
-        if not Action.SEE.is_allowed(request.user):
-            raise PermissionDenied
-        return view(request, **names)
-
-    return respond
-
-
-@_for_viewers
+@staff_member_required
 def model_link(request: HttpRequest, model_name: str) -> HttpResponse:
     """Redirect to the page of a model."""
-    return redirect("model-page", model_or_404(model_name).name)
+    return redirect("model-page", visible_model(request, model_name).name)
 
 
-@_for_viewers
+@staff_member_required
 def version_link(request: HttpRequest, model_name: str, version: str) -> HttpResponse:
     """Redirect to the page of a version."""
-    for row in model_or_404(model_name).versions.all():
+    for row in visible_model(request, model_name).versions.all():
         if row.version == version:
             return redirect("admin:models_registry_modelversion_change", row.pk)
     raise Http404(f"{model_name} has no version {version!r}.")
 
 
-@_for_viewers
+@staff_member_required
 def drift_link(request: HttpRequest, model_name: str) -> HttpResponse:
     """Redirect to the drift that the gauges of a model show, at the feature of ``?feature=``.
 
     This is the open incident of the primary version if it lists the feature, else its latest check, else all checks.
     """
-    model = model_or_404(model_name)
+    model = visible_model(request, model_name)
     feature = request.GET.get("feature", "")
     version = primary_version(model)
     incident = open_incident(version.pk) if version else None

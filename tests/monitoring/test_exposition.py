@@ -1,5 +1,6 @@
 """The metrics of a scrape, from real rows, parsed by prometheus_client."""
 
+import time
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
@@ -20,7 +21,7 @@ from models_registry.services.versions import set_stage
 from monitoring.metrics.declarations import GROUPS
 from monitoring.metrics.exposition import StateText
 from monitoring.models import JobRun
-from monitoring.services.jobs import record_job_end, record_job_start
+from performance.tasks import delete_old_ground_truth
 from tests.factories import iris_onnx, uploaded_version
 
 pytestmark = pytest.mark.django_db
@@ -172,18 +173,23 @@ def test_the_number_of_queries_does_not_grow_with_the_models(client: Client) -> 
     assert queries() == few <= 12  # including those that begin and end the transaction
 
 
-def test_jobs_are_shown(client: Client) -> None:
-    record_job_start(job_name="drift.tasks.check_due_versions")
-    record_job_end(job_name="drift.tasks.check_due_versions", duration_seconds=0.5, error="")
-    record_job_start(job_name="drift.tasks.check_due_versions")
-    record_job_end(job_name="drift.tasks.check_due_versions", duration_seconds=0.7, error="ValueError: no")
+def test_jobs_are_shown(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*, seconds: float) -> None:
+        raise ValueError("no")
+
+    delete_old_ground_truth.apply()
+    monkeypatch.setattr("performance.services.ground_truth.delete_old_ground_truth", fail)
+    started_at = time.monotonic()
+    delete_old_ground_truth.apply()
+    elapsed_seconds = time.monotonic() - started_at
     job = JobRun.objects.get()
     assert (job.runs, job.failures, job.last_error) == (2, 1, "ValueError: no")
     shown = scrape(client)
-    name = labels(job_name="drift.tasks.check_due_versions")
+    name = labels(job_name="performance.tasks.delete_old_ground_truth")
     assert job.last_success_at is not None
     assert shown["ml_job_last_success_timestamp_seconds", name] == pytest.approx(job.last_success_at.timestamp())
-    assert shown["ml_job_duration_seconds", name] == 0.7
+    assert shown["ml_job_duration_seconds", name] == job.last_duration_seconds
+    assert 0 < shown["ml_job_duration_seconds", name] <= elapsed_seconds
     assert shown["ml_job_runs_total", name] == 2
     assert shown["ml_job_failures_total", name] == 1
 

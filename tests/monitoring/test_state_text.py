@@ -22,8 +22,8 @@ from drift.models import DriftCheck, FeatureDrift
 from models_registry.models import Model, ModelVersion
 from monitoring.metrics.declarations import FEATURE
 from monitoring.metrics.exposition import StateText, lines_of, text_of
-from monitoring.services.jobs import record_job_end, record_job_start
 from performance.models import PerformancePolicy, PerformanceReport, Period
+from performance.tasks import delete_old_ground_truth
 from tests.factories import uploaded_version
 from tests.monitoring.test_exposition import check_of
 
@@ -76,8 +76,7 @@ def monitored(db: None) -> ModelVersion:
     version = uploaded_version("classifier")
     check_of(version, window_end="1-0", score=0.4)
     report_of(version, 0.8)
-    record_job_start(job_name="drift.tasks.check_due_versions")
-    record_job_end(job_name="drift.tasks.check_due_versions", duration_seconds=0.5, error="")
+    delete_old_ground_truth.apply()
     return version
 
 
