@@ -11,6 +11,7 @@ from drift.models import CheckStatus, DriftCheck, FeatureDrift
 from mlmon.results import FeatureResult, Method
 from mlmon.schema import FeatureKind
 from models_registry.models import ModelVersion, ReferenceDataset
+from models_registry.selectors import served_versions
 from monitoring import selectors
 from monitoring.metrics import declarations
 from monitoring.metrics.declarations import MetricGroup, StateMetric, Value
@@ -47,13 +48,13 @@ def create_checks(models: int, features: int) -> None:
 
 def latest_samples() -> Iterator[tuple[StateMetric[Any], MetricGroup[Any], tuple[str, ...], Value]]:
     """Yield every sample of a scrape, from rows that are read again each time."""
-    rows: list[Any] = [(declarations.MODEL_VERSION, labels, None) for labels in selectors.version_infos()]
+    infos = served_versions().values_list("model__name", "version", "framework", "stage")
+    rows: list[Any] = [(declarations.MODEL_VERSION, labels, None) for labels in infos]
     latest = selectors.latest_checks_of_primary_versions()
-    checks = selectors.checks([check.pk for check in latest])
-    features = selectors.feature_results([check.pk for check in latest])
+    checks = selectors.checks_with_features([check.pk for check in latest])
     alerting = selectors.versions_with_alerting_incidents()
     for check in latest:
-        rows += samples_of_check(check.model_name, checks[check.pk], features[check.pk])
+        rows += samples_of_check(check.model_name, checks[check.pk])
         rows.append((declarations.INCIDENT, (check.model_name,), check.version_id in alerting))
     rows.append((declarations.SCRAPE, (), True))
     for group, labels, row in rows:

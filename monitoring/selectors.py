@@ -1,12 +1,12 @@
 """Queries of the metrics and the pages: the latest rows and the history of models, in a fixed number of queries."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from django.db.models import F, OuterRef, Q, QuerySet, Subquery
+from django.db.models import F, OuterRef, Prefetch, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 
@@ -14,7 +14,7 @@ from drift.models import CheckStatus, DriftCheck, DriftIncident, FeatureDrift
 from inference.selectors import ByMinute, Recently, counts_by_minute, recent_counts
 from inference.traffic import TrafficCounts
 from models_registry.models import Model, ModelVersion, ReferenceDataset, Stage
-from models_registry.selectors import PRIMARY_FIRST, served_versions
+from models_registry.selectors import PRIMARY_FIRST
 from performance.models import PerformancePolicy, PerformanceReport, Period
 from performance.selectors import reports_by_id
 
@@ -23,11 +23,6 @@ RECENT_MINUTES = 10
 SPARKLINE_MINUTES = 60
 
 # --- Metrics --------------------------------------------------------------------------------------------------------
-
-
-def version_infos() -> list[tuple[str, str, str, str]]:
-    """Return model, version, framework and stage of every version that is not archived."""
-    return list(served_versions().values_list("model__name", "version", "framework", "stage"))
 
 
 class LatestCheck(NamedTuple):
@@ -56,17 +51,10 @@ def versions_with_alerting_incidents() -> set[int]:
     return set(DriftIncident.objects.filter(is_awake, closed_at=None).values_list("version_id", flat=True))
 
 
-def checks(ids: Sequence[int]) -> dict[int, DriftCheck]:
-    """Return the checks that still exist, by their ids."""
-    return DriftCheck.objects.defer("result").in_bulk(ids)
-
-
-def feature_results(check_ids: Sequence[int]) -> dict[int, list[FeatureDrift]]:
-    """Return the feature rows of checks by the ids of the checks, without their results."""
-    found: defaultdict[int, list[FeatureDrift]] = defaultdict(list)
-    for row in FeatureDrift.objects.filter(check_run__in=check_ids).defer("result").order_by("pk"):
-        found[row.check_run_id].append(row)
-    return found
+def checks_with_features(ids: Collection[int]) -> dict[int, DriftCheck]:
+    """Return the checks that still exist, with their prefetched ``features``, by their ids; none with its results."""
+    features = Prefetch("features", FeatureDrift.objects.defer("result").order_by("pk"))
+    return DriftCheck.objects.defer("result").prefetch_related(features).in_bulk(ids)
 
 
 # --- Current state of models ----------------------------------------------------------------------------------------
@@ -246,12 +234,6 @@ def _drifted_features(check_ids: Collection[int]) -> dict[int, list[str]]:
 # --- History --------------------------------------------------------------------------------------------------------
 
 
-def incidents_since(model: Model, since: datetime) -> list[DriftIncident]:
-    """Return the incidents of a model that were open at any time after `since`, latest first."""
-    rows = DriftIncident.objects.filter(Q(closed_at=None) | Q(closed_at__gte=since), version__model=model)
-    return list(rows.defer("hypotheses").select_related("version__model").order_by("-id"))
-
-
 def check_figures(version: ModelVersion, since: datetime, until: datetime) -> Iterable[Any]:
     """Return when the succeeded checks of a version ended and how much had drifted, oldest first."""
     found = DriftCheck.objects.filter(
@@ -277,17 +259,3 @@ def reports_since(
     else:
         for report in reports.filter(computed_at__gte=since).order_by("id"):
             yield report.computed_at, report
-
-
-def reports_around(
-    version: ModelVersion, since: datetime, until: datetime
-) -> tuple[PerformanceReport | None, PerformanceReport | None]:
-    """Return the last report before a period and the last one in it.
-
-    Both are of the latest predictions; without one before the period, the report of the last day before it.
-    """
-    reports = PerformanceReport.objects.filter(version=version)
-    latest = reports.filter(period=Period.LATEST).order_by("-id")
-    before = latest.filter(computed_at__lt=since).first()
-    before = before or reports.filter(period=Period.DAY, ended_at__lte=since).order_by("-started_at").first()
-    return before, latest.filter(computed_at__gte=since, computed_at__lte=until).first()

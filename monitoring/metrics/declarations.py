@@ -35,18 +35,12 @@ class MetricGroup(Generic[Row]):
 
 
 class MeasuredVersion(NamedTuple):
-    """The latest report of a version, and the drop that its policy allows."""
+    """The latest report of a version, its figures with and without ground truth, and the drop its policy allows."""
 
     report: PerformanceReport
+    realised: dict[str, Any]
+    estimated: dict[str, Any]
     largest_drop: float
-
-
-def _realised(measure: str) -> Callable[[MeasuredVersion], Value]:
-    return lambda row: (row.report.realised or {}).get(measure)
-
-
-def _estimated(measure: str) -> Callable[[MeasuredVersion], Value]:
-    return lambda row: (row.report.estimated or {}).get(measure)
 
 
 MODEL_VERSION: MetricGroup[Any] = MetricGroup(
@@ -122,66 +116,80 @@ REPORT: MetricGroup[MeasuredVersion] = MetricGroup(
         StateMetric(
             "ml_model_accuracy",
             "Accuracy of the latest predictions with ground truth (as many as the performance policy says).",
-            _realised("accuracy"),
+            lambda row: row.realised.get("accuracy"),
         ),
         StateMetric(
             "ml_model_balanced_accuracy",
             "Mean recall of the classes that occur in the same predictions.",
-            _realised("balanced_accuracy"),
+            lambda row: row.realised.get("balanced_accuracy"),
         ),
         StateMetric(
-            "ml_model_f1_score", "Unweighted mean of the F1 of the classes, same predictions.", _realised("f1_score")
+            "ml_model_f1_score",
+            "Unweighted mean of the F1 of the classes, same predictions.",
+            lambda row: row.realised.get("f1_score"),
         ),
         StateMetric(
             "ml_model_precision",
             "Unweighted mean of the precision of the classes, same predictions.",
-            _realised("precision"),
+            lambda row: row.realised.get("precision"),
         ),
         StateMetric(
-            "ml_model_recall", "Unweighted mean of the recall of the classes, same predictions.", _realised("recall")
+            "ml_model_recall",
+            "Unweighted mean of the recall of the classes, same predictions.",
+            lambda row: row.realised.get("recall"),
         ),
         StateMetric(
             "ml_model_roc_auc",
             "Area under the ROC curve; for more than two classes the mean, each against the rest.",
-            _realised("roc_auc"),
+            lambda row: row.realised.get("roc_auc"),
         ),
-        StateMetric("ml_model_log_loss", "Mean of -ln(probability of the true class).", _realised("log_loss")),
-        StateMetric("ml_model_brier_score", "Mean squared error of the probabilities.", _realised("brier_score")),
+        StateMetric(
+            "ml_model_log_loss", "Mean of -ln(probability of the true class).", lambda row: row.realised.get("log_loss")
+        ),
+        StateMetric(
+            "ml_model_brier_score",
+            "Mean squared error of the probabilities.",
+            lambda row: row.realised.get("brier_score"),
+        ),
         StateMetric(
             "ml_model_expected_calibration_error",
             "Mean distance between confidence and accuracy over ten bins.",
-            _realised("expected_calibration_error"),
+            lambda row: row.realised.get("expected_calibration_error"),
         ),
         StateMetric(
             "ml_model_mean_absolute_error",
             "Mean absolute error of a regression, in the unit of the target.",
-            _realised("mean_absolute_error"),
+            lambda row: row.realised.get("mean_absolute_error"),
         ),
         StateMetric(
             "ml_model_root_mean_squared_error",
             "Root of the mean squared error of a regression, in the unit of the target.",
-            _realised("root_mean_squared_error"),
+            lambda row: row.realised.get("root_mean_squared_error"),
         ),
-        StateMetric("ml_model_r2_score", "Coefficient of determination of a regression.", _realised("r2_score")),
+        StateMetric(
+            "ml_model_r2_score",
+            "Coefficient of determination of a regression.",
+            lambda row: row.realised.get("r2_score"),
+        ),
         StateMetric(
             "ml_model_bias",
             "Mean of predicted minus actual values of a regression, in the unit of the target.",
-            _realised("bias"),
+            lambda row: row.realised.get("bias"),
         ),
         StateMetric(
             "ml_model_estimated_accuracy",
             "Accuracy of the latest predictions, estimated without ground truth (CBPE).",
-            _estimated("accuracy"),
+            lambda row: row.estimated.get("accuracy"),
         ),
         StateMetric(
             "ml_model_estimated_f1_score",
             "F1 of the latest predictions, estimated without ground truth (CBPE).",
-            _estimated("f1_score"),
+            lambda row: row.estimated.get("f1_score"),
         ),
         StateMetric(
             "ml_model_estimated_roc_auc",
             "Area under the ROC curve of the latest predictions, estimated without ground truth (CBPE).",
-            _estimated("roc_auc"),
+            lambda row: row.estimated.get("roc_auc"),
         ),
         StateMetric(
             "ml_model_labelled_predictions",

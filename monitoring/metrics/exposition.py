@@ -16,7 +16,8 @@ from prometheus_client import REGISTRY, CollectorRegistry, PlatformCollector
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.utils import floatToGoString
 
-from drift.models import DriftCheck, FeatureDrift
+from drift.models import DriftCheck
+from models_registry.selectors import served_versions
 from monitoring import selectors
 from monitoring.metrics import declarations
 from monitoring.metrics.collectors import (
@@ -58,7 +59,8 @@ class StateText:
                 if connection.vendor == "postgresql":
                     with connection.cursor() as cursor:
                         cursor.execute("SET LOCAL statement_timeout = %s", [LONGEST_QUERY_MS])
-                versions = [(declarations.MODEL_VERSION, labels, None) for labels in selectors.version_infos()]
+                infos = served_versions().values_list("model__name", "version", "framework", "stage")
+                versions = [(declarations.MODEL_VERSION, labels, None) for labels in infos]
                 jobs = [(declarations.JOB, (job.job_name,), job) for job in JobRun.objects.all()]
                 parts = [*self._drift(), *self._performance(), lines_of([*versions, *jobs])]
         except DatabaseError as error:
@@ -72,13 +74,11 @@ class StateText:
         latest = selectors.latest_checks_of_primary_versions()
         kept = {check: self._checks[check] for check in latest if check in self._checks}
         new = [check for check in latest if check not in kept]
-        rows = selectors.checks([check.pk for check in new]) if new else {}
-        features = selectors.feature_results([check.pk for check in new]) if new else {}
-        self._checks = kept | {
-            check: lines_of(samples_of_check(check.model_name, rows[check.pk], features.get(check.pk, [])))
-            for check in new
-            if check.pk in rows
-        }
+        rows = selectors.checks_with_features([check.pk for check in new])
+        for check in new:
+            if check.pk in rows:
+                kept[check] = lines_of(samples_of_check(check.model_name, rows[check.pk]))
+        self._checks = kept
         alerting = selectors.versions_with_alerting_incidents()
         incidents = [(declarations.INCIDENT, (check.model_name,), check.version_id in alerting) for check in latest]
         return [*self._checks.values(), lines_of(incidents)]
@@ -90,16 +90,18 @@ class StateText:
         rows = reports_by_id([report.pk for report in new]) if new else {}
         for one in new:
             if one.pk in rows:
-                labels, row = (one.model_name, one.model_version), MeasuredVersion(rows[one.pk], one.largest_drop)
-                kept[one] = lines_of([(declarations.REPORT, labels, row)])
+                row = MeasuredVersion(
+                    rows[one.pk], rows[one.pk].realised or {}, rows[one.pk].estimated or {}, one.largest_drop
+                )
+                kept[one] = lines_of([(declarations.REPORT, (one.model_name, one.model_version), row)])
         self._reports = kept
         return list(self._reports.values())
 
 
-def samples_of_check(model_name: str, check: DriftCheck, features: Iterable[FeatureDrift]) -> Iterator[Sampled]:
+def samples_of_check(model_name: str, check: DriftCheck) -> Iterator[Sampled]:
     """Yield the rows of a check: the check itself and its features."""
     yield declarations.CHECK, (model_name,), check
-    for row in features:
+    for row in check.features.all():
         yield declarations.FEATURE, (model_name, row.feature_name), row
 
 

@@ -5,9 +5,13 @@ in that slot continues its counts.
 """
 
 import fcntl
+import glob
 import os
 from collections.abc import Iterator
 from pathlib import Path
+
+from prometheus_client import values
+from prometheus_client.multiprocess import mark_process_dead
 
 DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client reads it
 
@@ -28,9 +32,9 @@ class SlotLock:
         if self._file_descriptor is not None:
             os.close(self._file_descriptor)  # the parent keeps its lock: it has the same file open
         slot = 0
-        while (file_descriptor := _try_lock(_lock_path(self._directory, slot))) is None:
+        while (file_descriptor := _try_lock(self._directory / f"slot-{slot}.lock")) is None:
             slot += 1
-        _delete_live_gauges(self._directory, slot)
+        mark_process_dead(slot, glob.escape(str(self._directory)))  # type: ignore[no-untyped-call]
         os.ftruncate(file_descriptor, 0)
         os.pwrite(file_descriptor, str(os.getpid()).encode(), 0)
         self._pid, self._slot, self._file_descriptor = os.getpid(), slot, file_descriptor
@@ -41,25 +45,22 @@ def enable_multiprocess_metrics(directory: Path) -> None:
     """Store the metrics of this process in `directory`; call this before any metric is declared."""
     directory.mkdir(parents=True, exist_ok=True)
     os.environ[DIRECTORY_VARIABLE] = str(directory)
-    from prometheus_client import values
-
     values.ValueClass = values.MultiProcessValue(SlotLock(directory).slot)  # type: ignore[no-untyped-call]
 
 
 def delete_gauges_of_dead_processes(directory: Path) -> None:
     """Delete the live gauges of slots that no process holds."""
-    for slot in _slots(directory):
-        file_descriptor = _try_lock(_lock_path(directory, slot))
+    for slot, path in _slots(directory):
+        file_descriptor = _try_lock(path)
         if file_descriptor is not None:
-            _delete_live_gauges(directory, slot)
+            mark_process_dead(slot, glob.escape(str(directory)))  # type: ignore[no-untyped-call]
             os.close(file_descriptor)
 
 
 def processes_by_slot(directory: Path) -> dict[int, int]:
     """Return the pid of the process in each slot that is held."""
     found = {}
-    for slot in sorted(_slots(directory)):
-        path = _lock_path(directory, slot)
+    for slot, path in sorted(_slots(directory)):
         file_descriptor = _try_lock(path)
         if file_descriptor is not None:
             os.close(file_descriptor)  # no process holds the slot
@@ -70,19 +71,13 @@ def processes_by_slot(directory: Path) -> dict[int, int]:
 
 def reset_metrics(directory: Path) -> None:
     """Reset all counters to 0, at the start of a whole server, never of one worker."""
-    if not directory.exists():
-        return
     for path in directory.glob("*.db"):
         path.unlink(missing_ok=True)
 
 
-def _lock_path(directory: Path, slot: int) -> Path:
-    return directory / f"slot-{slot}.lock"
-
-
-def _slots(directory: Path) -> Iterator[int]:
+def _slots(directory: Path) -> Iterator[tuple[int, Path]]:
     for path in directory.glob("slot-*.lock"):
-        yield int(path.stem.removeprefix("slot-"))
+        yield int(path.stem.removeprefix("slot-")), path
 
 
 def _try_lock(path: Path) -> int | None:
@@ -94,8 +89,3 @@ def _try_lock(path: Path) -> int | None:
         os.close(file_descriptor)
         return None
     return file_descriptor
-
-
-def _delete_live_gauges(directory: Path, slot: int) -> None:
-    for path in directory.glob(f"gauge_live*_{slot}.db"):
-        path.unlink(missing_ok=True)

@@ -1,21 +1,21 @@
 """Reasons why a model or a job needs attention, and how urgent they are."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import IntEnum
-from typing import Any, cast
+from typing import cast
 
 from django.conf import settings
 from django.urls import reverse
 from django.utils import timezone
 
 from drift.models import CheckStatus
-from inference.traffic import CONFIDENCE_EDGES
+from inference.traffic import CONFIDENCE_EDGES, LATENCY_EDGES
 from mlmon.figures import duration_text, number_text, share_text
 from models_registry.models import Stage
 from monitoring.models import JobRun
-from monitoring.pages.figures import error_ratio, histogram_quantile, latency_quantile, names_text, seconds_text
+from monitoring.pages.figures import error_ratio, histogram_quantile, names_text, seconds_text
 from monitoring.selectors import RECENT_MINUTES, ModelState, VersionFacts
 
 # As in monitoring/prometheus/rules/alerts.yml, so that pages and alerts agree.
@@ -106,8 +106,13 @@ def _of_version(state: ModelState, facts: VersionFacts) -> Iterator[Reason]:
         yield Reason(urgency, state.name, "drift incident", text, url, "Open the incident")
     if report is not None and report.drop is not None and report.drop > state.largest_drop:
         url = reverse("admin:performance_performancereport_change", args=[report.pk])
-        rows = f"Measured on {report.labelled_rows:,} predictions with ground truth."
-        text = f"{_drop_text(report.realised or {}, report.drop, state.largest_drop)} {rows}"
+        if "accuracy" in (realised := report.realised or {}):
+            points, limit = f"{100 * report.drop:.1f} points", f"{100 * state.largest_drop:g} points"
+            drop = f"accuracy of {share_text(realised['accuracy'])} is {points} below the reference (limit {limit})"
+        else:
+            share, limit = share_text(report.drop), share_text(state.largest_drop)
+            drop = f"mean absolute error is {share} above the reference (limit {limit})"
+        text = f"Its {drop}. Measured on {report.labelled_rows:,} predictions with ground truth."
         yield Reason(Urgency.SOON, state.name, "performance drop", text, url, "Open the report")
     if latest_check is not None and latest_check.status == CheckStatus.FAILED:
         url = reverse("admin:drift_driftcheck_change", args=[latest_check.pk])
@@ -120,18 +125,11 @@ def _of_version(state: ModelState, facts: VersionFacts) -> Iterator[Reason]:
             yield Reason(Urgency.SOON, state.name, "above threshold", text, url, "Open the check")
 
 
-def _drop_text(realised: Mapping[str, Any], drop: float, largest_drop: float) -> str:
-    if "accuracy" in realised:
-        points, limit = f"{100 * drop:.1f} points", f"{100 * largest_drop:g} points"
-        return f"Its accuracy of {share_text(realised['accuracy'])} is {points} below the reference (limit {limit})."
-    return f"Its mean absolute error is {share_text(drop)} above the reference (limit {share_text(largest_drop)})."
-
-
 def _of_traffic(state: ModelState) -> Iterator[Reason]:
     """Yield the reasons of recent traffic: errors, latency and confidence."""
     counts, page = state.recent, reverse("model-page", args=[state.name])
     recently = f"in the last {RECENT_MINUTES} minutes"
-    ratio, p95 = error_ratio(counts), latency_quantile(0.95, counts)
+    ratio, p95 = error_ratio(counts), histogram_quantile(0.95, LATENCY_EDGES, counts.latency_counts.tolist())
     if ratio is not None and ratio > LARGEST_ERROR_RATIO:
         text = f"{share_text(ratio)} of its requests failed {recently}; the limit is {share_text(LARGEST_ERROR_RATIO)}."
         yield Reason(Urgency.NOW, state.name, "failing", text, page, "Open the model")

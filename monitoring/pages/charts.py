@@ -82,13 +82,6 @@ class Steps:
         place = (int(moment.timestamp()) - int(self.begins[0])) // self.seconds
         return min(max(place, 0), len(self.begins) - 1)
 
-    def lengths_in_minutes(self) -> NDArray[np.float64]:
-        """Return the length of each step so far, in minutes, shape (n,); the last step is not over."""
-        minutes = np.full(len(self.begins), self.seconds / 60)
-        since_begin = self.now - datetime.fromtimestamp(int(self.begins[-1]), UTC)
-        minutes[-1] = max(since_begin / timedelta(minutes=1), 1 / 60)
-        return minutes
-
 
 class Unit(StrEnum):
     """The unit of a chart; charts.js writes its numbers in the same way."""

@@ -1,19 +1,19 @@
 """Figures on pages, each with its value and its text."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from drift.models import DriftCheck
 from drift.rendering.states import outcome_of
 from inference.selectors import Recently
 from inference.traffic import LATENCY_EDGES, TrafficCounts
-from mlmon.figures import number_text, share_text
+from mlmon.figures import ago_text, number_text, share_text
 from mlmon.report.views import Tag, Tone
 from mlmon.schema import TaskType
 from models_registry.models import ModelVersion
-from monitoring.selectors import RECENT_MINUTES
+from monitoring.selectors import RECENT_MINUTES, VersionFacts
 from performance.measures import headline_of
 from performance.models import PerformanceReport
 
@@ -29,14 +29,14 @@ class Figure:
     value: float | None
     text: str
 
-
-def seconds_figure(seconds: float | None) -> Figure:
-    """Return a latency: "480 µs", "8.4 ms", "1.2 s"."""
-    return Figure(seconds, NOTHING if seconds is None else seconds_text(seconds))
+    @classmethod
+    def of(cls, value: float | None, text_of: Callable[[float], str]) -> "Figure":
+        """Return a number with the text that `text_of` gives it, or the sign for an unknown one."""
+        return cls(value, NOTHING if value is None else text_of(value))
 
 
 def seconds_text(seconds: float) -> str:
-    """Return a latency with two digits, in the unit that fits."""
+    """Return a latency with two digits, in the unit that fits: "480 µs", "8.4 ms", "1.2 s"."""
     if seconds >= 0.9995:
         return f"{number_text(seconds, 2)} s"
     if seconds >= 0.001:
@@ -48,16 +48,6 @@ def rate_figure(count: int, now: datetime) -> Figure:
     """Return the mean per minute of a count of the last `RECENT_MINUTES` minutes: "1,240", "12", "0.4", "0"."""
     rate = count / max(1.0, Recently.of(now, minutes=RECENT_MINUTES).minutes)
     return Figure(rate, f"{rate:,.0f}" if rate >= 10 or not rate else f"{rate:.1f}")
-
-
-def ratio_figure(ratio: float | None) -> Figure:
-    """Return a share: "0.42 %", "0 %"."""
-    return Figure(ratio, NOTHING if ratio is None else share_text(ratio))
-
-
-def number_figure(value: float | None) -> Figure:
-    """Return a number with three digits: an accuracy, a confidence, or an error in the unit of the target."""
-    return Figure(value, NOTHING if value is None else number_text(value))
 
 
 def headline(report: PerformanceReport | None, kind: Literal["realised", "estimated"]) -> float | None:
@@ -75,9 +65,28 @@ def error_ratio(counts: TrafficCounts) -> float | None:
     return counts.error / counts.requests if counts.requests else None
 
 
-def latency_quantile(q: float, counts: TrafficCounts) -> float | None:
-    """Return a quantile of the latency in seconds, as Prometheus computes it, or None without requests."""
-    return histogram_quantile(q, LATENCY_EDGES, counts.latency_counts.tolist())
+def traffic_figures(counts: TrafficCounts, now: datetime, *, counts_rows: bool) -> dict[str, Any]:
+    """Return figures of the last `RECENT_MINUTES` minutes; the rate counts requests, or rows if there are no others."""
+    p50, p95 = (histogram_quantile(q, LATENCY_EDGES, counts.latency_counts.tolist()) for q in (0.5, 0.95))
+    return {
+        "traffic_of": "rows" if counts_rows else "requests",
+        "per_minute": rate_figure(counts.predictions if counts_rows else counts.requests, now),
+        "p50": Figure.of(p50, seconds_text),
+        "p95": Figure.of(p95, seconds_text),
+        "errors": Figure.of(error_ratio(counts), share_text),
+    }
+
+
+def version_figures(version: ModelVersion | None, facts: VersionFacts, now: datetime) -> dict[str, Any]:
+    """Return the drift of a version in its latest check, and its latest performance with and without ground truth."""
+    return {
+        "drift": drift_tag(facts.check),
+        "drifted": names_text(facts.drifted),
+        "checked_ago": ago_text(facts.check.created_at, now) if facts.check else "",
+        "measure": measure_of(version),
+        "realised": Figure.of(headline(facts.report, "realised"), number_text),
+        "estimated": Figure.of(headline(facts.report, "estimated"), number_text),
+    }
 
 
 def histogram_quantile(q: float, edges: Sequence[float], counts: Sequence[int]) -> float | None:

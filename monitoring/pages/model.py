@@ -5,26 +5,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.db.models import Q
 from django.urls import reverse
 
-from drift.models import DriftCheck
+from drift.models import DriftCheck, DriftIncident
 from inference.selectors import TrafficSeries, traffic_series
 from inference.traffic import CONFIDENCE_EDGES, LATENCY_EDGES
+from mlmon.figures import number_text, share_text
 from mlmon.report.views import Tag
 from mlmon.schema import TaskType
 from models_registry.models import Model, ModelVersion, Stage
 from monitoring import selectors
 from monitoring.pages.attention import reasons_of
 from monitoring.pages.charts import Chart, Span, Steps, TimeRange
-from monitoring.pages.figures import (
-    Figure,
-    drift_tag,
-    headline,
-    histogram_quantile,
-    number_figure,
-    ratio_figure,
-    seconds_figure,
-)
+from monitoring.pages.figures import Figure, drift_tag, headline, histogram_quantile, seconds_text
 from monitoring.pages.model_charts import class_chart, drift_charts, incident_spans, performance_chart, traffic_charts
 from monitoring.pages.overview import TONES, overview_line
 from monitoring.selectors import VersionFacts
@@ -106,7 +100,9 @@ def model_context(model: Model, time_range: TimeRange, now: datetime) -> dict[st
     versions.sort(key=lambda row: (ORDER[Stage(row.stage)], -row.traffic_weight, -row.pk))
     versions = versions[:MOST_VERSIONS]
     facts = selectors.facts_of([version.pk for version in versions])
-    incidents = selectors.incidents_since(model, steps.since)
+    was_open = Q(closed_at=None) | Q(closed_at__gte=steps.since)
+    found = DriftIncident.objects.filter(was_open, version__model=model).select_related("version")
+    incidents = list(found.defer("hypotheses").order_by("-id"))
     reasons = reasons_of(state)
     return {
         "title": model.name,
@@ -136,30 +132,33 @@ def _version_lines(
         requests, errors, predictions = (
             0 if series is None else int(getattr(series, name).sum()) for name in ("requests", "error", "predictions")
         )
-        p50, p95 = (_quantile(q, LATENCY_EDGES, series, "latency_counts") for q in (0.5, 0.95))
+        p50, p95, confidence = (
+            None if series is None else histogram_quantile(q, edges, getattr(series, name).sum(axis=0).tolist())
+            for q, edges, name in (
+                (0.5, LATENCY_EDGES, "latency_counts"),
+                (0.95, LATENCY_EDGES, "latency_counts"),
+                (0.5, CONFIDENCE_EDGES, "confidence_counts"),
+            )
+        )
         check_url = "" if fact.check is None else reverse("admin:drift_driftcheck_change", args=[fact.check.pk])
         line = VersionLine(
             version=version,
             url=reverse("admin:models_registry_modelversion_change", args=[version.pk]),
             part="champion" if version.pk == champion else ROLES.get(Stage(version.stage), "challenger"),
             requests=Figure(requests, f"{requests:,}"),
-            share=ratio_figure(requests / all_requests if all_requests else None),
+            share=Figure.of(requests / all_requests if all_requests else None, share_text),
             predictions=Figure(predictions, f"{predictions:,}"),
-            p50=seconds_figure(p50),
-            p95=seconds_figure(p95),
-            errors=ratio_figure(errors / requests if requests else None),
-            confidence=number_figure(_quantile(0.5, CONFIDENCE_EDGES, series, "confidence_counts")),
-            realised=number_figure(headline(fact.report, "realised")),
-            estimated=number_figure(headline(fact.report, "estimated")),
+            p50=Figure.of(p50, seconds_text),
+            p95=Figure.of(p95, seconds_text),
+            errors=Figure.of(errors / requests if requests else None, share_text),
+            confidence=Figure.of(confidence, number_text),
+            realised=Figure.of(headline(fact.report, "realised"), number_text),
+            estimated=Figure.of(headline(fact.report, "estimated"), number_text),
             drift=drift_tag(fact.check),
             drift_url=check_url,
         )
         lines.append(line)
     return lines
-
-
-def _quantile(q: float, edges: Sequence[float], series: TrafficSeries | None, name: str) -> float | None:
-    return None if series is None else histogram_quantile(q, edges, getattr(series, name).sum(axis=0).tolist())
 
 
 def _charts(
@@ -183,21 +182,17 @@ def _charts(
 
 
 def _class_table(versions: Sequence[ModelVersion], traffic: Traffic, check: DriftCheck | None) -> ShareTable | None:
-    """Return the shares of classes on the reference of the latest check and for each version; None without any."""
+    """Return how often classes occur in the reference of the latest check and for each version; None without any."""
     columns: dict[str, dict[str, float]] = {}
     is_classifier = any(version.task_type != TaskType.REGRESSION for version in versions)
     if is_classifier and check is not None and check.result is not None:
-        columns["reference"] = _shares(dict(check.result.prediction.reference_dist))
+        columns["reference"] = dict(check.result.prediction.reference_dist)
     for version in versions:
         series = traffic.get(version.pk)
         if series is not None and series.class_counts.any():
             counts = series.class_counts.sum(axis=0).tolist()
-            columns[version.version] = _shares(dict(zip(version.classes, counts, strict=False)))
-    names = sorted(
-        {name for shares in columns.values() for name in shares},
-        key=lambda name: -max(shares.get(name, 0.0) for shares in columns.values()),
-    )
-    return _share_table(columns, names[:MOST_CLASSES], left_out=max(0, len(names) - MOST_CLASSES))
+            columns[version.version] = dict(zip(version.classes, counts, strict=False))
+    return _share_table(columns)
 
 
 def _confidence_table(versions: Sequence[ModelVersion], traffic: Traffic) -> ShareTable | None:
@@ -208,23 +203,27 @@ def _confidence_table(versions: Sequence[ModelVersion], traffic: Traffic) -> Sha
         if version.pk in traffic:
             counts = traffic[version.pk].confidence_counts.sum(axis=0)
             if counts.any():
-                columns[version.version] = _shares(dict(zip(names, counts.tolist(), strict=True)))
-    return _share_table(columns, [name for name in names if any(shares[name] for shares in columns.values())])
+                columns[version.version] = dict(zip(names, counts.tolist(), strict=True))
+    return _share_table(columns, [name for name in names if any(counts[name] for counts in columns.values())])
 
 
-def _shares(counts: dict[str, float]) -> dict[str, float]:
-    total = sum(counts.values())
-    return {name: count / total for name, count in counts.items()} if total else {}
-
-
-def _share_table(columns: dict[str, dict[str, float]], names: Sequence[str], *, left_out: int = 0) -> ShareTable | None:
+def _share_table(counted: dict[str, dict[str, float]], names: Sequence[str] | None = None) -> ShareTable | None:
+    """Return the shares in each column of counts, for some names or for the `MOST_CLASSES` with the largest shares."""
+    columns: dict[str, dict[str, float]] = {}
+    for column, counts in counted.items():
+        total = sum(counts.values())
+        columns[column] = {name: count / total for name, count in counts.items()} if total else {}
+    left_out = 0
+    if names is None:
+        found = {name for shares in columns.values() for name in shares}
+        names = sorted(found, key=lambda name: -max(shares.get(name, 0.0) for shares in columns.values()))
+        names, left_out = names[:MOST_CLASSES], max(0, len(names) - MOST_CLASSES)
     longest = max((shares.get(name, 0.0) for shares in columns.values() for name in names), default=0.0)
     if not longest:
         return None
     rows = []
     for name in names:
         values = [shares.get(name, 0.0) if shares else None for shares in columns.values()]
-        rows.append(
-            ShareRow(name, [None if one is None else Bar(ratio_figure(one), 100 * one / longest) for one in values])
-        )
+        bars = [None if one is None else Bar(Figure.of(one, share_text), 100 * one / longest) for one in values]
+        rows.append(ShareRow(name, bars))
     return ShareTable(list(columns), rows, left_out)

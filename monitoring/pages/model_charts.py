@@ -188,7 +188,9 @@ def _requests_chart(versions: Sequence[ModelVersion], traffic: TrafficOf, steps:
 
     A version that is served elsewhere or as a shadow has no requests; its rows are shown instead.
     """
-    minutes = steps.lengths_in_minutes()
+    # The last step is not over.
+    minutes = np.full(len(steps.begins), steps.seconds / 60)
+    minutes[-1] = max((steps.now.timestamp() - int(steps.begins[-1])) / 60, 1 / 60)
     lines = []
     for version in versions:
         series = traffic.get(version.pk)

@@ -7,25 +7,12 @@ from typing import Any, Literal
 
 from django.urls import reverse
 
-from mlmon.figures import ago_text
 from mlmon.report.views import Tag, Tone
-from models_registry.models import ModelVersion, Stage
+from models_registry.models import ModelVersion
 from monitoring import selectors
 from monitoring.models import JobRun
 from monitoring.pages.attention import Reason, Urgency, late_jobs, reasons_of
-from monitoring.pages.figures import (
-    Figure,
-    drift_tag,
-    error_ratio,
-    headline,
-    latency_quantile,
-    measure_of,
-    names_text,
-    number_figure,
-    rate_figure,
-    ratio_figure,
-    seconds_figure,
-)
+from monitoring.pages.figures import Figure, rate_figure, traffic_figures, version_figures
 from monitoring.selectors import RECENT_MINUTES, SPARKLINE_MINUTES, ModelState
 
 SPARKLINE_HEIGHT = 20
@@ -64,7 +51,7 @@ class OverviewLine:
     sparkline: str
     sparkline_text: str
     drift: Tag
-    drift_of: str
+    drifted: str
     drift_url: str
     checked_at: datetime | None
     checked_ago: str
@@ -78,13 +65,12 @@ def overview_context(now: datetime) -> dict[str, Any]:
     """Return the context of ``monitoring/overview.html``."""
     states = selectors.model_states(now)
     reasons = {state.pk: reasons_of(state) for state in states}
-
-    def order(state: ModelState) -> tuple[int, int, str]:
-        """Order by urgency (a missing step is not urgent), then by traffic."""
+    urgency, traffic = {}, {}
+    for state in states:
         highest = max((reason.urgency for reason in reasons[state.pk]), default=Urgency.NONE)
-        return -(highest if highest > Urgency.SETUP else Urgency.NONE), -_recent_traffic(state), state.name
-
-    states.sort(key=order)
+        urgency[state.pk] = highest if highest > Urgency.SETUP else Urgency.NONE  # a missing step is not urgent
+        traffic[state.pk] = state.recent.predictions if state.has_only_observations else state.recent.requests
+    states.sort(key=lambda state: (-urgency[state.pk], -traffic[state.pk], state.name))
     all_reasons = [reason for state in states for reason in reasons[state.pk]]
     urgent = [one for one in [*all_reasons, *late_jobs(now, JobRun.objects.all())] if one.urgency > Urgency.SETUP]
     all_facts = [facts for state in states for facts in (state.facts, *state.others.values())]
@@ -104,9 +90,13 @@ def overview_context(now: datetime) -> dict[str, Any]:
 
 def overview_line(state: ModelState, reasons: Sequence[Reason], now: datetime) -> OverviewLine:
     """Return the line of a model."""
-    counts, shown, facts = state.recent, state.shown, state.facts
-    check, incident = facts.check, facts.incident
-    traffic_of: Literal["requests", "rows"] = "rows" if state.has_only_observations else "requests"
+    shown, check, incident = state.shown, state.facts.check, state.facts.incident
+    stages = []  # of the shown version, and of the others: "production, 1 more in shadow"
+    if shown is not None:
+        others = {stage: count - (stage == shown.stage) for stage, count in state.versions.items()}
+        stages = [shown.stage, *(f"{count} more in {stage.value}" for stage, count in others.items() if count)]
+    traffic = traffic_figures(state.recent, now, counts_rows=state.has_only_observations)
+    traffic_of = traffic["traffic_of"]
     by_minute = state.by_minute.predictions if state.has_only_observations else state.by_minute.requests
     sparkline_text = f"No {traffic_of} in the last {SPARKLINE_MINUTES} minutes"
     if any(by_minute):
@@ -116,23 +106,14 @@ def overview_line(state: ModelState, reasons: Sequence[Reason], now: datetime) -
         name=state.name,
         url=reverse("model-page", args=[state.name]),
         version=shown,
-        stage=_stage_text(state),
+        stage=", ".join(stages),
         tags=tuple(Tag(reason.short, TONES[reason.urgency], reason.text) for reason in reasons),
-        traffic_of=traffic_of,
-        per_minute=rate_figure(_recent_traffic(state), now),
-        p50=seconds_figure(latency_quantile(0.5, counts)),
-        p95=seconds_figure(latency_quantile(0.95, counts)),
-        errors=ratio_figure(error_ratio(counts)),
+        **traffic,
         sparkline=bars_path(by_minute, height=SPARKLINE_HEIGHT),
         sparkline_text=sparkline_text,
-        drift=drift_tag(check),
-        drift_of=names_text(facts.drifted),
+        **version_figures(shown, state.facts, now),
         drift_url="" if check is None else reverse("admin:drift_driftcheck_change", args=[check.pk]),
         checked_at=check.created_at if check else None,
-        checked_ago=ago_text(check.created_at, now) if check else "",
-        measure=measure_of(shown),
-        realised=number_figure(headline(facts.report, "realised")),
-        estimated=number_figure(headline(facts.report, "estimated")),
         incident_url="" if incident is None else reverse("admin:drift_driftincident_change", args=[incident.pk]),
     )
 
@@ -145,16 +126,3 @@ def bars_path(values: Sequence[int], *, height: float) -> str:
         for place, value in enumerate(values)
         if value
     )
-
-
-def _stage_text(state: ModelState) -> str:
-    """Return the stage of the shown version and the number of others: "production, 1 more in shadow"."""
-    if state.shown is None:
-        return ""
-    own = Stage(state.shown.stage)
-    others = {stage: count - (stage == own) for stage, count in state.versions.items()}
-    return ", ".join([own.value, *(f"{count} more in {stage.value}" for stage, count in others.items() if count)])
-
-
-def _recent_traffic(state: ModelState) -> int:
-    return state.recent.predictions if state.has_only_observations else state.recent.requests

@@ -10,28 +10,17 @@ from drift.admin.incident_page import incident_panels
 from drift.models import DriftIncident
 from inference.selectors import Recently, recent_counts
 from inference.traffic import TrafficCounts
-from mlmon.figures import ago_text, duration_text, share_text
+from mlmon.figures import duration_text, number_text, share_text
 from models_registry.admin.versions import version_panels
 from models_registry.models import ModelVersion, Stage
 from models_registry.selectors import active_reference
 from monitoring import selectors
 from monitoring.pages.charts import Steps, TimeRange
-from monitoring.pages.figures import (
-    drift_tag,
-    error_ratio,
-    headline,
-    latency_quantile,
-    measure_of,
-    names_text,
-    number_figure,
-    rate_figure,
-    ratio_figure,
-    seconds_figure,
-)
+from monitoring.pages.figures import Figure, headline, measure_of, traffic_figures, version_figures
 from monitoring.pages.model_charts import incident_spans, performance_chart
 from monitoring.selectors import RECENT_MINUTES, VersionFacts
 from performance.measures import headline_of
-from performance.models import PerformanceReport
+from performance.models import PerformanceReport, Period
 from performance.services.reports import baseline_of
 
 AROUND = 3  # the chart of an incident covers three times its duration
@@ -49,30 +38,19 @@ def health_panel(version: ModelVersion) -> Panel:
     now = timezone.now()
     counts = recent_counts(Recently.of(now, minutes=RECENT_MINUTES), [version.pk]).get(version.pk, TrafficCounts())
     facts = selectors.facts_of([version.pk]).get(version.pk, VersionFacts())
-    has_requests = bool(counts.requests) or not counts.predictions
-    check, incident = facts.check, facts.incident
     context = {
         "stage_text": STAGE_TEXTS[Stage(version.stage)],
         "is_archived": version.stage == Stage.ARCHIVED,
         "recent_minutes": RECENT_MINUTES,
-        "traffic_of": "requests" if has_requests else "rows",
-        "per_minute": rate_figure(counts.requests if has_requests else counts.predictions, now),
-        "p50": seconds_figure(latency_quantile(0.5, counts)),
-        "p95": seconds_figure(latency_quantile(0.95, counts)),
-        "errors": ratio_figure(error_ratio(counts)),
+        **traffic_figures(counts, now, counts_rows=bool(counts.predictions and not counts.requests)),
+        **version_figures(version, facts, now),
         "reference": active_reference(version.pk),
         "upload_url": f"{reverse('admin:models_registry_referencedataset_add')}?version={version.pk}",
-        "check": check,
-        "checked_ago": ago_text(check.created_at, now) if check else "",
-        "drift": drift_tag(check),
-        "drifted": names_text(facts.drifted),
-        "incident": incident,
-        "open_for": duration_text((now - incident.opened_at).total_seconds()) if incident else "",
+        "check": facts.check,
+        "incident": facts.incident,
+        "open_for": duration_text((now - facts.incident.opened_at).total_seconds()) if facts.incident else "",
         "report": facts.report,
-        "measure": measure_of(version),
-        "realised": number_figure(headline(facts.report, "realised")),
-        "estimated": number_figure(headline(facts.report, "estimated")),
-        "on_reference": number_figure(headline_of(baseline_of(version).figures)),
+        "on_reference": Figure.of(headline_of(baseline_of(version).figures), number_text),
     }
     return Panel("health", "Health", "monitoring/version_health.html", context=context)
 
@@ -85,7 +63,12 @@ def performance_panel(incident: DriftIncident) -> Panel:
     duration = (until - incident.opened_at).total_seconds()
     steps = Steps.of(TimeRange.covering(AROUND * duration), until)
     reference = headline_of(baseline_of(version).figures)
-    before, during = selectors.reports_around(version, incident.opened_at, until)
+    reports = PerformanceReport.objects.filter(version=version)
+    latest = reports.filter(period=Period.LATEST).order_by("-id")
+    # Without a report of the latest predictions before the incident, that of the last day before it.
+    days = reports.filter(period=Period.DAY, ended_at__lte=incident.opened_at).order_by("-started_at")
+    before = latest.filter(computed_at__lt=incident.opened_at).first() or days.first()
+    during = latest.filter(computed_at__gte=incident.opened_at, computed_at__lte=until).first()
     context = {
         "sentences": list(_performance_sentences(version, reference, before, during)),
         "chart": performance_chart([version], reference, steps, incident_spans([incident], steps)),
@@ -104,8 +87,8 @@ def _performance_sentences(
     measure = measure_of(version)
 
     def change(earlier: float | None, now: float) -> str:
-        text = f"the {measure} is {number_figure(now).text}"
-        return text if earlier is None else f"{text}; before the incident it was {number_figure(earlier).text}"
+        text = f"the {measure} is {number_text(now)}"
+        return text if earlier is None else f"{text}; before the incident it was {number_text(earlier)}"
 
     realised, estimated = headline(during, "realised"), headline(during, "estimated")
     if realised is not None and during is not None:
@@ -116,6 +99,6 @@ def _performance_sentences(
     if estimated is not None:
         yield f"Estimated without ground truth, {change(headline(before, 'estimated'), estimated)}."
     if reference is not None:
-        yield f"On the reference the {measure} was {number_figure(reference).text}."
+        yield f"On the reference the {measure} was {number_text(reference)}."
     if during is not None and during.label_coverage is not None:
         yield f"{share_text(during.label_coverage)} of the predictions of that period have ground truth."
