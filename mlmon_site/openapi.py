@@ -28,6 +28,7 @@ under **Authorize**. People who are logged in to the admin can read without a to
 Errors are RFC 9457 problem details. Every response has the headers `X-Request-ID` and `X-Process-Time` (seconds).
 """
 HEALTHY: dict[str, Any] = {"status": "ok", "problems": {}}
+JSON, TEXT = "application/json", "text/plain"
 
 
 def complete_description(result: dict[str, Any], **_: Any) -> dict[str, Any]:
@@ -52,21 +53,22 @@ def _plain_paths() -> dict[str, Any]:
         },
         "required": ["status", "problems"],
     }
+    string = {"type": "string"}
     unavailable = {"status": "unavailable", "problems": {"redis": "unavailable: ConnectionError"}}
     return {
         "/healthz": _operation(
             "healthz",
             "Is this process alive?",
             "Checks nothing else. For a liveness probe.",
-            {"200": _response("The process is alive.", status, {"status": "ok"})},
+            {"200": ("The process is alive.", JSON, status, {"status": "ok"})},
         ),
         "/readyz": _operation(
             "readyz",
             "Can this process serve predictions?",
             "Checks the database, Redis and the production models. For a readiness probe.",
             {
-                "200": _response("All of them are available.", ready, HEALTHY),
-                "503": _response("At least one is unavailable.", ready, unavailable),
+                "200": ("All of them are available.", JSON, ready, HEALTHY),
+                "503": ("At least one is unavailable.", JSON, ready, unavailable),
             },
         ),
         "/metrics": _operation(
@@ -74,28 +76,30 @@ def _plain_paths() -> dict[str, Any]:
             "Metrics for Prometheus",
             "For all worker processes, in the Prometheus text format, or in OpenMetrics if the client asks for it.",
             {
-                "200": _text("The metrics.", 'ml_model_info{model_name="classifier",model_version="1.0.0"} 1.0\n'),
-                "401": _text("MLMON_METRICS_ACCESS is `token`.", "A token with the scope read is needed.\n"),
+                "200": (
+                    "The metrics.",
+                    TEXT,
+                    string,
+                    'ml_model_info{model_name="classifier",model_version="1.0.0"} 1.0\n',
+                ),
+                "401": ("MLMON_METRICS_ACCESS is `token`.", TEXT, string, "A token with the scope read is needed.\n"),
             },
         ),
     }
 
 
-def _operation(name: str, summary: str, description: str, responses: dict[str, Any]) -> dict[str, Any]:
+def _operation(
+    name: str, summary: str, description: str, responses: dict[str, tuple[str, str, dict[str, Any], Any]]
+) -> dict[str, Any]:
+    """Return a GET operation; `responses` are by status: description, media type, schema and example."""
     operation = {
         "operationId": name,
         "summary": summary,
         "description": description,
         "tags": ["Health"],
-        "responses": responses,
+        "responses": {
+            status: {"description": meaning, "content": {media_type: {"schema": schema, "example": example}}}
+            for status, (meaning, media_type, schema, example) in responses.items()
+        },
     }
     return {"get": operation}
-
-
-def _response(description: str, schema: dict[str, Any], example: dict[str, Any]) -> dict[str, Any]:
-    return {"description": description, "content": {"application/json": {"schema": schema, "example": example}}}
-
-
-def _text(description: str, example: str) -> dict[str, Any]:
-    content = {"schema": {"type": "string"}, "example": example}
-    return {"description": description, "content": {"text/plain": content}}

@@ -201,17 +201,13 @@ MLMON_METRICS_DIR = Path(env.str("MLMON_METRICS_DIR", default=str(VAR_DIR / "met
 
 # --- Redis, capture, Celery -----------------------------------------------------------------------------------------
 
-
-def valkey_socket() -> Path:
-    """Return the socket of the embedded Valkey: in ``var/``, or in the temporary folder if that path is too long."""
-    socket = VAR_DIR / "valkey.sock"
-    if len(bytes(socket)) <= SOCKET_PATH_LIMIT:
-        return socket
-    digest = hashlib.sha256(bytes(VAR_DIR)).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"mlmon-{digest}" / "valkey.sock"
-
-
-REDIS_URL = env.str("REDIS_URL", default="") or f"unix://{valkey_socket()}?db=0"
+# Socket of the embedded Valkey; in the temporary folder if its path in ``var/`` is too long.
+VALKEY_SOCKET = VAR_DIR / "valkey.sock"
+if len(bytes(VALKEY_SOCKET)) > SOCKET_PATH_LIMIT:
+    VALKEY_SOCKET = (
+        Path(tempfile.gettempdir()) / f"mlmon-{hashlib.sha256(bytes(VAR_DIR)).hexdigest()[:16]}" / "valkey.sock"
+    )
+REDIS_URL = env.str("REDIS_URL", default="") or f"unix://{VALKEY_SOCKET}?db=0"
 MLMON_CAPTURE_QUEUE_ROWS = env.positive_int("MLMON_CAPTURE_QUEUE_ROWS", default=100_000)
 MLMON_CAPTURE_FLUSH_MS = env.positive_int("MLMON_CAPTURE_FLUSH_MS", default=100, most=LONGEST_WAIT_MS)
 MLMON_LIVE_WINDOW_ROWS = env.positive_int("MLMON_LIVE_WINDOW_ROWS", default=100_000)

@@ -17,7 +17,6 @@ from types import FrameType
 
 from mlmon_site.processes import bound_command
 
-POLL_SECONDS = 0.1
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 HEALTHY_AFTER_SECONDS = 30.0  # a program that ran this long is restarted after the first pause again
@@ -132,8 +131,10 @@ class Supervisor:
         self._children: list[_Child] = []
 
     def start(self, program: Program) -> None:
-        """Start `program` and supervise it from now on."""
-        rotate_log(program.log)
+        """Start `program` and supervise it from now on. A large log is renamed to ``NAME.1``, replacing that file."""
+        with contextlib.suppress(FileNotFoundError):
+            if program.log.stat().st_size > ROTATE_LOG_AT_BYTES:
+                program.log.replace(program.log.with_name(program.log.name + ".1"))
         self._children.append(_Child(program, self._spawn(program), time.monotonic()))
 
     def tend(self) -> None:
@@ -146,12 +147,6 @@ class Supervisor:
                 child.process = self._spawn(child.program)
                 child.started_at, child.restart_at = time.monotonic(), None
                 self._say(f"{child.program.name} runs again.")
-
-    def tend_for_ever(self) -> None:
-        """Tend until `StopRequested` is raised."""
-        while True:
-            self.tend()
-            time.sleep(POLL_SECONDS)
 
     def stop(self) -> None:
         """End every program, the last one started first."""
@@ -183,13 +178,6 @@ class Supervisor:
         ending = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
         self._say(f"{child.program.name} {ending}. Restarting in {child.pause_seconds:g} s. See {child.program.log}")
         child.pause_seconds = min(LONGEST_PAUSE_SECONDS, child.pause_seconds * 2)
-
-
-def rotate_log(log: Path) -> None:
-    """Rename `log` to ``NAME.1`` if it has grown large, replacing the one from before."""
-    with contextlib.suppress(FileNotFoundError):
-        if log.stat().st_size > ROTATE_LOG_AT_BYTES:
-            log.replace(log.with_name(log.name + ".1"))
 
 
 def _kill_session(leader_pid: int) -> None:

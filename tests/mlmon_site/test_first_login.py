@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from django.contrib.auth import authenticate, get_user_model
 
-from mlmon_site.first_login import ensure_login
+from mlmon_site.management.commands.run import ensure_login
 
 pytestmark = pytest.mark.django_db
 

@@ -62,9 +62,9 @@ def test_an_empty_secret_file_is_an_error(tmp_path: Path) -> None:
 
 def test_deep_folder_gets_a_short_socket(tmp_path: Path) -> None:
     deep = tmp_path / ("d" * 120)
-    socket = _value("settings.valkey_socket()", tmp_path, MLMON_VAR_DIR=str(deep))
+    socket = _value("settings.VALKEY_SOCKET", tmp_path, MLMON_VAR_DIR=str(deep))
     assert len(socket) <= 100
-    assert socket == _value("settings.valkey_socket()", tmp_path, MLMON_VAR_DIR=str(deep))
+    assert socket == _value("settings.VALKEY_SOCKET", tmp_path, MLMON_VAR_DIR=str(deep))
 
 
 def test_production_settings(tmp_path: Path) -> None:

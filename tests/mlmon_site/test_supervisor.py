@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mlmon_site import supervisor as supervisor_module
-from mlmon_site.supervisor import Program, StopRequested, Supervisor, rotate_log, stop_signals_raise
+from mlmon_site.supervisor import Program, StopRequested, Supervisor, stop_signals_raise
 from tests.services.processes import PROJECT, await_condition, is_alive
 
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); signal.pause()"
@@ -109,7 +109,7 @@ def test_the_programs_of_a_killed_supervisor_end(tmp_path: Path) -> None:
         "supervisor = Supervisor(folder=Path.cwd(), say=print)\n"
         "supervisor.start(Program('p', [sys.executable, '-c', 'import os, signal; print(os.getpid(), flush=True); "
         f"signal.pause()'], Path({str(tmp_path / 'p.log')!r}), stop_seconds=1))\n"
-        "supervisor.tend_for_ever()"
+        "import signal; signal.pause()"
     )
     with subprocess.Popen([sys.executable, "-c", code], cwd=PROJECT) as process:
         log = tmp_path / "p.log"
@@ -137,17 +137,17 @@ def test_a_stop_signal_raises_once_with_the_exit_status(number: signal.Signals) 
     assert signal.getsignal(number) is before
 
 
-def test_a_large_log_is_renamed(tmp_path: Path) -> None:
-    log = tmp_path / "web.log"
-    log.write_bytes(b"x" * (supervisor_module.ROTATE_LOG_AT_BYTES + 1))
-    rotate_log(log)
-    assert not log.exists()
-    assert (tmp_path / "web.log.1").stat().st_size == supervisor_module.ROTATE_LOG_AT_BYTES + 1
+def test_a_large_log_is_renamed_at_the_start(supervisor: Supervisor, tmp_path: Path) -> None:
+    program = _program("print('up')", tmp_path)
+    program.log.write_bytes(b"x" * (supervisor_module.ROTATE_LOG_AT_BYTES + 1))
+    supervisor.start(program)
+    await_condition(lambda: program.log.read_text() == "up\n", seconds=5)
+    assert (tmp_path / "program.log.1").stat().st_size == supervisor_module.ROTATE_LOG_AT_BYTES + 1
 
 
-def test_a_small_or_missing_log_is_left_alone(tmp_path: Path) -> None:
-    log = tmp_path / "web.log"
-    rotate_log(log)
-    log.write_text("line\n")
-    rotate_log(log)
-    assert log.read_text() == "line\n"
+def test_a_small_log_is_continued(supervisor: Supervisor, tmp_path: Path) -> None:
+    program = _program("print('up')", tmp_path)
+    program.log.write_text("line\n")
+    supervisor.start(program)
+    await_condition(lambda: program.log.read_text() == "line\nup\n", seconds=5)
+    assert list(tmp_path.iterdir()) == [program.log]

@@ -7,27 +7,31 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.core.management import call_command, get_commands
 from django.core.management.base import CommandError, CommandParser
-from django.db import connections
+from django.db import connections, transaction
 
 from accounts.management.terminal import TeachingCommand
 from mlmon_site import valkey
 from mlmon_site.database import OutdatedDatabaseError, refuse_outdated_database
-from mlmon_site.first_login import Login, ensure_login
+from mlmon_site.environment import kept_secret
 from mlmon_site.ports import port_is_free, port_number
-from mlmon_site.settings import valkey_socket
 from mlmon_site.supervisor import AlreadyRunningError, Program, StopRequested, Supervisor, run_lock, stop_signals_raise
 
 HOST = "127.0.0.1"  # the API of this run is open, so only this machine may reach it
 VALKEY_START_SECONDS = 60.0  # it loads its data first
 WEB_START_SECONDS = 60.0
+USERNAME = "admin"
 PASSWORD_FILE = "admin_password"  # noqa: S105 -- a file in var/, not a password
+PASSWORD_BYTES = 12
 PORT_SECONDS = 2.0  # a killed run may still be ending
+POLL_SECONDS = 0.1
 
 BANNER = """
 mlmon is running, started in {seconds:.1f} s. Press Ctrl-C to stop it.
@@ -70,6 +74,20 @@ exit status:
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Login:
+    """An account that can log in.
+
+    Attributes
+    ----------
+    new_password
+        The password if the account was created by this call, else None: the database has only its hash.
+    """
+
+    username: str
+    new_password: str | None
+
+
 class Command(TeachingCommand):
     help = (
         "Start all of mlmon on this machine: database, demo, web server, worker, beat and an embedded Valkey.\n"
@@ -108,18 +126,24 @@ class Command(TeachingCommand):
             refuse_outdated_database()
         except OutdatedDatabaseError as error:
             raise CommandError(str(error)) from error
-        _wait_for_port(port)
+        deadline = time.monotonic() + PORT_SECONDS
+        while not port_is_free(HOST, port):
+            if time.monotonic() > deadline:
+                raise CommandError(f"Port {port} is in use. Choose another one: make run PORT={port + 1}")
+            time.sleep(0.2)
         logs = settings.VAR_DIR / "log"
         logs.mkdir(exist_ok=True)
         with self._supervised() as supervisor:
-            if str(settings.REDIS_URL).startswith(f"unix://{valkey_socket()}"):
+            if str(settings.REDIS_URL).startswith(f"unix://{settings.VALKEY_SOCKET}"):
                 _start_valkey(supervisor, logs)
             login = self._prepare()
             for program in _programs(logs, port=port, workers=workers):
                 supervisor.start(program)
             self._wait_for_web(supervisor, port)
             self._say_banner(login, port=port, seconds=time.monotonic() - started_at)
-            supervisor.tend_for_ever()
+            while True:
+                supervisor.tend()
+                time.sleep(POLL_SECONDS)
 
     @contextlib.contextmanager
     def _supervised(self) -> Iterator[Supervisor]:
@@ -170,16 +194,19 @@ class Command(TeachingCommand):
         self.stdout.flush()
 
 
-def _wait_for_port(port: int) -> None:
-    deadline = time.monotonic() + PORT_SECONDS
-    while not port_is_free(HOST, port):
-        if time.monotonic() > deadline:
-            raise CommandError(f"Port {port} is in use. Choose another one: make run PORT={port + 1}")
-        time.sleep(0.2)
+@transaction.atomic
+def ensure_login(*, password_path: Path) -> Login:
+    """Return the first administrator's account; create it, with a random password in `password_path`, if missing."""
+    users = get_user_model()._default_manager
+    if users.filter(username=USERNAME).exists():
+        return Login(USERNAME, new_password=None)
+    password = kept_secret(password_path, random_bytes=PASSWORD_BYTES)
+    get_user_model().objects.create_superuser(USERNAME, password=password)
+    return Login(USERNAME, new_password=password)
 
 
 def _start_valkey(supervisor: Supervisor, logs: Path) -> None:
-    socket_path, data_folder = valkey_socket(), settings.VAR_DIR / "valkey"
+    socket_path, data_folder = settings.VALKEY_SOCKET, settings.VAR_DIR / "valkey"
     data_folder.mkdir(exist_ok=True)
     # If the path of var/ is too long for a socket, this folder is in the temporary one, under a name others can guess.
     folder = socket_path.parent
