@@ -9,27 +9,6 @@ class PayloadError(InferenceError):
     """The body is valid JSON but does not have the expected form."""
 
 
-class RowValueError(InferenceError):
-    """A value that the model's schema refuses.
-
-    Parameters
-    ----------
-    row
-        Index of the row in the request, from 0.
-    feature
-        Name of the feature; "" if the whole row is wrong.
-    reason
-        What is wrong and what is expected.
-    """
-
-    def __init__(self, row: int, feature: str, reason: str) -> None:
-        place = f"row {row}, feature {feature!r}" if feature else f"row {row}"
-        super().__init__(f"{place}: {reason}")
-        self.row = row
-        self.feature = feature
-        self.reason = reason
-
-
 class NoVersionLoadedError(InferenceError):
     """The model exists, but none of its versions can predict now."""
 

@@ -16,8 +16,8 @@ import redis
 from numpy.typing import NDArray
 
 from inference.stream import FEATURE_PREFIX, OBSERVATION_FIELDS, OBSERVED_AT_TYPE, stream_key, to_bytes
-from mlmon.columns import FeatureColumns, observed_table
 from mlmon.schema import Feature
+from mlmon.values import FeatureColumns, observed_table
 from models_registry.class_scores import scores_column
 
 VERSION_BITS = 16  # of the model version's primary key: an id leads to a few versions instead of all of them

@@ -21,7 +21,7 @@ from inference import selectors, stream
 from inference.archive_format import from_bytes, readable_table
 from inference.models import NO_ENTRY, ObservationChunk
 from inference.observations import VERSION_BITS, version_bits
-from mlmon.columns import category_name
+from mlmon.values import category_name
 
 SCORE_TYPE = "<f4"
 PREDICTION_COLUMNS = ("prediction_id", "observed_at", "confidence", "prediction", "scores")

@@ -1,24 +1,16 @@
-"""Convert the JSON of a request to columns and check them against the version's schema, vectorised."""
+"""Take the rows of a request apart; `mlmon.values` converts their values."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.exceptions import PayloadError, RowValueError
-from mlmon.columns import FeatureColumns
+from inference.exceptions import PayloadError
+from mlmon.exceptions import RowValueError
 from mlmon.schema import Feature, TensorType
+from mlmon.values import LARGEST, FeatureColumns, column_of_json, shown
 
-LARGEST = {
-    TensorType.FLOAT32: float(np.finfo(np.float32).max),
-    TensorType.FLOAT64: float(np.finfo(np.float64).max),
-    TensorType.INT32: float(np.iinfo(np.int32).max),
-    TensorType.INT64: float(2**53),  # features are stored as float64, which cannot hold every larger whole number
-    TensorType.BOOL: 1.0,
-}
-LONGEST_STRING = 1000  # characters; the live window stores strings, and its memory is bounded only by its rows
-WHOLE_NUMBERS = frozenset({TensorType.INT32, TensorType.INT64})
 _NUMBERS = frozenset({int, float})
 
 
@@ -72,12 +64,8 @@ def columns_of_rows(features: Sequence[Feature], rows: Sequence[Any]) -> Feature
     names = [feature.name for feature in features]
     known = frozenset(names)
     full_rows = [_full_row(index, row, names, known) for index, row in enumerate(rows)]
-    columns: dict[str, NDArray[np.float64] | NDArray[np.object_]] = {}
-    for index, feature in enumerate(features):
-        values = [row[index] for row in full_rows]
-        column_of = _string_column if feature.tensor_type is TensorType.STRING else _number_column
-        columns[feature.name] = column_of(feature, values)
-    return columns
+    columns = zip(*full_rows, strict=True)
+    return {feature.name: column_of_json(feature, values) for feature, values in zip(features, columns, strict=True)}
 
 
 def _plain_matrix(features: Sequence[Feature], rows: Sequence[Any]) -> NDArray[np.float64] | None:
@@ -106,48 +94,4 @@ def _full_row(index: int, row: object, names: Sequence[str], known: frozenset[st
             reason = f"expected {len(names)} values ({', '.join(names)}), got {len(row)}"
             raise RowValueError(index, "", reason)
         return row
-    raise RowValueError(index, "", f"expected a list of values or an object by feature name, got {_json_type(row)}")
-
-
-def _number_column(feature: Feature, values: list[Any]) -> NDArray[np.float64]:
-    is_boolean = feature.tensor_type is TensorType.BOOL
-    _check_types(feature, values, {bool} if is_boolean else {int, float}, "true or false" if is_boolean else "a number")
-    limit = LARGEST[feature.tensor_type]
-    _check_each(feature, values, lambda value: abs(value) <= limit, f"is outside the range of {feature.tensor_type}")
-    if feature.tensor_type in WHOLE_NUMBERS:
-        _check_each(feature, values, lambda value: value == int(value), "must be a whole number")
-    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
-
-
-def _string_column(feature: Feature, values: list[Any]) -> NDArray[np.object_]:
-    present = [value if value != "" else None for value in values]  # a string tensor has "" for a missing value
-    _check_types(feature, present, {str}, "a string")
-    too_long = f"is longer than {LONGEST_STRING} characters"
-    _check_each(feature, present, lambda value: len(value) <= LONGEST_STRING, too_long)
-    column = np.empty(len(present), dtype=object)
-    column[:] = present
-    return column
-
-
-def _check_types(feature: Feature, values: list[Any], allowed: set[type], expected: str) -> None:
-    found = set(map(type, values))
-    if not feature.is_required:
-        found.discard(type(None))
-    if found <= allowed:
-        return
-    for row, value in enumerate(values):
-        if value is None and feature.is_required:
-            raise RowValueError(row, feature.name, f"the value is missing; expected {expected}")
-        if value is not None and type(value) not in allowed:
-            raise RowValueError(row, feature.name, f"expected {expected}, got {_json_type(value)}")
-
-
-def _check_each(feature: Feature, values: list[Any], holds: Callable[[Any], bool], reason: str) -> None:
-    for row, value in enumerate(values):
-        if value is not None and not holds(value):
-            raise RowValueError(row, feature.name, reason)
-
-
-def _json_type(value: object) -> str:
-    names = {dict: "an object", list: "a list", str: "a string", bool: "true or false", type(None): "null"}
-    return names.get(type(value), "a number")
+    raise RowValueError(index, "", f"expected a list of values or an object by feature name, got {shown(row, 60)}")

@@ -27,7 +27,7 @@ from inference.observations import ObservationBatch, new_prediction_ids
 from inference.shadow import ShadowRunner
 from inference.stream import redis_client
 from inference.traffic import TrafficTally
-from mlmon.columns import FeatureColumns
+from mlmon.values import FeatureColumns
 from models_registry.class_scores import kept_scores
 from models_registry.engine import Engine, Predictions
 from models_registry.exceptions import ArtefactError, UnknownModelError, UnknownVersionError

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from inference.capture import CaptureQueue
 from inference.exceptions import InferenceError
-from mlmon.columns import FeatureColumns
+from mlmon.values import FeatureColumns
 from models_registry.exceptions import PredictionFailedError
 
 if TYPE_CHECKING:

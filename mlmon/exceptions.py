@@ -5,6 +5,27 @@ class MlmonError(Exception):
     """Base class of the library's errors."""
 
 
+class RowValueError(MlmonError):
+    """A value that a feature cannot have.
+
+    Parameters
+    ----------
+    row
+        Index of the row in the request or in the batch, from 0.
+    feature
+        Name of the feature; "" if the whole row is wrong.
+    reason
+        What is wrong and what is expected.
+    """
+
+    def __init__(self, row: int, feature: str, reason: str) -> None:
+        place = f"row {row}, feature {feature!r}" if feature else f"row {row}"
+        super().__init__(f"{place}: {reason}")
+        self.row = row
+        self.feature = feature
+        self.reason = reason
+
+
 class ReferenceFileError(MlmonError):
     """Reference data that cannot be used. The message names the column and the row if there is one."""
 

@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mlmon.columns import category_names
 from mlmon.exceptions import ComparisonInputError, ReferenceFileError
 from mlmon.schema import Feature, FeatureKind, TensorType
 from mlmon.tables import ReferenceTable, TableFile, TableLimits
+from mlmon.values import MISSING_STRINGS, category_names
 from mlmon.windows import Column
 
 BOOLEANS = {"true": "true", "True": "true", "TRUE": "true", "false": "false", "False": "false", "FALSE": "false"}
@@ -124,6 +124,8 @@ def read_columns(
 
 def column_of_strings(strings: Column) -> FileColumn:
     """Return a column of strings as the kind that all its values have."""
+    spelled = pc.is_in(strings, value_set=pa.array(MISSING_STRINGS))
+    text, strings = strings, pc.if_else(spelled, pa.scalar(None, pa.string()), strings)
     present = strings.drop_null()
     if not len(present):
         return FileColumn(ColumnKind.EMPTY, strings, strings)
@@ -137,7 +139,7 @@ def column_of_strings(strings: Column) -> FileColumn:
     except pa.ArrowInvalid:
         if (times := _times(trimmed)) is not None:
             return FileColumn(ColumnKind.TIME, times, strings)
-        return FileColumn(ColumnKind.TEXT, strings, strings, note=_note_of_stray_string(trimmed))
+        return FileColumn(ColumnKind.TEXT, text, text, note=_note_of_stray_string(trimmed))
     if pc.any(pc.match_substring_regex(present, LEADING_ZERO)).as_py():
         note = "read as text: some of its numbers start with a zero"
         return FileColumn(ColumnKind.TEXT, strings, strings, note=note)

@@ -3,8 +3,8 @@
 import math
 from collections.abc import Sequence
 
-from mlmon.columns import category_name
 from mlmon.exceptions import LabelError
+from mlmon.values import category_name, shown
 
 LONGEST_LABEL = 255  # characters
 CLASSES_NAMED = 10  # in an error message
@@ -48,14 +48,14 @@ def class_of(label: str, classes: Sequence[str]) -> str:
     if len(meant) == 1:
         return meant[0]
     named = ", ".join(classes[:CLASSES_NAMED]) + (", …" if len(classes) > CLASSES_NAMED else "")
-    raise LabelError(f"{label!r} is not one of the model's classes: {named}")
+    raise LabelError(f"{shown(label)} is not one of the model's classes: {named}")
 
 
 def number_of(label: str) -> float:
     """Return the number that a label means; LabelError if it is not a finite number."""
     number = _number(label)
     if number is None:
-        raise LabelError(f"{label!r} is not a finite number, which the model predicts")
+        raise LabelError(f"{shown(label)} is not a finite number, which the model predicts")
     return number
 
 

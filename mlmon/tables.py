@@ -1,7 +1,7 @@
 """Reading reference tables: CSV, Parquet or Arrow to feature columns, batch by batch, within limits.
 
-Every error names the column and the row. Rows are counted from 1, without the header. In CSV an empty cell and the
-spellings in `mlmon.columns.MISSING_STRINGS` are missing; in Parquet and Arrow null and NaN are.
+Every error names the column and the row. Rows are counted from 1, without the header. `mlmon.values` says what a value
+means.
 """
 
 import codecs
@@ -11,7 +11,7 @@ import io
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -20,9 +20,13 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from mlmon.columns import (
+from mlmon.exceptions import ReferenceFileError, RowValueError
+from mlmon.schema import Feature, TensorType
+from mlmon.values import (
+    MISSING_STRINGS,
     FeatureColumns,
-    feature_column,
+    TextFormat,
+    column_of_arrow,
     is_bytes,
     is_plain,
     is_string,
@@ -30,8 +34,6 @@ from mlmon.columns import (
     shown,
     string_bytes,
 )
-from mlmon.exceptions import ReferenceFileError
-from mlmon.schema import Feature, TensorType
 
 PARQUET_MAGIC = b"PAR1"
 CSV_BLOCK_BYTES = 1 << 20
@@ -103,6 +105,8 @@ class TableFile:
         As the source has them.
     schema
         The types of the columns; None for CSV, which has none.
+    text
+        How values are written in CSV; None if they have types.
 
     Raises
     ------
@@ -114,6 +118,7 @@ class TableFile:
         self._limits = limits
         self._source = _ArrowTable(source) if isinstance(source, pa.Table) else _open_file(source, limits)
         self.column_names, self.schema = self._source.names, self._source.schema
+        self.text = TextFormat() if self.schema is None else None
         _check_rows(self._source.known_rows, len(self.column_names), limits)
 
     @property
@@ -131,10 +136,13 @@ class TableFile:
             _check_rows(rows, len(self.column_names), self._limits)
             yield batch, fraction
 
-    def raw_rows(self, columns: Sequence[str]) -> Iterator[tuple[list[dict[str, object]], float]]:
+    def raw_rows(
+        self, columns: Sequence[str], *, labels: Collection[str] = ()
+    ) -> Iterator[tuple[list[dict[str, object]], float]]:
         """Yield rows by column name, and the share of the file that has been read (0 to 1), batch by batch.
 
-        Values are those of the file: strings, numbers, booleans, times, None for missing.
+        Values are those of the file: strings, numbers, booleans, times, None for missing. In the columns `labels` of a
+        CSV file only an empty cell is missing, because "NA" and "None" may be classes.
 
         Raises
         ------
@@ -145,16 +153,21 @@ class TableFile:
             if self.column_names.count(name) != 1:
                 found = "more than once" if name in self.column_names else "not"
                 names = ", ".join(map(shown, self.column_names[:20]))
-                raise ReferenceFileError(f"Column {name!r} is {found} in the file. It has: {names}.")
+                raise ReferenceFileError(f"Column {shown(name)} is {found} in the file. It has: {names}.")
             if name not in self.plain_columns:
-                raise ReferenceFileError(f"Column {name!r} has neither strings nor numbers nor booleans.")
+                raise ReferenceFileError(f"Column {shown(name)} has neither strings nor numbers nor booleans.")
         for batch, fraction in self.arrow_batches(columns):
             values = [plain_values(batch.column(name)) for name in columns]
+            if self.text is not None:
+                spellings = {*MISSING_STRINGS, *self.text.missing}
+                for place, name in enumerate(columns):
+                    if name not in labels:
+                        values[place] = [None if value in spellings else value for value in values[place]]
             yield [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)], fraction
 
-    def raw_values(self, column: str) -> Iterator[list[object]]:
-        """Yield the values of one column, as `raw_rows` does."""
-        for rows, _ in self.raw_rows([column]):
+    def raw_labels(self, column: str) -> Iterator[list[object]]:
+        """Yield the values of one column of labels, as `raw_rows` does."""
+        for rows, _ in self.raw_rows([column], labels=[column]):
             yield [row[column] for row in rows]
 
     def first_values(self, columns: Sequence[str]) -> dict[str, list[object]]:
@@ -197,12 +210,20 @@ class ReferenceTable(TableFile):
         rows = text_bytes = 0
         features = self._features
         for batch, fraction in self.arrow_batches([feature.name for feature in features]):
-            text_bytes += sum(string_bytes(feature, batch.column(feature.name), rows) for feature in features)
-            if text_bytes > self._limits.text_bytes:
-                raise ReferenceFileError(
-                    f"The strings of the file take more than {self._limits.text_bytes:,} bytes, the limit."
-                )
-            columns = {feature.name: feature_column(feature, batch.column(feature.name), rows) for feature in features}
+            try:
+                text_bytes += sum(string_bytes(feature, batch.column(feature.name)) for feature in features)
+                if text_bytes > self._limits.text_bytes:
+                    raise ReferenceFileError(
+                        f"The strings of the file take more than {self._limits.text_bytes:,} bytes, the limit."
+                    )
+                columns = {
+                    feature.name: column_of_arrow(feature, batch.column(feature.name), self.text)
+                    for feature in features
+                }
+            except RowValueError as error:
+                hint = " Save the file as UTF-8." if "is not UTF-8" in error.reason else ""
+                place = f"Column {shown(error.feature)}, row {rows + error.row + 1}"
+                raise ReferenceFileError(f"{place}: {error.reason}.{hint}") from error
             rows += batch.num_rows
             yield TableBatch(columns=columns, rows=batch.num_rows, fraction=fraction)
         if rows == 0:
@@ -210,7 +231,7 @@ class ReferenceTable(TableFile):
 
 
 class _Csv:
-    """A CSV file. All columns are read as bytes and converted in `mlmon.columns`, so that an error can name its row."""
+    """A CSV file. All columns are read as bytes and converted in `mlmon.values`, so that an error can name its row."""
 
     schema = None
     known_rows = 0
@@ -354,7 +375,7 @@ def _check_header(names: Sequence[str], features: Sequence[Feature]) -> list[str
     counts = Counter(names)
     for name in wanted:
         if counts[name] > 1:
-            raise ReferenceFileError(f"Column {name!r} is in the file {counts[name]} times.")
+            raise ReferenceFileError(f"Column {shown(name)} is in the file {counts[name]} times.")
     if missing := [name for name in wanted if name not in counts]:
         listed = ", ".join(map(shown, missing[:10])) + (f" and {len(missing) - 10} more" if missing[10:] else "")
         noun = "column" if len(missing) == 1 else "the columns"
@@ -379,11 +400,8 @@ def _check_types(schema: pa.Schema, features: Sequence[Feature]) -> None:
     for feature in features:
         kind = schema.field(feature.name).type
         values: Any = kind.value_type if pa.types.is_dictionary(kind) else kind
-        usable = is_string(values) or is_bytes(values) or pa.types.is_integer(values) or pa.types.is_null(values)
-        if feature.tensor_type is not TensorType.STRING:
-            usable = usable or pa.types.is_floating(values) or pa.types.is_boolean(values)
-        if not usable:
+        if not is_plain(values) or pa.types.is_timestamp(values):
             expected = "strings" if feature.tensor_type is TensorType.STRING else "numbers"
             raise ReferenceFileError(
-                f"Column {feature.name!r} has the type {str(kind)[:80]} in the file; expected {expected}."
+                f"Column {shown(feature.name)} has the type {str(kind)[:80]} in the file; expected {expected}."
             )

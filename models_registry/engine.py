@@ -10,8 +10,8 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import DTypeLike, NDArray
 
-from mlmon.columns import FeatureColumns, category_name
 from mlmon.schema import TaskType, TensorType
+from mlmon.values import FeatureColumns, category_name
 from models_registry.class_scores import softmax_of
 from models_registry.exceptions import (
     ArtefactError,

@@ -9,6 +9,7 @@ from mlmon.exceptions import LabelError, ReferenceFileError
 from mlmon.labels import class_of, label_string, number_of, truth_of
 from mlmon.schema import TaskType
 from mlmon.tables import ReferenceTable
+from mlmon.values import MISSING_STRINGS, shown
 from models_registry.schema import ModelSchema
 
 LABEL_NAMES = frozenset({"actual", "class", "ground_truth", "label", "target", "y"})
@@ -63,32 +64,35 @@ def read_labels(table: ReferenceTable, schema: ModelSchema, chosen: str) -> Refe
     if not candidates and schema.task_type is not TaskType.REGRESSION:
         for name, values in table.first_values(names).items():
             with contextlib.suppress(LabelError):  # a value that is none of the classes
-                found = {label_of_value(value, name, schema) for value in values if value is not None}
-                if len(found) > 1:
+                found = {label_of_value(value, name, schema, is_text=table.text is not None) for value in values}
+                if len(found - {None}) > 1:
                     candidates.append(name)
     if not candidates:
         return ReferenceLabels(note="No column of the file looks like ground truth.")
     if len(candidates) > 1:
-        shown = ", ".join(candidates[:10])
-        note = f"Several columns look like ground truth: {shown}. Name one when you upload it."
+        listed = ", ".join(candidates[:10])
+        note = f"Several columns look like ground truth: {listed}. Name one when you upload it."
         return ReferenceLabels(note=note)
     (column,) = candidates
     try:
         return ReferenceLabels(column, _values(table, schema, column))
     except ReferenceFileError as error:
-        return ReferenceLabels(note=f"Column {column!r} is not used as ground truth. {error}")
+        return ReferenceLabels(note=f"Column {shown(column)} is not used as ground truth. {error}")
 
 
-def label_of_value(value: object, column: str, schema: ModelSchema) -> str | float:
-    """Return the ground truth that a value stands for.
+def label_of_value(value: object, column: str, schema: ModelSchema, *, is_text: bool = False) -> str | float | None:
+    """Return the ground truth that a value stands for; None if it is missing.
 
-    In a column that has the name of one of two classes, true is that class and false the other.
+    In a column that has the name of one of two classes, true is that class and false the other. In a CSV file
+    (`is_text`), "NA" and its like are missing unless the model has a class of that name.
 
     Raises
     ------
     LabelError
         The value cannot be ground truth of the model.
     """
+    if value is None or (is_text and value in MISSING_STRINGS and value not in schema.classes):
+        return None
     label = label_string(value)
     if schema.task_type is TaskType.REGRESSION:
         return number_of(label)
@@ -101,13 +105,16 @@ def label_of_value(value: object, column: str, schema: ModelSchema) -> str | flo
 
 def _values(table: ReferenceTable, schema: ModelSchema, column: str) -> list[str | float | None]:
     labels: list[str | float | None] = []
-    meaning = lru_cache(maxsize=1000, typed=True)(partial(label_of_value, column=column, schema=schema))
-    for batch in table.raw_values(column):
+    is_text = table.text is not None
+    meaning = lru_cache(maxsize=1000, typed=True)(
+        partial(label_of_value, column=column, schema=schema, is_text=is_text)
+    )
+    for batch in table.raw_labels(column):
         for value in batch:
             try:
-                labels.append(None if value is None else meaning(value))
+                labels.append(meaning(value))
             except LabelError as error:
-                raise ReferenceFileError(f"Column {column!r}, row {len(labels) + 1}: {error}.") from None
+                raise ReferenceFileError(f"Column {shown(column)}, row {len(labels) + 1}: {error}.") from None
     return labels
 
 
@@ -117,8 +124,8 @@ def _is_named_after_class(name: str, schema: ModelSchema) -> bool:
 
 def _no_such_column(chosen: str, schema: ModelSchema, table: ReferenceTable) -> str:
     if chosen in {feature.name for feature in schema.features}:
-        return f"Column {chosen!r} is a feature of the model, so it cannot be the ground truth."
+        return f"Column {shown(chosen)} is a feature of the model, so it cannot be the ground truth."
     if chosen in table.column_names:
-        return f"The file has several columns {chosen!r}. Rename all but one."
+        return f"The file has several columns {shown(chosen)}. Rename all but one."
     others = ", ".join(table.column_names[:20])
-    return f"The file has no column {chosen!r} for the ground truth. Its columns are: {others}."
+    return f"The file has no column {shown(chosen)} for the ground truth. Its columns are: {others}."

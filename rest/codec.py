@@ -1,5 +1,6 @@
 """How requests are read and responses written: JSON bodies, query parameters and pages of a list."""
 
+import re
 from collections.abc import Mapping
 from typing import IO, Any
 
@@ -25,7 +26,10 @@ class OrjsonParser(BaseParser):
         try:
             return orjson.loads(body)
         except orjson.JSONDecodeError as error:
-            raise ParseError(f"The body is not valid JSON: {error}.") from None
+            # orjson stops at the word or behind its sign.
+            number = re.match(r"[-+]?(NaN|Infinity)", error.doc[error.pos :], re.IGNORECASE)
+            hint = f" {number[0]} is not JSON; for a missing value send null." if number else ""
+            raise ParseError(f"The body is not valid JSON: {error}.{hint}") from None
 
 
 class OrjsonRenderer(BaseRenderer):

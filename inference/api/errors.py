@@ -8,8 +8,8 @@ from inference.exceptions import (
     ItemError,
     NoVersionLoadedError,
     PayloadError,
-    RowValueError,
 )
+from mlmon.exceptions import RowValueError
 from rest.problems import register_errors, shortened
 
 

@@ -14,12 +14,13 @@ from django.conf import settings
 from django.utils import timezone
 
 from inference.capture import count_sampled_out
-from inference.exceptions import NoVersionLoadedError, ObservationError, RowValueError
+from inference.exceptions import NoVersionLoadedError, ObservationError
 from inference.observation_items import EPOCH, ObservationItem, items_of_payload, parse_observation
 from inference.observations import Attempt, ObservationBatch, append_new_observations, new_prediction_ids, packed_table
 from inference.rows import columns_of_rows
 from inference.serving import LoadedVersion, serving
 from inference.stream import redis_client, trim_to_rows
+from mlmon.exceptions import RowValueError
 from mlmon.schema import TaskType
 from models_registry.class_scores import kept_scores
 from models_registry.engine import Predictions

@@ -12,12 +12,12 @@ from inference.exceptions import (
     NoVersionLoadedError,
     PayloadError,
     RegistryUnreadError,
-    RowValueError,
 )
 from inference.metrics import UNKNOWN, count_without_version
 from inference.rows import columns_of_rows, routing_key_of, rows_of_payload
 from inference.serving import LoadedVersion, Snapshot, serving
 from inference.traffic import Status
+from mlmon.exceptions import RowValueError
 from models_registry.engine import Predictions
 from models_registry.exceptions import NonFinitePredictionError, UnknownModelError, UnknownVersionError
 
@@ -49,7 +49,7 @@ def predict(*, model_name: str, payload: Any, version: str | None = None) -> Pre
     ------
     UnknownModelError, UnknownVersionError, ArchivedVersionError
         The model or the version does not exist, or the version is archived.
-    PayloadError, RowValueError
+    PayloadError
         The body or a value in it is invalid: the model did not run, or has no finite prediction for a row.
     NoVersionLoadedError, PredictionFailedError
         A server error: no version is loaded, or the model failed or took too long.

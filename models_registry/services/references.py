@@ -22,12 +22,12 @@ from django.utils import timezone
 
 from accounts.actors import Actor, account_of
 from accounts.services.changes import bump_generation, record_change
-from mlmon.columns import observed_table
 from mlmon.exceptions import ReferenceFileError
 from mlmon.profile import ReferenceProfile
 from mlmon.profiling import profile_of
 from mlmon.schema import TaskType
 from mlmon.tables import ReferenceTable, TableLimits
+from mlmon.values import observed_table
 from models_registry.class_scores import kept_scores, scores_column
 from models_registry.engine import Engine, Predictions
 from models_registry.exceptions import ArtefactError, ConflictError, NonFinitePredictionError, PredictionFailedError

@@ -16,10 +16,10 @@ from inference.archive_format import ChunkDraft
 from inference.observation_items import given_time, given_uuid
 from inference.prediction_lookup import FoundPrediction, find_predictions, matches
 from inference.services.retention import delete_in_batches
-from mlmon.columns import category_name
 from mlmon.exceptions import LabelError
 from mlmon.labels import class_of, label_string, number_of
 from mlmon.schema import TaskType
+from mlmon.values import category_name
 from models_registry.models import ModelVersion
 from performance.exceptions import GroundTruthError
 from performance.models import GroundTruth, GroundTruthCorrection

@@ -85,7 +85,7 @@ def _read(upload: GroundTruthUpload) -> None:
     table = TableFile(Path(upload.file.path), limits)
     columns = [name for name in COLUMNS if name in table.column_names or name in REQUIRED]
     row = 0
-    for rows, fraction in table.raw_rows(columns):
+    for rows, fraction in table.raw_rows(columns, labels=["actual"]):
         remaining = iter(rows)
         while batch := list(islice(remaining, BATCH_ROWS)):
             row += len(batch)

@@ -12,7 +12,7 @@ from benchmarks.fleet_models import check_all, create_fleet
 from benchmarks.sampling import Samples, sampled
 from drift.models import CheckStatus, DriftCheck
 from drift.selectors import due_versions
-from mlmon.columns import category_name
+from mlmon.values import category_name
 
 OPTIONS = {"models": 3, "features": 6, "window_rows": 600, "reference_rows": 2_000, "processes": 1}
 

@@ -113,7 +113,7 @@ def profile_the_reference(story: Story) -> None:
     story.follow_missing_step("Upload reference data")
     story.upload(b"sepal_length,sepal_width,petal_length,petal_width\n1,2,3,wide\n", "bad.csv")
     expect(page.get_by_role("alert")).to_contain_text(
-        "Column 'petal_width', row 1: 'wide' is not a number", timeout=SOON_MS
+        'Column "petal_width", row 1: expected a number, got "wide"', timeout=SOON_MS
     )
     story.follow_missing_step("Upload reference data")
     story.upload(csv_of(iris_rows(LONG_REFERENCE)), "flowers.csv")

@@ -13,9 +13,10 @@ from django.test import Client
 from prometheus_client import REGISTRY
 from pytest_django.fixtures import Settings
 
-from inference.exceptions import RowValueError
-from inference.rows import LONGEST_STRING, columns_of_rows
+from inference.rows import columns_of_rows
+from mlmon.exceptions import RowValueError
 from mlmon.schema import Feature, FeatureKind, TaskType, TensorType
+from mlmon.values import LONGEST_STRING
 from models_registry.engine import Engine
 from models_registry.exceptions import NonFinitePredictionError
 from models_registry.schema import ModelSchema
@@ -85,7 +86,7 @@ def test_a_string_that_is_too_long_for_the_live_window_is_refused() -> None:
         tensor_type=TensorType.STRING,
     )
     assert columns_of_rows([carrier], [["x" * LONGEST_STRING]])["carrier"].tolist() == ["x" * LONGEST_STRING]
-    with pytest.raises(RowValueError, match="row 1, feature 'carrier': is longer than 1000 characters"):
+    with pytest.raises(RowValueError, match="row 1, feature 'carrier': the string is longer than 1,000 characters"):
         columns_of_rows([carrier], [["UA"], ["x" * (LONGEST_STRING + 1)]])
 
 

@@ -128,7 +128,7 @@ def test_each_of_many_observations_has_a_result(
         "prediction_id": None,
         "status": "invalid",
         "field": "prediction",
-        "reason": "'rose' is not one of the model's classes: setosa, versicolor, virginica",
+        "reason": '"rose" is not one of the model\'s classes: setosa, versicolor, virginica',
     }
     assert [one["prediction_id"] for one in body["results"]][::3] == [ID, ID]
     assert window(redis_client, version).column("prediction").to_pylist() == ["setosa", "setosa"]
@@ -191,11 +191,10 @@ BAD_ITEMS: list[tuple[Any, str, str]] = [
     (item(features=None), "features", "is required"),
     (item(features=[1, 2]), "features", f"expected 4 values ({', '.join(NAMED)}), got 2"),
     (item(features=[]), "features", f"expected 4 values ({', '.join(NAMED)}), got 0"),
-    (item(features="5.1"), "features", "expected a list of values or an object by feature name, got a string"),
-    (item(features=[5.1, 3.5, 1.4, "0.2"]), "features", "petal_width: expected a number, got a string"),
-    (item(features=[5.1, 3.5, 1.4, None]), "features", "petal_width: the value is missing; expected a number"),
-    (item(features=[5.1, 3.5, 1.4, True]), "features", "petal_width: expected a number, got true or false"),
-    (item(features=[5.1, 3.5, 1.4, 1e300]), "features", "petal_width: is outside the range of float32"),
+    (item(features="5.1"), "features", 'expected a list of values or an object by feature name, got "5.1"'),
+    (item(features=[5.1, 3.5, 1.4, "0.2"]), "features", 'petal_width: expected a number, got "0.2"'),
+    (item(features=[5.1, 3.5, 1.4, None]), "features", "petal_width: a value is required, but it is missing"),
+    (item(features=[5.1, 3.5, 1.4, 1e300]), "features", "petal_width: 1e+300 is beyond the range of float32"),
     (item(features={"colour": 1}), "features", "colour: the model has no such feature"),
     ({"features": FLOWER}, "prediction", "is required"),
     (item(prediction=None), "prediction", "is required"),

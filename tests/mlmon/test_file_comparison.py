@@ -49,7 +49,7 @@ def _feature(comparison: FileComparison, name: str) -> FeatureResult:
         (["1", "2.5", "-3e2"], ColumnKind.NUMBER, [1.0, 2.5, -300.0]),
         (["1", "", "NaN"], ColumnKind.NUMBER, [1.0, None, None]),
         (["true", "False", "TRUE"], ColumnKind.BOOLEAN, ["true", "false", "true"]),
-        (["a", "NA", "b"], ColumnKind.TEXT, ["a", None, "b"]),
+        (["a", "NA", "", "b"], ColumnKind.TEXT, ["a", "NA", None, "b"]),
         (["02134", "10001", "60601"], ColumnKind.TEXT, ["02134", "10001", "60601"]),
         (["2026-01-01 10:00:00", "", "2026-01-02 11:30:00"], ColumnKind.TIME, [TEN, None, HALF_PAST_ELEVEN]),
         (["", "null", "None"], ColumnKind.EMPTY, [None, None, None]),

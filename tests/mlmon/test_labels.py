@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlmon.columns import category_name
 from mlmon.exceptions import LabelError
 from mlmon.labels import class_of, number_of, truth_of
+from mlmon.values import category_name
 
 IRIS = ("setosa", "versicolor", "virginica")
 

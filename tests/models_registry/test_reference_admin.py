@@ -60,7 +60,7 @@ def test_the_page_of_a_bad_file_shows_reason_and_solution(client: Client, versio
     reference = ReferenceDataset.objects.get()
     profile_reference(reference_id=reference.pk)
     page = client.get(change_page(reference)).content.decode()
-    assert "Column &#x27;petal_length&#x27;, row 2: &#x27;wide&#x27; is not a number." in page
+    assert "Column &quot;petal_length&quot;, row 2: expected a number, got &quot;wide&quot;." in page
     assert f"{ADD}?version={version.pk}" in page
     address = reverse("admin:models_registry_referencedataset_activate", args=[reference.pk])
     assert address not in page

@@ -57,6 +57,22 @@ def test_the_column_is_detected_by_its_name_or_its_values(
     assert labels_of(tmp_path, columns, classes) == ReferenceLabels(column, values)
 
 
+@pytest.mark.parametrize(
+    ("classes", "values"),
+    [
+        (("a", "NA"), ["a", "NA", None]),
+        (("a", "None"), ["a", None, "None"]),
+        (("a", "b"), ["a", None, None]),
+    ],
+)
+def test_a_class_name_is_never_missing_in_a_csv_file(
+    tmp_path: Path, classes: tuple[str, ...], values: list[str | None]
+) -> None:
+    path = tmp_path / "reference.csv"
+    path.write_text("x,target\n1,a\n2,NA\n3,None\n")
+    assert read_labels(ReferenceTable(path, [X], LIMITS), schema(*classes), "target").values == values
+
+
 def test_a_named_column_is_used(tmp_path: Path) -> None:
     columns = {"target": ["a", "b"], "outcome": ["b", "a"]}
     assert labels_of(tmp_path, columns, ("a", "b"), "outcome").values == ["b", "a"]
@@ -68,7 +84,7 @@ def test_a_named_column_is_used(tmp_path: Path) -> None:
         ({"month": [1, 2]}, "No column of the file looks like ground truth."),
         ({"target": ["a", "b"], "y": ["a", "b"]}, "Several columns look like ground truth: target, y."),
         ({"constant": ["a", "a"]}, "No column of the file looks like ground truth."),
-        ({"target": ["a", "z"]}, "Column 'target' is not used as ground truth. Column 'target', row 2: 'z' is not one"),
+        ({"target": ["a", "z"]}, 'Column "target" is not used as ground truth. Column "target", row 2: "z" is not one'),
     ],
 )
 def test_the_note_says_why_no_column_is_used(tmp_path: Path, columns: dict[str, Any], note: str) -> None:
@@ -80,9 +96,9 @@ def test_the_note_says_why_no_column_is_used(tmp_path: Path, columns: dict[str, 
 @pytest.mark.parametrize(
     ("chosen", "reason"),
     [
-        ("x", "Column 'x' is a feature of the model, so it cannot be the ground truth."),
-        ("truth", "The file has no column 'truth' for the ground truth. Its columns are: x, target."),
-        ("target", "Column 'target', row 3: 'z' is not one of the model's classes: a, b."),
+        ("x", 'Column "x" is a feature of the model, so it cannot be the ground truth.'),
+        ("truth", 'The file has no column "truth" for the ground truth. Its columns are: x, target.'),
+        ("target", 'Column "target", row 3: "z" is not one of the model\'s classes: a, b.'),
     ],
 )
 def test_an_unusable_named_column_is_refused(tmp_path: Path, chosen: str, reason: str) -> None:
@@ -164,7 +180,7 @@ def test_a_wrong_column_fails_the_profiling() -> None:
     reference = profiled(uploaded_version("classifier"), iris_file(), label_column="sepal_width")
     assert reference.status == ReferenceStatus.FAILED
     assert (
-        reference.error_message == "Column 'sepal_width' is a feature of the model, so it cannot be the ground truth."
+        reference.error_message == 'Column "sepal_width" is a feature of the model, so it cannot be the ground truth.'
     )
 
 

@@ -81,7 +81,7 @@ def test_a_worker_profiles_an_upload(celery_worker_process: subprocess.Popen[byt
     bad = upload_reference(version=version, file=ContentFile(BAD), filename="bad.csv")
     wait_for_end(bad)
     assert (bad.status, bad.is_active) == ("failed", False)
-    assert bad.error_message == "Column 'petal_width', row 1: 'wide' is not a number."
+    assert bad.error_message == 'Column "petal_width", row 1: expected a number, got "wide".'
     assert active_reference(version.pk) == good
 
 
@@ -274,14 +274,20 @@ HEADER = b"sepal_length,sepal_width,petal_length,petal_width\n"
     ("content", "reason"),
     [
         pytest.param(HEADER, "The file has a header but no rows.", id="no rows"),
-        pytest.param(b"a,b,c,petal_width\n1,2,3,4\n", "The file lacks the columns 'sepal_length'", id="columns"),
-        pytest.param(HEADER + b"1,2,3,4\n1,2,x,4\n", "Column 'petal_length', row 2: 'x' is not a number.", id="type"),
-        pytest.param(HEADER + b"1,2,3,4\n1,2,\xe9,4\n", "Column 'petal_length', row 2: byte 0xe9", id="Latin-1"),
+        pytest.param(b"a,b,c,petal_width\n1,2,3,4\n", 'The file lacks the columns "sepal_length"', id="columns"),
+        pytest.param(
+            HEADER + b"1,2,3,4\n1,2,x,4\n", 'Column "petal_length", row 2: expected a number, got "x".', id="type"
+        ),
+        pytest.param(HEADER + b"1,2,3,4\n1,2,\xe9,4\n", 'Column "petal_length", row 2: byte 0xe9', id="Latin-1"),
         pytest.param((HEADER + b"1,2,3,4\n").decode().encode("utf-16"), "encoded as UTF-16", id="UTF-16"),
         pytest.param(HEADER + b"1,2,3,4\n1,2\n", "Row 2 has 2 values; the header has 4.", id="ragged"),
         pytest.param(parquet()[:-50], "damaged or cut off", id="truncated Parquet"),
-        pytest.param(parquet(sepal_width=["a"] * 200), "Column 'sepal_width', row 1: 'a' is not", id="Parquet type"),
-        pytest.param(parquet(sepal_width=BOMB), "Column 'sepal_width', row 1: the value is longer", id="bomb"),
+        pytest.param(
+            parquet(sepal_width=["a"] * 200),
+            'Column "sepal_width", row 1: expected a number, got "a"',
+            id="Parquet type",
+        ),
+        pytest.param(parquet(sepal_width=BOMB), 'Column "sepal_width", row 1: the string is longer', id="bomb"),
     ],
 )
 def test_a_bad_file_fails_and_the_active_reference_stays(version: ModelVersion, content: bytes, reason: str) -> None:
@@ -295,7 +301,7 @@ def test_a_bad_file_fails_and_the_active_reference_stays(version: ModelVersion, 
 def test_the_first_of_many_long_strings_is_named(version: ModelVersion) -> None:
     bad = profiled(version, parquet(sepal_width=["x" * 15_000_000] * 20 + ["x"] * 180))
     assert (bad.status, bad.is_active) == (ReferenceStatus.FAILED, False)
-    assert "Column 'sepal_width', row 1: the value is longer" in bad.error_message
+    assert 'Column "sepal_width", row 1: the string is longer' in bad.error_message
 
 
 def test_an_empty_file_fails_and_the_active_reference_stays(version: ModelVersion) -> None:

@@ -59,7 +59,7 @@ def test_each_item_of_a_list_has_a_result(client: Client, ids: list[str]) -> Non
     assert [one["status"] for one in body["results"]] == ["accepted", "unknown", "duplicate", "corrected", "invalid"]
     assert [one["prediction_id"] for one in body["results"]] == [one for one, _ in sent]
     assert body["counts"] == {"accepted": 1, "duplicate": 1, "corrected": 1, "unknown": 1, "invalid": 1}
-    assert body["results"][4]["reason"] == "'rose' is not one of the model's classes: setosa, versicolor, virginica"
+    assert body["results"][4]["reason"] == '"rose" is not one of the model\'s classes: setosa, versicolor, virginica'
 
 
 @pytest.mark.parametrize(("bad", "field", "reason"), BAD_ITEMS)

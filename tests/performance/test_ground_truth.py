@@ -176,7 +176,7 @@ def test_a_label_that_is_no_class_is_invalid_and_the_others_are_stored(
         Outcome.INVALID,
         Outcome.INVALID,
     ]
-    assert (results[1].field, results[1].reason) == ("actual", "'c' is not one of the model's classes: a, b")
+    assert (results[1].field, results[1].reason) == ("actual", '"c" is not one of the model\'s classes: a, b')
     assert GroundTruth.objects.count() == 2
 
 

@@ -61,7 +61,7 @@ def test_a_csv_file_is_stored_row_by_row(ids: list[str]) -> None:
     assert (upload.status, upload.rows_done, upload.progress_percent) == (UploadStatus.DONE, 7, 100)
     assert upload.counts == {"accepted": 2, "invalid": 3, "duplicate": 1, "corrected": 1}
     assert upload.problems == [
-        {"row": 2, "field": "actual", "reason": "'z' is not one of the model's classes: a, b"},
+        {"row": 2, "field": "actual", "reason": '"z" is not one of the model\'s classes: a, b'},
         {"row": 3, "field": "prediction_id", "reason": "must be a UUID, as in the response of the predict call"},
         {"row": 6, "field": "actual", "reason": "is required: the true class or number"},
     ]
@@ -83,8 +83,8 @@ def test_a_parquet_file_may_contain_times(ids: list[str]) -> None:
     ("content", "reason"),
     [
         (b"", "The file is empty."),
-        (b"prediction_id\nx\n", "Column 'actual' is not in the file. It has: 'prediction_id'."),
-        (b"prediction_id,actual,actual\n", "Column 'actual' is more than once in the file."),
+        (b"prediction_id\nx\n", 'Column "actual" is not in the file. It has: "prediction_id".'),
+        (b"prediction_id,actual,actual\n", 'Column "actual" is more than once in the file.'),
         (b"PK\x03\x04", "an Excel workbook"),
         (parquet_of(prediction_id=["x"], actual=[["a"]]), "has neither strings nor numbers"),
         (b"prediction_id,actual\nx,a,b\n", "Row 1 has 3 values; the header has 2."),
@@ -150,7 +150,7 @@ def test_the_admin_uploads_a_file_and_shows_the_outcomes_of_its_rows(ids: list[s
     assert "Reading labels.csv" in page
     read_ground_truth_upload(upload_id=upload.pk)
     page = admin_client.get(response["Location"]).content.decode()
-    assert "&#x27;&lt;b&gt;&#x27; is not one of the model" in page
+    assert "&quot;&lt;b&gt;&quot; is not one of the model" in page
     assert "accepted: the prediction was found" in page
     assert "labels.csv" in admin_client.get("/admin/performance/groundtruthupload/").content.decode()
 
@@ -162,3 +162,11 @@ def test_the_admin_shows_ground_truth_with_its_corrections(ids: list[str], admin
     assert admin_client.get("/admin/performance/groundtruth/?q=nothing").status_code == 200
     page = admin_client.get(f"/admin/performance/groundtruth/{ids[0]}/change/").content.decode()
     assert "actual before" in page.lower()
+
+
+def test_na_is_a_missing_time_but_not_a_missing_class(ids: list[str]) -> None:
+    upload = read(csv_of([(ids[0], "a", "NA"), (ids[1], "NA", "")], header="prediction_id,actual,observed_at"))
+    assert upload.counts == {"accepted": 1, "invalid": 1}
+    assert upload.problems == [
+        {"row": 2, "field": "actual", "reason": '"NA" is not one of the model\'s classes: a, b'},
+    ]

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlmon.columns import category_name, category_names, observed_table
 from mlmon.schema import Feature, FeatureKind, TensorType
+from mlmon.values import category_name, category_names, observed_table
 
 
 def feature(name: str, kind: FeatureKind, tensor_type: TensorType) -> Feature:
