@@ -21,6 +21,8 @@ def compare(
     ignore: Collection[str] = (),
     categorical: Collection[str] = (),
     zone: str = "",
+    missing: Collection[str] = (),
+    date_formats: Mapping[str, str] | None = None,
     threshold: float = 0.15,
     column_thresholds: Mapping[str, float] | None = None,
     prediction_threshold: float = 0.1,
@@ -44,6 +46,11 @@ def compare(
         Columns that are left out, and columns of numbers that are names.
     zone
         The time zone of the hours and weekdays of times with a zone, such as "Europe/Berlin"; "" for their own.
+    missing
+        Strings that are missing values in every column, such as "NA". Without it they are categories in columns of
+        strings.
+    date_formats
+        "dd/mm/yyyy" or "mm/dd/yyyy" by column, or for all under "": for dates whose values do not show their order.
     threshold, column_thresholds, prediction_threshold
         Scores above them are drift: of all columns, of single columns by name, and of the predictions (Jensen-Shannon
         divergence, natural logarithm).
@@ -79,8 +86,12 @@ def compare(
     from mlmon.file_comparison import ColumnChoices, compare_files
     from mlmon.results import Criteria, Thresholds
     from mlmon.tables import UNLIMITED
+    from mlmon.times import DateOrder
 
-    choices = ColumnChoices(prediction, time, frozenset(ignore), frozenset(categorical), zone)
+    orders = {name: DateOrder(order) for name, order in (date_formats or {}).items()}
+    choices = ColumnChoices(
+        prediction, time, frozenset(ignore), frozenset(categorical), zone, frozenset(missing), orders
+    )
     criteria = Criteria(
         thresholds=Thresholds(threshold, prediction_threshold, column_thresholds or {}),
         false_alarm_budget=false_alarm_budget,

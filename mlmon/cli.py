@@ -1,6 +1,7 @@
 """The command line of the library: ``python -m mlmon compare``. ``manage.py drift_compare`` runs the same code."""
 
 import json
+import re
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ from mlmon.report.terminal_table import table_lines
 from mlmon.report.views import Tone, prediction_view, result_view
 from mlmon.results import Criteria, Thresholds, VerdictStatus
 from mlmon.tables import UNLIMITED, TableLimits
+from mlmon.times import DateOrder
 from mlmon.verdict import FEWEST_WINDOW_ROWS
 
 QUIET, DRIFT, BAD_INPUT = 0, 1, 2  # exit statuses
@@ -49,10 +51,10 @@ examples:
     COMMAND old.csv new.csv --json drift.json && deploy
 
 how columns are read:
-  Numbers are compared as numbers, even whole numbers with few values; strings, booleans and Parquet dictionaries as
-  categories; CSV numbers with leading zeros (postal codes) as strings; times by hour and weekday only. Strings that
-  identify rows and whole numbers that count them are not compared. The values in the reference decide. Empty cells,
-  NA, NaN, null and None are missing.
+  The reference decides. Numbers are compared as numbers, even whole numbers with few values; strings, booleans and
+  Parquet dictionaries as categories; CSV numbers with leading zeros (postal codes) as strings; times by hour and
+  weekday only. Other spellings of a value (True for 1, 1.0 for 1) are the same value. Columns that identify or count
+  rows are left out. Empty cells are missing; so are NA, NaN, null and None, except in columns of strings (--missing).
 
 exit status:
   0  quiet: nothing that --fail-on names was found
@@ -115,6 +117,8 @@ def run_compare(
         ignored=frozenset(options["ignore"]),
         categorical=frozenset(options["categorical"]),
         zone=options["zone"],
+        missing=frozenset(options["missing"]),
+        date_orders=dict(options["date_format"]),
     )
     thresholds = Thresholds(options["threshold"], options["prediction_threshold"], dict(options["column_threshold"]))
     criteria = Criteria(
@@ -151,6 +155,21 @@ def add_compare_arguments(parser: ArgumentParser) -> None:
     add("--time", default="", metavar="COLUMN", help="orders the rows (default: the order of the files)")
     add("--ignore", **columns, help="a column to leave out; may be repeated")
     add("--categorical", **columns, help="a column of numbers that are names; may be repeated")
+    add(
+        "--missing",
+        action="append",
+        default=[],
+        metavar="VALUE",
+        help="a string that means a missing value in every column, such as NA; may be repeated",
+    )
+    add(
+        "--date-format",
+        type=_date_format,
+        action="append",
+        default=[],
+        metavar="[COLUMN=]FORMAT",
+        help="the order of dates, if the values do not show it: dd/mm/yyyy or mm/dd/yyyy; may be repeated",
+    )
     add("--zone", default="", help="the time zone for times with a zone, e.g. Europe/Berlin (default: their own)")
     add(
         "--budget",
@@ -240,6 +259,15 @@ def _column_threshold(text: str) -> tuple[str, float]:
     if not name:
         raise ArgumentTypeError("expected a column and a number, such as price=0.1")
     return name, _share(threshold)
+
+
+def _date_format(text: str) -> tuple[str, DateOrder]:
+    name, _, order = text.rpartition("=")
+    parts = re.split("[-/.]", order.lower())
+    for each in DateOrder:
+        if parts == each.split("/"):
+            return name, each
+    raise ArgumentTypeError("expected dd/mm/yyyy or mm/dd/yyyy, after COLUMN= for one column")
 
 
 def _share(text: str) -> float:

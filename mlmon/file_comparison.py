@@ -1,7 +1,10 @@
-"""Compare two files or tables like a window with its reference, without a model or a database."""
+"""Compare two files or tables like a window with its reference, without a model or a database.
 
-import difflib
-from collections.abc import Collection, Iterator, Mapping
+The kind of each column is inferred once, from the reference, and both files are read by it. Every column of the
+reference is compared, not compared with a reason, or left out on purpose.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,55 +12,21 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mlmon.column_kinds import ColumnKind, as_categories, is_whole
+from mlmon.column_pairs import ALL_COLUMNS, ColumnPair, ColumnPairs, close_name
+from mlmon.column_pairs import ColumnChoices as ColumnChoices
 from mlmon.comparison import compare
 from mlmon.exceptions import ComparisonInputError
-from mlmon.file_columns import (
-    ColumnKind,
-    FileColumn,
-    FileTable,
-    as_categories,
-    column_of_strings,
-    in_single_precision,
-    is_whole,
-    read_columns,
-)
+from mlmon.file_columns import FileTable, read_table
 from mlmon.prepared import prepare
 from mlmon.profiling import profile_of
-from mlmon.results import ComparisonResult, Criteria
+from mlmon.results import ComparisonResult, Criteria, LeftOut, LeftOutReason, NotCompared
 from mlmon.schema import TaskType
 from mlmon.tables import TableLimits
+from mlmon.times import DateOrder, comparable_parts, parts_of
 from mlmon.windows import Column
 
 MOST_CLASSES = 20  # of whole numbers; predictions with more are numbers, not classes
-# Tuples, because pyarrow imports pandas when it builds an array, and a web process must not load pandas at start.
-WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-HOURS = tuple(f"{hour:02d}" for hour in range(24))
-_CATEGORIES = (ColumnKind.BOOLEAN, ColumnKind.TEXT, ColumnKind.EMPTY)
-
-
-@dataclass(frozen=True, slots=True)
-class ColumnChoices:
-    """What the user specifies about columns, because their values do not show it.
-
-    Attributes
-    ----------
-    prediction
-        The column with the model's predictions; "" if there is none.
-    time
-        The column that orders the rows of both files; "" if they are in order.
-    ignored
-        Columns that are left out.
-    categorical
-        Columns of numbers that are names: compared as categories.
-    zone
-        The time zone whose hours and weekdays are compared for times with a zone; "" for their own zone.
-    """
-
-    prediction: str = ""
-    time: str = ""
-    ignored: frozenset[str] = frozenset()
-    categorical: frozenset[str] = frozenset()
-    zone: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +41,17 @@ class FileComparison:
         Of the rows of the second file, as one window, against those of the first.
     has_predictions
         Whether a column with predictions was named; without one the result's prediction is empty.
+    date_orders
+        How dates that do not begin with the year were read, by column.
     notes
-        Sentences about columns that were not compared, or read in a way that may surprise.
+        Sentences about columns that were read in a way that may surprise.
     """
 
     reference_name: str
     current_name: str
     result: ComparisonResult
     has_predictions: bool
+    date_orders: Mapping[str, DateOrder]
     notes: tuple[str, ...]
 
 
@@ -107,161 +79,136 @@ def compare_files(
     Raises
     ------
     ComparisonInputError
-        A file cannot be read, or it lacks a column that was named.
+        A file cannot be read, it lacks a column that was named, or nothing can be compared.
     """
-    before = read_columns(reference, limits, ignored=choices.ignored, zone=choices.zone, name="reference")
-    now = read_columns(current, limits, ignored=choices.ignored, zone=choices.zone, name="current")
+    before = read_table(reference, limits, ignored=choices.ignored, name="reference")
+    now = read_table(current, limits, ignored=choices.ignored, name="current")
     _check_choices(choices, before, now)
-    notes = [*_notes_of(before), *_notes_of(now)]
-    before, now = _in_order(before, choices.time), _in_order(now, choices.time)
-    before, now = _in_one_precision(before, now), _in_one_precision(now, before)
-    names = []
-    for name in (*before.columns, *(name for name in now.columns if name not in before.columns)):
-        column = before.columns.get(name)
-        if name == choices.prediction or (name == choices.time and column and column.kind is not ColumnKind.TIME):
-            continue
-        if column is not None and _counts_rows(column) and name not in choices.categorical:
-            notes.append(f"{name}: its numbers count the rows; not compared.")
-            continue
-        names.append(name)
-    features = _features(before, before, names, choices)
-    window = _features(now, before, names, choices)
+    columns = ColumnPairs(before, now, choices)
+    _check_named(choices, before, columns)
+    pairs, left_out = dict(columns.pairs), list(columns.left_out)
+    predicted = pairs.pop(choices.prediction, None)
+    if choices.time and pairs[choices.time].reference.times is None:
+        del pairs[choices.time]
+        left_out.append(LeftOut(choices.time, LeftOutReason.IGNORED, "It orders the rows (--time)."))
+    features: dict[str, Column] = {}
+    window: dict[str, Column] = {}
+    notes = list(columns.notes)
+    for name, pair in pairs.items():
+        for part, (values, current_values) in _features_of(name, pair, before.names, notes).items():
+            features[part] = values
+            if current_values is not None:
+                window[part] = current_values
     for name in criteria.thresholds.by_feature:
-        if name not in features and name not in window:
-            raise _unknown_column(before, name)
-    if not features:
-        raise ComparisonInputError(f"{before.label}: there is no column to compare.")
-    predictions, current_predictions, task_type = _predictions(before, now, choices)
+        if name not in features and name not in before.names and name not in now.names:
+            raise _unknown_column(before, name, "--column-threshold")
+    if not features or not (window or predicted):
+        raise _nothing_compared(before, columns.not_compared.values(), left_out)
+    predictions, current_predictions, task_type = _predictions(predicted)
     classes: list[Any] = []
     if task_type is TaskType.CLASSIFICATION:
         classes = sorted(predictions.drop_null().unique().to_pylist())
+    if predicted is not None and current_predictions is None:  # of another type than the reference's
+        other: Any = pa.string() if task_type is TaskType.REGRESSION else pa.float64()
+        current_predictions = pa.chunked_array([pa.nulls(now.rows, other)])
     profile = profile_of(pa.table(features), predictions.combine_chunks(), classes, task_type)
-    result = compare(prepare(profile), pa.table(window), current_predictions, criteria)
-    return FileComparison(before.name, now.name, result, bool(choices.prediction), tuple(notes))
+    not_compared = [each for name, each in columns.not_compared.items() if name != choices.prediction]
+    result = compare(
+        prepare(profile),
+        pa.table(window),
+        current_predictions,
+        criteria,
+        not_compared=not_compared,
+        left_out=left_out,
+    )
+    if predicted is not None and predicted.current is None:
+        failed = columns.not_compared[choices.prediction]
+        result = replace(result, prediction=replace(result.prediction, status_detail=failed.detail))
+    coverage = result.coverage
+    if not coverage.compared and (predicted is None or predicted.current is None):
+        raise _nothing_compared(before, coverage.not_compared, coverage.left_out)
+    date_orders = {name: pair.reference.type.date_order for name, pair in pairs.items()}
+    return FileComparison(
+        reference_name=before.name,
+        current_name=now.name,
+        result=result,
+        has_predictions=bool(choices.prediction),
+        date_orders={name: order for name, order in date_orders.items() if order is not None},
+        notes=tuple(notes),
+    )
 
 
 def _check_choices(choices: ColumnChoices, reference: FileTable, current: FileTable) -> None:
-    known = {**reference.columns, **reference.unread, **current.columns, **current.unread}
-    for name in choices.categorical - choices.ignored:
-        if name not in known:
-            raise _unknown_column(reference, name)
-    for name in filter(None, (choices.prediction, choices.time)):
+    """Raise if a column that the user named is in neither file, or if the rows or the predictions need it in both."""
+    for name in (choices.prediction, choices.time):
         for table in (reference, current):
-            if name not in table.columns:
-                raise _unknown_column(table, name)
+            if name and name not in table.names:
+                raise _unknown_column(table, name, choices.options_with(name)[0])
+            if name and name in table.unread:
+                kind = str(table.unread[name])[:80]
+                raise ComparisonInputError(
+                    f"{table.label}: column {name!r} has the type {kind} and cannot be compared."
+                )
+    for name in (*choices.categorical, *choices.date_orders):
+        if name not in (*reference.all_names, *current.all_names, ALL_COLUMNS):
+            raise _unknown_column(reference, name, choices.options_with(name)[0])
 
 
-def _unknown_column(table: FileTable, name: str) -> ComparisonInputError:
-    if name in table.unread:
-        return ComparisonInputError(f"{table.label}: column {name!r} {table.unread[name]} and cannot be compared.")
-    close = difflib.get_close_matches(name, table.columns, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else f" It has: {', '.join(list(table.columns)[:20])}."
-    return ComparisonInputError(f"{table.label}: there is no column {name!r}.{hint}")
-
-
-def _notes_of(table: FileTable) -> Iterator[str]:
-    for name, column in table.columns.items():
-        if column.note:
-            yield f"{name} in {table.name}: {column.note}."
-    for name, reason in table.unread.items():
-        yield f"{name} in {table.name}: {reason}; not compared."
-
-
-def _in_order(table: FileTable, time: str) -> FileTable:
-    """Return the rows ordered by a column, those without a time last."""
-    if not time:
-        return table
-    order = pc.sort_indices(table.columns[time].values)
-    columns = {
-        name: replace(
-            column,
-            values=column.values.take(order),
-            strings=None if column.strings is None else column.strings.take(order),
+def _check_named(choices: ColumnChoices, reference: FileTable, columns: ColumnPairs) -> None:
+    """Raise if the predictions or the times could not be read."""
+    for name in filter(None, (choices.prediction, choices.time)):
+        if name not in columns.pairs:
+            option = choices.options_with(name)[0]
+            raise ComparisonInputError(f"{option} {name}: {columns.not_compared[name].detail}")
+    if choices.prediction and columns.pairs[choices.prediction].reference.times is not None:
+        raise ComparisonInputError(
+            f"{reference.label}: column {choices.prediction!r} has times; predictions are classes or numbers."
         )
-        for name, column in table.columns.items()
-    }
-    return replace(table, columns=columns)
 
 
-def _in_one_precision(table: FileTable, other: FileTable) -> FileTable:
-    """Return the table with single precision in the columns where the other one has it: .1 differs between the two."""
-    single = {
-        name: in_single_precision(column)
-        for name, column in table.columns.items()
-        if column.kind is ColumnKind.NUMBER
-        and not column.is_single
-        and name in other.columns
-        and other.columns[name].is_single
-    }
-    return replace(table, columns={**table.columns, **single})
+def _unknown_column(table: FileTable, name: str, option: str) -> ComparisonInputError:
+    hint = close_name(name, table.names) or f" It has: {', '.join(table.names[:20])}."
+    return ComparisonInputError(f"{table.label}: there is no column {name!r} ({option}).{hint}")
 
 
-def _counts_rows(column: FileColumn) -> bool:
-    """Return whether a column numbers the rows: whole numbers that only increase."""
-    if column.kind is not ColumnKind.NUMBER or len(column.values) < 3 or column.values.null_count:
-        return False
-    values = column.values.combine_chunks()
-    increases = pc.all(pc.greater(values.slice(1), values.slice(0, len(values) - 1))).as_py()
-    return bool(increases) and is_whole(column.values)
+def _nothing_compared(
+    reference: FileTable, not_compared: Iterable[NotCompared], left_out: Iterable[LeftOut]
+) -> ComparisonInputError:
+    both: list[NotCompared | LeftOut] = [*not_compared, *left_out]
+    reasons = [f"{each.feature}: {each.detail}" for each in both]
+    more = f" And {len(reasons) - 5} more." if len(reasons) > 5 else ""
+    return ComparisonInputError(
+        f"{reference.label}: there is no column to compare. {' '.join(reasons[:5])}{more}".strip()
+    )
 
 
-def _features(
-    table: FileTable, reference: FileTable, names: Collection[str], choices: ColumnChoices
-) -> Mapping[str, Column]:
-    """Return the columns of a table as features, each read as the kind that it has in the reference."""
-    features: dict[str, Column] = {}
-    for name in names:
-        if name not in table.columns:
-            continue
-        column = table.columns[name]
-        if name in reference.columns:
-            column = _as_in_reference(name, column, reference.columns[name].kind, table.label)
-        if name in choices.categorical:
-            column = as_categories(column)
-        if column.kind is not ColumnKind.TIME:
-            features[name] = column.values
-            continue
-        times: Any = column.values
-        for part, names_of_parts, values in (
-            (f"{name} (hour)", HOURS, pc.hour(times)),
-            (f"{name} (weekday)", WEEKDAYS, pc.day_of_week(times)),
-        ):
-            if part not in reference.columns:
-                parts = pa.array(names_of_parts)
-                features[part] = pa.chunked_array([parts.take(chunk) for chunk in values.chunks], pa.string())
-    return features
+def _features_of(
+    name: str, pair: ColumnPair, names: Collection[str], notes: list[str]
+) -> "dict[str, tuple[Column, Column | None]]":
+    """Return the features that a column is compared as: itself, or parts of its times."""
+    before, now = pair
+    if before.times is None:
+        return {name: (before.values, None if now is None else now.values)}
+    if now is None or now.times is None:
+        return {}
+    parts, reasons = comparable_parts(before.times, now.times)
+    notes += [f"{name}: {reason}." for reason in reasons.values()]
+    features: dict[str, tuple[Column, Column | None]] = {}
+    for part in parts:
+        feature = f"{name} ({part})"
+        if feature not in names:
+            features[feature] = parts_of(before.times, part), parts_of(now.times, part)
+    # Without a part to compare, missing times are compared still.
+    return features or {name: tuple(pc.if_else(each.values.is_valid(), "a time", None) for each in (before, now))}
 
 
-def _as_in_reference(name: str, column: FileColumn, kind: ColumnKind, label: str) -> FileColumn:
-    """Return a column as the kind that it has in the reference, if its values allow it."""
-    if column.kind in (kind, ColumnKind.EMPTY):
-        return column
-    if kind is ColumnKind.TIME:
-        raise ComparisonInputError(f"{label}: column {name!r} has no times, but it does in the reference.")
-    if kind is ColumnKind.NUMBER and column.strings is not None:
-        read_again = column_of_strings(column.strings)
-        return read_again if read_again.kind is ColumnKind.NUMBER else column
-    if kind in _CATEGORIES and column.strings is not None:
-        return FileColumn(ColumnKind.TEXT, column.strings, column.strings)
-    if kind in _CATEGORIES and column.kind is ColumnKind.NUMBER and is_whole(column.values):
-        return as_categories(column)
-    return column
-
-
-def _predictions(
-    reference: FileTable, current: FileTable, choices: ColumnChoices
-) -> "tuple[Column, Column | None, TaskType]":
+def _predictions(pair: ColumnPair | None) -> "tuple[Column, Column | None, TaskType]":
     """Return the predictions of both files, as classes or as numbers."""
-    name = choices.prediction
-    if not name:
+    if pair is None:
         return pa.chunked_array([[]], pa.string()), None, TaskType.CLASSIFICATION
-    before = reference.columns[name]
-    if before.kind is ColumnKind.TIME:
-        message = f"{reference.label}: column {name!r} has times; predictions are classes or numbers."
-        raise ComparisonInputError(message)
-    now = _as_in_reference(name, current.columns[name], before.kind, current.label)
-    if before.kind is ColumnKind.NUMBER and name not in choices.categorical:
-        distinct: Any = pc.count_distinct(before.values)
+    before, now = pair
+    if before.type.kind is ColumnKind.NUMBER:
+        distinct: Any = pc.count_distinct(before.values, mode="only_valid")
         if distinct.as_py() > MOST_CLASSES or not is_whole(before.values):
-            return before.values, now.values, TaskType.REGRESSION
-    return as_categories(before).values, as_categories(now).values, TaskType.CLASSIFICATION
+            return before.values, None if now is None else now.values, TaskType.REGRESSION
+    return as_categories(before).values, None if now is None else as_categories(now).values, TaskType.CLASSIFICATION

@@ -173,7 +173,7 @@ def test_bad_input_names_file_column_and_reason(reference: Path, quiet: Path, tm
     assert _error_message(reference, broken).startswith(f"{broken}: ")
     assert _error_message(reference, texts).startswith(f"{texts}: ")
     wrong = _error_message(reference, quiet, "--prediction", "lat")
-    assert wrong == f"{reference}: there is no column 'lat'. Did you mean 'late'?"
+    assert wrong == f"{reference}: there is no column 'lat' (--prediction). Did you mean \"late\"?"
     assert "no column 'dst'" in _error_message(reference, quiet, "--column-threshold", "dst=0.1")
     assert "Is a directory" in _error_message(reference, quiet, "--html", tmp_path)
 

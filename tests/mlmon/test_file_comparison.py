@@ -10,12 +10,24 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 
+from mlmon.column_kinds import ColumnKind, FileColumn, infer_type, read_column
 from mlmon.exceptions import ComparisonInputError
-from mlmon.file_columns import ColumnKind, read_columns
+from mlmon.file_columns import read_table
 from mlmon.file_comparison import ColumnChoices, FileComparison, compare_files
-from mlmon.results import Channel, Criteria, FeatureResult, ResultStatus, Thresholds, VerdictStatus
+from mlmon.results import (
+    Channel,
+    Criteria,
+    FeatureResult,
+    LeftOut,
+    LeftOutReason,
+    NotCompared,
+    ResultStatus,
+    Thresholds,
+    VerdictStatus,
+)
 from mlmon.schema import FeatureKind
 from mlmon.tables import TableLimits
+from mlmon.values import TextFormat
 
 LIMITS = TableLimits(file_bytes=10_000_000, rows=100_000)
 CRITERIA = Criteria(thresholds=Thresholds(feature=0.15, prediction=0.1))
@@ -43,14 +55,26 @@ def _feature(comparison: FileComparison, name: str) -> FeatureResult:
     return next(feature for feature in comparison.result.features if feature.name == name)
 
 
+def _read(path: Path, name: str) -> FileColumn:
+    """Return a column as a reference would have it."""
+    column = read_table(path, LIMITS).columns[name]
+    return read_column(column, infer_type(column, TextFormat()), TextFormat())
+
+
 @pytest.mark.parametrize(
     ("cells", "kind", "values"),
     [
         (["1", "2.5", "-3e2"], ColumnKind.NUMBER, [1.0, 2.5, -300.0]),
         (["1", "", "NaN"], ColumnKind.NUMBER, [1.0, None, None]),
         (["true", "False", "TRUE"], ColumnKind.BOOLEAN, ["true", "false", "true"]),
-        (["a", "NA", "", "b"], ColumnKind.TEXT, ["a", "NA", None, "b"]),
-        (["02134", "10001", "60601"], ColumnKind.TEXT, ["02134", "10001", "60601"]),
+        (["1", "#N/A", "<NA>", "None"], ColumnKind.NUMBER, [1.0, None, None, None]),
+        (["a", "NA", "b", ""], ColumnKind.STRING, ["a", "NA", "b", None]),
+        (["10001", "60601", "02134"], ColumnKind.STRING, ["10001", "60601", "02134"]),
+        (["10001", "60601"] * 900 + ["02134"], ColumnKind.STRING, ["10001", "60601"] * 900 + ["02134"]),
+        (["0.5", "00.5", "1.5"], ColumnKind.NUMBER, [0.5, 0.5, 1.5]),
+        (["True", "0", "False", "1.0"], ColumnKind.BOOLEAN, ["true", "false", "false", "true"]),
+        (["2", "1", "True"], ColumnKind.NUMBER, [2.0, 1.0, 1.0]),
+        (["02134", "10001", "60601"], ColumnKind.STRING, ["02134", "10001", "60601"]),
         (["2026-01-01 10:00:00", "", "2026-01-02 11:30:00"], ColumnKind.TIME, [TEN, None, HALF_PAST_ELEVEN]),
         (["", "null", "None"], ColumnKind.EMPTY, [None, None, None]),
     ],
@@ -58,26 +82,66 @@ def _feature(comparison: FileComparison, name: str) -> FeatureResult:
 def test_the_kind_of_a_csv_column_follows_from_its_values(
     tmp_path: Path, cells: list[str], kind: ColumnKind, values: list[Any]
 ) -> None:
-    table = read_columns(_csv(tmp_path, "file", "\n".join(["x,row", *(f"{cell},1" for cell in cells)])), LIMITS)
+    column = _read(_csv(tmp_path, "file", "\n".join(["x,row", *(f"{cell},1" for cell in cells)])), "x")
 
-    assert table.columns["x"].kind is kind
-    assert table.columns["x"].values.to_pylist() == values
-
-
-def test_one_stray_string_among_numbers_has_a_note(tmp_path: Path) -> None:
-    numbers = "\n".join(["x", *(str(number) for number in range(50)), "about 3", *("7" for _ in range(20))])
-    column = read_columns(_csv(tmp_path, "file", numbers), LIMITS).columns["x"]
-
-    assert column.kind is ColumnKind.TEXT
-    assert "1 of its 71 values are not numbers, the first one in row 51: 'about 3'" in column.note
+    assert column.type.kind is kind
+    assert column.values.to_pylist() == values
 
 
-def test_parquet_columns_of_other_types_are_left_out_with_a_reason(tmp_path: Path) -> None:
-    path = _parquet(tmp_path, "nested", x=[1.0, 2.0], places=[[1], [2]])
-    table = read_columns(path, LIMITS)
+def test_a_stray_value_is_missing_and_the_others_are_compared(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    before, now = (rng.normal(loc, 1, size=ROWS).round(3).astype(str).tolist() for loc in (0, 1))
+    now[16] = now[30] = "N.A."
+    comparison = _compared(
+        _csv(tmp_path, "before", "\n".join(["x", *before])), _csv(tmp_path, "now", "\n".join(["x", *now]))
+    )
 
-    assert list(table.columns) == ["x"]
-    assert table.unread == {"places": "has the type list<element: int64>"}
+    x = _feature(comparison, "x")
+    assert x.kind is FeatureKind.NUMERIC
+    assert x.is_confirmed
+    assert (x.n_missing_reference, x.n_missing_current) == (0, 2)
+    note = 'x in now.csv: 2 of 2,000 values are not numbers, the first in row 17: "N.A."; they count as missing.'
+    assert comparison.notes == (note,)
+
+
+def test_one_stray_value_of_the_reference_has_a_note_too(tmp_path: Path) -> None:
+    numbers = "\n".join(["x", *(str(number % 30 + 0.5) for number in range(50)), "about 3", *["7"] * 20])
+    path = _csv(tmp_path, "file", numbers)
+    comparison = _compared(path, path)
+
+    assert _feature(comparison, "x").n_missing_reference == 1
+    note = 'x in file.csv: 1 of 71 values is not a number, in row 51: "about 3"; it counts as missing.'
+    assert comparison.notes == (note, note)
+
+
+def test_more_than_half_unreadable_values_are_another_type(tmp_path: Path) -> None:
+    rng = np.random.default_rng(6)
+    numbers = rng.normal(size=ROWS).round(3).astype(str)
+    before = _csv(tmp_path, "before", "\n".join(["x,y", *(f"{number},{number}" for number in numbers)]))
+    words = [f"{number},{'few' if row % 5 < 3 else number}" for row, number in enumerate(numbers)]
+    now = _csv(tmp_path, "now", "\n".join(["x,y", *words]))
+    comparison = _compared(before, now)
+
+    assert comparison.result.coverage.not_compared == (
+        NotCompared(
+            "y",
+            ResultStatus.TYPE_CHANGED,
+            'In now.csv, 1,200 of 2,000 values are not numbers, the first in row 1: "few".',
+        ),
+    )
+    assert comparison.result.verdict.status is VerdictStatus.INCOMPLETE
+    assert _feature(comparison, "x").score == 0
+
+
+def test_parquet_columns_of_other_types_are_not_compared_unless_ignored(tmp_path: Path) -> None:
+    path = _parquet(tmp_path, "nested", x=np.arange(60) % 7, places=[[1], [2]] * 30)
+
+    assert [(each.feature, each.reason) for each in _compared(path, path).result.coverage.not_compared] == [
+        ("places", ResultStatus.ERROR)
+    ]
+    ignored = _compared(path, path, ignored=frozenset({"places"})).result.coverage
+    assert ignored.not_compared == ()
+    assert ignored.left_out == (LeftOut("places", LeftOutReason.IGNORED, "It is ignored (--ignore)."),)
 
 
 def test_a_csv_and_a_parquet_of_the_same_rows_are_equal(tmp_path: Path) -> None:
@@ -114,13 +178,18 @@ def test_times_are_compared_by_hour_and_weekday(tmp_path: Path) -> None:
 
 
 def test_hours_are_those_of_the_given_zone(tmp_path: Path) -> None:
-    noon = [datetime(2026, 7, 1, 12, tzinfo=UTC)] * 2
-    path = _parquet(tmp_path, "times", at=noon)
+    start = datetime(2026, 7, 1, 12, tzinfo=UTC)
+    path = _parquet(tmp_path, "times", at=[start + timedelta(days=day) for day in range(60)])
 
-    assert read_columns(path, LIMITS).columns["at"].values[0].as_py().hour == 12
-    assert read_columns(path, LIMITS, zone="Europe/Berlin").columns["at"].values[0].as_py().hour == 14  # UTC + 2
+    def hours(zone: str) -> set[str]:
+        found = _feature(_compared(path, path, zone=zone), "at (hour)").distribution
+        assert found is not None
+        return {name for name, count in zip(found.labels, found.reference, strict=True) if count}
+
+    assert hours("") == {"12"}
+    assert hours("Europe/Berlin") == {"14"}  # UTC + 2
     with pytest.raises(ComparisonInputError, match="no time zone 'Atlantis/Capital'"):
-        read_columns(path, LIMITS, zone="Atlantis/Capital")
+        _compared(path, path, zone="Atlantis/Capital")
 
 
 def test_numbers_that_count_the_rows_are_left_out_unless_categorical(tmp_path: Path) -> None:
@@ -130,7 +199,9 @@ def test_numbers_that_count_the_rows_are_left_out_unless_categorical(tmp_path: P
 
     comparison = _compared(before, now)
     assert [feature.name for feature in comparison.result.features] == ["x"]
-    assert comparison.notes == ("row: its numbers count the rows; not compared.",)
+    assert comparison.result.coverage.left_out == (
+        LeftOut("row", LeftOutReason.IDENTIFIER, "Its whole numbers only increase, as row numbers and times do."),
+    )
     assert comparison.result.verdict.status is VerdictStatus.QUIET
     named = _compared(before, now, categorical=frozenset({"row"}))
     assert _feature(named, "row").status is ResultStatus.IDENTIFIER
