@@ -100,9 +100,10 @@ def column_of_json(feature: Feature, values: Sequence[object]) -> NDArray[Any]:
         strings[:] = [_string_of(feature, row, value) for row, value in enumerate(values)]
         return _checked(feature, strings, strings == _MISSING)
     given = values.__getitem__
-    wrong = [not _NUMBER_TYPES.issuperset((type(value),)) for value in values]
-    if any(wrong):
-        raise _type_error(feature, wrong.index(True), given)
+    if not _NUMBER_TYPES.issuperset(map(type, values)):
+        raise _type_error(
+            feature, next(row for row, value in enumerate(values) if type(value) not in _NUMBER_TYPES), given
+        )
     try:
         numbers = np.array([math.nan if value is None else value for value in values], dtype=np.float64)
     except OverflowError:  # a whole number of more than 308 digits
@@ -302,8 +303,8 @@ def _string_of(feature: Feature, row: int, value: object) -> str | None:
         if "\0" in value:
             raise RowValueError(row, feature.name, "the string contains a NUL character")
         return value
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**LONGEST_STRING:
-        return str(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)  # of at most 20 digits: the JSON codec reads more as a float
     if isinstance(value, float) and value.is_integer() and abs(value) <= LARGEST_EXACT_INTEGER:
         return category_name(value)
     raise _type_error(feature, row, lambda _: value)
