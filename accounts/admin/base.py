@@ -50,6 +50,8 @@ class AuditedAdmin(ModelAdmin):
         Whether adding a row leads to its page instead of the list.
     recorded_by_service
         Which of "add", "change" and "delete" a service records, so that the page does not.
+    annotations
+        Values that the query adds to each row, by name, for columns.
     fixed_fields
         Fields of the form that are read-only once the row exists.
     page_context
@@ -60,6 +62,7 @@ class AuditedAdmin(ModelAdmin):
     forbidden: Collection[str] = ()
     opens_added_row = False
     recorded_by_service: Collection[str] = ()
+    annotations: Mapping[str, Any] = {}
     fixed_fields: Collection[str] = ()
     object_history_template: Any = "admin/changes_of_row.html"
     page_context: Callable[[Any], dict[str, Any]] | None = None
@@ -93,6 +96,9 @@ class AuditedAdmin(ModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         is_refused = "delete" in self.forbidden or self.is_protected(request, obj)
         return not is_refused and super().has_delete_permission(request, obj)
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return super().get_queryset(request).annotate(**self.annotations)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return [*super().get_readonly_fields(request, obj), *(self.fixed_fields if obj else ())]

@@ -87,11 +87,6 @@ class Panels(Generic[Row]):
         return [make(row) for make in self.makers]
 
 
-def is_confirmed(request: HttpRequest) -> bool:
-    """Return whether the person pressed the button of the confirmation page (POST); a link alone changes nothing."""
-    return request.method == "POST"
-
-
 def confirmation_page(
     model_admin: ModelAdmin,
     request: HttpRequest,
@@ -103,7 +98,10 @@ def confirmation_page(
     is_final: bool = False,
     panels: Sequence[Panel] = (),
 ) -> TemplateResponse:
-    """Return a page that lists what will change, with a button that does it and panels that help to decide."""
+    """Return a page that lists what will change, with a button that does it and panels that help to decide.
+
+    Its button sends a POST to the same URL. Return this page to any other method: a link alone changes nothing.
+    """
     context: dict[str, Any] = {
         **model_admin.admin_site.each_context(request),
         "opts": model_admin.opts,

@@ -93,10 +93,8 @@ def is_role(group: Group | None) -> bool:
 class GroupModelAdmin(ChoiceFields, GroupAdmin, AuditedAdmin):
     list_display = ["name", is_role, "members"]
     help_texts = {"permissions": "Type to search."}
+    annotations = {"n_members": Count("user")}
     members = Column(short_description="People", text="{row.n_members}", admin_order_field="n_members")
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Group]:
-        return super().get_queryset(request).annotate(n_members=Count("user"))
 
     def get_fields(self, request: HttpRequest, obj: Group | None = None) -> Any:
         return ["name", "may"] if is_role(obj) else ["name", "permissions"]

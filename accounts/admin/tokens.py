@@ -11,7 +11,7 @@ from django.utils.html import format_html
 from unfold.decorators import action, display
 
 from accounts.admin.base import AuditedAdmin, user_of
-from accounts.admin.page_parts import confirmation_page, is_confirmed
+from accounts.admin.page_parts import confirmation_page
 from accounts.models import ApiToken, TokenScope
 from accounts.roles import Action
 from accounts.services.tokens import create_token, revoke_token
@@ -73,7 +73,7 @@ class ApiTokenAdmin(AuditedAdmin):
     @action(description="Revoke", icon="block", permissions=["revoke"])
     def revoke(self, request: HttpRequest, object_id: int) -> HttpResponse:
         token = self.row_or_404(request, object_id)
-        if not is_confirmed(request):
+        if request.method != "POST":
             return confirmation_page(
                 self,
                 request,

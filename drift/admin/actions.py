@@ -10,7 +10,7 @@ from django.shortcuts import redirect
 from unfold.decorators import action
 
 from accounts.admin.base import ReadOnlyAdmin, user_of
-from accounts.admin.page_parts import confirmation_page, is_confirmed
+from accounts.admin.page_parts import confirmation_page
 from accounts.roles import Action
 from drift.exceptions import DriftError
 from drift.models import DriftCheck
@@ -35,7 +35,7 @@ class CheckedVersionAdmin(ReadOnlyAdmin):
         row = self.row_or_404(request, object_id)
         if not Action.RUN_CHECK.is_allowed(request.user):
             raise PermissionDenied
-        if not is_confirmed(request):
+        if request.method != "POST":
             changes = [
                 f"The latest window of {row.version} is compared with its reference now, whether or not a check is "
                 "due.",
@@ -60,7 +60,7 @@ class CheckedVersionAdmin(ReadOnlyAdmin):
         check = row if isinstance(row, DriftCheck) else row.last_check
         if not Action.REBASELINE.is_allowed(request.user):
             raise PermissionDenied
-        if not is_confirmed(request):
+        if request.method != "POST":
             return confirmation_page(
                 self,
                 request,

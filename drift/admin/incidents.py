@@ -15,7 +15,7 @@ from django.utils import timezone
 from unfold.decorators import action, display
 
 from accounts.admin.base import ConditionFilter
-from accounts.admin.page_parts import confirmation_page, is_confirmed
+from accounts.admin.page_parts import confirmation_page
 from accounts.roles import Action
 from drift.admin.actions import CheckedVersionAdmin
 from drift.admin.incident_page import incident_context
@@ -145,7 +145,7 @@ class DriftIncidentAdmin(CheckedVersionAdmin):
         if not self.has_operate_permission(request):
             raise PermissionDenied
         incident = self.row_or_404(request, object_id)
-        if not is_confirmed(request):
+        if request.method != "POST":
             title = f"{button}: {incident}"
             return confirmation_page(self, request, row=incident, title=title, changes=changes, button=button)
         try:

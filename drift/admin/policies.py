@@ -7,7 +7,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import ValidationError
-from django.db.models import Count, QuerySet
+from django.db.models import Count
 from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest
 from unfold.admin import TabularInline
@@ -164,6 +164,7 @@ class DriftPolicyAdmin(AuditedAdmin):
     list_filter = ["is_enabled", "mode"]
     list_select_related = ["model"]
     search_fields = ["model__name"]
+    annotations = {"n_own_features": Count("feature_policies")}
     fixed_fields = ("model", "in_words")
 
     interval = Column(short_description="Check every", text="{row.rows_between_checks:,} rows")
@@ -211,9 +212,6 @@ class DriftPolicyAdmin(AuditedAdmin):
             ),
             ("Between features", {"fields": ["monitors_correlation", "monitors_joint_distribution"]}),
         ]
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[DriftPolicy]:
-        return super().get_queryset(request).annotate(n_own_features=Count("feature_policies"))
 
     @display(description="In words")
     def in_words(self, obj: DriftPolicy) -> str:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Count, QuerySet, TextField
+from django.db.models import Count, TextField
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
@@ -27,10 +27,8 @@ class ModelModelAdmin(AuditedAdmin):
     add_fieldsets = [(None, {"fields": ["name", "description"]})]
     fields = ["name", "description", "page", "capture"]
     fixed_fields = ("name", "page", "capture")
+    annotations = {"n_versions": Count("versions")}
     recorded_by_service = ("add",)
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Model]:
-        return super().get_queryset(request).annotate(n_versions=Count("versions"))
 
     @display(description="Monitoring")
     def page(self, obj: Model) -> SafeString:

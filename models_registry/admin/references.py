@@ -14,7 +14,7 @@ from unfold.decorators import action
 from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminTextInputWidget
 
 from accounts.admin.base import AuditedAdmin, user_of
-from accounts.admin.page_parts import Column, confirmation_page, is_confirmed
+from accounts.admin.page_parts import Column, confirmation_page
 from accounts.roles import Action
 from mlmon.exceptions import ReferenceFileError
 from models_registry.exceptions import ConflictError
@@ -146,7 +146,7 @@ class ReferenceDatasetAdmin(AuditedAdmin):
     @action(description="Activate", icon="published_with_changes", permissions=["activate"])
     def activate(self, request: HttpRequest, object_id: int) -> HttpResponse:
         reference = self.row_or_404(request, object_id)
-        if not is_confirmed(request):
+        if request.method != "POST":
             return confirmation_page(
                 self,
                 request,

@@ -23,7 +23,7 @@ from unfold.widgets import (
 )
 
 from accounts.admin.base import AuditedAdmin, user_of
-from accounts.admin.page_parts import Column, Panel, Panels, confirmation_page, is_confirmed
+from accounts.admin.page_parts import Column, Panel, Panels, confirmation_page
 from accounts.roles import Action
 from mlmon.schema import FeatureKind
 from models_registry.admin.models import SHORT_TEXT
@@ -185,7 +185,7 @@ def stage_action(stage: Stage, icon: str) -> Any:
     @action(description=MOVES[stage], icon=icon, permissions=["change_stage"])
     def move(self: AuditedAdmin, request: HttpRequest, object_id: int) -> HttpResponse:
         version = self.row_or_404(request, object_id)
-        if not is_confirmed(request):
+        if request.method != "POST":
             may_compare = stage is Stage.PRODUCTION and Action.SEE.is_allowed(request.user)
             return confirmation_page(
                 self,
