@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlmon.file_columns import RawColumn
-from mlmon.times import AmbiguousDatesError, DateOrder, Times, times_of_arrow, times_of_strings
+from mlmon.times import DateOrder, Times, times_of_arrow, times_of_strings
 from mlmon.values import (
     FALSE_STRINGS,
     LARGEST_EXACT_INTEGER,
@@ -28,6 +28,8 @@ UUID = r"(?i)^\{?[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\}?$"
 MOSTLY = 0.9  # share of readable values from which on the others are stray
 FEW_NUMBERS = 20  # different ones; with more, numbers among as many other strings are a quantity, not categories
 SAMPLE = 1000  # values that are tried before a whole column is
+FEWEST_IN_SAMPLE = 30  # values; with fewer, most of the column is missing, and the others are the sample
+WORTH_TRYING = 0.3  # share of readable values in the sample from which on the whole column is read
 _BOOLEANS: Any = dict.fromkeys(TRUE_STRINGS, 1.0) | dict.fromkeys(FALSE_STRINGS, 0.0)
 
 
@@ -80,6 +82,8 @@ class FileColumn:
         Whether numbers are stored in single precision.
     n_present
         How many values are not missing, unreadable ones included.
+    n_distinct
+        How many different strings there are; 0 for other kinds.
     n_unreadable
         How many values are not of the kind.
     first_row, first_value
@@ -93,6 +97,7 @@ class FileColumn:
     times: Times | None = None
     is_single: bool = False
     n_present: int = 0
+    n_distinct: int = 0
     n_unreadable: int = 0
     first_row: int = 0
     first_value: str = ""
@@ -109,39 +114,52 @@ class FileColumn:
         return replace(self, values=self.values.take(order), times=times)
 
 
-def infer_type(column: RawColumn, text: TextFormat, date_order: DateOrder | None = None) -> ColumnType:
-    """Return how to read a column of the reference.
+def read_reference(
+    column: RawColumn, text: TextFormat, date_order: DateOrder | None = None, *, are_names: bool = False
+) -> FileColumn:
+    """Return a column of the reference, and how it was read.
+
+    Parameters
+    ----------
+    text
+        How strings are written.
+    date_order
+        Of dates such as 03/04/2026; None to read it from the column.
+    are_names
+        Whether its numbers are names.
 
     Raises
     ------
     AmbiguousDatesError
         It holds dates whose day and month cannot be told apart.
     """
-    values = column.values
-    if values.null_count == len(values):
-        return ColumnType(ColumnKind.EMPTY)
-    if pa.types.is_boolean(values.type):
-        return ColumnType(ColumnKind.BOOLEAN)
-    if pa.types.is_floating(values.type):
-        return ColumnType(ColumnKind.NUMBER)
-    if pa.types.is_timestamp(values.type):
-        return ColumnType(ColumnKind.TIME)
-    given = values.filter(pc.invert(_is_one_of(values, ("", *text.missing)))).drop_null()
-    present = given.filter(pc.invert(_is_one_of(given, MISSING_STRINGS)))
-    if not len(present):
-        return ColumnType(ColumnKind.STRING if len(given) and not column.is_written else ColumnKind.EMPTY)
-    sample = present.take(np.linspace(0, len(present) - 1, min(SAMPLE, len(present))).astype(np.int64))
-    if _readable_share(_numbers(sample, text)) > 0.3:
-        return _type_of_numbers(present, _numbers(present, text), is_written=column.is_written)
-    try:
-        is_time = _readable_share(times_of_strings(sample, date_order or DateOrder.DAY_FIRST).local) > 0.3
-    except AmbiguousDatesError:
-        is_time = True
-    if is_time:
-        times = times_of_strings(present, date_order)
-        if _readable_share(times.local) > 0.5:
-            return ColumnType(ColumnKind.TIME, times.order)
-    return ColumnType(ColumnKind.STRING)
+    values, kind = column.values, _kind_of_arrow(column.values)
+    if kind is not None:
+        is_named = are_names and kind is ColumnKind.NUMBER
+        found = ColumnType(ColumnKind.STRING, has_named_numbers=True) if is_named else ColumnType(kind)
+        return read_column(column, found, text)
+    sample = _without(_evenly_spaced(values), ("", *text.missing, *MISSING_STRINGS)).drop_null()
+    if len(sample) < FEWEST_IN_SAMPLE:
+        given = _without(values, ("", *text.missing)).drop_null()
+        present = _without(given, MISSING_STRINGS).drop_null()
+        if not len(present):
+            is_string = len(given) and not column.is_written
+            return read_column(column, ColumnType(ColumnKind.STRING if is_string else ColumnKind.EMPTY), text)
+        sample = _evenly_spaced(present)
+    if _readable_share(_numbers(sample, text)) > WORTH_TRYING:
+        numbers = read_column(column, ColumnType(ColumnKind.NUMBER), text)
+        found = _type_of_numbers(numbers, column)
+        if are_names and found.kind is ColumnKind.NUMBER:
+            found = ColumnType(ColumnKind.STRING, has_named_numbers=True)
+        return numbers if found == numbers.type else read_column(column, found, text)
+    if (
+        not are_names
+        and _readable_share(times_of_strings(sample, date_order or DateOrder.DAY_FIRST).local) > WORTH_TRYING
+    ):
+        times = read_column(column, ColumnType(ColumnKind.TIME, date_order), text)
+        if not times.is_mostly_unreadable:
+            return times
+    return read_column(column, ColumnType(ColumnKind.STRING), text)
 
 
 def read_column(column: RawColumn, kind: ColumnType, text: TextFormat) -> FileColumn:
@@ -151,35 +169,23 @@ def read_column(column: RawColumn, kind: ColumnType, text: TextFormat) -> FileCo
     ------
     AmbiguousDatesError
         It holds dates whose day and month cannot be told apart, and the reference does not settle their order.
-    pyarrow.ArrowInvalid
-        This machine does not know the zone of its times.
     """
     values = column.values
-    is_strings = pa.types.is_string(values.type)
-    if not is_strings and (values.null_count == len(values) or kind.kind is ColumnKind.EMPTY):
-        values, is_strings = _as_strings(values), True
+    is_string = pa.types.is_string(values.type)
     if kind.kind in (ColumnKind.STRING, ColumnKind.EMPTY):
-        if not is_strings and pa.types.is_timestamp(values.type):
-            return _with_unreadable(FileColumn(kind, pa.chunked_array([pa.nulls(len(values), pa.string())])), values)
-        strings = values if is_strings else _as_strings(values)
-        has_missing_spellings = kind.kind is ColumnKind.EMPTY or kind.has_named_numbers
-        missing = ("", *text.missing, *(MISSING_STRINGS if has_missing_spellings else ()))
-        present = pc.if_else(_is_one_of(strings, missing), None, strings)
-        spelled: dict[str, int] = {}
-        if column.is_written:
-            counts: Any = present.filter(_is_one_of(present, MISSING_STRINGS)).value_counts()
-            spelled = dict(zip(counts.field(0).to_pylist(), counts.field(1).to_pylist(), strict=True))
-        n_present = len(present) - present.null_count
-        return FileColumn(kind, present, n_present=n_present, spelled_missing=spelled)
-    if is_strings:
-        missing = _is_one_of(values, ("", *MISSING_STRINGS, *text.missing))
-        values = pc.if_else(missing, None, values)
+        return _read_strings(column, kind, text)
+    if values.null_count == len(values):
+        values, is_string = pa.chunked_array([pa.nulls(len(values), pa.string())]), True
+    if kind.kind is ColumnKind.NUMBER and is_string and not text.missing:
+        numbers = _all_numbers(values, text)
+        if numbers is not None:
+            return FileColumn(kind, numbers, n_present=len(numbers) - numbers.null_count)
+    if is_string:
+        values = _without(values, ("", *MISSING_STRINGS, *text.missing))
     if kind.kind is ColumnKind.TIME:
         return _read_times(column, kind, values)
-    if kind.kind is ColumnKind.BOOLEAN:
-        return _with_unreadable(FileColumn(kind, _booleans(values, text)), values)
-    numbers = _numbers(values, text)
-    return _with_unreadable(FileColumn(kind, numbers, is_single=column.is_single), values)
+    read = _booleans(values, text) if kind.kind is ColumnKind.BOOLEAN else _numbers(values, text)
+    return _with_unreadable(FileColumn(kind, read, is_single=column.is_single), values)
 
 
 def identifier_reason(column: FileColumn, raw: RawColumn) -> str:
@@ -192,10 +198,9 @@ def identifier_reason(column: FileColumn, raw: RawColumn) -> str:
         if 2 * beyond.filter(beyond).length() > len(present) and (raw.is_integer or _are_digits(raw)):
             return "Most of its whole numbers are beyond 2^53, as identifiers are."
     if column.type.kind is ColumnKind.STRING and len(present):
-        n_distinct: Any = pc.count_distinct(present).as_py()
-        if n_distinct > 0.5 * len(present) and len(present) >= 30:
-            return f"{n_distinct:,} of its {len(present):,} values differ, as identifiers do."
-        if n_distinct > 50 and pc.all(pc.match_substring_regex(present, UUID)).as_py():
+        if column.n_distinct > 0.5 * len(present) and len(present) >= 30:
+            return f"{column.n_distinct:,} of its {len(present):,} values differ, as identifiers do."
+        if column.n_distinct > 50 and pc.all(pc.match_substring_regex(present, UUID)).as_py():
             return "Its values are UUIDs."
     return ""
 
@@ -278,45 +283,98 @@ def _meaning(name: str) -> str | None:
         return None
 
 
-def _type_of_numbers(present: Column, numbers: Column, *, is_written: bool) -> ColumnType:
-    """Return the type of strings many of which are numbers or booleans."""
-    has_words = pc.any(_is_one_of(present, tuple(_BOOLEANS))).as_py()
-    booleans = numbers.filter(pc.is_in(numbers, value_set=pa.array([0.0, 1.0])))
-    if has_words and is_written and len(booleans) >= MOSTLY * len(present):
-        return ColumnType(ColumnKind.BOOLEAN)
-    share = _readable_share(numbers)
-    n_distinct: Any = pc.count_distinct(numbers, mode="only_valid").as_py() if share < MOSTLY else 0
-    if share < MOSTLY and (share <= 0.5 or n_distinct <= FEW_NUMBERS):
-        return ColumnType(ColumnKind.STRING)
-    if is_whole(numbers):
-        if not is_written:  # strings in a format that has types for numbers are codes
+def _type_of_numbers(read: FileColumn, column: RawColumn) -> ColumnType:
+    """Return the type of strings many of which are numbers or booleans, given what could be read as a number."""
+    numbers, strings = read.values, column.values
+    if column.is_written and pc.any(_is_one_of(_evenly_spaced(strings), tuple(_BOOLEANS))).as_py():
+        n_booleans = len(numbers.filter(pc.is_in(numbers, value_set=pa.array([0.0, 1.0]))))
+        if n_booleans >= MOSTLY * read.n_present:
+            return ColumnType(ColumnKind.BOOLEAN)
+    if read.n_unreadable > (1 - MOSTLY) * read.n_present:
+        n_distinct: Any = pc.count_distinct(numbers, mode="only_valid").as_py()
+        if read.is_mostly_unreadable or n_distinct <= FEW_NUMBERS:
             return ColumnType(ColumnKind.STRING)
-        zeros = present.filter(pc.starts_with(pc.utf8_ltrim(present, "-+ "), "0"))
+    if is_whole(numbers):
+        if not column.is_written:  # strings in a format that has types for numbers are codes
+            return ColumnType(ColumnKind.STRING)
+        zeros = strings.filter(pc.starts_with(pc.utf8_ltrim(strings, "-+ "), "0"))
         if pc.any(pc.match_substring_regex(zeros, LEADING_ZERO)).as_py():
             note = "some of its numbers start with a zero, as codes do, so it is compared as categories"
             return ColumnType(ColumnKind.STRING, note=note)
     return ColumnType(ColumnKind.NUMBER)
 
 
+def _kind_of_arrow(values: Column) -> ColumnKind | None:
+    """Return the kind of a column whose type shows it; None for strings."""
+    if values.null_count == len(values):
+        return ColumnKind.EMPTY
+    if pa.types.is_boolean(values.type):
+        return ColumnKind.BOOLEAN
+    if pa.types.is_floating(values.type):
+        return ColumnKind.NUMBER
+    return ColumnKind.TIME if pa.types.is_timestamp(values.type) else None
+
+
+def _read_strings(column: RawColumn, kind: ColumnType, text: TextFormat) -> FileColumn:
+    values: Any = column.values
+    if pa.types.is_timestamp(values.type) and values.null_count < len(values):
+        return _with_unreadable(FileColumn(kind, pa.chunked_array([pa.nulls(len(values), pa.string())])), values)
+    if pa.types.is_floating(values.type):
+        values = pa.chunked_array([category_names(values.to_numpy().astype(np.float64, copy=False))])
+    encoded = values.cast(pa.string()).dictionary_encode().combine_chunks()
+    names: Any = encoded.dictionary
+    has_missing_spellings = kind.kind is ColumnKind.EMPTY or kind.has_named_numbers
+    names = _without(names, ("", *text.missing, *(MISSING_STRINGS if has_missing_spellings else ())))
+    strings = pa.chunked_array([names.take(encoded.indices)])
+    spelled: dict[str, int] = {}
+    if column.is_written:
+        counts = np.bincount(np.asarray(encoded.indices.drop_null()), minlength=len(names))
+        places = np.flatnonzero(np.asarray(_is_one_of(names, MISSING_STRINGS)) & (counts > 0)).tolist()
+        spelled = {names[place].as_py(): int(counts[place]) for place in places}
+    return FileColumn(
+        kind,
+        strings,
+        n_present=len(strings) - strings.null_count,
+        n_distinct=len(names) - names.null_count,
+        spelled_missing=spelled,
+    )
+
+
 def _numbers(values: Any, text: TextFormat) -> Column:
     """Return values as float64, booleans as 1 and 0; null for one that is missing or no number."""
-    numbers: Any
     if pa.types.is_timestamp(values.type):
         return pa.chunked_array([pa.nulls(len(values), pa.float64())])
-    if text.decimal_point != "." and pa.types.is_string(values.type):  # then a point is no thousands separator either
-        with_point = pc.match_substring(values, ".")
-        values = pc.if_else(with_point, "a point", pc.replace_substring(values, text.decimal_point, "."))
+    numbers: Any = _all_numbers(values, text)
+    if numbers is not None:
+        return cast(Column, numbers)
+    if len(values) > 2 * SAMPLE and len(_evenly_spaced(values).unique()) < SAMPLE // 4:
+        encoded: Any = values.dictionary_encode().combine_chunks()
+        of_names: Any = _numbers(pa.chunked_array([encoded.dictionary]), text).combine_chunks()
+        return pa.chunked_array([of_names.take(encoded.indices)])
+    trimmed: Any = pc.utf8_trim_whitespace(_with_point(values, text))
+    is_number = pc.match_substring_regex(trimmed, NUMBER)
+    numbers = pc.if_else(is_number, trimmed, None).cast(pa.float64())
+    words: Any = pc.index_in(trimmed, pa.array(list(_BOOLEANS)))
+    of_words = pa.array(list(_BOOLEANS.values()), pa.float64())
+    numbers = pc.coalesce(numbers, pa.chunked_array([of_words.take(chunk) for chunk in words.chunks], pa.float64()))
+    return cast(Column, pc.if_else(pc.is_nan(numbers), None, numbers))
+
+
+def _all_numbers(values: Column, text: TextFormat) -> "Column | None":
+    """Return values as numbers if all that are not null are written as numbers."""
     try:
-        numbers = values.cast(pa.float64())
+        numbers: Any = _with_point(values, text).cast(pa.float64())
     except pa.ArrowInvalid:
-        trimmed: Any = pc.utf8_trim_whitespace(values)
-        is_number = pc.match_substring_regex(trimmed, NUMBER)
-        numbers = pc.if_else(is_number, trimmed, None).cast(pa.float64())
-        words: Any = pc.index_in(trimmed, pa.array(list(_BOOLEANS)))
-        of_words = pa.array(list(_BOOLEANS.values()), pa.float64())
-        numbers = pc.coalesce(numbers, pa.chunked_array([of_words.take(chunk) for chunk in words.chunks], pa.float64()))
-    numbers = pc.if_else(pc.is_nan(numbers), None, numbers)
-    return cast(Column, numbers)
+        return None
+    return cast(Column, pc.if_else(pc.is_nan(numbers), None, numbers))
+
+
+def _with_point(values: Any, text: TextFormat) -> Any:
+    """Return written numbers with a decimal point."""
+    if text.decimal_point == "." or not pa.types.is_string(values.type):
+        return values
+    with_point = pc.match_substring(values, ".")  # which is no thousands separator either, but an error
+    return pc.if_else(with_point, "a point", pc.replace_substring(values, text.decimal_point, "."))
 
 
 def _booleans(values: Column, text: TextFormat) -> Column:
@@ -351,12 +409,6 @@ def _with_unreadable(column: FileColumn, values: Column) -> FileColumn:
     return replace(column, n_present=n_present, n_unreadable=n_unreadable, first_row=row + 1, first_value=value)
 
 
-def _as_strings(values: Column) -> Column:
-    if pa.types.is_floating(values.type):
-        return pa.chunked_array([category_names(values.to_numpy().astype(np.float64, copy=False))])
-    return values.cast(pa.string())
-
-
 def _are_digits(raw: RawColumn) -> bool:
     if not pa.types.is_string(raw.values.type):
         return False
@@ -364,7 +416,19 @@ def _are_digits(raw: RawColumn) -> bool:
     return bool(pc.all(pc.match_substring_regex(long, r"^\s*[-+]?[0-9]+\s*$")).as_py())
 
 
-def _is_one_of(strings: Column, spellings: Collection[str]) -> Any:
+def _evenly_spaced(values: Any) -> Any:
+    """Return about `SAMPLE` values from all parts of a column."""
+    step = max(1, len(values) // SAMPLE)
+    parts = [chunk.take(pa.array(range(0, len(chunk), step), pa.int64())) for chunk in values.chunks]
+    return pa.chunked_array(parts, values.type)
+
+
+def _without(strings: Any, missing: Collection[str]) -> Any:
+    """Return strings with null for those that are missing."""
+    return pc.if_else(_is_one_of(strings, missing), None, strings)
+
+
+def _is_one_of(strings: Any, spellings: Collection[str]) -> Any:
     return pc.is_in(strings, value_set=pa.array(list(spellings), pa.string()))
 
 

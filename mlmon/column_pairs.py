@@ -14,13 +14,12 @@ import pyarrow.compute as pc
 
 from mlmon.column_kinds import (
     ColumnKind,
-    ColumnType,
     FileColumn,
     identifier_reason,
     in_single_precision,
-    infer_type,
     is_distinct_whole,
     read_column,
+    read_reference,
     spelled_as,
     spelled_plainly,
 )
@@ -170,12 +169,10 @@ class ColumnPairs:
         text = TextFormat(table.decimal_point, choices.missing)
         order = choices.date_orders.get(name, choices.date_orders.get(ALL_COLUMNS))
         try:
-            found = infer_type(column, text, order)
-            if name in choices.categorical and found.kind in (ColumnKind.NUMBER, ColumnKind.TIME):
-                found = ColumnType(ColumnKind.STRING, has_named_numbers=found.kind is ColumnKind.NUMBER)
-            before = read_column(column, found, text)
+            before = read_reference(column, text, order, are_names=name in choices.categorical)
         except AmbiguousDatesError as error:
             return _ambiguous(name, table, error)
+        found = before.type
         if name in choices.date_orders and found.kind is not ColumnKind.TIME:
             raise ComparisonInputError(
                 f"--date-format {name}={choices.date_orders[name]}: most values of the column in {table.name} are no "

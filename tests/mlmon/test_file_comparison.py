@@ -10,7 +10,7 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 
-from mlmon.column_kinds import ColumnKind, FileColumn, infer_type, read_column
+from mlmon.column_kinds import ColumnKind, FileColumn, read_reference
 from mlmon.exceptions import ComparisonInputError
 from mlmon.file_columns import read_table
 from mlmon.file_comparison import ColumnChoices, FileComparison, compare_files
@@ -57,8 +57,7 @@ def _feature(comparison: FileComparison, name: str) -> FeatureResult:
 
 def _read(path: Path, name: str) -> FileColumn:
     """Return a column as a reference would have it."""
-    column = read_table(path, LIMITS).columns[name]
-    return read_column(column, infer_type(column, TextFormat()), TextFormat())
+    return read_reference(read_table(path, LIMITS).columns[name], TextFormat())
 
 
 @pytest.mark.parametrize(
