@@ -5,11 +5,9 @@ means.
 """
 
 import codecs
-import csv
 import difflib
-import io
+import json
 import re
-import sys
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,15 +15,18 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet as pq
 
+from mlmon.csv_files import CsvFile, first_bytes
 from mlmon.exceptions import ReferenceFileError, RowValueError
 from mlmon.schema import Feature, TensorType
+from mlmon.table_options import UNLIMITED as UNLIMITED
+from mlmon.table_options import ReadOptions as ReadOptions
+from mlmon.table_options import TableFormat as TableFormat
+from mlmon.table_options import TableLimits as TableLimits
 from mlmon.values import (
     MISSING_STRINGS,
     FeatureColumns,
-    TextFormat,
     column_of_arrow,
     is_bytes,
     is_plain,
@@ -36,48 +37,21 @@ from mlmon.values import (
 )
 
 PARQUET_MAGIC = b"PAR1"
-CSV_BLOCK_BYTES = 1 << 20
-HEADER_BYTES = 1 << 20
 BATCH_ROWS = 50_000
 FIRST_ROWS = 1000  # of a preview of a column
 NO_ROWS = "The file has a header but no rows."
 _OTHER_FILES = {
     b"PK\x03\x04": "an Excel workbook or a zip file",
     b"\xd0\xcf\x11\xe0": "an Excel workbook",
-    b"\x1f\x8b": "compressed with gzip",
     b"PARE": "an encrypted Parquet file",
+    b"ARROW1": "an Arrow file",
+    b"BZh": "compressed with bzip2",
+    b"\xfd7zXZ": "compressed with xz",
+    b"\x28\xb5\x2f\xfd": "compressed with Zstandard",
     codecs.BOM_UTF32_LE: "encoded as UTF-32",
     codecs.BOM_UTF32_BE: "encoded as UTF-32",
-    codecs.BOM_UTF16_LE: "encoded as UTF-16",
-    codecs.BOM_UTF16_BE: "encoded as UTF-16",
 }
 Batches: TypeAlias = Iterator[tuple[pa.RecordBatch, float]]  # with the share of the table that has been read (0 to 1)
-
-
-@dataclass(frozen=True, slots=True)
-class TableLimits:
-    """Limits of a reference table: a small file can hold a very large one.
-
-    Attributes
-    ----------
-    file_bytes
-        Of the file on disk.
-    rows, cells
-        Of the table; cells are rows times columns of the file.
-    uncompressed_bytes
-        Of the columns of a Parquet file, according to its metadata.
-    text_bytes
-        Of all strings of the features together: a Parquet file holds a string once, however many rows have it.
-    """
-
-    file_bytes: int
-    rows: int
-    cells: int = 100_000_000
-    uncompressed_bytes: int = 2_000_000_000
-    text_bytes: int = 1_000_000_000
-
-
-UNLIMITED = TableLimits(*[sys.maxsize] * 5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,18 +69,25 @@ class TableFile:
     Parameters
     ----------
     source
-        A CSV file (UTF-8, comma, header) or a Parquet file, recognised by its content; or an Arrow table.
+        A CSV file with a header (`mlmon.csv_files`) or a Parquet file, recognised by its content; or an Arrow table.
     limits
         Larger tables are rejected.
+    options
+        What the file does not show.
 
     Attributes
     ----------
     column_names
-        As the source has them.
+        As the source has them, without those that are ignored.
     schema
         The types of the columns; None for CSV, which has none.
+    format
+        What was detected.
     text
         How values are written in CSV; None if they have types.
+    index_columns
+        Names of columns that count or name the rows: those that pandas declares as its index, or names so, and those
+        of a CSV file that have no name.
 
     Raises
     ------
@@ -114,27 +95,51 @@ class TableFile:
         The source as a whole cannot be used: its encoding, its header, its size.
     """
 
-    def __init__(self, source: Path | pa.Table, limits: TableLimits) -> None:
+    def __init__(self, source: Path | pa.Table, limits: TableLimits, options: ReadOptions = ReadOptions()) -> None:  # noqa: B008
         self._limits = limits
-        self._source = _ArrowTable(source) if isinstance(source, pa.Table) else _open_file(source, limits)
-        self.column_names, self.schema = self._source.names, self._source.schema
-        self.text = TextFormat() if self.schema is None else None
-        _check_rows(self._source.known_rows, len(self.column_names), limits)
+        self._source = _ArrowTable(source) if isinstance(source, pa.Table) else _open_file(source, limits, options)
+        self.schema, self.format, self.text = self._source.schema, self._source.format, self._source.text
+        self.column_names = [name for name in self._source.names if name not in options.ignored]
+        self.index_columns = tuple(name for name in self._source.index_columns if name not in options.ignored)
+        _check_rows(self._source.known_rows, len(self._source.names), limits)
 
     @property
     def plain_columns(self) -> list[str]:
         """The columns of strings, numbers, booleans and times."""
         if self.schema is None:
             return self.column_names
-        return [field.name for field in self.schema if is_plain(field.type)]
+        names = set(self.column_names)
+        return [field.name for field in self.schema if is_plain(field.type) and field.name in names]
 
-    def arrow_batches(self, columns: Sequence[str]) -> Batches:
-        """Yield rows as the source holds them; in CSV every value is bytes."""
+    def arrow_batches(self, columns: Sequence[str], *, numbers: Sequence[str] = ()) -> Batches:
+        """Yield rows as the source holds them; in CSV every value is a string.
+
+        Parameters
+        ----------
+        columns
+            Names of the columns to read.
+        numbers
+            Columns of a CSV file that are read as float64 or Boolean, with null for a missing value, as long as all
+            values are numbers or Booleans; a number beyond 2**53 remains a string.
+
+        Raises
+        ------
+        ReferenceFileError
+            Several columns have a name in `columns`, or the rows cannot be read.
+        """
+        self._check_duplicates(columns)
         rows = 0
-        for batch, fraction in self._source.batches(columns):
+        for batch, fraction in self._source.batches(columns, numbers):
             rows += batch.num_rows
-            _check_rows(rows, len(self.column_names), self._limits)
+            _check_rows(rows, len(self._source.names), self._limits)
             yield batch, fraction
+
+    def _check_duplicates(self, columns: Sequence[str]) -> None:
+        counts = Counter(self._source.names)
+        if name := next((name for name in columns if counts[name] > 1), None):
+            places = [str(place) for place, other in enumerate(self._source.names, start=1) if other == name]
+            listed = f"{', '.join(places[:-1])} and {places[-1]}"
+            raise ReferenceFileError(f"Column {shown(name)} is in the file {len(places)} times: as columns {listed}.")
 
     def raw_rows(
         self, columns: Sequence[str], *, labels: Collection[str] = ()
@@ -150,10 +155,9 @@ class TableFile:
             A column is missing, duplicate or of a type without such values, or the rest of the file cannot be read.
         """
         for name in columns:
-            if self.column_names.count(name) != 1:
-                found = "more than once" if name in self.column_names else "not"
+            if name not in self.column_names:
                 names = ", ".join(map(shown, self.column_names[:20]))
-                raise ReferenceFileError(f"Column {shown(name)} is {found} in the file. It has: {names}.")
+                raise ReferenceFileError(f"Column {shown(name)} is not in the file. It has: {names}.")
             if name not in self.plain_columns:
                 raise ReferenceFileError(f"Column {shown(name)} has neither strings nor numbers nor booleans.")
         for batch, fraction in self.arrow_batches(columns):
@@ -173,7 +177,7 @@ class TableFile:
     def first_values(self, columns: Sequence[str]) -> dict[str, list[object]]:
         """Return the first values of those of the columns that have plain ones."""
         wanted = [name for name in self.plain_columns if name in columns]
-        batch = next((batch for batch, _ in self._source.batches(wanted)), None) if wanted else None
+        batch = next((batch for batch, _ in self._source.batches(wanted, ())), None) if wanted else None
         return {} if batch is None else {name: plain_values(batch.column(name)[:FIRST_ROWS]) for name in wanted}
 
 
@@ -182,7 +186,7 @@ class ReferenceTable(TableFile):
 
     Parameters
     ----------
-    source, limits
+    source, limits, options
         As of `TableFile`.
     features
         The columns to read.
@@ -198,9 +202,16 @@ class ReferenceTable(TableFile):
         The source as a whole cannot be used, or its columns or their types.
     """
 
-    def __init__(self, source: Path | pa.Table, features: Sequence[Feature], limits: TableLimits) -> None:
-        super().__init__(source, limits)
+    def __init__(
+        self,
+        source: Path | pa.Table,
+        features: Sequence[Feature],
+        limits: TableLimits,
+        options: ReadOptions = ReadOptions(),  # noqa: B008
+    ) -> None:
+        super().__init__(source, limits, options)
         self._features = features
+        self._check_duplicates([feature.name for feature in features])
         self.ignored_columns = _check_header(self.column_names, features)
         if self.schema is not None:
             _check_types(self.schema, features)
@@ -209,7 +220,8 @@ class ReferenceTable(TableFile):
         """Yield the rows in the order of the table; ReferenceFileError at the first value that cannot be used."""
         rows = text_bytes = 0
         features = self._features
-        for batch, fraction in self.arrow_batches([feature.name for feature in features]):
+        numbers = [feature.name for feature in features if feature.tensor_type is not TensorType.STRING]
+        for batch, fraction in self.arrow_batches([feature.name for feature in features], numbers=numbers):
             try:
                 text_bytes += sum(string_bytes(feature, batch.column(feature.name)) for feature in features)
                 if text_bytes > self._limits.text_bytes:
@@ -221,50 +233,33 @@ class ReferenceTable(TableFile):
                     for feature in features
                 }
             except RowValueError as error:
-                hint = " Save the file as UTF-8." if "is not UTF-8" in error.reason else ""
-                place = f"Column {shown(error.feature)}, row {rows + error.row + 1}"
-                raise ReferenceFileError(f"{place}: {error.reason}.{hint}") from error
+                row = rows + error.row
+                reason = error.reason if self.text is None else self._reason_as_written(error, row)
+                hint = " Save the file as UTF-8." if "is not UTF-8" in reason else ""
+                raise ReferenceFileError(f"Column {shown(error.feature)}, row {row + 1}: {reason}.{hint}") from error
             rows += batch.num_rows
             yield TableBatch(columns=columns, rows=batch.num_rows, fraction=fraction)
         if rows == 0:
             raise ReferenceFileError(NO_ROWS)
 
-
-class _Csv:
-    """A CSV file. All columns are read as bytes and converted in `mlmon.values`, so that an error can name its row."""
-
-    schema = None
-    known_rows = 0
-
-    def __init__(self, path: Path, start: bytes, size: int) -> None:
-        self._path = path
-        self._size = size
-        if b"\x00" in start:
-            raise ReferenceFileError("The file holds NUL bytes: it is neither CSV in UTF-8 nor Parquet.")
-        self.names = _csv_header(start)
-
-    def batches(self, columns: Sequence[str]) -> Batches:
-        read = pyarrow.csv.ReadOptions(block_size=CSV_BLOCK_BYTES, use_threads=False)
-        parse = pyarrow.csv.ParseOptions(newlines_in_values=True)
-        convert = pyarrow.csv.ConvertOptions(
-            include_columns=list(columns),
-            column_types=dict.fromkeys(columns, pa.binary()),
-            strings_can_be_null=False,
-            quoted_strings_can_be_null=False,
-        )
-        rows = 0
-        with self._path.open("rb") as content:
-            try:
-                reader = pyarrow.csv.open_csv(content, read, parse, convert)
-                for batch in reader:
-                    rows += batch.num_rows
-                    yield batch, min(1.0, content.tell() / self._size)
-            except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
-                raise ReferenceFileError(_csv_reason(str(error), rows)) from error
+    def _reason_as_written(self, error: RowValueError, row: int) -> str:
+        """Return the reason of an error with the value as a CSV file has it: it may have been read as a number."""
+        feature = next(feature for feature in self._features if feature.name == error.feature)
+        for batch, _ in self.arrow_batches([feature.name]):
+            if row < batch.num_rows:
+                try:
+                    column_of_arrow(feature, batch.column(0).slice(row, 1), self.text)
+                except RowValueError as written:
+                    return written.reason
+            row -= batch.num_rows
+        return error.reason
 
 
 class _Parquet:
     """A Parquet file whose metadata is checked before a column is decoded."""
+
+    text = None
+    format = TableFormat("parquet")
 
     def __init__(self, path: Path, limits: TableLimits) -> None:
         try:
@@ -277,6 +272,7 @@ class _Parquet:
             raise ReferenceFileError(f"The Parquet file is damaged or cut off: {error}") from error
         metadata = self._file.metadata
         self.names = list(self.schema.names)
+        self.index_columns = _index_columns(self.schema)
         self.known_rows = metadata.num_rows
         uncompressed = sum(
             metadata.row_group(group).column(column).total_uncompressed_size
@@ -289,7 +285,7 @@ class _Parquet:
                 f"The file unpacks to {uncompressed:,} bytes; the limit is {limits.uncompressed_bytes:,}."
             )
 
-    def batches(self, columns: Sequence[str]) -> Batches:
+    def batches(self, columns: Sequence[str], numbers: Sequence[str]) -> Batches:
         read = 0
         try:
             for batch in self._file.iter_batches(batch_size=BATCH_ROWS, columns=list(columns), use_threads=False):
@@ -305,31 +301,38 @@ class _Parquet:
 class _ArrowTable:
     """A table in memory."""
 
+    text = None
+    format = TableFormat("arrow")
+
     def __init__(self, table: pa.Table) -> None:
         self._table = table
         self.schema: pa.Schema = table.schema
         self.names = table.column_names
+        self.index_columns = _index_columns(self.schema)
         self.known_rows = table.num_rows
 
-    def batches(self, columns: Sequence[str]) -> Batches:
+    def batches(self, columns: Sequence[str], numbers: Sequence[str]) -> Batches:
         read = 0
         for batch in self._table.select(list(columns)).to_batches(max_chunksize=BATCH_ROWS):
             read += batch.num_rows
             yield batch, read / max(1, self.known_rows)
 
 
-def _open_file(path: Path, limits: TableLimits) -> _Csv | _Parquet:
+def _open_file(path: Path, limits: TableLimits, options: ReadOptions) -> CsvFile | _Parquet:
     size = path.stat().st_size
     if size == 0:
         raise ReferenceFileError("The file is empty.")
     if size > limits.file_bytes:
         raise ReferenceFileError(f"The file has {size:,} bytes; the limit is {limits.file_bytes:,}.")
-    with path.open("rb") as content:
-        start = content.read(HEADER_BYTES)
+    start, is_compressed = first_bytes(path)
     for magic, kind in _OTHER_FILES.items():
         if start.startswith(magic):
             raise ReferenceFileError(f"The file is {kind}; save it as CSV in UTF-8 or as Parquet.")
-    return _Parquet(path, limits) if start.startswith(PARQUET_MAGIC) else _Csv(path, start, size)
+    if not start.startswith(PARQUET_MAGIC):
+        return CsvFile(path, limits, options)
+    if is_compressed:
+        raise ReferenceFileError("The file is a Parquet file that was compressed with gzip; unpack it.")
+    return _Parquet(path, limits)
 
 
 def _check_rows(rows: int, columns: int, limits: TableLimits) -> None:
@@ -339,44 +342,20 @@ def _check_rows(rows: int, columns: int, limits: TableLimits) -> None:
         raise ReferenceFileError(f"The file has {rows * columns:,} cells or more; the limit is {limits.cells:,}.")
 
 
-def _csv_header(start: bytes) -> list[str]:
-    # Bytes that are not UTF-8 are kept: those of the body are found, with their place, when it is read.
-    text = start.decode("utf-8-sig", errors="surrogateescape")
+def _index_columns(schema: pa.Schema) -> tuple[str, ...]:
+    """Return the names of the columns that pandas declares as its index, or names so."""
     try:
-        names = next(csv.reader(io.StringIO(text, newline="")))
-    except (csv.Error, StopIteration) as error:
-        raise ReferenceFileError("The file has no header line that can be read.") from error
-    if not any(names):
-        raise ReferenceFileError("The file has no header line: its first line is empty.")
-    for column, name in enumerate(names, start=1):
-        if any("\udc80" <= character <= "\udcff" for character in name):
-            raise ReferenceFileError(
-                f"The header's column {column}, {shown(name)}, is not UTF-8. Save the file as UTF-8."
-            )
-    return names
-
-
-def _csv_reason(message: str, rows_before: int) -> str:
-    """Return pyarrow's message for a user: pyarrow counts the header as row 1."""
-    found = re.search(r"Row #(\d+): Expected (\d+) columns, got (\d+)", message)
-    if found:
-        row, expected, got = (int(number) for number in found.groups())
-        return f"Row {row - 1} has {got} values; the header has {expected}."
-    if "Empty CSV file" in message:
-        return NO_ROWS
-    if "block boundaries" in message or "out of sync" in message:
-        return f"After row {rows_before}: a quotation mark is never closed, or a row is longer than 1 MiB."
-    return f"The CSV file cannot be read after row {rows_before}: {message}"
+        declared = json.loads((schema.metadata or {}).get(b"pandas", b"{}"))["index_columns"]
+    except (ValueError, KeyError, TypeError):
+        declared = []
+    names = {name for name in declared if isinstance(name, str)} if isinstance(declared, list) else set()
+    return tuple(name for name in schema.names if name in names or re.fullmatch(r"__index_level_\d+__", name))
 
 
 def _check_header(names: Sequence[str], features: Sequence[Feature]) -> list[str]:
     """Return the names of columns that are not features; raise if a feature is missing or duplicate."""
-    wanted = [feature.name for feature in features]
-    counts = Counter(names)
-    for name in wanted:
-        if counts[name] > 1:
-            raise ReferenceFileError(f"Column {shown(name)} is in the file {counts[name]} times.")
-    if missing := [name for name in wanted if name not in counts]:
+    wanted, present = [feature.name for feature in features], set(names)
+    if missing := [name for name in wanted if name not in present]:
         listed = ", ".join(map(shown, missing[:10])) + (f" and {len(missing) - 10} more" if missing[10:] else "")
         noun = "column" if len(missing) == 1 else "the columns"
         raise ReferenceFileError(f"The file lacks {noun} {listed}.{_suggestion(missing[0], names)}")
@@ -386,9 +365,6 @@ def _check_header(names: Sequence[str], features: Sequence[Feature]) -> list[str
 
 
 def _suggestion(missing: str, names: Sequence[str]) -> str:
-    for separator in ";\t|":
-        if len(names) == 1 and separator in names[0]:
-            return f" Its header is separated by {separator!r}; separate the values by commas."
     close = difflib.get_close_matches(missing, names[:1000], n=1)
     if close:
         return f" Is it the column {shown(close[0])}?"

@@ -279,7 +279,7 @@ HEADER = b"sepal_length,sepal_width,petal_length,petal_width\n"
             HEADER + b"1,2,3,4\n1,2,x,4\n", 'Column "petal_length", row 2: expected a number, got "x".', id="type"
         ),
         pytest.param(HEADER + b"1,2,3,4\n1,2,\xe9,4\n", 'Column "petal_length", row 2: byte 0xe9', id="Latin-1"),
-        pytest.param((HEADER + b"1,2,3,4\n").decode().encode("utf-16"), "encoded as UTF-16", id="UTF-16"),
+        pytest.param((HEADER + b"1,2,3,4\n").decode().encode("utf-32"), "encoded as UTF-32", id="UTF-32"),
         pytest.param(HEADER + b"1,2,3,4\n1,2\n", "Row 2 has 2 values; the header has 4.", id="ragged"),
         pytest.param(parquet()[:-50], "damaged or cut off", id="truncated Parquet"),
         pytest.param(

@@ -84,10 +84,10 @@ def test_a_parquet_file_may_contain_times(ids: list[str]) -> None:
     [
         (b"", "The file is empty."),
         (b"prediction_id\nx\n", 'Column "actual" is not in the file. It has: "prediction_id".'),
-        (b"prediction_id,actual,actual\n", 'Column "actual" is more than once in the file.'),
+        (b"prediction_id,actual,actual\n", 'Column "actual" is in the file 2 times: as columns 2 and 3.'),
         (b"PK\x03\x04", "an Excel workbook"),
         (parquet_of(prediction_id=["x"], actual=[["a"]]), "has neither strings nor numbers"),
-        (b"prediction_id,actual\nx,a,b\n", "Row 1 has 3 values; the header has 2."),
+        (b"prediction_id,actual\nx,a,b\n", "Every row has 3 values; the header has 2."),
     ],
 )
 def test_a_file_that_cannot_be_read_says_why(content: bytes, reason: str) -> None:
