@@ -9,6 +9,9 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mlmon_site.settings")
     from django.core.management import execute_from_command_line
 
+    from mlmon.closed_pipe import ignore_closed_pipes
+
+    ignore_closed_pipes()
     execute_from_command_line(sys.argv)
 
 

@@ -62,8 +62,12 @@ class Client:
         except ValueError:  # the port is not a number
             is_valid = False
         if not is_valid or self._url.query or self._url.fragment:
-            raise ReplayError(f"{url!r} is not the address of a server. Use an address such as http://127.0.0.1:8000.")
+            raise ReplayError(
+                f"--url: {url!r} is not the address of a server. Use an address such as http://127.0.0.1:8000."
+            )
         self._headers = {"Content-Type": "application/json"}
+        if not (token.isascii() and token.isprintable()):
+            raise ReplayError("--token: a token has no line breaks or other special characters.")
         if token:
             self._headers["Authorization"] = f"Bearer {token}"
         self._patience_seconds = patience_seconds

@@ -254,6 +254,10 @@ class DriftCheck(models.Model):
     n_reference = models.PositiveBigIntegerField(default=0)
     n_current = models.PositiveBigIntegerField(default=0)
     n_features = models.PositiveIntegerField(default=0)
+    n_compared = models.PositiveIntegerField(default=0)
+    n_not_compared = models.PositiveIntegerField(
+        default=0, help_text="Features that could not be compared, and the predictions if they could not."
+    )
     n_drifted_features = models.PositiveIntegerField(default=0)
     n_confirmed_features = models.PositiveIntegerField(default=0)
     prediction_js_divergence = models.FloatField(null=True)
@@ -293,6 +297,8 @@ class DriftCheck(models.Model):
         """Set the columns of a result, and return the unsaved rows of its features."""
         self.status, self.result = CheckStatus.SUCCEEDED, replace(result, features=())
         self.n_reference, self.n_current, self.n_features = result.n_reference, result.n_current, len(result.features)
+        coverage = result.coverage
+        self.n_compared, self.n_not_compared = coverage.compared, len(coverage.not_compared)
         self.n_drifted_features = sum(feature.is_drifted for feature in result.features)
         self.n_confirmed_features = sum(feature.is_confirmed for feature in result.features)
         self.prediction_js_divergence = result.prediction.js_divergence
@@ -318,6 +324,7 @@ class FeatureDrift(models.Model):
     threshold = models.FloatField()
     is_drifted = models.BooleanField(default=False)
     is_confirmed = models.BooleanField(default=False, help_text="Whether the verdict's alarm lists the feature.")
+    missing_share = models.FloatField(null=True, help_text="Share of the window's rows without a value.")
     result = ResultField(FeatureResult)
 
     class Meta:
@@ -346,6 +353,7 @@ class FeatureDrift(models.Model):
             threshold=result.threshold,
             is_drifted=result.is_drifted,
             is_confirmed=result.is_confirmed,
+            missing_share=result.missing_share,
             result=result,
         )
 

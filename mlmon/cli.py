@@ -4,23 +4,27 @@ import json
 import re
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any, TypeAlias
 
-from mlmon.exceptions import MlmonError
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mlmon.exceptions import MlmonError, ResultFileError
 from mlmon.figures import plain_text
 from mlmon.file_comparison import ColumnChoices, FileComparison, compare_files
 from mlmon.report.html import report_page
 from mlmon.report.json_body import comparison_body
 from mlmon.report.terminal_table import table_lines
-from mlmon.report.views import Tone, prediction_view, result_view
-from mlmon.results import Criteria, Thresholds, VerdictStatus
+from mlmon.report.views import ResultView, Tone, prediction_view, result_view
+from mlmon.results import ComparisonResult, Criteria, Thresholds, VerdictStatus
 from mlmon.tables import UNLIMITED, TableLimits
 from mlmon.times import DateOrder
 from mlmon.verdict import FEWEST_WINDOW_ROWS
 
-QUIET, DRIFT, BAD_INPUT = 0, 1, 2  # exit statuses
+QUIET, DRIFT, BAD_INPUT, NOT_COMPARED = 0, 1, 2, 4  # exit statuses; 3 is an unavailable database
 STDOUT = "-"
 Paint: TypeAlias = Callable[[Tone, str], str]  # returns the verdict in the colour of its tone
 
@@ -47,7 +51,7 @@ examples:
   A lower threshold for one column, further windows of the latest 500 and 2,000 rows, and a larger budget:
     COMMAND old.csv new.csv --column-threshold price=0.1 --window 500 --window 2000 --budget 1000
 
-  In a pipeline that stops if there is drift:
+  In a pipeline that stops if there is drift or a column cannot be compared:
     COMMAND old.csv new.csv --json drift.json && deploy
 
 how columns are read:
@@ -57,9 +61,12 @@ how columns are read:
   rows are left out. Empty cells are missing; so are NA, NaN, null and None, except in columns of strings (--missing).
 
 exit status:
-  0  quiet: nothing that --fail-on names was found
-  1  drift: --fail-on names it; by default an alarm of the verdict, or without a verdict a score above its threshold
-  2  bad input: a file cannot be read, a column is missing, or an option is invalid
+  0  quiet: every column of the reference was compared or left out on purpose, and none drifted
+  1  drift: --fail-on names it; by default an alarm of the verdict, or without a complete verdict a score above its
+     threshold
+  2  bad input: a file cannot be read, a column is missing, an option is invalid, or nothing could be compared
+  4  not compared: a column or the predictions could not be compared, and no drift was found; --ignore COLUMN accepts
+     it, and --fail-on never turns 1 and 4 into 0
 """
 
 
@@ -80,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MlmonError as error:
         print(f"error: {plain_text(str(error))}", file=sys.stderr)
     except OSError as error:
-        print(f"error: {error.filename}: {error.strerror}.", file=sys.stderr)
+        print(f"error: stdout: {error.strerror}.", file=sys.stderr)
     return BAD_INPUT
 
 
@@ -107,9 +114,9 @@ def run_compare(
     Raises
     ------
     MlmonError
-        The files cannot be compared.
+        The files cannot be compared, or nothing in them.
     OSError
-        A result cannot be written.
+        stdout cannot be written.
     """
     choices = ColumnChoices(
         prediction=options["prediction"],
@@ -135,14 +142,18 @@ def run_compare(
     else:
         _print(comparison, write, paint)
     if options["json"] and options["json"] != STDOUT:
-        Path(options["json"]).write_text(f"{body}\n")
+        _write_file("--json", options["json"], f"{body}\n")
     if options["html"]:
-        options["html"].write_text(report_page(comparison))
+        _write_file("--html", options["html"], report_page(comparison))
     result, fail_on = comparison.result, options["fail_on"]
-    has_verdict = result.verdict.status in (VerdictStatus.ALARM, VerdictStatus.QUIET)
-    is_above = result.is_drifted and (fail_on == "drift" or not has_verdict)
-    is_found = is_above or result.verdict.status is VerdictStatus.ALARM
-    return DRIFT if is_found and fail_on != "never" else QUIET
+    if fail_on == "never":
+        return QUIET
+    status = result.verdict.status
+    if status is VerdictStatus.ALARM or (
+        result.is_drifted and (fail_on == "drift" or status is not VerdictStatus.QUIET)
+    ):
+        return DRIFT
+    return NOT_COMPARED if result.coverage.not_compared else QUIET
 
 
 def add_compare_arguments(parser: ArgumentParser) -> None:
@@ -170,7 +181,12 @@ def add_compare_arguments(parser: ArgumentParser) -> None:
         metavar="[COLUMN=]FORMAT",
         help="the order of dates, if the values do not show it: dd/mm/yyyy or mm/dd/yyyy; may be repeated",
     )
-    add("--zone", default="", help="the time zone for times with a zone, e.g. Europe/Berlin (default: their own)")
+    add(
+        "--zone",
+        type=_zone,
+        default="",
+        help="the time zone for times with a zone, e.g. Europe/Berlin (default: their own)",
+    )
     add(
         "--budget",
         type=_budget,
@@ -203,22 +219,31 @@ def add_compare_arguments(parser: ArgumentParser) -> None:
         help="for the predictions' Jensen-Shannon divergence, natural logarithm (default: %(default)s)",
     )
     add("--joint", action="store_true", help="also train a classifier to tell the files apart; for information only")
-    add("--json", metavar="FILE", help="write the result in the format of the HTTP API; - is stdout")
-    add("--html", type=Path, metavar="FILE", help="write a page with charts, all in one file")
+    add("--json", type=_result_file, metavar="FILE", help="write the result in the format of the HTTP API; - is stdout")
+    add("--html", type=_result_file, metavar="FILE", help="write a page with charts, all in one file")
     add(
         "--fail-on",
         choices=["alarm", "drift", "never"],
         default="alarm",
-        help="what sets exit status 1: alarm (default) is an alarm of the verdict, or without a verdict a score above "
-        "its threshold; drift is either of them",
+        help="what sets exit status 1: alarm (default) is an alarm of the verdict, or without a complete verdict a "
+        "score above its threshold; drift is either of them; never also sets 0 instead of 4",
     )
+
+
+def _write_file(option: str, path: str, text: str) -> None:
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ResultFileError(f"{option}: {path}: {error.strerror}.") from error
 
 
 def _print(comparison: FileComparison, write: Callable[[str], Any], paint: Paint) -> None:
     result, view = comparison.result, result_view(comparison.result)
     write(paint(view.tone, plain_text(view.verdict)))
+    for line in _not_compared_lines(result, view):
+        write(line)
     for badge in view.badges:
-        write(badge)
+        write(f"\n{badge}" if badge is view.badges[0] and view.not_compared else badge)
     write(f"\n{result.n_current:,} rows against {result.n_reference:,} rows of reference.\n\n")
     write("\n".join(table_lines(view.features)))
     if comparison.has_predictions:
@@ -228,6 +253,23 @@ def _print(comparison: FileComparison, write: Callable[[str], Any], paint: Paint
         write("\n" + plain_text(f"Predictions: {prediction.tag.text}{change} ({figures})."))
     for sentence in (*view.together, *comparison.notes):
         write(plain_text(sentence))
+    if view.left_out:
+        write("\nLeft out on purpose:")
+        for each in view.left_out:
+            write(plain_text(f"  {each.name}: {each.reason}. {each.detail}"))
+
+
+def _not_compared_lines(result: ComparisonResult, view: ResultView) -> Iterator[str]:
+    """Yield what could not be compared, why, and what to do; nothing if everything was compared."""
+    if not view.not_compared:
+        return
+    yield "\nNot compared:"
+    for each in view.not_compared:
+        yield plain_text(f"  {each.name}: {each.reason}. {each.detail} {each.advice}")
+    names = {feature.name for feature in result.features}
+    options = " ".join(f"--ignore {quote(each.name)}" for each in view.not_compared if each.name in names)
+    if options:
+        yield plain_text(f"  To accept this, leave them out: {options}")
 
 
 def _json_body(comparison: FileComparison) -> dict[str, Any]:
@@ -242,16 +284,40 @@ def _json_body(comparison: FileComparison) -> dict[str, Any]:
     }
 
 
+def _zone(text: str) -> str:
+    times: Any = pa.array([0], pa.timestamp("us", text or "UTC"))
+    try:
+        pc.local_timestamp(times)
+    except pa.ArrowInvalid:
+        raise ArgumentTypeError(f"there is no time zone {text!r} on this machine") from None
+    return text
+
+
+def _result_file(text: str) -> str:
+    """Return the name of a file if its folder exists: a comparison may take minutes before it is written."""
+    if text != STDOUT and Path(text).is_dir():
+        raise ArgumentTypeError(f"{text}: Is a directory")
+    if not Path(text).parent.is_dir():
+        raise ArgumentTypeError(f"{text}: there is no folder {Path(text).parent}")
+    return text
+
+
 def _budget(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError("expected a whole number from 1, such as 10000")
-    return int(text)
+    return _whole_number(text, 1, "such as 10000")
 
 
 def _window_rows(text: str) -> int:
-    if not text.isdecimal() or int(text) < FEWEST_WINDOW_ROWS:
-        raise ArgumentTypeError(f"expected a whole number from {FEWEST_WINDOW_ROWS}, the fewest rows of a verdict")
-    return int(text)
+    return _whole_number(text, FEWEST_WINDOW_ROWS, "the fewest rows of a verdict")
+
+
+def _whole_number(text: str, smallest: int, hint: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = -1
+    if number < smallest:
+        raise ArgumentTypeError(f"expected a whole number from {smallest}, {hint}")
+    return number
 
 
 def _column_threshold(text: str) -> tuple[str, float]:

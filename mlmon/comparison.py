@@ -31,6 +31,7 @@ from mlmon.results import (
     VerdictStatus,
 )
 from mlmon.schema import FeatureKind
+from mlmon.sentences import coverage_sentence
 from mlmon.statistics.bins import decile_labels
 from mlmon.statistics.correlation import correlation_changes, rank_correlations
 from mlmon.statistics.counts import MissingCounts, chi_squared
@@ -141,10 +142,9 @@ def compare(
         joint_change=_compare_jointly(reference, latest) if criteria.monitors_joint_distribution else None,
         left_out=(*unmonitored, *extra, *left_out),
     )
-    verdict, missed = result.verdict, len(result.coverage.not_compared)
-    if missed and verdict.status in (VerdictStatus.QUIET, VerdictStatus.INSUFFICIENT_DATA):
-        detail = f"{missed} of {missed + result.coverage.compared} features could not be compared. {verdict.detail}"
-        verdict = replace(verdict, status=VerdictStatus.INCOMPLETE, detail=detail.strip())
+    verdict, missing = judgement.verdict, coverage_sentence(result)
+    if missing and verdict.status is not VerdictStatus.ALARM:
+        verdict = replace(verdict, status=VerdictStatus.INCOMPLETE, detail=f"{missing} {verdict.detail}".strip())
     return replace(result, verdict=verdict)
 
 

@@ -34,6 +34,10 @@ class ComparisonInputError(MlmonError):
     """A file or table that cannot be compared. The message names it, and the column and row if there is one."""
 
 
+class ResultFileError(MlmonError):
+    """A file for the result that cannot be written. The message names the option and the file."""
+
+
 class MissingExtraError(MlmonError):
     """An option needs packages of an extra that is not installed."""
 

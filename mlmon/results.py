@@ -315,6 +315,12 @@ class FeatureResult:
         return self.score / max(self.threshold, 1e-9)
 
     @property
+    def missing_share(self) -> float | None:
+        """The share of the window's rows in which the feature is missing; None if it was not compared."""
+        rows = self.n_current + self.n_missing_current
+        return self.n_missing_current / rows if rows else None
+
+    @property
     def hypotheses(self) -> tuple[HypothesisResult, ...]:
         """The hypotheses about the feature: its values, then its missing values."""
         return tuple(found for found in (self.verdict, self.missing_verdict) if found is not None)
@@ -469,7 +475,7 @@ class Verdict:
     status
         Alarm, quiet, or why there is no verdict.
     detail
-        Why there is no verdict, in words. Empty if there is one.
+        Why there is no verdict or why it is incomplete, in words. Empty if it is complete.
     false_alarm_budget
         A: the verdict raises at most one false alarm in A checks.
     alpha
@@ -546,6 +552,11 @@ class ComparisonResult:
         without = {*NOT_COMPARED, ResultStatus.IDENTIFIER}
         compared = sum(feature.status not in without for feature in self.features)
         return Coverage(compared, not_compared, (*identifiers, *self.left_out))
+
+    @property
+    def is_anything_compared(self) -> bool:
+        """Whether at least one feature or the predictions were compared."""
+        return self.coverage.compared > 0 or self.prediction.status not in NOT_COMPARED
 
     @property
     def drifted_features(self) -> tuple[FeatureResult, ...]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mlmon.figures import number_text, share_text
 from mlmon.results import (
+    NOT_COMPARED,
     Badge,
     Channel,
     ComparisonResult,
@@ -18,6 +19,7 @@ from mlmon.results import (
     FeatureResult,
     HypothesisResult,
     JointChange,
+    LeftOutReason,
     PredictionResult,
     QualityEvent,
     QualityFinding,
@@ -26,7 +28,7 @@ from mlmon.results import (
     VerdictStatus,
 )
 from mlmon.statistics.counts import OTHER
-from mlmon.verdict import SMALLEST_EFFECT, SMALLEST_MISSING_DIFFERENCE
+from mlmon.verdict import FEWEST_REFERENCE_ROWS, FEWEST_WINDOW_ROWS, SMALLEST_EFFECT, SMALLEST_MISSING_DIFFERENCE
 
 Found: TypeAlias = FeatureResult | PredictionResult | None
 
@@ -64,6 +66,21 @@ STATUS_TEXTS = {
     ResultStatus.AMBIGUOUS_DATES: "day and month cannot be told apart: not compared",
     ResultStatus.IDENTIFIER: "identifies rows: not compared",
     ResultStatus.ERROR: "the comparison failed",
+}
+
+LEFT_OUT_TEXTS = {
+    LeftOutReason.IDENTIFIER: "identifier",
+    LeftOutReason.INDEX_COLUMN: "index column",
+    LeftOutReason.IGNORED: "ignored",
+    LeftOutReason.NOT_IN_REFERENCE: "not in the reference",
+}
+
+# What to do about a column of two files that could not be compared.
+FILE_ADVICE = {
+    ResultStatus.MISSING_COLUMN: "Check whether the column was renamed.",
+    ResultStatus.TYPE_CHANGED: "Write its values as in the reference, or compare it as names with --categorical.",
+    ResultStatus.AMBIGUOUS_DATES: "State how its dates are written with --date-format.",
+    ResultStatus.ERROR: "This is a bug: report it with the traceback.",
 }
 
 QUALITY_TEXTS = {
@@ -125,7 +142,7 @@ def verdict_sentence(result: ComparisonResult) -> str:
     if verdict.status is VerdictStatus.INSUFFICIENT_DATA:
         return f"No verdict: {verdict.detail or 'too few rows.'}"
     if verdict.status is VerdictStatus.INCOMPLETE:
-        return f"Incomplete: {verdict.detail} {_smallest_p_sentence(verdict)}{_budget_sentence(verdict)}"
+        return f"Incomplete: {verdict.detail} {_rest_sentence(result)}".strip()
     if verdict.status is VerdictStatus.QUIET:
         nothing = _too_small_sentence(result) or f"No drift. {_smallest_p_sentence(verdict)}"
         return f"{nothing}{_budget_sentence(verdict)}"
@@ -139,6 +156,21 @@ def verdict_sentence(result: ComparisonResult) -> str:
         f"{subject_of(strongest)} changed: {changed} ({p_value_text(strongest.p_value)}){more}. "
         f"{_budget_sentence(verdict)}"
     )
+
+
+def coverage_sentence(result: ComparisonResult) -> str:
+    """Return what could not be compared in one sentence; "" if everything was compared or left out on purpose."""
+    coverage, failed = result.coverage, sum(feature.status in NOT_COMPARED for feature in result.features)
+    if not result.is_anything_compared:
+        if not failed:
+            return "Nothing was compared: every column is left out on purpose."
+        return (
+            f"None of the {failed} features could be compared." if failed > 1 else "The feature could not be compared."
+        )
+    subjects = [f"{failed} of {_count(failed + coverage.compared, 'feature')}"] if failed else []
+    if failed < len(coverage.not_compared):
+        subjects.append("the predictions" if failed else "The predictions")
+    return f"{_listing(subjects, 'and')} could not be compared." if subjects else ""
 
 
 def found_by(result: ComparisonResult, hypothesis: HypothesisResult) -> Found:
@@ -333,6 +365,19 @@ def _smallest_p_sentence(verdict: Verdict) -> str:
         f"Smallest {p_value_text(verdict.smallest_p_value)} of {_count(verdict.hypotheses, 'test')}; "
         f"an alarm needs {verdict.alpha:.0e}. "
     )
+
+
+def _rest_sentence(result: ComparisonResult) -> str:
+    """Return what an incomplete verdict says of what was compared."""
+    verdict = result.verdict
+    if not result.is_anything_compared:
+        return ""
+    if not verdict.hypotheses:  # the policy asks for thresholds only
+        return _scores_sentence(result)
+    if result.n_current < FEWEST_WINDOW_ROWS or result.n_reference < FEWEST_REFERENCE_ROWS:
+        return ""  # the detail says that there are too few
+    quiet = _too_small_sentence(result) or f"No drift in the rest. {_smallest_p_sentence(verdict)}"
+    return f"{quiet}{_budget_sentence(verdict)}"
 
 
 def _too_small_sentence(result: ComparisonResult) -> str:

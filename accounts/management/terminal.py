@@ -10,7 +10,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
-from django.core.exceptions import ValidationError
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser, DjangoHelpFormatter
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import DatabaseError
@@ -34,6 +34,7 @@ class ExitStatus(IntEnum):
     FOUND = 1  # it found what it looks for (drift, an open incident), failed or was refused
     WRONG_USAGE = 2  # as in argparse; also an unknown model, version or file
     UNAVAILABLE = 3  # the database is unavailable
+    NOT_COMPARED = 4  # a part could not be compared, and nothing was found
     INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 
 
@@ -61,7 +62,14 @@ class TeachingCommand(BaseCommand):
         try:
             return super().execute(*args, **options)
         except ValidationError as error:
-            raise CommandError(plain_text(" ".join(error.messages)), returncode=ExitStatus.FOUND) from error
+            messages = error.messages
+            if hasattr(error, "error_dict"):
+                fields = error.message_dict.items()
+                messages = [
+                    " ".join(of_field) if field == NON_FIELD_ERRORS else f"{field}: {' '.join(of_field)}"
+                    for field, of_field in fields
+                ]
+            raise CommandError(plain_text(" ".join(messages)), returncode=ExitStatus.FOUND) from error
         except DatabaseError as error:
             message = f"The database is unavailable or not migrated: {error}"
             raise CommandError(message.strip(), returncode=ExitStatus.UNAVAILABLE) from error

@@ -13,7 +13,18 @@ from accounts.admin.page_parts import Column
 from drift.admin.actions import CheckedVersionAdmin
 from drift.models import CheckStatus, DriftCheck, DriftIncident, FeatureDrift
 from drift.rendering.heat_map import HeatColumn, heat_map
-from drift.rendering.states import ABOVE, DRIFTED, FAILED, NO_VERDICT, QUIET, outcome_of
+from drift.rendering.states import (
+    ABOVE,
+    ADVICE,
+    DRIFTED,
+    FAILED,
+    INCOMPLETE,
+    NO_VERDICT,
+    NOTHING_COMPARED,
+    ONLY_PREDICTIONS,
+    QUIET,
+    outcome_of,
+)
 from mlmon.report.views import result_view
 from mlmon.results import VerdictStatus
 
@@ -23,13 +34,19 @@ OUTCOME_LABELS = {
     ABOVE.text: "warning",
     QUIET.text: "success",
     NO_VERDICT.text: "info",
+    INCOMPLETE.text: "warning",
+    NOTHING_COMPARED.text: "warning",
+    ONLY_PREDICTIONS.text: "info",
     FAILED.text: "danger",
 }
 
 
 IS_ALARM = Q(verdict_status=VerdictStatus.ALARM)
 HAS_DRIFTED_FEATURES, HAS_DRIFTED_PREDICTIONS = Q(n_drifted_features__gt=0), Q(prediction_is_drifted=True)
-HAS_NO_DRIFT = Q(status=CheckStatus.SUCCEEDED) & ~(IS_ALARM | HAS_DRIFTED_FEATURES | HAS_DRIFTED_PREDICTIONS)
+IS_INCOMPLETE = Q(verdict_status=VerdictStatus.INCOMPLETE) | Q(n_not_compared__gt=0)
+HAS_NO_DRIFT = Q(status=CheckStatus.SUCCEEDED, n_compared__gt=0) & ~(
+    IS_ALARM | HAS_DRIFTED_FEATURES | HAS_DRIFTED_PREDICTIONS | IS_INCOMPLETE
+)
 
 
 class OutcomeFilter(ConditionFilter):
@@ -39,6 +56,7 @@ class OutcomeFilter(ConditionFilter):
         "features": ("a feature above its threshold", HAS_DRIFTED_FEATURES),
         "predictions": ("predictions above the threshold", HAS_DRIFTED_PREDICTIONS),
         "none": ("no drift", HAS_NO_DRIFT),
+        "incomplete": ("incomplete: a feature could not be compared", IS_INCOMPLETE),
         "no_verdict": ("no verdict", Q(verdict_status=VerdictStatus.INSUFFICIENT_DATA)),
         "failed": ("failed", Q(status=CheckStatus.FAILED)),
     }
@@ -48,7 +66,7 @@ def results_context(check: DriftCheck) -> dict[str, Any]:
     """Return the context of ``admin/drift/driftcheck/results.html``: what a check found, or why it failed."""
     if check.status == CheckStatus.FAILED:
         return {"failure": check.error_message}
-    view = result_view(check.comparison)
+    view = result_view(check.comparison, advice=ADVICE)
     names = [feature.name for feature in view.features]
     of_kind = check.version.drift_checks.filter(is_backfilled=check.is_backfilled, status=CheckStatus.SUCCEEDED)
     latest = of_kind.filter(pk__lte=check.pk).order_by("-id").values_list("pk", "created_at")[:MOST_HEAT_COLUMNS]
@@ -79,6 +97,7 @@ class DriftCheckAdmin(CheckedVersionAdmin):
         "outcome",
         "strongest_feature",
         "features_above",
+        "not_compared",
         "prediction_divergence",
     ]
     list_display_links = ["checked_at"]
@@ -110,6 +129,11 @@ class DriftCheckAdmin(CheckedVersionAdmin):
         short_description="Above threshold",
         text="{row.n_drifted_features} of {row.n_features}",
         admin_order_field="n_drifted_features",
+    )
+    not_compared = Column(
+        short_description="Not compared",
+        text="{row.n_not_compared}",
+        admin_order_field="n_not_compared",
     )
     prediction_divergence = Column(
         short_description="Predictions",

@@ -22,7 +22,7 @@ from inference.exceptions import ArchiveError
 from inference.stream import FEATURE_PREFIX
 from mlmon.figures import duration_text
 from mlmon.report.views import Tag, feature_views, finding_of, p_value_figure
-from mlmon.results import ComparisonResult
+from mlmon.results import ComparisonResult, VerdictStatus
 from mlmon.sentences import found_by
 
 logger = logging.getLogger(__name__)
@@ -106,6 +106,8 @@ def _sentences(incident: DriftIncident) -> Iterator[str]:
     if incident.closed_at is None:
         if incident.snoozed_until is not None and incident.snoozed_until > now:
             yield f"Its alert is silenced until {incident.snoozed_until:%Y-%m-%d %H:%M}."
+        if incident.last_check.verdict_status == VerdictStatus.INCOMPLETE:
+            yield "The latest check could not compare every feature, so its window does not count as quiet."
         yield (
             f"It closes automatically after {QUIET_WINDOWS} quiet windows without a common row; "
             f"{incident.quiet_windows} so far."

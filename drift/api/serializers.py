@@ -11,6 +11,7 @@ from mlmon.report.json_body import hypothesis_body
 from mlmon.results import (
     ComparisonResult,
     CorrelationChange,
+    Coverage,
     FeatureResult,
     HypothesisResult,
     JointChange,
@@ -103,15 +104,17 @@ VerdictSerializer = serializer_of(
 )
 CorrelationChangeSerializer = serializer_of(CorrelationChange)
 JointChangeSerializer = serializer_of(JointChange)
+CoverageSerializer = serializer_of(Coverage)
 ComparisonSerializer = serializer_of(
     ComparisonResult,
-    without=("n_reference", "n_current", "features", "prediction"),
+    without=("n_reference", "n_current", "features", "prediction", "left_out"),
     is_drifted=serializers.BooleanField(help_text="Whether a feature or the predictions have drifted."),
     drifted_features=serializers.ListField(
         child=serializers.CharField(), help_text="Features above their threshold, strongest first."
     ),
     feature_drift=serializers.DictField(child=FeatureDriftSerializer(), help_text="The features, by name."),
     verdict=VerdictSerializer(allow_null=True, help_text="The verdict on all features and the predictions."),
+    coverage=CoverageSerializer(allow_null=True, help_text="How much of the reference was compared."),
     prediction_drift=PredictionDriftSerializer(allow_null=True, help_text="The predictions."),
 )
 WindowSerializer = serializer_of(WindowSummary, "Window")

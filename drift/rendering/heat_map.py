@@ -6,11 +6,13 @@ from datetime import datetime
 from itertools import pairwise
 
 from drift.models import FeatureDrift
-from mlmon.figures import number_text
+from mlmon import results
+from mlmon.figures import number_text, share_text
+from mlmon.report.views import status_words
 
 # Where each step of the scale begins, as a share of the threshold. The last two steps are above it.
 STEPS = (0.0, 0.25, 0.5, 1.0, 2.0)
-LISTED, ABOVE = "listed", "above"
+LISTED, ABOVE, NOT_COMPARED = "listed", "above", "not compared"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class HeatCell:
     step
         Index in `STEPS`; None if there is no score.
     mark
-        `LISTED` by the verdict's alarm, `ABOVE` its threshold, or "".
+        `LISTED` by the verdict's alarm, `ABOVE` its threshold, `NOT_COMPARED` although monitored, or "".
     text
         The score, the threshold and the mark in words.
     """
@@ -78,7 +80,9 @@ def heat_map(
         past = [scores.get((column.check_id, name)) for column in columns]
         above = sum(row is not None and row.is_drifted for row in past)
         listed = sum(row is not None and row.is_confirmed for row in past)
+        failed = sum(row is not None and row.status in results.NOT_COMPARED for row in past)
         summary = f"above its threshold in {above} of {len(past)} checks, listed by the verdict in {listed}"
+        summary += f", not compared in {failed}" if failed else ""
         rows.append(HeatRow(name, [_cell(row) for row in past], summary))
     legend = [f"{begin:g} to {end:g} of the threshold" for begin, end in pairwise(STEPS)]
     legend.append(f"{STEPS[-1]:g} times the threshold or more")
@@ -86,8 +90,13 @@ def heat_map(
 
 
 def _cell(past: FeatureDrift | None) -> HeatCell:
-    if past is None or past.score is None:
-        return HeatCell(None, LISTED if past and past.is_confirmed else "", "not measured")
+    if past is None:
+        return HeatCell(None, "", "not measured")
+    if past.status in results.NOT_COMPARED:
+        return HeatCell(None, NOT_COMPARED, f"not compared: {status_words(results.ResultStatus(past.status))}")
+    if past.score is None:
+        missing = f", {share_text(past.missing_share)} missing" if past.missing_share else ""
+        return HeatCell(None, LISTED if past.is_confirmed else "", f"no score{missing}")
     share = past.score / past.threshold if past.threshold else float(past.score > 0) * STEPS[-1]
     step = max(place for place, begin in enumerate(STEPS) if share >= begin or not place)
     mark = LISTED if past.is_confirmed else ABOVE if past.is_drifted else ""

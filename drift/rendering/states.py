@@ -4,13 +4,28 @@ from django.utils import timezone
 
 from drift.models import CheckStatus, DriftCheck, DriftIncident
 from mlmon.report.views import Tag, Tone
-from mlmon.results import VerdictStatus
+from mlmon.results import ResultStatus, VerdictStatus
 
 DRIFTED = Tag("drift", Tone.ALARM, "The verdict is an alarm.")
 ABOVE = Tag("above threshold", Tone.WARNING, "A score is above its threshold; no alarm.")
 QUIET = Tag("no drift", Tone.GOOD)
+INCOMPLETE = Tag("incomplete", Tone.WARNING, "Not every feature could be compared; the others have not drifted.")
+NOTHING_COMPARED = Tag("nothing compared", Tone.WARNING, "No feature could be compared, so drift would not be noticed.")
+ONLY_PREDICTIONS = Tag("predictions only", Tone.PLAIN, "No feature is monitored; the predictions have not drifted.")
 NO_VERDICT = Tag("no verdict", Tone.PLAIN, "Too few rows for a verdict; no score is above its threshold.")
 FAILED = Tag("failed", Tone.WARNING, "The window could not be compared.")
+
+# What to do about a feature of a model that could not be compared.
+ADVICE = {
+    ResultStatus.MISSING_COLUMN: (
+        "The stored predictions lack it. Store it (capture policy), or stop monitoring it (drift policy)."
+    ),
+    ResultStatus.TYPE_CHANGED: "The reference has another type. Upload reference data of this version again.",
+    ResultStatus.AMBIGUOUS_DATES: "Write dates in ISO 8601, such as 2026-03-01, in the reference data and in requests.",
+    ResultStatus.ERROR: (
+        "The worker's log has the traceback. If it happens again after a new upload of reference data, it is a bug."
+    ),
+}
 
 NEW = Tag("open", Tone.ALARM, "It is not acknowledged.")
 ACKNOWLEDGED = Tag("acknowledged", Tone.WARNING, "Open, and acknowledged by a person.")
@@ -26,7 +41,11 @@ def outcome_of(check: DriftCheck) -> Tag:
         return DRIFTED
     if check.n_drifted_features or check.prediction_is_drifted:
         return ABOVE
-    return NO_VERDICT if check.verdict_status == VerdictStatus.INSUFFICIENT_DATA else QUIET
+    if check.verdict_status == VerdictStatus.INCOMPLETE:
+        return INCOMPLETE if check.n_compared else NOTHING_COMPARED
+    if check.verdict_status == VerdictStatus.INSUFFICIENT_DATA:
+        return NO_VERDICT
+    return QUIET if check.n_compared else ONLY_PREDICTIONS
 
 
 def state_of(incident: DriftIncident) -> Tag:

@@ -1,8 +1,9 @@
 """Incidents: checks open, continue and close them; people acknowledge, snooze and close them.
 
 One alarm is one incident, however often it is raised again. An incident closes after three windows without a common row
-in which none of its own hypotheses has a p-value below .01. The hypotheses of other features do not count: of 200
-hypotheses, two fall below .01 in every window by chance, and no incident would ever close (docs/adr/0009).
+in which every feature was compared and none of its own hypotheses has a p-value below .01. The hypotheses of other
+features do not count: of 200 hypotheses, two fall below .01 in every window by chance, and no incident would ever close
+(docs/adr/0009).
 """
 
 from dataclasses import dataclass, replace
@@ -76,13 +77,16 @@ def step(incident: Incident | None, result: ComparisonResult, *, rows_seen: int)
                 strongest[found.key] = found
         hypotheses = sorted(strongest.values(), key=lambda found: (found.p_value, -abs(found.effect), found.key))
         return Incident(tuple(hypotheses), incident.alarms + 1, 0, rows_seen), Event.CONTINUED
-    if result.verdict.status is not VerdictStatus.QUIET or incident is None:
+    is_incomplete = result.verdict.status is VerdictStatus.INCOMPLETE
+    if incident is None or not (is_incomplete or result.verdict.status is VerdictStatus.QUIET):
         return incident, Event.NONE
     own = {found.key for found in incident.hypotheses}
     windows = result.verdict.window_rows or (result.n_current,)
     # A hypothesis has the smallest p-value of all windows: Bonferroni's correction over them.
     if any(len(windows) * found.p_value < QUIET_P_VALUE for found in result.hypotheses if found.key in own):
         return replace(incident, quiet_windows=0, counted_rows=rows_seen), Event.CONTINUED
+    if is_incomplete:
+        return incident, Event.CONTINUED
     has_restarted = rows_seen < incident.counted_rows  # Redis lost its count
     if not has_restarted and rows_seen - max(windows) < incident.counted_rows:
         return incident, Event.CONTINUED

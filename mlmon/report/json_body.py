@@ -14,7 +14,7 @@ from mlmon.sentences import found_by, sentence_of, verdict_sentence
 def comparison_body(result: ComparisonResult | None) -> dict[str, Any]:
     """Return a comparison; without one, the same members empty."""
     if result is None:
-        members = ("verdict", "prediction_drift", "correlation_changes", "joint_change")
+        members = ("verdict", "coverage", "prediction_drift", "correlation_changes", "joint_change")
         return {"is_drifted": False, "drifted_features": [], "feature_drift": {}, **dict.fromkeys(members)}
     pairs = result.correlation_changes
     return {
@@ -26,6 +26,7 @@ def comparison_body(result: ComparisonResult | None) -> dict[str, Any]:
             "sentence": verdict_sentence(result),
             "listed": [hypothesis_body(found, found_by(result, found)) for found in result.listed_hypotheses],
         },
+        "coverage": asdict(result.coverage),
         "prediction_drift": {
             **asdict(result.prediction),
             "verdict": hypothesis_body(result.prediction.verdict, result.prediction),

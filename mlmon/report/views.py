@@ -1,5 +1,6 @@
 """A comparison as texts and shapes: what the templates of the admin and of the HTML report show."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -9,6 +10,7 @@ from mlmon.figures import number_text, share_text
 from mlmon.measures import EFFECT, MEASURES, P_VALUE, PHI
 from mlmon.report.pictures import Picture, picture_of, shares_picture
 from mlmon.results import (
+    NOT_COMPARED,
     ComparisonResult,
     FeatureResult,
     HypothesisResult,
@@ -19,8 +21,11 @@ from mlmon.results import (
 )
 from mlmon.sentences import (
     BADGE_TEXTS,
+    FILE_ADVICE,
+    LEFT_OUT_TEXTS,
     STATUS_TEXTS,
     correlation_sentence,
+    coverage_sentence,
     evidence_of,
     found_by,
     joint_sentence,
@@ -129,11 +134,25 @@ class PredictionView:
 
 
 @dataclass(frozen=True, slots=True)
+class Uncompared:
+    """A column that was not compared: the reason in a few words and in a sentence, and what to do about it."""
+
+    name: str
+    reason: str
+    detail: str
+    advice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ResultView:
     """A whole comparison.
 
     Attributes
     ----------
+    coverage
+        What could not be compared, in a sentence; "" if everything was.
+    not_compared, left_out
+        Columns that could not be compared, and columns that were left out on purpose.
     badges
         Limits of the data behind the verdict, in sentences.
     findings
@@ -148,6 +167,9 @@ class ResultView:
 
     tone: Tone
     verdict: str
+    coverage: str
+    not_compared: tuple[Uncompared, ...]
+    left_out: tuple[Uncompared, ...]
     badges: tuple[str, ...]
     findings: tuple[Finding, ...]
     features: tuple[FeatureView, ...]
@@ -156,17 +178,37 @@ class ResultView:
     glossary: tuple[tuple[str, str], ...] = GLOSSARY
 
 
-def result_view(result: ComparisonResult, *, has_predictions: bool = True) -> ResultView:
-    """Return a comparison as it is shown."""
-    if result.verdict.status is VerdictStatus.ALARM:
+def result_view(
+    result: ComparisonResult,
+    *,
+    has_predictions: bool = True,
+    advice: Mapping[ResultStatus, str] = FILE_ADVICE,
+) -> ResultView:
+    """Return a comparison as it is shown.
+
+    Parameters
+    ----------
+    advice
+        What to do about a feature that could not be compared, by reason.
+    """
+    status = result.verdict.status
+    if status is VerdictStatus.ALARM:
         tone = Tone.ALARM
-    elif result.is_drifted:
+    elif result.is_drifted or status is VerdictStatus.INCOMPLETE:
         tone = Tone.WARNING
     else:
-        tone = Tone.PLAIN if result.verdict.status is VerdictStatus.INSUFFICIENT_DATA else Tone.GOOD
+        tone = Tone.PLAIN if status is VerdictStatus.INSUFFICIENT_DATA else Tone.GOOD
     return ResultView(
         tone=tone,
         verdict=verdict_sentence(result),
+        coverage=coverage_sentence(result),
+        not_compared=tuple(
+            Uncompared(each.feature, status_words(each.reason), each.detail, advice[each.reason])
+            for each in result.coverage.not_compared
+        ),
+        left_out=tuple(
+            Uncompared(each.feature, LEFT_OUT_TEXTS[each.reason], each.detail) for each in result.coverage.left_out
+        ),
         badges=tuple(BADGE_TEXTS[badge] for badge in result.verdict.badges),
         findings=tuple(finding_of(found, found_by(result, found)) for found in result.listed_hypotheses),
         features=feature_views(result),
@@ -231,7 +273,9 @@ def prediction_view(prediction: PredictionResult) -> PredictionView:
     elif prediction.status is ResultStatus.OK:
         tag = Tag("no drift", Tone.GOOD)
     else:
-        tag = Tag(prediction.status.value.replace("_", " "), Tone.PLAIN, STATUS_TEXTS[prediction.status])
+        failed = prediction.status in NOT_COMPARED and prediction.status is not ResultStatus.MISSING_COLUMN
+        tone = Tone.WARNING if failed else Tone.PLAIN
+        tag = Tag(status_words(prediction.status), tone, STATUS_TEXTS[prediction.status])
     return PredictionView(
         tag=tag,
         what=sentence_of(found, prediction) if found is not None and found.is_listed else "",
@@ -263,6 +307,11 @@ def p_value_figure(value: float | None) -> str:
     return NOTHING if value is None else p_value_text(value).removeprefix("p = ").removeprefix("p ")
 
 
+def status_words(status: ResultStatus) -> str:
+    """Return a status as words: "missing column"."""
+    return status.value.replace("_", " ")
+
+
 def _feature_tag(feature: FeatureResult) -> Tag:
     if feature.is_confirmed:
         return Tag("drift", Tone.ALARM, "The verdict lists this feature: a real change, large enough to matter.")
@@ -271,7 +320,7 @@ def _feature_tag(feature: FeatureResult) -> Tag:
     if feature.status is ResultStatus.OK:
         return Tag("no drift", Tone.GOOD)
     tone = Tone.PLAIN if feature.status in HARMLESS_STATUSES else Tone.WARNING
-    return Tag(feature.status.value.replace("_", " "), tone, STATUS_TEXTS[feature.status])
+    return Tag(status_words(feature.status), tone, STATUS_TEXTS[feature.status])
 
 
 def _figures(feature: FeatureResult) -> tuple[Figure, ...]:

@@ -95,7 +95,9 @@ def joint_change(reference: pa.Table, current: pa.Table) -> JointChange | None:
         from sklearn.ensemble import HistGradientBoostingClassifier
         from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
     except ImportError as error:
-        message = "Comparing the columns together needs scikit-learn. Install it with: pip install 'mlmon[joint]'"
+        message = (
+            "Comparing the columns together (--joint) needs scikit-learn. Install it with: pip install 'mlmon[joint]'"
+        )
         raise MissingExtraError(message) from error
     is_current = np.repeat([False, True], [sample.num_rows for sample in samples])
     # Every other block is held out.

@@ -92,6 +92,22 @@ DRIFT = dashboard(
         .thresholds(steps("green", (1, "red")))
         .mappings([yes_no("open", "none")])
         .data_links([DRIFT_PAGE]),
+        states("Features that could not be compared", units.NoUnit)
+        .description(
+            "Drift of these features is not noticed. The page of the latest check names them, with the reason and what "
+            "to do. The predictions count too."
+        )
+        .with_target(query(gauge("ml_drift_features_not_compared"), BY_MODEL))
+        .thresholds(steps("green", (1, "orange")))
+        .data_links([DRIFT_PAGE]),
+        lines("Missing values by feature", units.PercentUnit)
+        .description(
+            "Share of the window's rows in which the feature is missing. A feature that is always missing has no score."
+        )
+        .with_target(query(gauge("ml_feature_missing_ratio", *OF_FEATURE), BY_FEATURE))
+        .min(0)
+        .max(1)
+        .data_links([FEATURE_PAGE]),
         lines("Rows compared", units.NoUnit)
         .description("Rows of the current window and of the reference.")
         .with_target(query(gauge("ml_drift_window_rows"), f"{BY_MODEL} window"))

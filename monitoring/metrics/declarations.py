@@ -73,6 +73,11 @@ CHECK: MetricGroup[DriftCheck] = MetricGroup(
             "Number of rows in the reference of the latest check.",
             lambda check: check.n_reference,
         ),
+        StateMetric(
+            "ml_drift_features_not_compared",
+            "Features that the latest check could not compare, and the predictions if it could not.",
+            lambda check: check.n_not_compared,
+        ),
     ),
 )
 FEATURE: MetricGroup[FeatureDrift] = MetricGroup(
@@ -97,6 +102,11 @@ FEATURE: MetricGroup[FeatureDrift] = MetricGroup(
             "ml_feature_drift_confirmed",
             "1 if the verdict of the latest check is an alarm that lists the feature.",
             lambda row: row.is_confirmed,
+        ),
+        StateMetric(
+            "ml_feature_missing_ratio",
+            "Share of the window's rows in which the feature is missing, also if there is no score.",
+            lambda row: row.missing_share,
         ),
     ),
 )

@@ -13,6 +13,7 @@ from django.utils import timezone
 from drift.models import CheckStatus
 from inference.traffic import CONFIDENCE_EDGES, LATENCY_EDGES
 from mlmon.figures import duration_text, number_text, share_text
+from mlmon.results import VerdictStatus
 from models_registry.models import Stage
 from monitoring.models import JobRun
 from monitoring.pages.figures import error_ratio, histogram_quantile, names_text, seconds_text
@@ -99,7 +100,11 @@ def _of_version(state: ModelState, facts: VersionFacts) -> Iterator[Reason]:
             urgency, status = Urgency.SOON, f"Snoozed until {incident.snoozed_until:%Y-%m-%d %H:%M} UTC."
         elif incident.acknowledged_at is not None:
             urgency, status = Urgency.SOON, "It is acknowledged."
-        what = f": {names_text(facts.drifted)}" if facts.drifted else "; the latest check found no drift"
+        what = "; the latest check found no drift"
+        if facts.drifted:
+            what = f": {names_text(facts.drifted)}"
+        elif check is not None and check.n_not_compared:
+            what = "; the latest check could not compare every feature"
         open_for = duration_text((timezone.now() - incident.opened_at).total_seconds())
         text = f"Drift incident for {open_for}{what}. {status}"
         url = reverse("admin:drift_driftincident_change", args=[incident.pk])
@@ -117,6 +122,12 @@ def _of_version(state: ModelState, facts: VersionFacts) -> Iterator[Reason]:
     if latest_check is not None and latest_check.status == CheckStatus.FAILED:
         url = reverse("admin:drift_driftcheck_change", args=[latest_check.pk])
         yield Reason(Urgency.SOON, state.name, "check failed", latest_check.error_message, url, "Open the check")
+    if check is not None and (check.n_not_compared or check.verdict_status == VerdictStatus.INCOMPLETE):
+        text = f"The latest check could not compare {check.n_not_compared} of its features: drift there is not noticed."
+        if not check.n_compared:
+            text = "The latest check compared no feature, so drift is not noticed."
+        url = reverse("admin:drift_driftcheck_change", args=[check.pk])
+        yield Reason(Urgency.SOON, state.name, "not compared", text, url, "Open the check")
     if check is not None and incident is None:
         above = [*facts.drifted, *(["its predictions"] if check.prediction_is_drifted else [])]
         if above:

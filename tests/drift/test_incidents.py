@@ -15,6 +15,8 @@ QUIET = judged(VerdictStatus.QUIET, [values_of("dest", 0.4)])
 NOISY = judged(VerdictStatus.QUIET, [values_of("dest", 0.009)])
 WITHOUT = judged(VerdictStatus.INSUFFICIENT_DATA)
 NOT_ASKED = judged(VerdictStatus.NOT_ASKED)
+INCOMPLETE = judged(VerdictStatus.INCOMPLETE, [values_of("dest", 0.4)])
+NOISY_INCOMPLETE = judged(VerdictStatus.INCOMPLETE, [values_of("dest", 0.009)])
 
 
 def _after(*checks: tuple[int, ComparisonResult]) -> tuple[Incident | None, list[str]]:
@@ -26,7 +28,7 @@ def _after(*checks: tuple[int, ComparisonResult]) -> tuple[Incident | None, list
     return incident, events
 
 
-@pytest.mark.parametrize("result", [QUIET, WITHOUT, NOT_ASKED])
+@pytest.mark.parametrize("result", [QUIET, WITHOUT, NOT_ASKED, INCOMPLETE])
 def test_without_an_alarm_there_is_no_incident(result: ComparisonResult) -> None:
     assert step(None, result, rows_seen=1000) == (None, Event.NONE)
 
@@ -47,6 +49,10 @@ def test_an_alarm_opens_an_incident() -> None:
         ([(1000, ALARM), *((rows, QUIET) for rows in range(1100, 2000, 100))], "opened" + " continued" * 9, 0),
         ([(1000, ALARM), (1999, QUIET), (2999, QUIET)], "opened continued continued", 1),
         ([(1000, ALARM), (2000, QUIET), (2999, QUIET), (3000, QUIET)], "opened continued continued continued", 2),
+        # What could not be compared may still drift, so an incomplete window is not quiet.
+        ([(1000, ALARM), *((rows, INCOMPLETE) for rows in range(2000, 9000, 1000))], "opened" + " continued" * 7, 0),
+        ([(1000, ALARM), (2000, QUIET), (3000, INCOMPLETE), (4000, QUIET)], "opened" + " continued" * 3, 2),
+        ([(1000, ALARM), (2000, QUIET), (3000, NOISY_INCOMPLETE)], "opened continued continued", 0),
         # A noisy window or another alarm restarts the count.
         (
             [(1000, ALARM), (2000, QUIET), (3000, QUIET), (4000, ALARM), (5000, QUIET), (6000, QUIET)],

@@ -1,7 +1,10 @@
 """``manage.py drift_compare``: its output, its files and its exit status."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 from io import StringIO
 from pathlib import Path
@@ -12,6 +15,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 import pytest
+from django.conf import settings
 from django.core.management import CommandError, call_command
 from scipy import stats
 
@@ -174,23 +178,123 @@ def test_bad_input_names_file_column_and_reason(reference: Path, quiet: Path, tm
     assert _error_message(reference, texts).startswith(f"{texts}: ")
     wrong = _error_message(reference, quiet, "--prediction", "lat")
     assert wrong == f"{reference}: there is no column 'lat' (--prediction). Did you mean \"late\"?"
+    for option in ("--time", "--categorical"):
+        assert f"there is no column 'lat' ({option})." in _error_message(reference, quiet, option, "lat")
     assert "no column 'dst'" in _error_message(reference, quiet, "--column-threshold", "dst=0.1")
-    assert "Is a directory" in _error_message(reference, quiet, "--html", tmp_path)
 
 
 @pytest.mark.parametrize(
     ("option", "reason"),
     [
-        (["--budget", "0"], "a whole number from 1"),
-        (["--window", "100"], "a whole number from 500"),
-        (["--threshold", "2"], "a number from 0 to 1"),
-        (["--column-threshold", "0.2"], "a column and a number"),
-        (["--fail-on", "sunday"], "invalid choice"),
+        (["--budget", "0"], "argument --budget: expected a whole number from 1"),
+        (["--budget", "9" * 5000], "argument --budget: expected a whole number from 1"),
+        (["--window", "100"], "argument --window: expected a whole number from 500"),
+        (["--threshold", "2"], "argument --threshold: expected a number from 0 to 1"),
+        (["--prediction-threshold", "nan"], "argument --prediction-threshold: expected a number from 0 to 1"),
+        (["--column-threshold", "0.2"], "argument --column-threshold: expected a column and a number"),
+        (["--fail-on", "sunday"], "argument --fail-on: invalid choice"),
+        (["--zone", "Mars/Olympus"], "argument --zone: there is no time zone 'Mars/Olympus' on this machine"),
+        (
+            ["--json", "/no/such/folder/figures.json"],
+            "argument --json: /no/such/folder/figures.json: there is no folder",
+        ),
+        (["--html", "/"], "argument --html: /: Is a directory"),
     ],
 )
 def test_invalid_options_are_rejected(reference: Path, quiet: Path, option: list[str], reason: str) -> None:
     with pytest.raises(CommandError, match=re.escape(reason)):
         call_command("drift_compare", str(reference), str(quiet), *option)
+
+
+@pytest.fixture
+def renamed(tmp_path: Path) -> Path:
+    """Rows like the reference's, whose column dest has another name."""
+    path = tmp_path / "renamed.parquet"
+    pa.parquet.write_table(_table(600, seed=3).rename_columns(["distance", "destination", "late"]), path)
+    return path
+
+
+def test_a_column_that_cannot_be_compared_ends_with_4_and_says_what_to_do(reference: Path, renamed: Path) -> None:
+    status, printed = _run(reference, renamed)
+
+    assert status == 4
+    assert printed.startswith("Incomplete: 1 of 3 features could not be compared. No drift in the rest. Smallest p = ")
+    block = printed[printed.index("Not compared:") :].splitlines()
+    assert (
+        block[1] == "  dest: missing column. renamed.parquet has no such column. Check whether the column was renamed."
+    )
+    assert block[2] == "  To accept this, leave them out: --ignore dest"
+    assert "Left out on purpose:\n  destination: not in the reference." in printed
+    assert _run(reference, renamed, "--ignore", "dest")[0] == 0
+    assert _run(reference, renamed, "--fail-on", "never")[0] == 0
+
+
+def test_drift_counts_more_than_a_column_that_cannot_be_compared(reference: Path, tmp_path: Path) -> None:
+    path = tmp_path / "both.parquet"
+    pa.parquet.write_table(_table(600, seed=2, shift=2.0).drop_columns(["dest"]), path)
+
+    status, printed = _run(reference, path)
+    assert status == 1
+    assert printed.startswith("distance changed: ")
+    assert "  dest: missing column." in printed
+
+
+def test_nothing_to_compare_is_bad_input_whatever_fails(reference: Path, tmp_path: Path) -> None:
+    path = tmp_path / "upper.parquet"
+    pa.parquet.write_table(_table(600, seed=3).rename_columns(["Distance", "Dest", "Late"]), path)
+
+    for options in ([], ["--fail-on", "never"], ["--json", "-"]):
+        message = _error_message(reference, path, *options)
+        assert "there is no column to compare. distance: " in message
+
+
+def test_the_coverage_is_in_the_json_and_on_the_page(reference: Path, renamed: Path, tmp_path: Path) -> None:
+    target = tmp_path / "report.html"
+    status, printed = _run(reference, renamed, "--json", "-", "--html", target)
+
+    body = json.loads(printed)
+    assert (status, body["verdict"]["status"]) == (4, "incomplete")
+    missing = {"feature": "dest", "reason": "missing_column", "detail": "renamed.parquet has no such column."}
+    extra = {
+        "feature": "destination",
+        "reason": "not_in_reference",
+        "detail": "reference.parquet has no such column.",
+    }
+    assert body["coverage"] == {"compared": 2, "not_compared": [missing], "left_out": [extra]}
+    page = target.read_text()
+    assert page.index("1 of 3 features could not be compared.") < page.index('aria-label="Verdict"')
+    assert "Check whether the column was renamed." in page
+    assert "No drift." not in page
+
+
+@pytest.mark.parametrize("program", [["-m", "mlmon", "compare"], ["manage.py", "drift_compare"]], ids=" ".join)
+def test_a_reader_that_stops_early_sees_no_traceback(
+    program: list[str], reference: Path, drifted: Path, quiet: Path, tmp_path: Path
+) -> None:
+    for current, expected in ((quiet, 0), (drifted, 1)):
+        assert _status_without_reader([*program, str(reference), str(current), "--json", "-"], tmp_path) == expected
+    assert _status_without_reader([*program, "--help"], tmp_path) == 0
+    assert _status_without_reader([*program, str(reference), "/no/such/file.csv"], tmp_path) == 2
+
+
+def _status_without_reader(arguments: list[str], folder: Path) -> int:
+    """Return the exit status of a program whose output nobody reads; its stderr must be empty or an error message."""
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    try:
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=settings.BASE_DIR,
+            env={**os.environ, "MLMON_VAR_DIR": str(folder)},
+            stdout=write_end,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    finally:
+        os.close(write_end)
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr
+    return done.returncode
 
 
 class _Page(HTMLParser):
@@ -241,5 +345,13 @@ def test_the_help_has_examples_and_exit_statuses(capsys: pytest.CaptureFixture[s
     with pytest.raises(SystemExit):
         _help: Any = call_command("drift_compare", "--help")
     printed = capsys.readouterr().out
-    for words in ("examples:", "exit status:", "0  quiet", "1  drift", "2  bad input", "reference.csv current.csv"):
+    for words in (
+        "examples:",
+        "exit status:",
+        "0  quiet",
+        "1  drift",
+        "2  bad input",
+        "4  not compared",
+        "reference.csv current.csv",
+    ):
         assert words in printed

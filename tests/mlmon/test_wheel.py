@@ -115,8 +115,11 @@ def test_the_installed_wheel_compares_tables_in_a_notebook(environment: dict[str
     ("words", "message"),
     [
         (("absent.csv", "absent.csv"), "error: There is no file absent.csv."),
-        (("--joint",), "error: Comparing the columns together needs scikit-learn. Install it with: pip install"),
-        (("--html", "absent/page.html"), "error: absent/page.html: No such file or directory."),
+        (
+            ("--joint",),
+            "error: Comparing the columns together (--joint) needs scikit-learn. Install it with: pip install",
+        ),
+        (("--html", "absent/page.html"), "error: argument --html: absent/page.html: there is no folder absent"),
         (("--budget", "0"), "expected a whole number from 1"),
     ],
     ids=["file", "extra", "target", "option"],

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -65,8 +66,10 @@ def check_of(version: ModelVersion, *, window_end: str, score: float) -> DriftCh
         prediction_js_divergence=0.25,
         prediction_threshold=0.1,
         prediction_is_drifted=True,
+        n_not_compared=2,
     )
     result = FeatureResult("sepal_length", FeatureKind.NUMERIC, 0.15, score=score, is_drifted=score > 0.15)
+    result = replace(result, n_current=75, n_missing_current=25)
     FeatureDrift.of(check, result).save()
     return check
 
@@ -92,6 +95,8 @@ def test_the_latest_check_of_the_primary_version_is_shown(client: Client) -> Non
     assert shown["ml_prediction_drift_detected", model] == 1
     assert shown["ml_drift_window_rows", model] == 100
     assert shown["ml_drift_reference_rows", model] == 150
+    assert shown["ml_drift_features_not_compared", model] == 2
+    assert shown["ml_feature_missing_ratio", feature] == 0.25
     assert shown["ml_collector_success", ()] == 1
 
 

@@ -72,7 +72,7 @@ class Command(TeachingCommand):
                 interrupted = True
         line = (
             f"{request.version}: {tally.checks} checks made, {tally.were_there} found from an earlier run; "
-            f"{tally.drifted} with a score above its threshold, {tally.alarms} alarms."
+            f"{tally.drifted} with a score above its threshold, {tally.alarms} alarms, {tally.incomplete} incomplete."
         )
         figures = {name: value for name, value in asdict(tally).items() if name != "alarm_lines"}
         version = {"model_name": request.version.model.name, "model_version": request.version.version}
@@ -92,6 +92,7 @@ class _Tally:
     were_there: int = 0
     drifted: int = 0
     alarms: int = 0
+    incomplete: int = 0
     failed: int = 0
     alarm_lines: list[str] = field(default_factory=list)
 
@@ -104,6 +105,7 @@ class _Tally:
             return
         self.checks += 1
         self.failed += check.status == CheckStatus.FAILED
+        self.incomplete += check.n_not_compared > 0
         self.drifted += bool(check.n_drifted_features or check.prediction_is_drifted)
         if check.verdict_status == VerdictStatus.ALARM:
             self.alarms += 1

@@ -32,6 +32,6 @@ class Command(TeachingCommand):
         except MlmonError as error:
             raise CommandError(plain_text(str(error)), returncode=ExitStatus.WRONG_USAGE) from error
         except OSError as error:
-            raise CommandError(f"{error.filename}: {error.strerror}.", returncode=ExitStatus.WRONG_USAGE) from error
+            raise CommandError(f"stdout: {error.strerror}.", returncode=ExitStatus.WRONG_USAGE) from error
         if status:
             sys.exit(status)

@@ -10,6 +10,7 @@ from rich.table import Table
 from accounts.management.terminal import ExitStatus, TeachingCommand, add_json_option, table
 from drift.models import CheckStatus, DriftCheck, DriftIncident
 from drift.selectors import CHECKED_STAGES, latest_check, open_incident
+from mlmon.results import VerdictStatus
 from models_registry.models import ModelVersion
 from models_registry.selectors import model_named
 
@@ -32,6 +33,7 @@ exit status:
   1  an incident is open, or the latest check failed (or whatever --fail-on names)
   2  an invalid option, or an unknown model
   3  the database is unavailable
+  4  the latest check could not compare every feature, and nothing of 1; --fail-on never turns 1 and 4 into 0
 """
 
 
@@ -65,6 +67,8 @@ class Command(TeachingCommand):
         self.write_result({"versions": states}, shown, as_json=options["json"])
         if any(_is_found(state, options["fail_on"]) for state in states):
             sys.exit(ExitStatus.FOUND)
+        if options["fail_on"] != "never" and any(_is_incomplete(state["check"]) for state in states):
+            sys.exit(ExitStatus.NOT_COMPARED)
 
 
 def _state(version: ModelVersion) -> dict[str, Any]:
@@ -89,6 +93,8 @@ def _check_body(check: DriftCheck) -> dict[str, Any]:
         "rows": check.n_current,
         "reference_rows": check.n_reference,
         "verdict": check.verdict_status,
+        "compared": check.n_compared,
+        "not_compared": check.n_not_compared,
         "drifted_features": list(drifted.values_list("feature_name", flat=True)),
         "prediction_is_drifted": check.prediction_is_drifted,
     }
@@ -115,6 +121,10 @@ def _is_found(state: Mapping[str, Any], fail_on: str) -> bool:
     return fail_on == "drift" and is_drifted
 
 
+def _is_incomplete(check: Mapping[str, Any] | None) -> bool:
+    return check is not None and (check["not_compared"] > 0 or check["verdict"] == VerdictStatus.INCOMPLETE)
+
+
 def _cells(state: Mapping[str, Any]) -> tuple[str, ...]:
     check, incident = state["check"], state["incident"]
     about = (state["model_name"], state["model_version"], state["stage"])
@@ -123,5 +133,7 @@ def _cells(state: Mapping[str, Any]) -> tuple[str, ...]:
         return (*about, "-", "-", "not checked yet", "-", opened)
     drifted = [*check["drifted_features"], *(["predictions"] if check["prediction_is_drifted"] else [])]
     verdict = f"failed: {check['error']}" if check["status"] == CheckStatus.FAILED else check["verdict"]
+    if _is_incomplete(check):
+        verdict = f"{verdict}, {check['not_compared']} of {check['not_compared'] + check['compared']} not compared"
     when = f"{check['checked_at']:%Y-%m-%d %H:%M:%S}"
     return (*about, when, f"{check['rows']:,}", verdict, ", ".join(drifted) or "-", opened)

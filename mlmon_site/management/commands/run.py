@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from django.core.management import call_command, get_commands
 from django.core.management.base import CommandError, CommandParser
 from django.db import connections, transaction
 
-from accounts.management.terminal import TeachingCommand
+from accounts.management.terminal import TeachingCommand, whole_number
 from mlmon_site import valkey
 from mlmon_site.database import OutdatedDatabaseError, refuse_outdated_database
 from mlmon_site.environment import kept_secret
@@ -30,6 +31,7 @@ WEB_START_SECONDS = 60.0
 USERNAME = "admin"
 PASSWORD_FILE = "admin_password"  # noqa: S105 -- a file in var/, not a password
 PASSWORD_BYTES = 12
+MOST_WORKERS = 256
 PORT_SECONDS = 2.0  # a killed run may still be ending
 POLL_SECONDS = 0.1
 
@@ -99,7 +101,8 @@ class Command(TeachingCommand):
         parser.add_argument(
             "--port", type=port_number, default=8000, help="port of the web server (default: %(default)s)"
         )
-        parser.add_argument("--workers", type=int, default=2, help="number of web processes (default: %(default)s)")
+        workers = partial(whole_number, largest=MOST_WORKERS)
+        parser.add_argument("--workers", type=workers, default=2, help="number of web processes (default: %(default)s)")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if settings.IS_PRODUCTION:
