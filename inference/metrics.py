@@ -6,8 +6,10 @@ from collections.abc import Sequence
 import numpy as np
 from prometheus_client import Counter, Gauge, Histogram
 
+from inference.rejections import Rejection, possible_rejections
 from inference.traffic import CONFIDENCE_EDGES, LATENCY_EDGES, Status, TrafficTally
 from models_registry.engine import Predictions
+from models_registry.schema import ModelSchema
 
 UNKNOWN = "unknown"
 STATUSES: tuple[Status, ...] = ("success", "error", "rejected")
@@ -46,6 +48,11 @@ MODEL_MEMORY = Gauge(
     ["model_name"],
     multiprocess_mode="livesum",
 )
+REJECTED_VALUES = Counter(
+    "ml_rejected_values",
+    "Rejected requests and observations by the first value that was refused.",
+    ["model_name", "feature_name", "reason"],
+)
 CAPTURE_DROPPED = Counter(
     "ml_capture_dropped",
     "Observations dropped because the capture queue was full.",
@@ -71,15 +78,18 @@ class VersionMetrics:
     """
 
     def __init__(
-        self, version_id: int, model_name: str, model_version: str, classes: tuple[str, ...], tally: TrafficTally
+        self, version_id: int, model_name: str, model_version: str, schema: ModelSchema, tally: TrafficTally
     ) -> None:
         self._version_id = version_id
+        self._model_name = model_name
         self._tally = tally
         self._requests = {status: PREDICTION_REQUESTS.labels(model_name, model_version, status) for status in STATUSES}
         self._latency = PREDICTION_LATENCY.labels(model_name, model_version)
         self._batch_size = BATCH_SIZE.labels(model_name)
-        self._class_count = [PREDICTION_DISTRIBUTION.labels(model_name, name) for name in classes]
-        self._class_confidence = [MODEL_CONFIDENCE.labels(model_name, name) for name in classes]
+        self._class_count = [PREDICTION_DISTRIBUTION.labels(model_name, name) for name in schema.classes]
+        self._class_confidence = [MODEL_CONFIDENCE.labels(model_name, name) for name in schema.classes]
+        for feature_name, reason in possible_rejections(schema.features):
+            REJECTED_VALUES.labels(model_name, feature_name, reason)
 
     def count_request(self, status: Status, *, rows: int = 0) -> None:
         """Count a request by its outcome; `rows` is the number of predicted rows, 0 if it failed."""
@@ -87,6 +97,10 @@ class VersionMetrics:
         if rows:
             self._batch_size.observe(rows)
         self._tally.count_request(self._version_id, status)
+
+    def count_rejection(self, rejection: Rejection) -> None:
+        """Count why a request or an observation was rejected; `count_request` counts the request itself."""
+        _count_rejection(self._model_name, rejection, self._tally)
 
     def count_predictions(
         self, predictions: Predictions, latency_seconds: Sequence[float], *, is_shadow: bool = False
@@ -120,3 +134,14 @@ class VersionMetrics:
 def count_without_version(model_name: str, status: Status) -> None:
     """Count a request that reached no version; `model_name` is a registered name or "unknown"."""
     PREDICTION_REQUESTS.labels(model_name, UNKNOWN, status).inc()
+
+
+def count_rejected_without_version(model_name: str, rejection: Rejection, tally: TrafficTally) -> None:
+    """Count a rejected request that reached no version, and why; `model_name` is a registered name."""
+    count_without_version(model_name, "rejected")
+    _count_rejection(model_name, rejection, tally)
+
+
+def _count_rejection(model_name: str, rejection: Rejection, tally: TrafficTally) -> None:
+    REJECTED_VALUES.labels(model_name, rejection.feature_name, rejection.reason).inc()
+    tally.count_rejection(model_name, rejection)

@@ -1,9 +1,10 @@
-"""Capture policies, the archive of observations, and the traffic of versions by minute and hour."""
+"""Capture policies, the archive of observations, and the traffic of versions by minute and hour, and rejections."""
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Q
 
+from inference.rejections import LONGEST_EXAMPLE
 from inference.stream import Entry, id_order
 from models_registry.models import Model, ModelVersion
 
@@ -202,3 +203,34 @@ class TrafficRollup(models.Model):
 
     def __str__(self) -> str:
         return f"traffic of {self.version} from {self.begins_at:%Y-%m-%d %H:%M}, {self.get_span_seconds_display()}"
+
+
+class RejectionCount(models.Model):
+    """Rejected requests and observations of a model in one minute, for one feature and reason, over all web processes.
+
+    `inference.rejections` has the names. Values are not stored.
+    """
+
+    model = models.ForeignKey(Model, on_delete=models.CASCADE, related_name="rejection_counts")
+    begins_at = models.DateTimeField()
+    feature_name = models.CharField(
+        max_length=128, help_text="A feature of the schema, or unknown, row or request: what was refused."
+    )
+    reason = models.CharField(max_length=32)
+    count = models.PositiveBigIntegerField()
+    last_at = models.DateTimeField()
+    example = models.CharField(max_length=LONGEST_EXAMPLE, help_text="The latest reason in words, without values.")
+
+    class Meta:
+        ordering = ["model", "begins_at", "feature_name", "reason"]
+        indexes = [models.Index(fields=["begins_at"], name="rejections_by_time")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["model", "begins_at", "feature_name", "reason"],
+                name="rejection_count_is_unique_for_each_minute",
+            ),
+            models.CheckConstraint(condition=Q(count__gte=1), name="rejection_count_is_at_least_1"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.count} rejections of {self.feature_name} ({self.reason}) from {self.begins_at:%Y-%m-%d %H:%M}"

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.exceptions import PayloadError
-from mlmon.exceptions import RowValueError
+from mlmon.exceptions import RowErrorCode, RowValueError
 from mlmon.schema import Feature, TensorType
-from mlmon.values import LARGEST, FeatureColumns, column_of_json, shown
+from mlmon.values import LARGEST, FeatureColumns, column_of_json, shown, type_of
 
 _NUMBERS = frozenset({int, float})
 
@@ -87,11 +87,27 @@ def _plain_matrix(features: Sequence[Feature], rows: Sequence[Any]) -> NDArray[n
 def _full_row(index: int, row: object, names: Sequence[str], known: frozenset[str]) -> list[Any]:
     if isinstance(row, dict):
         if unknown := row.keys() - known:
-            raise RowValueError(index, sorted(unknown)[0], "the model has no such feature")
+            name = min(unknown)
+            # The name of a key is no value, and without it nobody finds out which feature was renamed.
+            absent = [f", and {shown(one, 60)} is missing" for one in names if one not in row]
+            raise RowValueError(
+                index,
+                name,
+                "the model has no such feature",
+                code=RowErrorCode.UNKNOWN_FEATURE,
+                without_value=f"the model has no feature {shown(name, 60)}{''.join(absent[:1])}",
+            )
         return [row.get(name) for name in names]
     if isinstance(row, list):
         if len(row) != len(names):
             reason = f"expected {len(names)} values ({', '.join(names)}), got {len(row)}"
-            raise RowValueError(index, "", reason)
+            raise RowValueError(index, "", reason, code=RowErrorCode.WRONG_LENGTH)
         return row
-    raise RowValueError(index, "", f"expected a list of values or an object by feature name, got {shown(row, 60)}")
+    expected = "expected a list of values or an object by feature name"
+    raise RowValueError(
+        index,
+        "",
+        f"{expected}, got {shown(row, 60)}",
+        code=RowErrorCode.WRONG_FORM,
+        without_value=f"{expected}, got {type_of(row)}",
+    )

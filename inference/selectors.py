@@ -1,4 +1,4 @@
-"""Queries of inference: the registry for serving, the archive, and the traffic of versions by minute and hour."""
+"""Queries of inference: the registry for serving, the archive, traffic by minute and hour, and rejections."""
 
 import uuid
 from collections import defaultdict
@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 import redis
-from django.db.models import F, Q, QuerySet, Sum
+from django.db.models import F, Max, Q, QuerySet, Sum
 from numpy.typing import NDArray
 
 from inference.archive_format import from_bytes
-from inference.models import ArchivePosition, CapturePolicy, ObservationChunk, RollupSpan, TrafficRollup
+from inference.models import ArchivePosition, CapturePolicy, ObservationChunk, RejectionCount, RollupSpan, TrafficRollup
 from inference.stream import rows_seen
 from inference.traffic import FIGURES, Counts, TrafficCounts
 from models_registry.models import Model, ModelVersion
@@ -229,6 +229,59 @@ def traffic_series(
             sums[name] = np.add.reduceat(array, starts)
         series[version_id] = TrafficSeries(steps=steps, **sums)
     return series
+
+
+@dataclass(frozen=True, slots=True)
+class RecentRejections:
+    """Rejections of one model for one feature and reason; `inference.rejections` has the names.
+
+    Attributes
+    ----------
+    last_hour, last_day
+        Numbers of rejected requests and observations.
+    example
+        The latest reason in words, without values.
+    """
+
+    feature_name: str
+    reason: str
+    last_hour: int
+    last_day: int
+    last_at: datetime
+    example: str
+
+
+def recent_rejections(model_id: int, now: datetime, *, most: int) -> tuple[list[RecentRejections], int]:
+    """Return the most frequent rejections of a model in the last day, and the number of pairs that are left out.
+
+    A pair is a feature and a reason. Those of the last hour come first.
+    """
+    hour = Sum("count", filter=Q(begins_at__gt=now - timedelta(hours=1)), default=0)
+    rows = RejectionCount.objects.filter(model_id=model_id, begins_at__gt=now - timedelta(days=1)).order_by()
+    pairs = rows.values("feature_name", "reason").annotate(
+        last_hour=hour, last_day=Sum("count"), last_time=Max("last_at"), last_minute=Max("begins_at")
+    )
+    counted = sorted(pairs, key=lambda pair: (-pair["last_hour"], -pair["last_day"], pair["feature_name"]))
+    shown = counted[:most]
+    if not shown:
+        return [], 0
+    latest = Q()
+    for pair in shown:
+        latest |= Q(feature_name=pair["feature_name"], reason=pair["reason"], begins_at=pair["last_minute"])
+    found = rows.filter(latest).values_list("feature_name", "reason", "example")
+    examples = {(feature_name, reason): example for feature_name, reason, example in found}
+    lines = [
+        RecentRejections(
+            feature_name=pair["feature_name"],
+            reason=pair["reason"],
+            last_hour=pair["last_hour"],
+            last_day=pair["last_day"],
+            last_at=pair["last_time"],
+            example=examples[pair["feature_name"], pair["reason"]],
+        )
+        for pair in shown
+    ]
+    return lines, len(counted) - len(shown)
 
 
 def _rollups(span: RollupSpan, since: datetime, version_ids: Collection[int] | None) -> QuerySet[TrafficRollup]:

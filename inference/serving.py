@@ -62,7 +62,7 @@ class LoadedVersion:
             self._engine = previous._engine
         self._engine_lock = threading.Lock()
         self.load_error = ""
-        self.metrics = metrics.VersionMetrics(row.pk, self.model_name, self.version, self.schema.classes, tally)
+        self.metrics = metrics.VersionMetrics(row.pk, self.model_name, self.version, self.schema, tally)
 
     def engine(self) -> Engine:
         """Return the ONNX session, created by the first call.

@@ -17,12 +17,15 @@ import orjson
 import redis
 from numpy.typing import NDArray
 
+from inference.rejections import Rejection, RejectionCounts
+
 MINUTE_SECONDS = 60
 KEEP_SECONDS = 7200  # how long a minute is kept in Redis, and in a process while Redis is unavailable
 LATENCY_EDGES = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 CONFIDENCE_EDGES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.55, 0.6, 0.65, 0.7, 0.8, 0.9, 0.95, 0.99)
 MOST_CLASSES = 50  # a version with more classes has no counts by class
 MINUTE_PREFIX = "mlmon:traffic:"  # of the key of a minute's counts; the rest is Unix time
+REJECTIONS_PREFIX = "mlmon:rejections:"  # of the key of a minute's rejections, in the same way
 CHANGED_KEY = "mlmon:traffic:changed"  # minute -> number of writes since it was last stored in the database
 # Confirms that a minute is in the database, unless it changed since `changed_minutes`.
 CONFIRM_SCRIPT = "if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then redis.call('HDEL', KEYS[1], ARGV[1]) end"
@@ -114,12 +117,22 @@ class TrafficTally:
         self._process = uuid.uuid4().hex
         self._lock = threading.Lock()
         self._counts: dict[tuple[int, int], TrafficCounts] = {}  # by minute and version
+        self._rejections: dict[tuple[int, str], RejectionCounts] = {}  # by minute and model
+        self._tables: dict[str, dict[Any, TrafficCounts] | dict[Any, RejectionCounts]] = {
+            MINUTE_PREFIX: self._counts,
+            REJECTIONS_PREFIX: self._rejections,
+        }
 
     def count_request(self, version_id: int, status: Status) -> None:
         """Count a request by its outcome."""
         with self._lock:
             counts = self._current(version_id)
             setattr(counts, status, getattr(counts, status) + 1)
+
+    def count_rejection(self, model_name: str, rejection: Rejection) -> None:
+        """Count why a request or an observation was rejected; the model need not have loaded a version."""
+        with self._lock:
+            self._rejections.setdefault((self._minute(), model_name), RejectionCounts()).count(rejection, self._clock())
 
     def count_predictions(
         self,
@@ -168,32 +181,40 @@ class TrafficTally:
             Redis is unavailable; the counts are kept for the next call, for up to `KEEP_SECONDS`.
         """
         with self._lock:
-            written = {key: orjson.dumps(counts.figures()) for key, counts in self._counts.items()}
+            written = {
+                (prefix, key): orjson.dumps(counts.figures())
+                for prefix, table in self._tables.items()
+                for key, counts in table.items()
+            }
         if not written:
             return
         pipeline = client.pipeline(transaction=True)
-        for (minute, version_id), packed in written.items():
-            pipeline.hset(f"{MINUTE_PREFIX}{minute}", f"{version_id}:{self._process}", packed)
-            pipeline.expire(f"{MINUTE_PREFIX}{minute}", KEEP_SECONDS)
-        for minute in {minute for minute, _ in written}:
+        for (prefix, (minute, owner)), packed in written.items():
+            pipeline.hset(f"{prefix}{minute}", f"{owner}:{self._process}", packed)
+            pipeline.expire(f"{prefix}{minute}", KEEP_SECONDS)
+        for minute in {minute for _, (minute, _) in written}:
             pipeline.hincrby(CHANGED_KEY, str(minute), 1)
         try:
             pipeline.execute()
         except redis.RedisError:
             with self._lock:
                 oldest = self._clock() - KEEP_SECONDS
-                self._counts = {key: counts for key, counts in self._counts.items() if key[0] >= oldest}
+                for table in self._tables.values():
+                    for key in [key for key in table if key[0] < oldest]:
+                        del table[key]
             raise
         with self._lock:  # forget the past minutes that did not grow meanwhile
-            for key, packed in written.items():
-                counts, is_past = self._counts.get(key), key[0] + MINUTE_SECONDS <= self._clock()
+            for (prefix, key), packed in written.items():
+                counts, is_past = self._tables[prefix].get(key), key[0] + MINUTE_SECONDS <= self._clock()
                 if counts and is_past and orjson.dumps(counts.figures()) == packed:
-                    del self._counts[key]
+                    del self._tables[prefix][key]
 
     def _current(self, version_id: int) -> TrafficCounts:
         """Return the counts of the current minute."""
-        minute = int(self._clock()) // MINUTE_SECONDS * MINUTE_SECONDS
-        return self._counts.setdefault((minute, version_id), TrafficCounts())
+        return self._counts.setdefault((self._minute(), version_id), TrafficCounts())
+
+    def _minute(self) -> int:
+        return int(self._clock()) // MINUTE_SECONDS * MINUTE_SECONDS
 
 
 def changed_minutes(client: redis.Redis) -> dict[int, bytes]:
@@ -209,4 +230,14 @@ def counts_of_minute(client: redis.Redis, minute: int) -> dict[int, TrafficCount
     for name, packed in packed_counts.items():
         version_id = int(name.split(b":")[0])
         totals.setdefault(version_id, TrafficCounts()).add(TrafficCounts.of(orjson.loads(packed)))
+    return totals
+
+
+def rejections_of_minute(client: redis.Redis, minute: int) -> dict[str, RejectionCounts]:
+    """Return the rejections of a minute by model name, summed over the processes."""
+    totals: dict[str, RejectionCounts] = {}
+    packed_counts: Any = client.hgetall(f"{REJECTIONS_PREFIX}{minute}")
+    for name, packed in packed_counts.items():
+        model_name = name.rpartition(b":")[0].decode()
+        totals.setdefault(model_name, RejectionCounts()).add(RejectionCounts.of(orjson.loads(packed)))
     return totals

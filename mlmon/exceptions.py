@@ -1,8 +1,24 @@
 """Errors of the library. Their messages are for the person whose file or value caused them."""
 
+from enum import StrEnum
+
 
 class MlmonError(Exception):
     """Base class of the library's errors."""
+
+
+class RowErrorCode(StrEnum):
+    """Why a value, or the row that contains it, is refused."""
+
+    MISSING = "missing"
+    WRONG_TYPE = "wrong_type"
+    OUT_OF_RANGE = "out_of_range"
+    TOO_LONG = "too_long"
+    INVALID_STRING = "invalid_string"  # with a NUL character, or not UTF-8
+    UNKNOWN_FEATURE = "unknown_feature"
+    WRONG_LENGTH = "wrong_length"
+    WRONG_FORM = "wrong_form"  # a row that is neither a list nor an object
+    NO_FINITE_PREDICTION = "no_finite_prediction"
 
 
 class RowValueError(MlmonError):
@@ -16,14 +32,20 @@ class RowValueError(MlmonError):
         Name of the feature; "" if the whole row is wrong.
     reason
         What is wrong and what is expected.
+    code
+        The kind of reason.
+    without_value
+        The reason with the type of the value in place of the value, which may be personal data; by default `reason`.
     """
 
-    def __init__(self, row: int, feature: str, reason: str) -> None:
+    def __init__(self, row: int, feature: str, reason: str, *, code: RowErrorCode, without_value: str = "") -> None:
         place = f"row {row}, feature {feature!r}" if feature else f"row {row}"
         super().__init__(f"{place}: {reason}")
         self.row = row
         self.feature = feature
         self.reason = reason
+        self.code = code
+        self.without_value = without_value or reason
 
 
 class ReferenceFileError(MlmonError):

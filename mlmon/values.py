@@ -28,7 +28,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from mlmon.exceptions import RowValueError
+from mlmon.exceptions import RowErrorCode, RowValueError
 from mlmon.schema import Feature, FeatureKind, TensorType
 
 # By feature name. STRING tensors: object arrays of str, None for a missing value.
@@ -57,6 +57,16 @@ _EXPECTED = {
     TensorType.INT64: "a whole number",
     TensorType.BOOL: "true or false",
     TensorType.STRING: "a string or a whole number",
+}
+# In this order: a bool is an int too.
+_TYPES: dict[type | tuple[type, ...], str] = {
+    type(None): "null",
+    bool: "true or false",
+    int: "a whole number",
+    (float, Decimal): "a number with a point",
+    str: "a string",
+    dict: "an object",
+    (list, tuple): "a list",
 }
 _NUMBER_TYPES = frozenset({float, int, bool, type(None)})
 _LONGEST_SHOWN = 60  # characters of a value in an error message
@@ -108,9 +118,7 @@ def column_of_json(feature: Feature, values: Sequence[object]) -> NDArray[Any]:
         numbers = np.array([math.nan if value is None else value for value in values], dtype=np.float64)
     except OverflowError:  # a whole number of more than 308 digits
         row = next(row for row, value in enumerate(values) if isinstance(value, int) and not _fits_float64(value))
-        raise RowValueError(
-            row, feature.name, f"{shown(values[row], _LONGEST_SHOWN)} is beyond the range of {feature.tensor_type}"
-        ) from None
+        raise _range_error(feature, row, values[row], f"the range of {feature.tensor_type}") from None
     return _checked_numbers(feature, numbers, given)
 
 
@@ -175,9 +183,9 @@ def string_bytes(feature: Feature, values: Any) -> int:
         lengths, nul = lengths.take(values.indices), nul.take(values.indices)
     row_lengths = np.asarray(lengths.fill_null(0), dtype=np.int64)
     if (long := row_lengths > 4 * LONGEST_STRING).any():  # UTF-8 needs up to 4 bytes for a character
-        raise RowValueError(int(np.argmax(long)), feature.name, _too_long())
+        raise _too_long(feature, int(np.argmax(long)))
     if (with_nul := np.asarray(nul.fill_null(False))).any():
-        raise RowValueError(int(np.argmax(with_nul)), feature.name, "the string contains a NUL character")
+        raise _with_nul(feature, int(np.argmax(with_nul)))
     return int(row_lengths.sum())
 
 
@@ -293,15 +301,23 @@ def shown(value: object, longest: int = 100) -> str:
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
+def type_of(value: object) -> str:
+    """Return the type of a value for an error message that must not contain the value."""
+    for kind, text in _TYPES.items():
+        if isinstance(value, kind):
+            return text
+    return f"a {type(value).__name__}"
+
+
 def _string_of(feature: Feature, row: int, value: object) -> str | None:
     """Return a value of JSON as a string."""
     if value is None or value == "":
         return None
     if isinstance(value, str):
         if len(value) > LONGEST_STRING:
-            raise RowValueError(row, feature.name, _too_long())
+            raise _too_long(feature, row)
         if "\0" in value:
-            raise RowValueError(row, feature.name, "the string contains a NUL character")
+            raise _with_nul(feature, row)
         return value
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)  # of at most 20 digits: the JSON codec reads more as a float
@@ -314,9 +330,9 @@ def _strings_of_arrow(feature: Feature, values: Any) -> NDArray[np.object_]:
     values = _without(values, ("",))
     long = np.asarray(pc.utf8_length(values).fill_null(0)) > LONGEST_STRING
     if long.any():
-        raise RowValueError(int(np.argmax(long)), feature.name, _too_long())
+        raise _too_long(feature, int(np.argmax(long)))
     if (with_nul := np.asarray(pc.match_substring(values, "\0").fill_null(False))).any():
-        raise RowValueError(int(np.argmax(with_nul)), feature.name, "the string contains a NUL character")
+        raise _with_nul(feature, int(np.argmax(with_nul)))
     strings = np.asarray(values.to_numpy(zero_copy_only=False), dtype=object)
     return _checked(feature, strings, strings == _MISSING)
 
@@ -370,13 +386,14 @@ def _checked_numbers(feature: Feature, numbers: NDArray[np.float64], given: _Giv
     if beyond.any():
         row = int(np.argmax(beyond))
         limit = "2^53, the largest exact whole number" if kind is TensorType.INT64 else f"the range of {kind}"
-        raise RowValueError(row, feature.name, f"{shown(given(row), _LONGEST_SHOWN)} is beyond {limit}")
+        raise _range_error(feature, row, given(row), limit)
     return _checked(feature, numbers, missing)
 
 
 def _checked(feature: Feature, column: NDArray[Any], missing: NDArray[np.bool_]) -> NDArray[Any]:
     if feature.is_required and missing.any():
-        raise RowValueError(int(np.argmax(missing)), feature.name, "a value is required, but it is missing")
+        reason = "a value is required, but it is missing"
+        raise RowValueError(int(np.argmax(missing)), feature.name, reason, code=RowErrorCode.MISSING)
     return column
 
 
@@ -390,7 +407,8 @@ def _decoded(feature: Feature, values: Any) -> Any:
             try:
                 (value or b"").decode()
             except UnicodeDecodeError as error:
-                raise RowValueError(row, feature.name, f"byte 0x{value[error.start]:02x} is not UTF-8") from error
+                reason = f"byte 0x{value[error.start]:02x} is not UTF-8"
+                raise RowValueError(row, feature.name, reason, code=RowErrorCode.INVALID_STRING) from error
         raise
 
 
@@ -433,10 +451,32 @@ def _given_by(values: Any) -> _Given:
     return lambda row: values[row].as_py()
 
 
-def _too_long() -> str:
-    return f"the string is longer than {LONGEST_STRING:,} characters"
+def _too_long(feature: Feature, row: int) -> RowValueError:
+    reason = f"the string is longer than {LONGEST_STRING:,} characters"
+    return RowValueError(row, feature.name, reason, code=RowErrorCode.TOO_LONG)
+
+
+def _with_nul(feature: Feature, row: int) -> RowValueError:
+    reason = "the string contains a NUL character"
+    return RowValueError(row, feature.name, reason, code=RowErrorCode.INVALID_STRING)
+
+
+def _range_error(feature: Feature, row: int, value: object, limit: str) -> RowValueError:
+    return RowValueError(
+        row,
+        feature.name,
+        f"{shown(value, _LONGEST_SHOWN)} is beyond {limit}",
+        code=RowErrorCode.OUT_OF_RANGE,
+        without_value=f"a number is beyond {limit}",
+    )
 
 
 def _type_error(feature: Feature, row: int, given: _Given) -> RowValueError:
-    expected, value = _EXPECTED[feature.tensor_type], shown(given(row), _LONGEST_SHOWN)
-    return RowValueError(row, feature.name, f"expected {expected}, got {value}")
+    expected, value = _EXPECTED[feature.tensor_type], given(row)
+    return RowValueError(
+        row,
+        feature.name,
+        f"expected {expected}, got {shown(value, _LONGEST_SHOWN)}",
+        code=RowErrorCode.WRONG_TYPE,
+        without_value=f"expected {expected}, got {type_of(value)}",
+    )

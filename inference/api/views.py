@@ -6,7 +6,13 @@ from typing import Any
 
 from django.conf import settings
 from drf_spectacular.utils import OpenApiExample, PolymorphicProxySerializer, extend_schema
-from rest_framework.exceptions import APIException, ParseError
+from rest_framework.exceptions import (
+    APIException,
+    AuthenticationFailed,
+    NotAuthenticated,
+    ParseError,
+    PermissionDenied,
+)
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -22,8 +28,9 @@ from inference.api.serializers import (
     PredictResponseSerializer,
     PredictRowsResponseSerializer,
 )
+from inference.rejections import RequestErrorCode
 from inference.services.observations import ObservationOutcome, ObservationStatus, capture_observations
-from inference.services.prediction import count_unreadable_request, predict
+from inference.services.prediction import count_refused_request, predict
 from rest.problems import problem_responses, shortened
 
 IDS = [f"0199f0c2-7a40-7c1e-9d3b-5f0a4f2b000{number}" for number in range(1, 4)]
@@ -48,7 +55,12 @@ class PredictView(APIView):
 
     def handle_exception(self, exc: Exception) -> Response:
         if not self.is_counted and self.request.method == "POST":
-            count_unreadable_request(model_name=self.kwargs.get("model_name") or settings.MLMON_DEFAULT_MODEL)
+            is_forbidden = isinstance(exc, NotAuthenticated | AuthenticationFailed | PermissionDenied)
+            count_refused_request(
+                model_name=self.kwargs.get("model_name") or settings.MLMON_DEFAULT_MODEL,
+                code=RequestErrorCode.NOT_PERMITTED if is_forbidden else RequestErrorCode.UNREADABLE,
+                reason=str(exc),
+            )
         return super().handle_exception(exc)
 
     @extend_schema(

@@ -17,6 +17,7 @@ from inference.capture import count_sampled_out
 from inference.exceptions import NoVersionLoadedError, ObservationError
 from inference.observation_items import EPOCH, ObservationItem, items_of_payload, parse_observation
 from inference.observations import Attempt, ObservationBatch, append_new_observations, new_prediction_ids, packed_table
+from inference.rejections import Rejection
 from inference.rows import columns_of_rows
 from inference.serving import LoadedVersion, serving
 from inference.stream import redis_client, trim_to_rows
@@ -112,6 +113,7 @@ def _parse(
             parsed[index] = parse_observation(given_item, version.schema, now=now)
         except ObservationError as error:
             errors[index] = error
+            version.metrics.count_rejection(Rejection.of(error))
     try:
         if parsed:
             columns_of_rows(features, [item.features for item in parsed.values()])  # all at once: most are valid
@@ -122,6 +124,7 @@ def _parse(
             except RowValueError as error:
                 place = f"{error.feature}: " if error.feature else ""
                 errors[index] = ObservationError("features", f"{place}{error.reason}")
+                version.metrics.count_rejection(Rejection.of(error))
                 del parsed[index]
     outcomes: dict[int, ObservationOutcome] = {}
     for index, invalid in errors.items():

@@ -13,11 +13,12 @@ from inference.exceptions import (
     PayloadError,
     RegistryUnreadError,
 )
-from inference.metrics import UNKNOWN, count_without_version
+from inference.metrics import UNKNOWN, count_rejected_without_version, count_without_version
+from inference.rejections import Rejection, RequestErrorCode
 from inference.rows import columns_of_rows, routing_key_of, rows_of_payload
 from inference.serving import LoadedVersion, Snapshot, serving
 from inference.traffic import Status
-from mlmon.exceptions import RowValueError
+from mlmon.exceptions import RowErrorCode, RowValueError
 from models_registry.engine import Predictions
 from models_registry.exceptions import NonFinitePredictionError, UnknownModelError, UnknownVersionError
 
@@ -65,14 +66,17 @@ def predict(*, model_name: str, payload: Any, version: str | None = None) -> Pre
         columns = columns_of_rows(chosen.schema.features, rows)
         predictions = chosen.engine().predict(columns)
         status, predicted_rows = "success", len(rows)
-    except (PayloadError, RowValueError):
+    except (PayloadError, RowValueError) as error:
         status = "rejected"
+        chosen.metrics.count_rejection(Rejection.of(error))
         raise
     except NonFinitePredictionError as error:
         # The trial at the upload had finite predictions, so the cause is the values of this row.
         status = "rejected"
         reason = "the model has no finite prediction for these values; check for missing or very large ones"
-        raise RowValueError(error.row, "", reason) from error
+        refused = RowValueError(error.row, "", reason, code=RowErrorCode.NO_FINITE_PREDICTION)
+        chosen.metrics.count_rejection(Rejection.of(refused))
+        raise refused from error
     finally:
         chosen.metrics.count_request(status, rows=predicted_rows)
     latency_seconds = time.perf_counter() - started
@@ -90,10 +94,21 @@ def predict(*, model_name: str, payload: Any, version: str | None = None) -> Pre
     )
 
 
-def count_unreadable_request(*, model_name: str) -> None:
-    """Count a request that was refused before its rows were read."""
-    known = serving().snapshot().models
-    count_without_version(model_name if model_name in known else UNKNOWN, "rejected")
+def count_refused_request(*, model_name: str, code: RequestErrorCode, reason: str) -> None:
+    """Count a request that was refused before its rows were read.
+
+    Parameters
+    ----------
+    model_name
+        As the client sent it.
+    code, reason
+        Why it was refused; people who see the model see the reason.
+    """
+    state = serving()
+    if model_name in state.snapshot().models:
+        count_rejected_without_version(model_name, Rejection.of_request(code, reason), state.tally)
+    else:
+        count_without_version(UNKNOWN, "rejected")
 
 
 def _choose_version(snapshot: Snapshot, model_name: str, version: str | None, payload: Any) -> LoadedVersion:
@@ -108,8 +123,13 @@ def _choose_version(snapshot: Snapshot, model_name: str, version: str | None, pa
     except RegistryUnreadError:  # the registry is unknown, so the name may be any string of a client
         count_without_version(UNKNOWN, "error")
         raise
-    except (UnknownVersionError, ArchivedVersionError, PayloadError):
-        count_without_version(model_name, "rejected")
+    except (UnknownVersionError, ArchivedVersionError):
+        example = "there is no such version, or it is archived"
+        rejection = Rejection.of_request(RequestErrorCode.UNKNOWN_VERSION, example)
+        count_rejected_without_version(model_name, rejection, serving().tally)
+        raise
+    except PayloadError as error:
+        count_rejected_without_version(model_name, Rejection.of(error), serving().tally)
         raise
     except NoVersionLoadedError:
         count_without_version(model_name, "error")

@@ -1,4 +1,4 @@
-"""Delete expired observations and traffic in small batches, so that no lock is held long."""
+"""Delete expired observations, traffic and rejections in small batches, so that no lock is held long."""
 
 import logging
 import time
@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from inference import selectors
 from inference.exceptions import RetentionError
-from inference.models import ObservationChunk, RollupSpan, TrafficRollup
+from inference.models import ObservationChunk, RejectionCount, RollupSpan, TrafficRollup
 from models_registry.models import Model
 
 logger = logging.getLogger(__name__)
@@ -20,11 +20,12 @@ logger = logging.getLogger(__name__)
 BATCH_CHUNKS = 20
 BATCH_ROWS = 5_000
 TRAFFIC_KEPT = {RollupSpan.MINUTE: timedelta(days=2), RollupSpan.HOUR: timedelta(days=400)}
+REJECTIONS_KEPT = timedelta(days=2)  # the model's page shows one day
 BYTES_PER_MEGABYTE = 10**6
 
 
 def enforce_retention(*, seconds: float) -> int:
-    """Delete expired observations and traffic for about `seconds` at most; return how many rows were deleted.
+    """Delete expired rows for about `seconds` at most; return how many were deleted.
 
     A failure for one model, or for the traffic, does not stop the others.
 
@@ -46,6 +47,8 @@ def enforce_retention(*, seconds: float) -> int:
         for span, kept in TRAFFIC_KEPT.items():
             old = TrafficRollup.objects.filter(span_seconds=span, begins_at__lt=timezone.now() - kept)
             deleted += delete_in_batches(old.order_by("begins_at"), until=deadline)
+        rejections = RejectionCount.objects.filter(begins_at__lt=timezone.now() - REJECTIONS_KEPT)
+        deleted += delete_in_batches(rejections.order_by("begins_at"), until=deadline)
     except DatabaseError as error:
         logger.exception("Retention failed for the traffic.")
         failures.append(f"traffic: {type(error).__name__}: {error}")

@@ -1,4 +1,4 @@
-"""Write the traffic counts of the web processes to the database."""
+"""Write the counts of traffic and of rejections of the web processes to the database."""
 
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -6,10 +6,19 @@ from datetime import UTC, datetime
 from django.db import transaction
 from redis.exceptions import LockNotOwnedError
 
-from inference.models import RollupSpan, TrafficRollup
+from inference.models import RejectionCount, RollupSpan, TrafficRollup
+from inference.rejections import RejectionCounts
 from inference.stream import redis_client
-from inference.traffic import CHANGED_KEY, CONFIRM_SCRIPT, FIGURES, TrafficCounts, changed_minutes, counts_of_minute
-from models_registry.models import ModelVersion
+from inference.traffic import (
+    CHANGED_KEY,
+    CONFIRM_SCRIPT,
+    FIGURES,
+    TrafficCounts,
+    changed_minutes,
+    counts_of_minute,
+    rejections_of_minute,
+)
+from models_registry.models import Model, ModelVersion
 
 LOCK_SECONDS = 60  # longer than the task's time limit
 
@@ -28,6 +37,7 @@ def roll_up_traffic() -> int:
     try:
         for minute, writes in sorted(changed_minutes(client).items()):
             written += _write_minute(minute, counts_of_minute(client, minute))
+            _write_rejections(minute, rejections_of_minute(client, minute))
             client.eval(CONFIRM_SCRIPT, 1, CHANGED_KEY, str(minute), writes)
     finally:
         with suppress(LockNotOwnedError):
@@ -64,3 +74,28 @@ def _write_minute(minute: int, totals: dict[int, TrafficCounts]) -> int:
             update_fields=FIGURES,
         )
     return len(totals)
+
+
+def _write_rejections(minute: int, totals: dict[str, RejectionCounts]) -> None:
+    """Write the totals of a minute in one statement; a repeated run changes nothing."""
+    models = dict(Model.objects.filter(name__in=totals).values_list("name", "pk")) if totals else {}
+    rows = [
+        RejectionCount(
+            model_id=models[name],
+            begins_at=datetime.fromtimestamp(minute, UTC),
+            feature_name=feature_name,
+            reason=reason,
+            count=one.count,
+            last_at=datetime.fromtimestamp(one.last_at, UTC),
+            example=one.example,
+        )
+        for name, counts in totals.items()
+        if name in models
+        for (feature_name, reason), one in counts.pairs.items()
+    ]
+    RejectionCount.objects.bulk_create(
+        rows,
+        update_conflicts=True,
+        unique_fields=["model", "begins_at", "feature_name", "reason"],
+        update_fields=["count", "last_at", "example"],
+    )
