@@ -23,6 +23,7 @@ def compare(
     zone: str = "",
     missing: Collection[str] = (),
     date_formats: Mapping[str, str] | None = None,
+    encoding: str = "",
     threshold: float = 0.15,
     column_thresholds: Mapping[str, float] | None = None,
     prediction_threshold: float = 0.1,
@@ -51,6 +52,8 @@ def compare(
         strings.
     date_formats
         "dd/mm/yyyy" or "mm/dd/yyyy" by column, or for all under "": for dates whose values do not show their order.
+    encoding
+        Of CSV files, such as "cp1252"; "" for UTF-8, or UTF-16 with a byte order mark.
     threshold, column_thresholds, prediction_threshold
         Scores above them are drift: of all columns, of single columns by name, and of the predictions (Jensen-Shannon
         divergence, natural logarithm).
@@ -90,7 +93,7 @@ def compare(
 
     orders = {name: DateOrder(order) for name, order in (date_formats or {}).items()}
     choices = ColumnChoices(
-        prediction, time, frozenset(ignore), frozenset(categorical), zone, frozenset(missing), orders
+        prediction, time, frozenset(ignore), frozenset(categorical), zone, frozenset(missing), orders, encoding
     )
     criteria = Criteria(
         thresholds=Thresholds(threshold, prediction_threshold, column_thresholds or {}),

@@ -126,6 +126,7 @@ def run_compare(
         zone=options["zone"],
         missing=frozenset(options["missing"]),
         date_orders=dict(options["date_format"]),
+        encoding=options["encoding"],
     )
     thresholds = Thresholds(options["threshold"], options["prediction_threshold"], dict(options["column_threshold"]))
     criteria = Criteria(
@@ -181,6 +182,7 @@ def add_compare_arguments(parser: ArgumentParser) -> None:
         metavar="[COLUMN=]FORMAT",
         help="the order of dates, if the values do not show it: dd/mm/yyyy or mm/dd/yyyy; may be repeated",
     )
+    add("--encoding", default="", help="of CSV files, e.g. cp1252 (default: UTF-8, or UTF-16 with a byte order mark)")
     add(
         "--zone",
         type=_zone,

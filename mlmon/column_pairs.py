@@ -42,7 +42,7 @@ NOUNS = {
 
 @dataclass(frozen=True, slots=True)
 class ColumnChoices:
-    """What the user specifies about columns, because their values do not show it.
+    """What the user specifies about columns and files, because their values do not show it.
 
     Attributes
     ----------
@@ -61,6 +61,8 @@ class ColumnChoices:
         strings.
     date_orders
         The order of dates such as 03/04/2026, by column; that of `ALL_COLUMNS` for all others.
+    encoding
+        Of CSV files; "" for UTF-8, or UTF-16 with a byte order mark.
     """
 
     prediction: str = ""
@@ -70,6 +72,7 @@ class ColumnChoices:
     zone: str = ""
     missing: frozenset[str] = frozenset()
     date_orders: Mapping[str, DateOrder] = field(default_factory=dict)
+    encoding: str = ""
 
     def options_with(self, name: str) -> list[str]:
         """Return the options that name a column."""
@@ -166,7 +169,7 @@ class ColumnPairs:
             detail = f"In {table.name} it has the type {str(kind)[:80]}, which cannot be compared."
             return NotCompared(name, ResultStatus.ERROR, detail)
         column = table.columns[name]
-        text = TextFormat(table.decimal_point, choices.missing)
+        text = TextFormat(table.format.decimal_point or ".", choices.missing)
         order = choices.date_orders.get(name, choices.date_orders.get(ALL_COLUMNS))
         try:
             before = read_reference(column, text, order, are_names=name in choices.categorical)
@@ -193,7 +196,9 @@ class ColumnPairs:
             detail = f"In {table.name} it has the type {str(table.unread[name])[:80]}."
             return NotCompared(name, ResultStatus.TYPE_CHANGED, detail)
         try:
-            now = read_column(table.columns[name], before.type, TextFormat(table.decimal_point, choices.missing))
+            now = read_column(
+                table.columns[name], before.type, TextFormat(table.format.decimal_point or ".", choices.missing)
+            )
         except AmbiguousDatesError as error:
             return _ambiguous(name, table, error)
         if now.is_mostly_unreadable:

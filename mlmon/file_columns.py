@@ -1,6 +1,7 @@
 """Reading the columns of a file or table without a schema into memory, before the kind of each is known."""
 
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlmon.exceptions import ComparisonInputError, ReferenceFileError
-from mlmon.tables import NO_ROWS, TableFile, TableLimits
+from mlmon.tables import NO_ROWS, ReadOptions, TableFile, TableFormat, TableLimits
 from mlmon.windows import Column
+
+PANDAS_INDEX = re.compile(r"__index_level_\d+__")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +62,8 @@ class FileTable:
         The types of the others, such as lists.
     index_columns
         Names of columns that are the index of a data frame.
-    decimal_point
-        Of numbers in CSV.
+    format
+        What was detected in the file.
     rows
         How many rows the file has.
     """
@@ -72,12 +75,17 @@ class FileTable:
     columns: Mapping[str, RawColumn]
     unread: Mapping[str, Any]
     index_columns: frozenset[str]
-    decimal_point: str
+    format: TableFormat
     rows: int
 
 
 def read_table(
-    source: Path | pa.Table, limits: TableLimits, *, ignored: Collection[str] = (), name: str = "table"
+    source: Path | pa.Table,
+    limits: TableLimits,
+    *,
+    ignored: Collection[str] = (),
+    encoding: str = "",
+    name: str = "table",
 ) -> FileTable:
     """Read every column of a CSV file, a Parquet file or an Arrow table into memory.
 
@@ -89,6 +97,8 @@ def read_table(
         Larger tables are rejected.
     ignored
         Names of columns that are not read.
+    encoding
+        Of a CSV file; "" for UTF-8, or UTF-16 with a byte order mark.
     name
         Of an Arrow table, for messages.
 
@@ -101,12 +111,12 @@ def read_table(
     if isinstance(source, Path) and not source.exists():
         raise ComparisonInputError(f"There is no file {source}.")
     try:
-        file = TableFile(source, limits)
+        file = TableFile(source, limits, ReadOptions(encoding))
         names = [column for column in file.column_names if column not in ignored]
-        if duplicates := [column for column in names if names.count(column) > 1]:
-            times = names.count(duplicates[0])
-            raise ReferenceFileError(f"Column {duplicates[0]!r} is in the file {times} times.")
-        readable = [column for column in names if file.schema is None or _can_be_read(file.schema.field(column).type)]
+        types: dict[str, Any] = (
+            {} if file.schema is None else dict(zip(file.schema.names, file.schema.types, strict=True))
+        )
+        readable = [column for column in names if file.schema is None or _can_be_read(types[column])]
         parts: dict[str, list[Any]] = {column: [] for column in readable}
         rows = text_bytes = 0
         for batch, _ in file.arrow_batches(readable):
@@ -121,26 +131,30 @@ def read_table(
         if not rows and readable:
             raise ReferenceFileError(NO_ROWS)
     except (ReferenceFileError, OSError) as error:
-        hint = " To leave the column out, ignore it (--ignore)." if "Column " in str(error) else ""
+        hint = " To leave the column out, ignore it (--ignore)." if str(error).startswith("Column ") else ""
         raise ComparisonInputError(f"{label}: {error}{hint}") from error
-    columns = {}
-    for column in readable:
-        kind: Any = None if file.schema is None else file.schema.field(column).type
-        columns[column] = RawColumn(
-            pa.chunked_array(parts.pop(column)),
-            is_written=kind is None,
-            is_single=kind is not None and pa.types.is_float32(kind),
-            is_integer=kind is not None
-            and (pa.types.is_integer(kind) or (pa.types.is_decimal(kind) and kind.scale <= 0)),
-            is_clock=kind is not None and pa.types.is_time(kind),
-        )
-    unread = {column: file.schema.field(column).type for column in names if file.schema and column not in columns}
-    all_names = frozenset(file.column_names)
-    return FileTable(label, name, tuple(names), all_names, columns, unread, _index_columns(file), ".", rows)
+    return FileTable(
+        label=label,
+        name=name,
+        names=tuple(names),
+        all_names=frozenset(file.column_names),
+        columns={column: _raw_column(chunks, types.get(column)) for column, chunks in parts.items()},
+        unread={column: types[column] for column in names if column not in parts},
+        # In CSV too, which a program may have written of such a Parquet file.
+        index_columns=frozenset({*file.index_columns, *filter(PANDAS_INDEX.fullmatch, names)}),
+        format=file.format,
+        rows=rows,
+    )
 
 
-def _index_columns(file: TableFile) -> frozenset[str]:
-    return frozenset(name for name in file.column_names if name.startswith("__index_level_") and name.endswith("__"))
+def _raw_column(chunks: Sequence[Any], kind: Any) -> RawColumn:
+    """Return a column of an Arrow type; None for CSV."""
+    values = pa.chunked_array(chunks)
+    if kind is None:
+        return RawColumn(values, is_written=True)
+    is_integer = pa.types.is_integer(kind) or (pa.types.is_decimal(kind) and kind.scale <= 0)
+    is_single, is_clock = pa.types.is_float32(kind), pa.types.is_time(kind)
+    return RawColumn(values, is_single=is_single, is_integer=is_integer, is_clock=is_clock)
 
 
 def _can_be_read(kind: Any) -> bool:

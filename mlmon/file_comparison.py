@@ -22,7 +22,7 @@ from mlmon.prepared import prepare
 from mlmon.profiling import profile_of
 from mlmon.results import ComparisonResult, Criteria, LeftOut, LeftOutReason, NotCompared
 from mlmon.schema import TaskType
-from mlmon.tables import TableLimits
+from mlmon.tables import TableFormat, TableLimits
 from mlmon.times import DateOrder, comparable_parts, parts_of
 from mlmon.windows import Column
 
@@ -37,6 +37,8 @@ class FileComparison:
     ----------
     reference_name, current_name
         Names of the files.
+    reference_format, current_format
+        What was detected in them.
     result
         Of the rows of the second file, as one window, against those of the first.
     has_predictions
@@ -49,6 +51,8 @@ class FileComparison:
 
     reference_name: str
     current_name: str
+    reference_format: TableFormat
+    current_format: TableFormat
     result: ComparisonResult
     has_predictions: bool
     date_orders: Mapping[str, DateOrder]
@@ -81,8 +85,10 @@ def compare_files(
     ComparisonInputError
         A file cannot be read, it lacks a column that was named, or nothing can be compared.
     """
-    before = read_table(reference, limits, ignored=choices.ignored, name="reference")
-    now = read_table(current, limits, ignored=choices.ignored, name="current")
+    before, now = (
+        read_table(source, limits, ignored=choices.ignored, encoding=choices.encoding, name=name)
+        for source, name in ((reference, "reference"), (current, "current"))
+    )
     _check_choices(choices, before, now)
     columns = ColumnPairs(before, now, choices)
     _check_named(choices, before, columns)
@@ -131,6 +137,8 @@ def compare_files(
     return FileComparison(
         reference_name=before.name,
         current_name=now.name,
+        reference_format=before.format,
+        current_format=now.format,
         result=result,
         has_predictions=bool(choices.prediction),
         date_orders={name: order for name, order in date_orders.items() if order is not None},

@@ -24,6 +24,12 @@ def _compared(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tup
         ("emptied-column/ref.csv", "emptied-column/cur.csv", 1),
         ("nothing-compared/ref.csv", "nothing-compared/cur.csv", 1),
         ("nothing-compared/ref.csv", "nothing-compared/cur-case.csv", 2),
+        ("nothing-compared/ref-semicolon.csv", "nothing-compared/cur-semicolon.csv", 1),
+        ("nothing-compared/ref.csv", "nothing-compared/cur-semicolon.csv", 1),
+        ("nothing-compared/ref-de.csv", "nothing-compared/ref-de.csv", 0),
+        ("nothing-compared/cur.csv", "nothing-compared/ref-de.csv", 0),
+        ("duplicate-columns/excel-ref.csv", "duplicate-columns/excel-cur.csv", 0),
+        ("duplicate-columns/dup-ref.csv", "duplicate-columns/dup-cur.csv", 2),
         ("pandas-index/ref.parquet", "pandas-index/cur.parquet", 0),
         ("two-spellings/bool-ref.csv", "two-spellings/bool-cur.csv", 0),
         ("two-spellings/bool-cur.csv", "two-spellings/bool-ref.csv", 0),
@@ -74,3 +80,21 @@ def test_dates_and_nanoseconds_are_times(capsys: pytest.CaptureFixture[str]) -> 
     assert dates["notes"][0] == "at: its dates are read as dd/mm/yyyy."
     assert "weekdays are not compared" in dates["notes"][1]
     assert list(nanoseconds["feature_drift"]) == ["at (hour)"]
+
+
+def test_a_duplicate_name_is_an_error_with_both_places_until_it_is_ignored(capsys: pytest.CaptureFixture[str]) -> None:
+    files = [str(CASES / "duplicate-columns" / name) for name in ("dup-ref.csv", "dup-cur.csv")]
+    assert main(["compare", *files]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith(f'error: {files[0]}: Column "age" is in the file 2 times: as columns 1 and 3.')
+    assert "--ignore" in message
+
+    status, body = _compared(capsys, *files, "--ignore", "age")
+    assert status == 0
+    assert list(body["feature_drift"]) == ["city"]
+
+
+def test_wholly_empty_columns_without_a_name_are_no_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    folder = CASES / "duplicate-columns"
+    _, body = _compared(capsys, folder / "excel-ref.csv", folder / "excel-cur.csv")
+    assert list(body["feature_drift"]) == ["age", "city"]

@@ -323,7 +323,7 @@ def test_columns_that_identify_rows_are_left_out(tmp_path: Path) -> None:
     rng = np.random.default_rng(9)
     ids = rng.integers(2**53, 2**62, ROWS)
     columns = {
-        "": rng.permutation(ROWS),
+        "Unnamed: 0": rng.permutation(ROWS),
         "counter": np.arange(ROWS) * 2 + 5,
         "seconds": 1_700_000_000 + np.cumsum(rng.integers(1, 90, ROWS)),
         "hash": [f"{value:032x}" for value in ids],
@@ -335,7 +335,7 @@ def test_columns_that_identify_rows_are_left_out(tmp_path: Path) -> None:
         "sentinel": np.where(rng.random(ROWS) < 0.1, 9_999_999_999_999_999, rng.integers(0, 9, ROWS)),
     }
     left_out = {
-        "": LeftOutReason.INDEX_COLUMN,
+        "Unnamed: 0": LeftOutReason.INDEX_COLUMN,
         "counter": LeftOutReason.IDENTIFIER,
         "seconds": LeftOutReason.IDENTIFIER,
         "hash": LeftOutReason.IDENTIFIER,

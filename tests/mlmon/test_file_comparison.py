@@ -261,7 +261,7 @@ def test_rows_are_ordered_by_a_column(tmp_path: Path) -> None:
     [
         (b"PAR1 broken", "before.file: "),
         (b"", "before.file: "),
-        (b"x,x\n1,2\n", "Column 'x' is in the file 2 times."),
+        (b"x,x\n1,2\n", 'before.file: Column "x" is in the file 2 times: as columns 1 and 2. '),
         (b"x,y\n1\n", "before.file: "),
         (b"x\n\xff\xfe\n", "before.file: "),
     ],

@@ -136,7 +136,39 @@ def _months_first_csv(path: Path, rows: pa.Table) -> None:
     _write_csv(path, rows, spell)
 
 
+def _german_excel_csv(path: Path, rows: pa.Table) -> None:
+    """Write semicolons, decimal commas, dd.mm.yyyy and a byte order mark, and two empty columns at the end."""
+
+    def spell(name: str, value: Any) -> str:
+        if value is None:
+            return ""
+        if isinstance(value, datetime):
+            return value.strftime("%d.%m.%Y %H:%M:%S")
+        return str(value).replace(".", ",") if isinstance(value, float) else str(value)
+
+    _write_csv(path, rows, spell, delimiter=";", encoding="utf-8-sig")
+    lines = path.read_bytes().splitlines()
+    path.write_bytes(b"".join(line + b";;\r\n" for line in lines))
+
+
+def _unicode_text(path: Path, rows: pa.Table) -> None:
+    """Write tabs in UTF-16, as Excel's Unicode text."""
+    _write_csv(path, rows, lambda name, value: "" if value is None else str(value), delimiter="\t", encoding="utf-16")
+
+
+def _gzip_csv(path: Path, rows: pa.Table) -> None:
+    rows.to_pandas().to_csv(path, index=False, compression="gzip")
+
+
+def _bars_csv(path: Path, rows: pa.Table) -> None:
+    rows.to_pandas().to_csv(path, index=False, sep="|", quoting=csv.QUOTE_ALL, lineterminator="\r\n")
+
+
 WRITERS = [
+    _german_excel_csv,
+    _gzip_csv,
+    _unicode_text,
+    _bars_csv,
     _pandas_csv,
     _pandas_csv_with_index,
     _pandas_parquet_with_index,
