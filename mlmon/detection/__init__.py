@@ -1,0 +1,1 @@
+"""The verdict under a false-alarm budget: tests of a window's mean scores against those of a reference."""

@@ -1,0 +1,303 @@
+"""Tests of numeric features: location, scale, shape and tails, all from sums over rows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import chdtrc, fdtrc, ndtr, ndtri, stdtr
+
+from mlmon.detection.dependence import SeriesDependence, series_dependence
+from mlmon.detection.shares import share_p_values
+
+ATOM_SHARE = 0.05  # a value on more of the rows is a bin of its own
+SMALLEST_EXPECTED = 10.0  # rows of the window in a bin
+LOWER_TAILS, UPPER_TAILS = (0.001, 0.005, 0.01), (0.99, 0.995, 0.999)
+TAILS = len(LOWER_TAILS) + len(UPPER_TAILS)
+LARGEST_NU = 2000.0  # beyond it F is chi-squared
+SMALLEST_SKEWNESS = 1e-6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NumericScores:
+    """The scores of a numeric feature, which depend on its reference alone.
+
+    Attributes
+    ----------
+    ordered
+        The finite reference values, ascending, shape (m,).
+    boundaries
+        Upper ends of the bins of the shape test, shape (bins - 1,): a bin holds x with lower < x <= upper.
+    tail_cuts
+        The values below or equal to which, then above which, a value counts as extreme, shape (6,).
+    means, deviations, skewness
+        Of the normal score and of its square in the reference, shape (2,).
+    bin_counts, tail_counts
+        Rows of the reference.
+    dependence
+        Of the two scores.
+    """
+
+    ordered: NDArray[np.float64]
+    boundaries: NDArray[np.float64]
+    tail_cuts: NDArray[np.float64]
+    means: NDArray[np.float64]
+    deviations: NDArray[np.float64]
+    skewness: NDArray[np.float64]
+    bin_counts: NDArray[np.int64]
+    tail_counts: NDArray[np.int64]
+    dependence: SeriesDependence
+
+    def sums(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return what the tests need to know about finite values, added up; sums of parts add up to that of the whole.
+
+        Returns
+        -------
+        ndarray
+            The number of values, the sums of the score and of its square, and the counts by tail and by bin.
+        """
+        scores = normal_scores(self.ordered, values)
+        bins = np.bincount(self.boundaries.searchsorted(values, "left"), minlength=self.boundaries.size + 1)
+        head = np.array([values.size, scores.sum(), (scores * scores).sum()])
+        return np.concatenate([head, _tail_counts(values, self.tail_cuts), bins])
+
+
+def normal_scores(ordered: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the normal quantiles of the values' ranks in a reference, whose values are given in ascending order."""
+    m = ordered.size
+    ranks = ordered.searchsorted(values, "left") + ordered.searchsorted(values, "right")
+    scores: NDArray[np.float64] = ndtri(np.clip(ranks / (2 * m), 0.5 / m, 1 - 0.5 / m))
+    return scores
+
+
+def numeric_scores(values: NDArray[np.float64], window_rows: Sequence[int]) -> NumericScores:
+    """Return the scores of a reference.
+
+    Parameters
+    ----------
+    values
+        The finite values of its rows in their order, shape (m,), at least one.
+    window_rows
+        Lengths of windows that will be compared.
+    """
+    ordered = np.sort(values)
+    cuts = np.quantile(ordered, [*LOWER_TAILS, *UPPER_TAILS], method="inverted_cdf")
+    boundaries = _boundaries(ordered)
+    a = normal_scores(ordered, values)
+    both = np.column_stack([a, a * a])
+    means, deviations = both.mean(axis=0), both.std(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        skewness = ((both - means) ** 3).mean(axis=0) / deviations**3
+    return NumericScores(
+        ordered=ordered,
+        boundaries=boundaries,
+        tail_cuts=cuts,
+        means=means,
+        deviations=deviations,
+        skewness=np.where(deviations > 0, skewness, 0.0),
+        bin_counts=np.bincount(boundaries.searchsorted(ordered, "left"), minlength=boundaries.size + 1),
+        tail_counts=_tail_counts(ordered, cuts),
+        dependence=series_dependence(both, window_rows, are_indicators=False),
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NumericPanel:
+    """The scores of d numeric features side by side, so that their tests are computed together.
+
+    Attributes
+    ----------
+    rows
+        Finite values of the reference, shape (d,).
+    means, deviations, skewness
+        Shape (d, 2).
+    bin_counts
+        Shape (d, bins), with zeros behind the bins of a feature that has fewer.
+    tail_counts
+        Shape (d, 6).
+    """
+
+    rows: NDArray[np.float64]
+    means: NDArray[np.float64]
+    deviations: NDArray[np.float64]
+    skewness: NDArray[np.float64]
+    bin_counts: NDArray[np.float64]
+    tail_counts: NDArray[np.float64]
+
+    @property
+    def width(self) -> int:
+        """The length of a feature's sums."""
+        return 3 + TAILS + int(self.bin_counts.shape[1])
+
+
+def panel_of(scores: Sequence[NumericScores]) -> NumericPanel:
+    """Return the scores of several features side by side."""
+    bins = max((each.bin_counts.size for each in scores), default=0)
+    counts = np.zeros((len(scores), bins))
+    for place, each in enumerate(scores):
+        counts[place, : each.bin_counts.size] = each.bin_counts
+    return NumericPanel(
+        rows=np.array([each.ordered.size for each in scores], dtype=np.float64),
+        means=np.array([each.means for each in scores]).reshape(-1, 2),
+        deviations=np.array([each.deviations for each in scores]).reshape(-1, 2),
+        skewness=np.array([each.skewness for each in scores]).reshape(-1, 2),
+        bin_counts=counts,
+        tail_counts=np.array([each.tail_counts for each in scores], dtype=np.float64).reshape(-1, TAILS),
+    )
+
+
+def numeric_p_values(
+    panel: NumericPanel, sums: NDArray[np.float64], phi: NDArray[np.float64], nu: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the p-values of location, scale, shape and tails, and their effects.
+
+    Parameters
+    ----------
+    panel
+        d features.
+    sums
+        Of windows (`NumericScores.sums`, with zeros behind the bins), shape (..., d, width).
+    phi, nu
+        Dispersion of the features in windows of this length, shape (d,).
+
+    Returns
+    -------
+    tuple of ndarray
+        p-values and effects, shape (..., d, 4). Effects of location, scale and tails are in standard deviations of the
+        score in the reference, the one of tails is of the tail with the smallest p-value; that of shape is Cohen's w.
+    """
+    n, m = sums[..., 0], panel.rows
+    p_values, effects = np.ones((*n.shape, 4)), np.zeros((*n.shape, 4))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        effective = n * m / (n + m)
+        scaled = (sums[..., 1:3] / n[..., None] - panel.means) / panel.deviations
+        effects[..., :2] = np.where((panel.deviations > 0) & (n[..., None] > 0), scaled, 0.0)
+        ratio = ((m - n) / (m + n))[..., None]
+        p_values[..., :2] = mean_p_values(
+            effects[..., :2], panel.skewness, (effective / phi)[..., None], ratio, nu[:, None]
+        )
+        tails = sums[..., 3 : 3 + TAILS]
+        of_tails = share_p_values(tails, n[..., None], panel.tail_counts, m[:, None], phi=phi[:, None], nu=nu[:, None])
+        shares = panel.tail_counts / m[:, None]
+        deviations = np.sqrt(shares * (1 - shares))
+        changes = np.abs(tails / n[..., None] - shares)
+        sizes = np.where(deviations > 0, changes / deviations, np.where(changes > 0, np.inf, 0.0))
+    strongest = of_tails.argmin(axis=-1)[..., None]
+    p_values[..., 3] = np.minimum(1.0, TAILS * np.take_along_axis(of_tails, strongest, -1)[..., 0])
+    effects[..., 3] = np.nan_to_num(np.take_along_axis(sizes, strongest, -1)[..., 0], posinf=np.inf)
+    labels, counts = _pools(panel, n.reshape(-1, m.size).min(axis=0, initial=np.inf))
+    before = np.einsum("db,dbc->dc", panel.bin_counts, labels)
+    now = np.einsum("...db,dbc->...dc", sums[..., 3 + TAILS :], labels)
+    p_values[..., 2], effects[..., 2] = chi_squared_p_values(before, now, counts - 1, phi, nu)
+    return p_values, effects
+
+
+def mean_p_values(
+    effects: NDArray[np.float64],
+    skewness: NDArray[np.float64],
+    effective: NDArray[np.float64],
+    ratio: NDArray[np.float64],
+    nu: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Return the two-sided p-values of differences of means.
+
+    z is corrected for the skewness of the mean's distribution as Wilson and Hilferty transform a chi-squared variable
+    (*Proceedings of the National Academy of Sciences* 17, 1931), and judged by Student's t.
+
+    Parameters
+    ----------
+    effects
+        The differences in standard deviations of the reference.
+    skewness
+        Of the score in the reference.
+    effective
+        N / phi, where N = n m / (n + m).
+    ratio
+        (m - n) / (m + n): the skewness of the difference of two means is that of one of them times this.
+    nu
+        Degrees of freedom; infinite for the normal distribution.
+    """
+    z = effects * np.sqrt(effective)
+    g = skewness * ratio / np.sqrt(effective)
+    is_skewed = np.abs(g) > SMALLEST_SKEWNESS
+    safe = np.where(is_skewed, g, 1.0)
+    transformed = (np.maximum(0.0, 1 + safe * z / 2) ** (1 / 3) - 1 + safe * safe / 36) * 6 / safe
+    size = np.abs(np.where(is_skewed, transformed, z))
+    degrees = np.broadcast_to(nu, size.shape)
+    p_values: NDArray[np.float64] = np.where(
+        np.isinf(degrees), 2 * ndtr(-size), 2 * stdtr(np.minimum(degrees, 1e9), -size)
+    )
+    return np.where(effective > 0, np.minimum(1.0, p_values), 1.0)
+
+
+def chi_squared_p_values(
+    before: NDArray[np.float64],
+    now: NDArray[np.float64],
+    degrees: NDArray[np.float64],
+    phi: NDArray[np.float64],
+    nu: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return p-values of the contingency X-squared over phi by F(df, nu), and w = sqrt((X-squared - phi df) / N).
+
+    Parameters
+    ----------
+    before, now
+        Counts of the reference, shape (d, k), and of windows, shape (..., d, k). Columns that are empty in both count
+        as none.
+    degrees
+        Degrees of freedom, shape (d,) or (..., d).
+    """
+    m, n = before.sum(axis=-1), now.sum(axis=-1)
+    totals = before + now
+    with np.errstate(divide="ignore", invalid="ignore"):
+        terms = np.where(totals > 0, (before * (n / m)[..., None] - now) ** 2 / totals, 0.0)
+        statistic = terms.sum(axis=-1) * m / n
+        effective = n * m / (n + m)
+        is_valid = (degrees > 0) & (n > 0)
+        df = np.maximum(degrees, 1.0)
+        scaled = np.where(is_valid, statistic / phi, 0.0)
+        finite = np.minimum(nu, LARGEST_NU)
+        by_f = fdtrc(*np.broadcast_arrays(df, finite, scaled / df))
+        p_values = np.where(nu > LARGEST_NU, chdtrc(df, scaled), by_f)
+        effects = np.sqrt(np.maximum(0.0, statistic - phi * degrees) / effective)
+    return np.where(is_valid, p_values, 1.0), np.where(is_valid, effects, 0.0)
+
+
+def _pools(panel: NumericPanel, n: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return which bins are pooled, shape (d, bins, pools), so that each pool expects ten rows, and their number."""
+    d, bins = panel.bin_counts.shape
+    labels, counts = np.zeros((d, bins, bins)), np.ones(d)
+    for feature in range(d):
+        needed, held, pool = SMALLEST_EXPECTED * panel.rows[feature] / max(n[feature], 1.0), 0.0, 0
+        present = np.flatnonzero(panel.bin_counts[feature])
+        ends = np.append(present[1:], bins) if present.size else present
+        of_bin = np.zeros(bins, dtype=np.int64)
+        for first, end in zip(present.tolist(), ends.tolist(), strict=True):
+            if held >= needed:
+                pool, held = pool + 1, 0.0
+            held += panel.bin_counts[feature, first]
+            of_bin[first:end] = pool
+        if held < needed and pool:
+            of_bin[of_bin == pool] = pool - 1
+            pool -= 1
+        labels[feature, np.arange(bins), of_bin] = 1.0
+        counts[feature] = pool + 1
+    return labels, counts
+
+
+def _tail_counts(values: NDArray[np.float64], cuts: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return how many values are at most each of the lower cuts, and above each of the upper ones."""
+    at_most = np.sort(values).searchsorted(cuts, "right")
+    counts: NDArray[np.int64] = np.where(np.arange(TAILS) < len(LOWER_TAILS), at_most, values.size - at_most)
+    return counts
+
+
+def _boundaries(ordered: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the upper ends of the bins: frequent values alone, and the deciles of the values between them."""
+    values, counts = np.unique(ordered, return_counts=True)
+    atoms = values[counts > ATOM_SHARE * ordered.size]
+    others = ordered[~np.isin(ordered, atoms)]
+    cuts = np.quantile(others, np.arange(1, 10) / 10, method="inverted_cdf") if others.size else np.zeros(0)
+    boundaries = np.unique(np.concatenate([cuts, atoms, np.nextafter(atoms, -np.inf)]))
+    inner: NDArray[np.float64] = boundaries[boundaries < ordered[-1]]
+    return inner  # the last bin ends at infinity
