@@ -3,6 +3,13 @@
 Grafana replaces the variables, such as ``$job``, with the choices at the top of a dashboard.
 """
 
+import re
+from pathlib import Path
+
+import yaml
+
+RULES = Path(__file__).resolve().parents[1] / "prometheus" / "rules" / "alerts.yml"
+
 JOB = 'job=~"$job"'
 INSTANCE = 'instance=~"$instance"'
 MODEL = 'model_name=~"$model_name"'
@@ -10,11 +17,21 @@ VERSION = f'{MODEL}, model_version=~"$model_version"'
 FAILED = 'status="error"'
 NOT_REJECTED = 'status!="rejected"'
 
-# As in the rules of monitoring/prometheus/rules/alerts.yml.
-LATENCY_ALERT_SECONDS = 0.5
-ERROR_ALERT_RATIO = 0.05
-CONFIDENCE_ALERT = 0.6
-JOB_AGE_ALERT_SECONDS = 600
+
+def alert_limit(alert: str) -> float:
+    """Return the first number that the expression of an alert in alerts.yml compares with."""
+    rules = [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
+    (expression,) = (rule["expr"] for rule in rules if rule["alert"] == alert)
+    found = re.search(r"[<>] (\d+(?:\.\d+)?)\b", expression)
+    if found is None:
+        raise ValueError(f"{alert} compares with no number.")
+    return float(found[1])
+
+
+LATENCY_ALERT_SECONDS = alert_limit("HighPredictionLatency")
+ERROR_ALERT_RATIO = alert_limit("HighErrorRate")
+CONFIDENCE_ALERT = alert_limit("LowConfidencePredictions")
+JOB_AGE_ALERT_SECONDS = alert_limit("DriftJobStale")
 
 
 def series(metric: str, *matchers: str) -> str:

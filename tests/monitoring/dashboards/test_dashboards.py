@@ -202,6 +202,21 @@ def test_the_drawn_thresholds_are_those_of_the_alerts() -> None:
         assert f"> {queries.JOB_AGE_ALERT_SECONDS:g}" in ALERTS[name]["expr"]
 
 
+def test_every_drawn_limit_is_that_of_an_alert() -> None:
+    limits = {float(limit) for rule in ALERTS.values() for limit in re.findall(r"[<>] ([0-9.]+)", rule["expr"])}
+    drawn = {
+        panel["fieldConfig"]["defaults"]["thresholds"]["steps"][-1]["value"]
+        for _, panel in panels()
+        if panel["fieldConfig"]["defaults"].get("custom", {}).get("thresholdsStyle", {}).get("mode") == "dashed"
+    }
+    assert {0.05, 0.5, 0.6, 600} <= drawn <= limits
+
+
+def test_an_alert_that_compares_with_no_number_has_no_limit() -> None:
+    with pytest.raises(ValueError, match="DataDriftDetected compares with no number"):
+        queries.alert_limit("DataDriftDetected")
+
+
 def test_the_provisioned_data_source_and_folder_are_those_of_the_dashboards() -> None:
     folder = generator.FOLDER.parent / "provisioning"
     (found,) = yaml.safe_load((folder / "datasources" / "prometheus.yml").read_text())["datasources"]
