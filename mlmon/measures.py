@@ -1,7 +1,7 @@
 """The measures of drift: for each its name, its definition, its formula, and what it is computed from.
 
-To add a measure, add a member of `Method` and an entry of `MEASURES`. Scores, policies, API, pages and reports read
-them from here.
+To add a measure, add a member of `Method` and an entry of `MEASURES`, and follow the recipe in docs/architecture.md.
+Scores, policies, API, pages and reports read them from here.
 """
 
 import functools
@@ -69,7 +69,7 @@ class MeasureDefinition:
     text
         Formula, bins and logarithm, in a sentence or two. p is the reference's share, q the window's.
     largest
-        The largest possible value, in words.
+        The largest possible value; infinite if there is no bound that holds for all samples.
     oracle
         The software whose figures it equals.
     numeric
@@ -80,7 +80,7 @@ class MeasureDefinition:
 
     name: str
     text: str
-    largest: str
+    largest: float
     oracle: str
     numeric: "Callable[[NumericWindow], Measure]"
     categorical: "Callable[[CategoricalWindow], Measure] | None"
@@ -280,7 +280,7 @@ MEASURES: Mapping[Method, MeasureDefinition] = {
         name="KS statistic D",
         text="The largest distance of the two distribution functions, sup |F - G|. Its p-value is that of independent "
         "rows.",
-        largest="1",
+        largest=1.0,
         oracle="scipy.stats.ks_2samp",
         numeric=lambda window: Measure(window.simple_test.statistic, {"p_value": window.simple_test.p_value}),
         categorical=None,
@@ -290,7 +290,7 @@ MEASURES: Mapping[Method, MeasureDefinition] = {
         text="sqrt(max(0, (X2 - df) / N)) with N = n m / (n + m): the size of the two-sample chi-squared statistic, "
         "less what chance adds. Of categories, pooled until each expects 20 rows of the window; of numbers with more "
         "than 20 values, between the reference's deciles.",
-        largest="about sqrt((n + m) / N)",
+        largest=math.inf,  # about sqrt((n + m) / N)
         oracle="scipy.stats.chi2_contingency, without continuity correction",
         numeric=lambda window: _effect_of(window.test),
         categorical=lambda window: _effect_of(window.test),
@@ -299,7 +299,7 @@ MEASURES: Mapping[Method, MeasureDefinition] = {
         name="Wasserstein distance, normalised",
         text="How far a value has to move on average to turn one sample into the other, integral |F - G|, in standard "
         "deviations of the reference (ddof 0, at least .001).",
-        largest="none",
+        largest=math.inf,
         oracle="evidently",
         numeric=lambda window: _normalised_wasserstein(window.reference, window.finite),
         categorical=None,
@@ -308,7 +308,7 @@ MEASURES: Mapping[Method, MeasureDefinition] = {
         name="Population stability index",
         text="Sum of (p - q) ln(p / q) over the reference's deciles, or the categories, with half a row added to each "
         "bin.",
-        largest="none",
+        largest=math.inf,
         oracle="its formula; N(0,1) against N(1,1) in deciles is .926",
         numeric=lambda window: _in_bins(population_stability_index, window.counts.deciles),
         categorical=lambda window: _by_category(population_stability_index, window),
@@ -317,7 +317,7 @@ MEASURES: Mapping[Method, MeasureDefinition] = {
         name="Jensen-Shannon distance",
         text="The root of the Jensen-Shannon divergence, natural logarithm, over Sturges' bins of both samples, or "
         "categories.",
-        largest="sqrt(ln 2) = .833",
+        largest=math.sqrt(math.log(2.0)),
         oracle="evidently",
         numeric=lambda window: _in_bins(jensen_shannon_distance, window.counts.sturges),
         categorical=lambda window: _by_category(jensen_shannon_distance, window),
@@ -326,7 +326,7 @@ MEASURES: Mapping[Method, MeasureDefinition] = {
         name="Jensen-Shannon divergence",
         text="Half the sum of the Kullback-Leibler divergences from the mean of both distributions, natural "
         "logarithm, over Sturges' bins of both samples, or categories.",
-        largest="ln 2 = .693",
+        largest=math.log(2.0),
         oracle="scipy.spatial.distance.jensenshannon, squared",
         numeric=lambda window: _in_bins(jensen_shannon_divergence, window.counts.sturges),
         categorical=lambda window: _by_category(jensen_shannon_divergence, window),
@@ -335,7 +335,7 @@ MEASURES: Mapping[Method, MeasureDefinition] = {
         name="Hellinger distance",
         text="sqrt(1/2 sum (sqrt p - sqrt q)^2) over Doane's bins of the reference and one for all values outside, or "
         "categories.",
-        largest="1",
+        largest=1.0,
         oracle="nannyml",
         numeric=lambda window: _in_bins(hellinger_distance, window.counts.doane),
         categorical=lambda window: _by_category(hellinger_distance, window),
@@ -344,7 +344,7 @@ MEASURES: Mapping[Method, MeasureDefinition] = {
         name="L-infinity distance",
         text="The largest change of a single share, max |p - q|, over the categories, or the bins of the Hellinger "
         "distance.",
-        largest="1",
+        largest=1.0,
         oracle="nannyml",
         numeric=lambda window: _in_bins(l_infinity_distance, window.counts.doane),
         categorical=lambda window: _by_category(l_infinity_distance, window),
