@@ -5,6 +5,7 @@ import re
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from shlex import quote
 from typing import Any, TypeAlias
@@ -253,7 +254,7 @@ def _print(comparison: FileComparison, write: Callable[[str], Any], paint: Paint
         figures = ", ".join(f"{figure.name} {figure.value}" for figure in prediction.figures)
         change = f"; {prediction.what}" if prediction.what else ""
         write("\n" + plain_text(f"Predictions: {prediction.tag.text}{change} ({figures})."))
-    for sentence in (*view.together, *comparison.notes):
+    for sentence in (*view.together, *comparison.notes, " ".join(comparison.formats)):
         write(plain_text(sentence))
     if view.left_out:
         write("\nLeft out on purpose:")
@@ -282,6 +283,11 @@ def _json_body(comparison: FileComparison) -> dict[str, Any]:
         "summary": members["verdict"]["sentence"],
         **members,
         "prediction_drift": members["prediction_drift"] if comparison.has_predictions else None,
+        "formats": {
+            "reference": asdict(comparison.reference_format),
+            "current": asdict(comparison.current_format),
+        },
+        "date_formats": dict(comparison.date_orders),
         "notes": list(comparison.notes),
     }
 

@@ -27,6 +27,7 @@ LEADING_ZERO = r"^[-+]?0[0-9]+$"  # such as a postal code: a number would lose i
 UUID = r"(?i)^\{?[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\}?$"
 MOSTLY = 0.9  # share of readable values from which on the others are stray
 FEW_NUMBERS = 20  # different ones; with more, numbers among as many other strings are a quantity, not categories
+THIS_CENTURY = (946_684_800, 4_102_444_800)  # 2000-01-01 and 2100-01-01 in seconds since 1970
 SAMPLE = 1000  # values that are tried before a whole column is
 FEWEST_IN_SAMPLE = 30  # values; with fewer, most of the column is missing, and the others are the sample
 WORTH_TRYING = 0.3  # share of readable values in the sample from which on the whole column is read
@@ -194,6 +195,8 @@ def identifier_reason(column: FileColumn, raw: RawColumn) -> str:
     if column.type.kind is ColumnKind.NUMBER:
         if _only_increases(column.values):
             return "Its whole numbers only increase, as row numbers and times do."
+        if unit := _unit_of_times(present):
+            return f"Its numbers are times, in {unit} since 1970."
         beyond: Any = pc.greater_equal(pc.abs(present), pa.scalar(float(LARGEST_EXACT_INTEGER)))
         if 2 * beyond.filter(beyond).length() > len(present) and (raw.is_integer or _are_digits(raw)):
             return "Most of its whole numbers are beyond 2^53, as identifiers are."
@@ -430,6 +433,16 @@ def _without(strings: Any, missing: Collection[str]) -> Any:
 
 def _is_one_of(strings: Any, spellings: Collection[str]) -> Any:
     return pc.is_in(strings, value_set=pa.array(list(spellings), pa.string()))
+
+
+def _unit_of_times(numbers: Column) -> str:
+    """Return the unit of numbers all of which are times of this century; "" if they are not."""
+    extremes: Any = pc.min_max(numbers).as_py()
+    for unit, factor in {"seconds": 1.0, "milliseconds": 1e3, "microseconds": 1e6}.items():
+        if len(numbers) and THIS_CENTURY[0] * factor <= extremes["min"] <= extremes["max"] < THIS_CENTURY[1] * factor:
+            distinct: Any = pc.count_distinct(numbers).as_py()
+            return unit if distinct > FEW_NUMBERS else ""
+    return ""
 
 
 def _only_increases(numbers: Column) -> bool:

@@ -24,6 +24,7 @@ from mlmon.results import ComparisonResult, Criteria, LeftOut, LeftOutReason, No
 from mlmon.schema import TaskType
 from mlmon.tables import TableFormat, TableLimits
 from mlmon.times import DateOrder, comparable_parts, parts_of
+from mlmon.values import shown
 from mlmon.windows import Column
 
 MOST_CLASSES = 20  # of whole numbers; predictions with more are numbers, not classes
@@ -57,6 +58,14 @@ class FileComparison:
     has_predictions: bool
     date_orders: Mapping[str, DateOrder]
     notes: tuple[str, ...]
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """What was detected in each file, as sentences."""
+        return (
+            _format_sentence(self.reference_name, self.reference_format),
+            _format_sentence(self.current_name, self.current_format),
+        )
 
 
 def compare_files(
@@ -188,6 +197,18 @@ def _nothing_compared(
     return ComparisonInputError(
         f"{reference.label}: there is no column to compare. {' '.join(reasons[:5])}{more}".strip()
     )
+
+
+def _format_sentence(name: str, detected: TableFormat) -> str:
+    if detected.kind != "csv":
+        kinds = {"parquet": "a Parquet file", "parquet folder": "a folder of Parquet files", "arrow": "an Arrow table"}
+        return f"{name} is {kinds.get(detected.kind, detected.kind)}."
+    delimiter = {"": "with one column", "\t": "separated by tabs"}.get(
+        detected.delimiter, f"separated by {shown(detected.delimiter)}"
+    )
+    comma = " with decimal commas" if detected.decimal_point == "," else ""
+    packed = ", compressed with gzip" if detected.is_compressed else ""
+    return f"{name} is a CSV file {delimiter}{comma}, in {detected.encoding}{packed}."
 
 
 def _features_of(

@@ -37,5 +37,5 @@ def report_page(comparison: FileComparison) -> str:
         n_reference=f"{result.n_reference:,}",
         n_current=f"{result.n_current:,}",
         view=result_view(result, has_predictions=comparison.has_predictions),
-        notes=comparison.notes,
+        notes=(*comparison.formats, *comparison.notes),
     )

@@ -98,3 +98,24 @@ def test_wholly_empty_columns_without_a_name_are_no_columns(capsys: pytest.Captu
     folder = CASES / "duplicate-columns"
     _, body = _compared(capsys, folder / "excel-ref.csv", folder / "excel-cur.csv")
     assert list(body["feature_drift"]) == ["age", "city"]
+
+
+def test_what_was_detected_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    folder, page = CASES / "nothing-compared", tmp_path / "report.html"
+    files = folder / "cur.csv", folder / "ref-de.csv"
+    _, body = _compared(capsys, *files, "--html", page)
+    main(["compare", *map(str, files)])
+    printed = capsys.readouterr().out
+
+    assert body["formats"]["reference"]["delimiter"] == ","
+    assert body["formats"]["current"] == {
+        "kind": "csv",
+        "delimiter": ";",
+        "encoding": "utf-8",
+        "decimal_point": ",",
+        "is_compressed": False,
+    }
+    assert 'ref-de.csv is a CSV file separated by ";" with decimal commas, in utf-8.' in printed
+    assert "ref-de.csv is a CSV file separated by" in page.read_text()
+    _, body = _compared(capsys, *(CASES / "time-formats" / name for name in ("dmy-ref.csv", "dmy-cur.csv")))
+    assert body["date_formats"] == {"at": "dd/mm/yyyy"}

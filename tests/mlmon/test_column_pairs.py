@@ -326,18 +326,23 @@ def test_columns_that_identify_rows_are_left_out(tmp_path: Path) -> None:
         "Unnamed: 0": rng.permutation(ROWS),
         "counter": np.arange(ROWS) * 2 + 5,
         "seconds": 1_700_000_000 + np.cumsum(rng.integers(1, 90, ROWS)),
+        "shuffled seconds": rng.uniform(1.7e9, 1.71e9, ROWS).round(3),
+        "milliseconds": rng.integers(1_700_000_000_000, 1_710_000_000_000, ROWS),
         "hash": [f"{value:032x}" for value in ids],
         "id": ids,
         "account": [str(UUID(int=int(value % 500))) for value in ids],
         "tenant": [str(UUID(int=int(value % 5))) for value in ids],
         "__index_level_0__": rng.integers(0, 5, ROWS),
         "size": np.sort(rng.normal(size=ROWS)),
+        "revenue": rng.lognormal(21, 2, ROWS).round(),
         "sentinel": np.where(rng.random(ROWS) < 0.1, 9_999_999_999_999_999, rng.integers(0, 9, ROWS)),
     }
     left_out = {
         "Unnamed: 0": LeftOutReason.INDEX_COLUMN,
         "counter": LeftOutReason.IDENTIFIER,
         "seconds": LeftOutReason.IDENTIFIER,
+        "shuffled seconds": LeftOutReason.IDENTIFIER,
+        "milliseconds": LeftOutReason.IDENTIFIER,
         "hash": LeftOutReason.IDENTIFIER,
         "id": LeftOutReason.IDENTIFIER,
         "account": LeftOutReason.IDENTIFIER,
@@ -349,7 +354,7 @@ def test_columns_that_identify_rows_are_left_out(tmp_path: Path) -> None:
     for pair in ((table, table), (path, path), (table, path), (path, table)):
         comparison = _compared(*pair)
         assert _left_out(comparison) == left_out
-        assert [feature.name for feature in comparison.result.features] == ["tenant", "size", "sentinel"]
+        assert [feature.name for feature in comparison.result.features] == ["tenant", "size", "revenue", "sentinel"]
     assert "hash" in {
         feature.name for feature in _compared(table, table, categorical=frozenset({"hash"})).result.features
     }

@@ -104,6 +104,7 @@ def test_the_json_figures_are_those_of_scipy(reference: Path, drifted: Path, tmp
     assert body["verdict"]["status"] == "alarm"
     assert body["drifted_features"] == ["distance"]
     assert body["current"] == {"file": "drifted.parquet", "rows": 600}
+    assert body["formats"]["current"]["kind"] == "parquet"
     assert body["prediction_drift"]["is_drifted"] is False
 
 
