@@ -15,6 +15,7 @@ INSTANCE = 'instance=~"$instance"'
 MODEL = 'model_name=~"$model_name"'
 VERSION = f'{MODEL}, model_version=~"$model_version"'
 FAILED = 'status="error"'
+REJECTED = 'status="rejected"'
 NOT_REJECTED = 'status!="rejected"'
 
 
@@ -30,6 +31,7 @@ def alert_limit(alert: str) -> float:
 
 LATENCY_ALERT_SECONDS = alert_limit("HighPredictionLatency")
 ERROR_ALERT_RATIO = alert_limit("HighErrorRate")
+REJECTED_ALERT_RATIO = alert_limit("RequestsRejected")
 CONFIDENCE_ALERT = alert_limit("LowConfidencePredictions")
 JOB_AGE_ALERT_SECONDS = alert_limit("DriftJobStale")
 

@@ -27,6 +27,8 @@ from monitoring.dashboards.queries import (
     LATENCY_ALERT_SECONDS,
     MODEL,
     NOT_REJECTED,
+    REJECTED,
+    REJECTED_ALERT_RATIO,
     VERSION,
     gauge,
     quantile,
@@ -135,6 +137,7 @@ VERSION_ERROR_RATIO = ratio(
     rate(REQUESTS, *OF_VERSION, matchers=(VERSION, FAILED)),
     rate(REQUESTS, *OF_VERSION, matchers=(VERSION, NOT_REJECTED)),
 )
+REJECTED_RATIO = ratio(rate(REQUESTS, matchers=(MODEL, REJECTED)), rate(REQUESTS))
 P50, P95, P99 = (quantile(q, LATENCY, *OF_VERSION, matchers=(VERSION,)) for q in (0.5, 0.95, 0.99))
 
 LATENCY_AND_TRAFFIC = dashboard(
@@ -176,6 +179,21 @@ LATENCY_AND_TRAFFIC = dashboard(
         lines("Mean rows per request", units.NoUnit)
         .description("Mean batch size of the requests.")
         .with_target(query(ratio(rate("ml_batch_size_sum"), rate("ml_batch_size_count")), BY_MODEL))
+        .data_links([MODEL_PAGE]),
+        lines("Rejected requests", units.PercentUnit, alert_at=REJECTED_ALERT_RATIO)
+        .description(
+            "Share of requests that are client errors, of all versions. The dashed line is the alert's threshold."
+        )
+        .with_target(query(REJECTED_RATIO, BY_MODEL))
+        .data_links([MODEL_PAGE]),
+        lines("Rejections by feature and reason", units.RequestsPerSecond)
+        .description("Rejected requests and observations per second, by the first value that was refused.")
+        .with_target(
+            query(
+                f"topk(10, {rate('ml_rejected_values_total', 'model_name', 'feature_name', 'reason')} > 0)",
+                "{{model_name}} {{feature_name}} {{reason}}",
+            )
+        )
         .data_links([MODEL_PAGE]),
     ),
 )

@@ -21,6 +21,8 @@ from monitoring.selectors import RECENT_MINUTES, ModelState, VersionFacts
 
 # As in monitoring/prometheus/rules/alerts.yml, so that pages and alerts agree.
 LARGEST_ERROR_RATIO = 0.05
+LARGEST_REJECTED_RATIO = 0.05
+FEWEST_REJECTED = 5
 LARGEST_P95_SECONDS = 0.5
 SMALLEST_MEDIAN_CONFIDENCE = 0.6
 FEWEST_CONFIDENCES = 10
@@ -137,13 +139,17 @@ def _of_version(state: ModelState, facts: VersionFacts) -> Iterator[Reason]:
 
 
 def _of_traffic(state: ModelState) -> Iterator[Reason]:
-    """Yield the reasons of recent traffic: errors, latency and confidence."""
+    """Yield the reasons of recent traffic: errors, rejected requests, latency and confidence."""
     counts, page = state.recent, reverse("model-page", args=[state.name])
     recently = f"in the last {RECENT_MINUTES} minutes"
     ratio, p95 = error_ratio(counts), histogram_quantile(0.95, LATENCY_EDGES, counts.latency_counts.tolist())
     if ratio is not None and ratio > LARGEST_ERROR_RATIO:
         text = f"{share_text(ratio)} of its requests failed {recently}; the limit is {share_text(LARGEST_ERROR_RATIO)}."
         yield Reason(Urgency.NOW, state.name, "failing", text, page, "Open the model")
+    if counts.rejected >= FEWEST_REJECTED and counts.rejected / counts.requests > LARGEST_REJECTED_RATIO:
+        rejected, limit = share_text(counts.rejected / counts.requests), share_text(LARGEST_REJECTED_RATIO)
+        text = f"{rejected} of its requests were rejected {recently}; the limit is {limit}."
+        yield Reason(Urgency.SOON, state.name, "rejecting", text, f"{page}#rejections", "See the reasons")
     if p95 is not None and p95 > LARGEST_P95_SECONDS:
         limit = seconds_text(LARGEST_P95_SECONDS)
         text = f"The p95 of its latency was {seconds_text(p95)} {recently}; the limit is {limit}."

@@ -9,9 +9,10 @@ from django.db.models import Q
 from django.urls import reverse
 
 from drift.models import DriftCheck, DriftIncident
-from inference.selectors import TrafficSeries, traffic_series
+from inference.rejections import OTHERS, UNKNOWN_FEATURE, WHOLE_REQUEST, WHOLE_ROW
+from inference.selectors import TrafficSeries, recent_rejections, traffic_series
 from inference.traffic import CONFIDENCE_EDGES, LATENCY_EDGES
-from mlmon.figures import number_text, share_text
+from mlmon.figures import ago_text, number_text, share_text
 from mlmon.report.views import Tag
 from mlmon.schema import TaskType
 from models_registry.models import Model, ModelVersion, Stage
@@ -27,6 +28,13 @@ from performance.services.reports import baseline_of
 
 MOST_VERSIONS = 6
 MOST_CLASSES = 12
+MOST_REJECTIONS = 12
+SUBJECTS = {  # of a rejection that belongs to no feature
+    UNKNOWN_FEATURE: "unknown key",
+    WHOLE_ROW: "whole row",
+    WHOLE_REQUEST: "whole request",
+    OTHERS: "others",
+}
 ORDER = {stage: place for place, stage in enumerate((Stage.PRODUCTION, Stage.SHADOW, Stage.STAGING, Stage.ARCHIVED))}
 ROLES = {Stage.SHADOW: "challenger, receives copies", Stage.STAGING: "not in use", Stage.ARCHIVED: "archived"}
 Traffic = dict[int, TrafficSeries]
@@ -87,6 +95,30 @@ class ShareTable:
     left_out: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class RejectionLine:
+    """Rejected requests and observations for one feature and reason.
+
+    Attributes
+    ----------
+    subject
+        Name of the feature, or what was refused as a whole.
+    is_feature
+        Whether `subject` is the name of a feature.
+    example
+        The latest reason in words, without values.
+    """
+
+    subject: str
+    is_feature: bool
+    reason: str
+    last_hour: Figure
+    last_day: Figure
+    last_at: datetime
+    ago: str
+    example: str
+
+
 def model_context(model: Model, time_range: TimeRange, now: datetime) -> dict[str, Any]:
     """Return the context of ``monitoring/model_page.html``."""
     (state,) = selectors.model_states(now, names=[model.name])
@@ -104,6 +136,7 @@ def model_context(model: Model, time_range: TimeRange, now: datetime) -> dict[st
     found = DriftIncident.objects.filter(was_open, version__model=model).select_related("version")
     incidents = list(found.defer("hypotheses").order_by("-id"))
     reasons = reasons_of(state)
+    rejections, left_out_rejections = _rejection_lines(model, now)
     return {
         "title": model.name,
         "state": state,
@@ -117,6 +150,8 @@ def model_context(model: Model, time_range: TimeRange, now: datetime) -> dict[st
         "class_table": _class_table(versions, traffic, state.facts.check),
         "confidence_table": _confidence_table(versions, traffic),
         "incidents": incidents,
+        "rejections": rejections,
+        "left_out_rejections": left_out_rejections,
         "now": now,
     }
 
@@ -159,6 +194,26 @@ def _version_lines(
         )
         lines.append(line)
     return lines
+
+
+def _rejection_lines(model: Model, now: datetime) -> tuple[list[RejectionLine], int]:
+    """Return the most frequent rejections of the last day, and the number of those that are left out."""
+    found, left_out = recent_rejections(model.pk, now, most=MOST_REJECTIONS)
+    lines = []
+    for one in found:
+        is_feature = one.feature_name not in SUBJECTS
+        line = RejectionLine(
+            subject=one.feature_name if is_feature else SUBJECTS[one.feature_name],
+            is_feature=is_feature,
+            reason=one.reason.replace("_", " "),
+            last_hour=Figure(one.last_hour, f"{one.last_hour:,}"),
+            last_day=Figure(one.last_day, f"{one.last_day:,}"),
+            last_at=one.last_at,
+            ago=ago_text(one.last_at, now),
+            example=one.example,
+        )
+        lines.append(line)
+    return lines, left_out
 
 
 def _charts(

@@ -126,7 +126,7 @@ PAGES = [
 
 @contextlib.contextmanager
 def run_with_history(folder: Path) -> Iterator[EmbeddedRun]:
-    """Run mlmon with its demo, flights with their outcomes, drift, and an uploaded file of ground truth."""
+    """Run mlmon with its demo, flights and their outcomes, drift, a rejected request, and a file of ground truth."""
     with embedded_run(folder / "var", variables=QUICK_JOBS) as run:
         for _ in range(20):
             run.predict()
@@ -150,6 +150,9 @@ def _send_unusual_flights(run: EmbeddedRun) -> None:
         rows = flights[begin : begin + 500]
         status, content = run.request("POST", "/api/v1/models/flight-delay/predict", {"rows": rows})
         assert status == 200, content
+    renamed = {("miles" if name == "distance" else name): value for name, value in flights[0].items()}
+    status, content = run.request("POST", "/api/v1/models/flight-delay/predict", {"features": renamed})
+    assert status == 422, content
 
 
 def _has_history(run: EmbeddedRun) -> bool:

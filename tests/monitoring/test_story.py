@@ -1,7 +1,9 @@
 """A bad day, end to end with real programs: the messages in Slack and in the mailboxes."""
 
+import html
 import json
 import os
+import re
 import subprocess
 import sys
 from typing import Any
@@ -17,6 +19,7 @@ pytestmark = pytest.mark.timeout(600)
 REQUESTS = {
     "HighPredictionLatency of pricing": ("WARNING", "/go/models/pricing"),
     "HighErrorRate of pricing": ("CRITICAL", "/go/models/pricing"),
+    "RequestsRejected of pricing": ("WARNING", "/go/models/pricing#rejections"),
     "LowConfidencePredictions of vision": ("WARNING", "/go/models/vision"),
 }
 DRIFT = {
@@ -74,6 +77,17 @@ def test_only_the_drifted_feature_is_named(day: Any) -> None:
     messages = json.dumps([day["slack"], day["mails"]])
     assert "fare of credit" not in messages
     assert "seat of credit" not in messages
+
+
+def test_a_renamed_feature_is_named_on_the_page_and_in_the_message(day: Any) -> None:
+    message = slack_of(day, "[WARNING] RequestsRejected of pricing")
+    assert "Most often: unknown, unknown_feature." in message["text"]
+    section = re.search(r'id="rejections".*?</section>', day["pages"]["rejections"], re.DOTALL)
+    assert section
+    text = html.unescape(section[0])
+    assert 'the model has no feature "fare_in_euro", and "fare" is missing' in text
+    counts = re.findall(r'<data class="last-hour" value="(\d+)">', section[0])
+    assert int(counts[0]) > 10
 
 
 def test_the_verdict_suppresses_the_threshold_alerts_until_it_is_snoozed(day: Any) -> None:

@@ -197,6 +197,7 @@ def test_every_expression_and_choice_is_promql(tmp_path: Path) -> None:
 def test_the_drawn_thresholds_are_those_of_the_alerts() -> None:
     assert f"> {queries.LATENCY_ALERT_SECONDS:g}" in ALERTS["HighPredictionLatency"]["expr"]
     assert f"> {queries.ERROR_ALERT_RATIO:g}" in ALERTS["HighErrorRate"]["expr"]
+    assert f"> {queries.REJECTED_ALERT_RATIO:g}" in ALERTS["RequestsRejected"]["expr"]
     assert f"< {queries.CONFIDENCE_ALERT:g}" in ALERTS["LowConfidencePredictions"]["expr"]
     for name in ("DriftJobStale", "ArchiveJobStale"):
         assert f"> {queries.JOB_AGE_ALERT_SECONDS:g}" in ALERTS[name]["expr"]

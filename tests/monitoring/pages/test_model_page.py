@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from drift.models import DriftCheck, DriftIncident
-from inference.models import RollupSpan, TrafficRollup
+from inference.models import RejectionCount, RollupSpan, TrafficRollup
 from inference.traffic import CONFIDENCE_EDGES, LATENCY_EDGES
 from models_registry.models import Model, ModelVersion, ReferenceDataset, Stage
 from models_registry.services.versions import set_stage
@@ -230,6 +230,54 @@ def test_a_regression_has_its_mean_prediction_and_no_classes() -> None:
     assert [value for value in values_of(found, "outputs", "1.0.0") if value is not None] == [2.5]
     assert "classes" not in {chart.key for chart in found["charts"]}
     assert found["class_table"] is None
+
+
+def rejected(model: Model, at: datetime, feature_name: str, reason: str, count: int, example: str = "") -> None:
+    RejectionCount.objects.create(
+        model=model,
+        begins_at=at.replace(second=0, microsecond=0),
+        feature_name=feature_name,
+        reason=reason,
+        count=count,
+        last_at=at,
+        example=example,
+    )
+
+
+def test_rejections_are_listed_by_feature_and_reason(admin_client: Client, version: ModelVersion) -> None:
+    now = timezone.now()
+    example = 'the model has no feature "petal_len", and "petal_length" is missing'
+    rejected(version.model, now - timedelta(minutes=2), "unknown", "unknown_feature", 40, example)
+    rejected(version.model, now - timedelta(hours=3), "unknown", "unknown_feature", 2)
+    rejected(version.model, now - timedelta(hours=3), "sepal_width", "wrong_type", 7, "got <b>a string</b>")
+    page = admin_client.get(PAGE).content.decode()
+    section = re.search(r'<section[^>]+id="rejections".*?</section>', page, re.DOTALL)
+    assert section
+    rows = [
+        [" ".join(re.sub(r"<[^>]+>", "", cell).split()) for cell in re.findall(r"<t[hd].*?</t[hd]>", row, re.DOTALL)]
+        for row in re.findall(r"<tr.*?</tr>", section[0], re.DOTALL)[1:]
+    ]
+    assert [row[:4] for row in rows] == [
+        ["unknown key", "unknown feature", "40", "42"],
+        ["sepal_width", "wrong type", "0", "7"],
+    ]
+    assert rows[0][5] == "the model has no feature &quot;petal_len&quot;, and &quot;petal_length&quot; is missing"
+    assert "2 minutes ago" in rows[0][4]
+    assert "got &lt;b&gt;a string&lt;/b&gt;" in section[0]
+
+
+def test_a_model_without_rejections_has_no_such_section(admin_client: Client, version: ModelVersion) -> None:
+    rejected(version.model, timezone.now() - timedelta(hours=25), "sepal_width", "wrong_type", 7)
+    assert 'id="rejections"' not in admin_client.get(PAGE).content.decode()
+
+
+def test_many_rejected_requests_are_a_reason_with_a_link_to_their_list(
+    admin_client: Client, version: ModelVersion
+) -> None:
+    rollup(version, timezone.now().replace(second=0, microsecond=0), success=10, rejected=10)
+    page = admin_client.get(PAGE).content.decode()
+    assert "50 % of its requests were rejected in the last 10 minutes; the limit is 5.0 %." in page
+    assert f'href="{PAGE}#rejections"' in page
 
 
 def test_the_page_contains_the_data_of_its_charts(admin_client: Client, version: ModelVersion) -> None:

@@ -212,7 +212,10 @@ def histogram(edges: tuple[float, ...], *, at: float, times: int) -> list[int]:
     [
         (counts(success=94, error=6), [("failing", Urgency.NOW)]),
         (counts(success=95, error=5), []),
-        (counts(success=1, rejected=99), []),
+        (counts(success=1, rejected=99), [("rejecting", Urgency.SOON)]),
+        (counts(success=80, rejected=5), [("rejecting", Urgency.SOON)]),
+        (counts(success=95, rejected=5), []),
+        (counts(success=1, rejected=4), []),
         (counts(success=9, latency_counts=histogram(LATENCY_EDGES, at=1.0, times=9)), [("slow", Urgency.SOON)]),
         (counts(success=9, latency_counts=histogram(LATENCY_EDGES, at=0.5, times=9)), []),
         (counts(confidence_counts=histogram(CONFIDENCE_EDGES, at=0.55, times=10)), [("low confidence", Urgency.SOON)]),
@@ -220,7 +223,7 @@ def histogram(edges: tuple[float, ...], *, at: float, times: int) -> list[int]:
         (counts(confidence_counts=histogram(CONFIDENCE_EDGES, at=0.7, times=10)), []),
     ],
 )
-def test_failing_slow_and_low_confidence_traffic_needs_attention(
+def test_failing_rejected_slow_and_low_confidence_traffic_needs_attention(
     recent: TrafficCounts, expected: list[tuple[str, Urgency]]
 ) -> None:
     assert shorts(state(recent=recent)) == expected
@@ -235,6 +238,8 @@ def test_the_limits_equal_those_of_the_alerts() -> None:
     }
     assert f"p95_rate5m > {attention.LARGEST_P95_SECONDS}" in rules["HighPredictionLatency"]
     assert f"ratio_rate5m > {attention.LARGEST_ERROR_RATIO}" in rules["HighErrorRate"]
+    assert f"ratio_rate5m > {attention.LARGEST_REJECTED_RATIO}" in rules["RequestsRejected"]
+    assert f"increase10m >= {attention.FEWEST_REJECTED}" in rules["RequestsRejected"]
     assert f"median_rate15m < {attention.SMALLEST_MEDIAN_CONFIDENCE}" in rules["LowConfidencePredictions"]
     assert f"increase15m >= {attention.FEWEST_CONFIDENCES}" in rules["LowConfidencePredictions"]
 

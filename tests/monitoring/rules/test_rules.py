@@ -148,6 +148,7 @@ def test_alerts_have_the_thresholds_and_durations_of_the_contract() -> None:
         "PredictionDriftDetected": ("ml_prediction_drift_threshold", "10m", "warning"),
         "LowConfidencePredictions": ("< 0.6", "15m", "warning"),
         "DriftConfirmed": ("== 1", "0m", "critical"),
+        "RequestsRejected": ("> 0.05", "10m", "warning"),
         "DriftCoverageLost": ("> 0", "15m", "warning"),
     }
     for name, (limit, duration, severity) in contract.items():

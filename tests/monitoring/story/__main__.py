@@ -2,8 +2,8 @@
 
 ``python -m tests.monitoring.story`` runs the real web server with two workers, a Celery worker and beat, Prometheus and
 Alertmanager (with the project's rules and routes, sixty times as fast) and sinks for Slack and mail. It sends normal
-traffic, then slow requests, failing requests, drifted rows and rows with a low confidence, and stops the server. It
-prints the messages, and the data of each panel of the dashboards, as JSON.
+traffic, then slow requests, failing requests, rows with a renamed feature, drifted rows and rows with a low confidence,
+and stops the server. It prints the messages, and the data of each panel of the dashboards, as JSON.
 """
 
 import contextlib
@@ -67,6 +67,12 @@ class Story:
         self.note(title)
         if not title.startswith("[RESOLVED]"):
             self.pages[title] = self._followed(title)
+
+    def page(self, path: str) -> str:
+        """Return a page as a logged-in person sees it."""
+        request = urllib.request.Request(self.web.url + path, headers={"Cookie": f"sessionid={self.session}"})
+        with urllib.request.urlopen(request, timeout=20) as response:
+            return str(response.read().decode())
 
     def _followed(self, title: str) -> str:
         """Return the page that the link in Slack's message leads to after a login, or "" if the server is stopped."""
@@ -140,6 +146,7 @@ def main() -> None:
             with _normal(story, VISION):
                 story.await_both(f"[RESOLVED] HighPredictionLatency of {PRICING}")
                 _failing(story)
+                _renaming(story)
             with _low_confidence(story):
                 _drifting(story)
                 story.await_both(f"[WARNING] LowConfidencePredictions of {VISION}")
@@ -256,6 +263,22 @@ def _failing(story: Story) -> None:
     with traffic(story.web.port, PRICING, lambda: failing_rows(story.rng), pause=0.1):
         story.await_both(f"[CRITICAL] HighErrorRate of {PRICING}")
     story.await_both(f"[RESOLVED] HighErrorRate of {PRICING}")
+
+
+def _renaming(story: Story) -> None:
+    """Let a second client call a feature by another name, among the normal traffic, until it is repaired."""
+    story.note("a client renames a feature")
+    with traffic(story.web.port, PRICING, lambda: _renamed_rows(story), pause=0.1):
+        story.await_both(f"[WARNING] RequestsRejected of {PRICING}")
+        story.pages["rejections"] = story.page(f"/models/{PRICING}")
+    story.note("the client is repaired")
+    story.await_both(f"[RESOLVED] RequestsRejected of {PRICING}")
+
+
+def _renamed_rows(story: Story) -> list[dict[str, float]]:
+    """Return one row by name, in which `fare` has a new name."""
+    (row,) = rows(1, story.rng).tolist()
+    return [dict(zip((FEATURES[0], "fare_in_euro", FEATURES[2]), row, strict=True))]
 
 
 def _drifting(story: Story) -> None:

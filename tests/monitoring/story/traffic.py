@@ -27,14 +27,19 @@ def predict(port: int, model: str, rows: Rows) -> tuple[int, Any]:
 
 
 @contextlib.contextmanager
-def traffic(port: int, model: str, make_rows: Callable[[], Rows], *, pause: float, clients: int = 1) -> Iterator[None]:
-    """Send requests for `model` until the block ends, `pause` seconds apart for each client."""
+def traffic(port: int, model: str, make_rows: Callable[[], Any], *, pause: float, clients: int = 1) -> Iterator[None]:
+    """Send requests for `model` until the block ends, `pause` seconds apart for each client.
+
+    `make_rows` returns an array, or a list of rows as JSON has them.
+    """
     ended = threading.Event()
 
     def send() -> None:
         while not ended.wait(pause):
+            made = make_rows()
+            body = {"rows": made.tolist() if isinstance(made, np.ndarray) else made}
             with contextlib.suppress(OSError, http.client.HTTPException):  # the server may stop meanwhile
-                predict(port, model, make_rows())
+                post(port, f"/api/v1/models/{model}/predict", body)
 
     threads = [threading.Thread(target=send) for _ in range(clients)]
     for thread in threads:
