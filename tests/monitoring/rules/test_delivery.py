@@ -1,6 +1,8 @@
 """From a scraped metric to the messages: the real Prometheus and Alertmanager, sixty times as fast."""
 
+import json
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -84,6 +86,28 @@ def test_drift_its_end_and_a_stopped_target_are_reported(alerting: Alerting) -> 
     alerting.stop_target()
     eventually("The last message", lambda: slack_of(alerting, "[CRITICAL] TargetDown"))
     assert not [message for message in alerting.sinks.slack if "Watchdog" in message["title"]]
+
+
+@pytest.mark.timeout(120)
+def test_rejections_inhibit_the_missing_predictions_of_the_same_model(alerting: Alerting) -> None:
+    labels = {"severity": "warning", "service": "mlmon"}
+    names = [("NoPredictions", "credit"), ("NoPredictions", "pricing"), ("RequestsRejected", "credit")]
+    sent = [{"labels": {**labels, "alertname": name, "model_name": model}} for name, model in names]
+    request = urllib.request.Request(
+        f"{alerting.alertmanager_url}/api/v2/alerts", json.dumps(sent).encode(), {"Content-Type": "application/json"}
+    )
+
+    def states() -> dict[tuple[str, str], str]:
+        urllib.request.urlopen(request, timeout=10).close()  # repeated, because an alert ends if nobody repeats it
+        return {
+            (alert["labels"]["alertname"], alert["labels"].get("model_name", "")): alert["status"]["state"]
+            for alert in alerting.alert_list()
+        }
+
+    eventually("The inhibition", lambda: states().get(("NoPredictions", "credit")) == "suppressed")
+    eventually("The other model's warning", lambda: slack_of(alerting, "[WARNING] NoPredictions of pricing"))
+    eventually("The cause", lambda: slack_of(alerting, "[WARNING] RequestsRejected of credit"))
+    assert slack_of(alerting, "[WARNING] NoPredictions of credit") is None
 
 
 def test_durations_are_divided_everywhere() -> None:
