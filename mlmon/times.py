@@ -32,7 +32,7 @@ WEEK_HOURS = 7 * 24
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 HOURS = tuple(f"{hour:02d}" for hour in range(24))
 HOUR, WEEKDAY = "hour", "weekday"
-FEWEST_HOURS = {HOUR: WEEK_HOURS, WEEKDAY: 2 * WEEK_HOURS}  # that a file must cover, so that a part can be compared
+FEWEST_DAYS = {HOUR: 7, WEEKDAY: 14}  # that a file must cover, so that a part can be compared
 # Cohen's w between what the calendars of the two files alone would give. The verdict's smallest effect is .15; a month
 # of 31 days against a long reference has .11.
 LARGEST_CALENDAR_EFFECT = 0.12
@@ -219,9 +219,9 @@ def comparable_parts(reference: Times, current: Times) -> tuple[list[str], Mappi
         (first, n_before), (second, n_now) = ((span, span[1] - span[0]) for span in spans if span is not None)
         before, now = _calendar_shares(first, part), _calendar_shares(second, part)
         shortest = min(n_before, n_now)
-        if shortest < FEWEST_HOURS[part]:
+        if shortest < 24 * FEWEST_DAYS[part] * (1 - 3 * OUTER_SHARE):  # the span is without the outer times
             reasons[part] = (
-                f"{part}s are compared only if both files cover {FEWEST_HOURS[part] // 24} days; "
+                f"{part}s are compared only if both files cover {FEWEST_DAYS[part]} days; "
                 f"the {'reference' if n_before == shortest else 'current file'} covers {_days(shortest)}"
             )
         elif float(np.sqrt(((now - before) ** 2 / (before + now) * 2).sum())) > LARGEST_CALENDAR_EFFECT:

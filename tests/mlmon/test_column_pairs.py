@@ -190,6 +190,8 @@ def _times(days: float, *, start: datetime = MONDAY, rows: int = ROWS) -> list[d
     [
         (365, 28, ["at (hour)", "at (weekday)"]),
         (365, 31, ["at (hour)", "at (weekday)"]),
+        (365, 14, ["at (hour)", "at (weekday)"]),
+        (365, 7, ["at (hour)"]),
         (365, 10, ["at (hour)"]),
         (365, 17, ["at (hour)"]),
         (365, 1, ["at"]),
