@@ -48,6 +48,7 @@ def uploaded_version(
     *,
     onnx: bytes | None = None,
     features: Sequence[str] | None = IRIS_FEATURES,
+    optional: Sequence[str] = (),
     production: bool = True,
 ) -> ModelVersion:
     """Return a version of model `name`, registered and uploaded, in production unless told otherwise."""
@@ -58,6 +59,7 @@ def uploaded_version(
             version=version,
             artefact=ContentFile(onnx or iris_onnx(), name="model.onnx"),
             feature_names=features,
+            optional=optional,
         )
     if production:
         promote(version=row)

@@ -27,7 +27,8 @@ DRIFT = {
     "DataDriftDetected of credit": ("WARNING", "/go/models/credit/drift?feature=signal"),
     "PredictionDriftDetected of credit": ("WARNING", "/go/models/credit/drift"),
 }
-ALERTS = REQUESTS | DRIFT
+MISSING = {"DriftConfirmed of claims": ("CRITICAL", "/go/models/claims/drift")}
+ALERTS = REQUESTS | DRIFT | MISSING
 MAILBOXES = {"CRITICAL": "on-call@example.org", "WARNING": "ml-team@example.org"}
 
 
@@ -114,6 +115,26 @@ def test_every_panel_of_every_dashboard_has_data(day: Any) -> None:
     assert [row for row in asked if row["warnings"]] == []
     empty = {(row["dashboard"], row["place"]) for row in asked if not row["points"]}
     assert empty - MAY_BE_EMPTY.keys() == set()
+
+
+def test_a_feature_that_is_always_null_shows_in_the_api_the_gauges_and_on_the_pages(day: Any) -> None:
+    emptied = day["emptied"]
+    drift = emptied["drift"]
+    seat = drift["feature_drift"]["seat"]
+    assert (drift["verdict"]["status"], [found["name"] for found in drift["verdict"]["listed"]]) == ("alarm", ["seat"])
+    assert drift["verdict"]["sentence"].startswith("seat changed: 100 % missing, 0 % in the reference")
+    assert drift["coverage"] == {"compared": 3, "not_compared": [], "left_out": []}
+    assert (seat["score"], seat["n_current"], seat["n_missing_current"], seat["is_confirmed"]) == (None, 0, 1000, True)
+    # Without values there is no score; the share of missing values is a gauge of its own.
+    assert emptied["gauges"] == {
+        "ml_feature_drift_score": [],
+        "ml_feature_drift_confirmed": [1.0],
+        "ml_feature_missing_ratio": [1.0],
+    }
+    for page in ("incident", "check"):
+        assert "100 % missing, 0 % in the reference" in emptied[page]
+    assert "no drift" not in emptied["check"].partition('aria-label="Verdict"')[2].partition("</section>")[0]
+    assert "Drift incident for" in emptied["model"]
 
 
 def test_links_lead_to_the_page_that_shows_the_change(day: Any) -> None:

@@ -2,8 +2,9 @@
 
 ``python -m tests.monitoring.story`` runs the real web server with two workers, a Celery worker and beat, Prometheus and
 Alertmanager (with the project's rules and routes, sixty times as fast) and sinks for Slack and mail. It sends normal
-traffic, then slow requests, failing requests, rows with a renamed feature, drifted rows and rows with a low confidence,
-and stops the server. It prints the messages, and the data of each panel of the dashboards, as JSON.
+traffic, then slow requests, failing requests, rows with a renamed feature, drifted rows, rows with a low confidence and
+rows without the values of a feature, and stops the server. It prints the messages, what the API, the pages and the
+gauges show of that feature, and the data of each panel of the dashboards, as JSON.
 """
 
 import contextlib
@@ -41,6 +42,8 @@ BATCH = 100
 WINDOW = 1_000  # rows, the default of a drift policy
 PATIENCE_SECONDS = 150
 PRICING, CREDIT, VISION = "pricing", "credit", "vision"  # slow and failing; drifting; low confidence
+CLAIMS, EMPTIED = "claims", "seat"  # a model, and the feature that its clients stop to send
+GAUGES_OF_FEATURE = ("ml_feature_drift_score", "ml_feature_drift_confirmed", "ml_feature_missing_ratio")
 
 
 @dataclass(slots=True)
@@ -54,6 +57,7 @@ class Story:
     began_at: float = field(default_factory=time.monotonic)
     moments: list[tuple[float, str]] = field(default_factory=list)
     pages: dict[str, str] = field(default_factory=dict)
+    emptied: dict[str, Any] = field(default_factory=dict)
 
     def note(self, what: str) -> None:
         """Record a moment and print it."""
@@ -99,6 +103,10 @@ class Story:
             return bool(query(self.alerting.prometheus_url, scrapes))
 
         self._await(has_them, f"Prometheus has not scraped the server {count} times")
+
+    def await_query(self, expression: str) -> None:
+        """Wait until Prometheus finds a series."""
+        self._await(lambda: bool(query(self.alerting.prometheus_url, expression)), f"{expression} has no series")
 
     def slack_titles(self) -> list[str]:
         return [message["title"] for message in self.alerting.sinks.slack]
@@ -152,6 +160,7 @@ def main() -> None:
                 story.await_both(f"[WARNING] LowConfidencePredictions of {VISION}")
             with _normal(story, VISION):
                 story.await_both(f"[RESOLVED] LowConfidencePredictions of {VISION}")
+                _emptied(story)
             results = list(_dashboard_results(story))
             story.note("every expression of the dashboards was queried")
             _gone(story)
@@ -183,13 +192,14 @@ def _is_scraped(port: int) -> bool:
 
 
 def _register_models() -> None:
-    """Register three models; the drifting one has a labelled reference."""
+    """Register four models; the drifting one has a labelled reference, and the last one an optional feature."""
     import pyarrow as pa
     import pyarrow.csv
     from django.core.files.base import ContentFile
 
     from models_registry.services.references import profile_reference, upload_reference
     from tests.factories import uploaded_version
+    from tests.mlmon.observed import profiled_reference
 
     versions = {
         name: uploaded_version(name, onnx=moody_onnx(), features=FEATURES) for name in (PRICING, CREDIT, VISION)
@@ -207,6 +217,8 @@ def _register_models() -> None:
         enqueue=False,
     )
     assert profile_reference(reference_id=uploaded.pk).is_active
+    claims = uploaded_version(CLAIMS, onnx=moody_onnx(), features=FEATURES, optional=(EMPTIED,))
+    profiled_reference(claims, reference, FEATURES)
 
 
 def _labels(features: np.ndarray[Any, Any], rng: np.random.Generator) -> list[str]:
@@ -300,6 +312,44 @@ def _drifting(story: Story) -> None:
     story.await_both(f"[RESOLVED] PredictionDriftDetected of {CREDIT}")
 
 
+def _emptied(story: Story) -> None:
+    """Let the clients of a model stop sending a feature; an operator closes the incident."""
+    _send(story, CLAIMS, WINDOW)
+    story.note(f"{EMPTIED} is always null")
+    for _ in range(2 * WINDOW // BATCH):  # a check of less than a whole window may be the last one that is due
+        sent = [[signal, fare, None] for signal, fare, _ in rows(BATCH, story.rng).tolist()]
+        status, body = post(story.web.port, f"/api/v1/models/{CLAIMS}/predict", {"rows": sent})
+        assert status == 200, body
+    story.await_both(f"[CRITICAL] DriftConfirmed of {CLAIMS}")
+    gauge = f'{{model_name="{CLAIMS}", feature_name="{EMPTIED}"}}'
+    story.await_query(f"ml_feature_missing_ratio{gauge} == 1")
+    with urllib.request.urlopen(f"{story.web.url}/api/v1/models/{CLAIMS}/drift", timeout=20) as response:
+        drift = json.load(response)
+    link = next(one["title_link"] for one in story.alerting.sinks.slack if one["title"].endswith(f"of {CLAIMS}"))
+    story.emptied = {
+        "drift": drift,
+        "gauges": {
+            name: [float(one["value"][1]) for one in query(story.alerting.prometheus_url, f"{name}{gauge}")]
+            for name in GAUGES_OF_FEATURE
+        },
+        "incident": html.unescape(story.page(link.removeprefix(story.web.url))),
+        "check": html.unescape(story.page(f"/admin/drift/driftcheck/{drift['check_id']}/change/")),
+        "model": html.unescape(story.page(f"/models/{CLAIMS}")),
+    }
+    _close_incident(CLAIMS)
+    story.await_both(f"[RESOLVED] DriftConfirmed of {CLAIMS}")
+
+
+def _close_incident(model: str) -> None:
+    from django.contrib.auth.models import User
+
+    from drift.models import DriftIncident
+    from drift.services.incidents import close_incident
+
+    incident = DriftIncident.objects.get(closed_at=None, version__model__name=model)
+    close_incident(incident=incident, user=User.objects.get())
+
+
 def _snooze() -> None:
     from django.contrib.auth.models import User
     from django.utils import timezone
@@ -342,6 +392,7 @@ def _messages(story: Story) -> dict[str, Any]:
         "mlmon_url": story.web.url,
         "moments": story.moments,
         "pages": story.pages,
+        "emptied": story.emptied,
         "slack": [
             {key: message[key] for key in ("title", "title_link", "color", "text")}
             for message in story.alerting.sinks.slack
