@@ -374,6 +374,57 @@ def test_a_wrong_call_exits_with_2_and_an_error_message(
     assert ended.err
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("register_model", "Not A Name"), "name: Use at most 63 lower-case letters"),
+        (("create_token", ""), "name: This field cannot be blank."),
+        (("create_token", "a", "--days", "soon"), "argument --days: must be a whole number from 1 to 36,500"),
+        (("create_token", "a", "--scope", "everything"), "argument --scope: invalid choice: 'everything'"),
+        (("upload_version", "classifier", "one", REFERENCE), "version: "),
+        (("set_stage", "classifier", "1.0.0", "nowhere"), "argument stage: invalid choice: 'nowhere'"),
+        (
+            ("set_stage", "classifier", "1.0.0", "production", "--weight", "x"),
+            "argument --weight: must be a whole number",
+        ),
+        (("drift_status", "--fail-on", "monday"), "argument --fail-on: invalid choice: 'monday'"),
+        (("drift_backfill", "classifier", "--since", "monday"), "argument --since: enter a time in ISO 8601"),
+        (("drift_backfill", "classifier", "--until", "2026-13-01"), "argument --until: enter a time in ISO 8601"),
+        (("drift_backfill", "classifier", "--every", "0"), "argument --every: must be a whole number"),
+        (("replay", "--url", "nowhere"), "--url: 'nowhere' is not the address of a server."),
+        (("replay", "--token", "a\nb"), "--token: a token has no line breaks"),
+        (("replay", "--months", "13"), "argument --months: "),
+        (("replay", "--speed", "x"), "argument --speed: "),
+        (("run", "--port", "0"), "argument --port: "),
+        (("run", "--workers", "0"), "argument --workers: must be a whole number from 1 to 256"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(map(str, value[:3])),
+)
+def test_messages_about_an_argument_name_it(
+    version: ModelVersion, words: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended = Ended(capsys, *words)
+    assert ended.status in (ExitStatus.FOUND, ExitStatus.WRONG_USAGE)
+    assert message in ended.err
+
+
+@pytest.mark.parametrize("words", [["help"], ["models", "--help"], ["drift_status", "--json"], ["check"]], ids=" ".join)
+def test_a_reader_that_stops_early_sees_no_traceback(words: list[str], tmp_path: Path) -> None:
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    done = subprocess.run(
+        [sys.executable, "manage.py", *words],
+        cwd=REPOSITORY,
+        env={**os.environ, "MLMON_VAR_DIR": str(tmp_path), "DATABASE_URL": f"sqlite:///{tmp_path / 'new.sqlite3'}"},
+        stdout=write_end,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(write_end)
+    assert done.returncode == (ExitStatus.UNAVAILABLE if words == ["drift_status", "--json"] else 0), done.stderr
+    assert not {"Traceback", "BrokenPipe"} & set(done.stderr.split())
+
+
 def test_the_exit_statuses_of_refusals(
     version: ModelVersion, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
