@@ -345,6 +345,7 @@ class FeatureDrift(models.Model):
     @classmethod
     def of(cls, check: DriftCheck, result: FeatureResult) -> Self:
         """Return the unsaved row of a result."""
+        rows = result.n_current + result.n_missing_current  # 0 if it was not compared
         return cls(
             check_run=check,
             feature_name=result.name,
@@ -353,7 +354,7 @@ class FeatureDrift(models.Model):
             threshold=result.threshold,
             is_drifted=result.is_drifted,
             is_confirmed=result.is_confirmed,
-            missing_share=result.missing_share,
+            missing_share=result.n_missing_current / rows if rows else None,
             result=result,
         )
 

@@ -48,6 +48,7 @@ COLUMN_ERRORS = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueErr
 # Fields of a FeatureResult that are known so far: a new result for each step would cost more than the statistics.
 _Fields: TypeAlias = dict[str, Any]
 
+COMPARED = (ResultStatus.OK, ResultStatus.INSUFFICIENT_DATA, ResultStatus.CONSTANT)
 SMALLEST_SAMPLE = 30
 LARGEST_CATEGORY_SHARE = 0.5  # categories for each reference row; a column with more identifies rows
 DEFAULT_METHODS = {FeatureKind.NUMERIC: Method.KOLMOGOROV_SMIRNOV, FeatureKind.CATEGORICAL: Method.CHI_SQUARED}
@@ -142,10 +143,15 @@ def compare(
         joint_change=_compare_jointly(reference, latest) if criteria.monitors_joint_distribution else None,
         left_out=(*unmonitored, *extra, *left_out),
     )
-    verdict, missing = judgement.verdict, coverage_sentence(result)
-    if missing and verdict.status is not VerdictStatus.ALARM:
-        verdict = replace(verdict, status=VerdictStatus.INCOMPLETE, detail=f"{missing} {verdict.detail}".strip())
-    return replace(result, verdict=verdict)
+    verdict = judgement.verdict
+    statuses = [prediction.status, *(feature.status for feature in result.features)]
+    if verdict.status is VerdictStatus.ALARM or all(status in COMPARED for status in statuses):
+        return result
+    missing = coverage_sentence(result)  # "" if the rest is left out on purpose
+    if not missing:
+        return result
+    detail = f"{missing} {verdict.detail}".strip()
+    return replace(result, verdict=replace(verdict, status=VerdictStatus.INCOMPLETE, detail=detail))
 
 
 @dataclass(frozen=True, slots=True)

@@ -315,12 +315,6 @@ class FeatureResult:
         return self.score / max(self.threshold, 1e-9)
 
     @property
-    def missing_share(self) -> float | None:
-        """The share of the window's rows in which the feature is missing; None if it was not compared."""
-        rows = self.n_current + self.n_missing_current
-        return self.n_missing_current / rows if rows else None
-
-    @property
     def hypotheses(self) -> tuple[HypothesisResult, ...]:
         """The hypotheses about the feature: its values, then its missing values."""
         return tuple(found for found in (self.verdict, self.missing_verdict) if found is not None)

@@ -1,8 +1,8 @@
 """Queries of the metrics and the pages: the latest rows and the history of models, in a fixed number of queries."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ from django.utils import timezone
 from drift.models import CheckStatus, DriftCheck, DriftIncident, FeatureDrift
 from inference.selectors import ByMinute, Recently, counts_by_minute, recent_counts
 from inference.traffic import TrafficCounts
+from mlmon.results import NOT_COMPARED, ResultStatus
 from models_registry.models import Model, ModelVersion, ReferenceDataset, Stage
 from models_registry.selectors import PRIMARY_FIRST
 from performance.models import PerformancePolicy, PerformanceReport, Period
@@ -72,6 +73,8 @@ class VersionFacts:
         The latest succeeded check and the latest check; backfilled checks belong to the history.
     drifted
         Features of `check` that the verdict lists or that are above their threshold, strongest first.
+    not_compared
+        Features that `check` could not compare, by reason.
     incident
         The open incident.
     report
@@ -82,6 +85,7 @@ class VersionFacts:
     check: DriftCheck | None = None
     latest_check: DriftCheck | None = None
     drifted: tuple[str, ...] = ()
+    not_compared: Mapping[ResultStatus, Sequence[str]] = field(default_factory=dict)
     incident: DriftIncident | None = None
     report: PerformanceReport | None = None
 
@@ -176,6 +180,8 @@ def facts_of(version_ids: Collection[int]) -> dict[int, VersionFacts]:
     check_ids = {row[name] for row in ids for name in ("check_id", "succeeded_check_id") if row[name]}
     found_checks = DriftCheck.objects.defer("result").in_bulk(check_ids)
     drifted = _drifted_features({row["succeeded_check_id"] for row in ids if row["succeeded_check_id"]})
+    incomplete = [check.pk for check in found_checks.values() if check.n_not_compared]
+    not_compared = _features_not_compared(incomplete) if incomplete else {}
     reports = reports_by_id([row["report_id"] for row in ids if row["report_id"]])
     open_incidents = DriftIncident.objects.filter(closed_at=None, version__in=version_ids).defer("hypotheses")
     incidents = {incident.version_id: incident for incident in open_incidents}
@@ -185,6 +191,7 @@ def facts_of(version_ids: Collection[int]) -> dict[int, VersionFacts]:
             check=found_checks.get(row["succeeded_check_id"]),
             latest_check=found_checks.get(row["check_id"]),
             drifted=tuple(drifted.get(row["succeeded_check_id"], ())),
+            not_compared=not_compared.get(row["succeeded_check_id"], {}),
             incident=incidents.get(row["pk"]),
             report=reports.get(row["report_id"]),
         )
@@ -228,6 +235,15 @@ def _drifted_features(check_ids: Collection[int]) -> dict[int, list[str]]:
     ordered = rows.order_by("-is_confirmed", strength.desc(nulls_last=True))
     for check_id, name in ordered.values_list("check_run_id", "feature_name"):
         found[check_id].append(name)
+    return found
+
+
+def _features_not_compared(check_ids: Collection[int]) -> dict[int, dict[ResultStatus, list[str]]]:
+    """Return the names of features that could not be compared, by the ids of their checks and the reason."""
+    rows = FeatureDrift.objects.filter(status__in=NOT_COMPARED, check_run__in=check_ids).order_by("pk")
+    found: defaultdict[int, dict[ResultStatus, list[str]]] = defaultdict(dict)
+    for check_id, status, name in rows.values_list("check_run_id", "status", "feature_name"):
+        found[check_id].setdefault(ResultStatus(status), []).append(name)
     return found
 
 

@@ -362,7 +362,8 @@ def _parameter(name: str, value: object) -> str:
 
 
 def _missing_share(missing: int, present: int) -> str:
-    return share_text(missing / max(1, missing + present))
+    rows = missing + present  # 0 if the feature was not compared
+    return share_text(missing / rows) if rows else NOTHING
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -11,8 +11,10 @@ from django.urls import reverse
 from django.utils import timezone
 
 from drift.models import CheckStatus
+from drift.rendering.states import ADVICE
 from inference.traffic import CONFIDENCE_EDGES, LATENCY_EDGES
 from mlmon.figures import duration_text, number_text, share_text
+from mlmon.report.views import status_words
 from mlmon.results import VerdictStatus
 from models_registry.models import Stage
 from monitoring.models import JobRun
@@ -125,9 +127,12 @@ def _of_version(state: ModelState, facts: VersionFacts) -> Iterator[Reason]:
         url = reverse("admin:drift_driftcheck_change", args=[latest_check.pk])
         yield Reason(Urgency.SOON, state.name, "check failed", latest_check.error_message, url, "Open the check")
     if check is not None and (check.n_not_compared or check.verdict_status == VerdictStatus.INCOMPLETE):
-        text = f"The latest check could not compare {check.n_not_compared} of its features: drift there is not noticed."
-        if not check.n_compared:
-            text = "The latest check compared no feature, so drift is not noticed."
+        parts = [
+            f"{names_text(names)}: {status_words(reason)}. {ADVICE[reason]}"
+            for reason, names in facts.not_compared.items()
+        ]
+        how_much = "every feature" if check.n_compared else "any feature"
+        text = " ".join([f"The latest check could not compare {how_much}, so drift may not be noticed.", *parts])
         url = reverse("admin:drift_driftcheck_change", args=[check.pk])
         yield Reason(Urgency.SOON, state.name, "not compared", text, url, "Open the check")
     if check is not None and incident is None:

@@ -121,7 +121,7 @@ def drift_tag(check: DriftCheck | None) -> Tag:
     return NOT_CHECKED if check is None else outcome_of(check)
 
 
-def names_text(names: tuple[str, ...] | list[str]) -> str:
+def names_text(names: Sequence[str]) -> str:
     """Return the first names and the number of the others."""
     more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
     return ", ".join(names[:MOST_NAMES]) + more

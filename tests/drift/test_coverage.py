@@ -129,7 +129,7 @@ def test_a_check_that_compared_nothing_is_never_quiet(admin_client: Client, vers
     assert "None of the 4 features could be compared." in page
     assert "no drift" not in page.lower()
     overview = unescape(admin_client.get(reverse("admin:index")).content.decode())
-    assert "The latest check compared no feature, so drift is not noticed." in overview
+    assert "The latest check could not compare any feature, so drift may not be noticed." in overview
 
 
 def test_thresholds_alone_are_incomplete_too(version: ModelVersion) -> None:
@@ -167,9 +167,14 @@ def test_the_heat_map_marks_features_that_were_not_compared(version: ModelVersio
 
 
 def test_the_overview_names_incomplete_checks(admin_client: Client, incomplete: DriftCheck) -> None:
-    overview = unescape(admin_client.get(reverse("admin:index")).content.decode())
-    assert "The latest check could not compare 1 of its features: drift there is not noticed." in overview
-    assert "No drift" not in overview
+    advice = ADVICE[ResultStatus.MISSING_COLUMN]
+    text = (
+        "The latest check could not compare every feature, so drift may not be noticed. petal_width: missing column. "
+    )
+    for path in (reverse("admin:index"), "/models/classifier"):
+        page = unescape(admin_client.get(path).content.decode())
+        assert text + advice in page
+        assert "no drift" not in page.lower()
 
 
 def test_an_incomplete_check_closes_no_incident(admin_client: Client, version: ModelVersion) -> None:
