@@ -5,7 +5,7 @@ import re
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from shlex import quote
 from typing import Any, TypeAlias
@@ -138,6 +138,9 @@ def run_compare(
         monitors_joint_distribution=options["joint"],
     )
     comparison = compare_files(options["reference"], options["current"], choices, criteria, limits)
+    longer = [rows for rows in criteria.extra_window_rows if rows > comparison.result.n_current]
+    notes = (f"--window {rows}: not compared, as the current file has fewer rows." for rows in longer)
+    comparison = replace(comparison, notes=(*comparison.notes, *notes))
     body = json.dumps(_json_body(comparison), indent=2, allow_nan=False)
     if options["json"] == STDOUT:
         write(body)

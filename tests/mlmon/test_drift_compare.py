@@ -150,6 +150,10 @@ def test_a_shorter_window_detects_a_late_change(tmp_path: Path, reference: Path)
     status, printed = _run(reference, path, "--window", "500", "--json", "-")
     assert status == 1
     assert json.loads(printed)["verdict"]["listed"][0]["window_rows"] == 500
+    assert (
+        "--window 20000: not compared, as the current file has fewer rows."
+        in _run(reference, path, "--window", "20000")[1]
+    )
 
 
 def test_a_changed_relation_of_columns_is_reported_without_an_alarm(tmp_path: Path) -> None:
