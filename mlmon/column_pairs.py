@@ -132,7 +132,7 @@ class ColumnPairs:
         self.notes: list[str] = []
         for name in sorted(choices.ignored):
             if name in reference.all_names or name in current.all_names:
-                self.left_out.append(LeftOut(name, LeftOutReason.IGNORED, "It is ignored (--ignore)."))
+                self.left_out.append(LeftOut(name, LeftOutReason.IGNORED, "--ignore names it."))
             else:
                 hint = close_name(name, [*reference.names, *current.names])
                 self.notes.append(f"--ignore: neither file has a column {shown(name)}.{hint}")

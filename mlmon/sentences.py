@@ -79,8 +79,8 @@ LEFT_OUT_TEXTS = {
 FILE_ADVICE = {
     ResultStatus.MISSING_COLUMN: "Check whether the column was renamed.",
     ResultStatus.TYPE_CHANGED: "Write its values as in the reference, or compare it as names with --categorical.",
-    ResultStatus.AMBIGUOUS_DATES: "State how its dates are written with --date-format.",
-    ResultStatus.ERROR: "This is a bug: report it with the traceback.",
+    ResultStatus.AMBIGUOUS_DATES: "Or write its dates as yyyy-mm-dd.",
+    ResultStatus.ERROR: "If the comparison failed, report the bug with its traceback.",
 }
 
 QUALITY_TEXTS = {

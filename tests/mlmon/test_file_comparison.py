@@ -140,7 +140,7 @@ def test_parquet_columns_of_other_types_are_not_compared_unless_ignored(tmp_path
     ]
     ignored = _compared(path, path, ignored=frozenset({"places"})).result.coverage
     assert ignored.not_compared == ()
-    assert ignored.left_out == (LeftOut("places", LeftOutReason.IGNORED, "It is ignored (--ignore)."),)
+    assert ignored.left_out == (LeftOut("places", LeftOutReason.IGNORED, "--ignore names it."),)
 
 
 def test_a_csv_and_a_parquet_of_the_same_rows_are_equal(tmp_path: Path) -> None:
