@@ -3,7 +3,8 @@
 Three things would spoil a chi-squared test of raw categories, and Cohen's w even more: a column weighs by the inverse
 of its share, so that one row of a rare category among 100 has w = 0.7. So categories beyond the 50 most frequent ones
 are counted as one, "other"; small columns are pooled; and an exact test decides whether categories that the reference
-does not have get a column of their own.
+does not have get a column of their own. The most frequent ones are those of both samples together: those of the
+reference alone are there in part by chance, so that all of them would become rarer in the window.
 """
 
 import math
@@ -218,19 +219,16 @@ class ReferenceCategories:
         All categories, with those that have no row (a class that was never predicted), shape (k,).
     counts
         Rows of each, shape (k,).
-    kept
-        Indices of the 50 most frequent categories, in the order of `names`; one named "other" is counted with the rest.
     n_singletons
         The number of categories that occur once.
     """
 
     names: tuple[str, ...]
     counts: NDArray[np.int64]
-    kept: NDArray[np.int64]
     n_singletons: int
 
     def align(self, known: NDArray[np.int64], unknown: Mapping[str, int] = NO_CATEGORIES) -> CategoryCounts:
-        """Count both samples over the kept categories and "other".
+        """Count both samples over the 50 categories that are most frequent in both together, and "other".
 
         Parameters
         ----------
@@ -239,13 +237,19 @@ class ReferenceCategories:
         unknown
             Rows of the window by category that the reference does not name.
         """
+        totals = self.counts + known
+        most = MOST_CATEGORIES
+        if OTHER in self.names:  # it is counted with the rest
+            totals[self.names.index(OTHER)] = -1
+            most = min(most, totals.size - 1)
+        kept = np.sort(np.argsort(-totals, kind="stable")[:most])
         unseen_known = np.where(self.counts == 0, known, 0)
         unseen = {**unknown, **{self.names[index]: int(known[index]) for index in np.flatnonzero(unseen_known)}}
-        columns = np.stack([self.counts[self.kept], known[self.kept], unseen_known[self.kept]])
+        columns = np.stack([self.counts[kept], known[kept], unseen_known[kept]])
         n_unknown = sum(unknown.values())
-        totals = [self.counts.sum(), known.sum() + n_unknown, unseen_known.sum() + n_unknown]
-        rest = np.array(totals, dtype=np.int64) - columns.sum(axis=1)
-        names = tuple(self.names[index] for index in self.kept)
+        rows = [self.counts.sum(), known.sum() + n_unknown, unseen_known.sum() + n_unknown]
+        rest = np.array(rows, dtype=np.int64) - columns.sum(axis=1)
+        names = tuple(self.names[index] for index in kept)
         if rest.any():
             names = (*names, OTHER)
             columns = np.column_stack([columns, rest])
@@ -255,20 +259,13 @@ class ReferenceCategories:
             current=columns[1],
             current_unseen=columns[2],
             unseen_names=tuple(sorted(unseen, key=lambda name: (-unseen[name], name))),
-            n_unseen=int(totals[2]),
+            n_unseen=int(rows[2]),
         )
 
 
 def prepare_categories(names: Sequence[str], counts: NDArray[np.int64]) -> ReferenceCategories:
     """Return counts prepared for many windows: every category of the reference with its count, which may be 0."""
-    candidates = [index for index, name in enumerate(names) if name != OTHER]
-    by_count = sorted(candidates, key=lambda index: (-int(counts[index]), names[index]))
-    return ReferenceCategories(
-        names=tuple(names),
-        counts=counts,
-        kept=np.array(sorted(by_count[:MOST_CATEGORIES]), dtype=np.int64),
-        n_singletons=int((counts == 1).sum()),
-    )
+    return ReferenceCategories(tuple(names), counts, n_singletons=int((counts == 1).sum()))
 
 
 def compare_categories(counts: CategoryCounts, *, reference_singletons: int) -> ChiSquaredResult:

@@ -48,6 +48,21 @@ def test_unseen_categories_are_other() -> None:
     assert aligned.unseen_names == ("y", "x")
 
 
+@pytest.mark.parametrize(("rows", "shops"), [(10_000, 1500), (1000, 400), (20_000, 1500), (10_000, 400)])
+def test_many_equally_frequent_categories_are_no_drift(rows: int, shops: int) -> None:
+    """The shops that are frequent in the reference are so by chance, and become rarer: 187 of 200 files alarmed."""
+    categories = [f"shop {index}" for index in range(shops)]
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        reference, current = (np.bincount(rng.integers(0, shops, n), minlength=shops) for n in (rows, 1000))
+        known = np.flatnonzero(reference)
+        prepared = prepare_categories([categories[index] for index in known], reference[known])
+        unknown = {categories[index]: int(current[index]) for index in np.flatnonzero((reference == 0) & (current > 0))}
+        aligned = prepared.align(current[known], unknown)
+        test = compare_categories(aligned, reference_singletons=prepared.n_singletons)
+        assert 3 * test.p_value_at(1.0) > 1e-4, seed
+
+
 def test_more_than_fifty_categories_are_the_top_fifty_and_other() -> None:
     categories = [f"category{index:03}" for index in range(60)]
     counts = _counts(*range(100, 40, -1))
