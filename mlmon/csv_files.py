@@ -127,14 +127,13 @@ class CsvFile:
         decoder = None
         if self._encoding != "utf-8":
             decoder = codecs.getincrementaldecoder(self._encoding)(errors="surrogateescape")
-        total, most, is_first = self._path.stat().st_size, self._limits.uncompressed_bytes, True
+        total, is_first = self._path.stat().st_size, True
         with _unpacked(self._path) as (content, file):
             is_last, unpacked = False, 0
             while not is_last:
                 chunk = content.read(size)
                 is_last, unpacked = len(chunk) < size, unpacked + len(chunk)
-                if unpacked > most:
-                    raise ReferenceFileError(f"The file unpacks to more than {most:,} bytes, the limit.")
+                self._limits.check_uncompressed(unpacked)
                 if decoder is not None:
                     try:  # a byte that the encoding does not have stays as it is: it is found in its row, as not UTF-8
                         chunk = decoder.decode(chunk, final=is_last).encode(errors="surrogateescape")

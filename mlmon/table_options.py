@@ -3,6 +3,8 @@
 import sys
 from dataclasses import dataclass
 
+from mlmon.exceptions import ReferenceFileError
+
 
 @dataclass(frozen=True, slots=True)
 class TableLimits:
@@ -25,6 +27,25 @@ class TableLimits:
     cells: int = 100_000_000
     uncompressed_bytes: int = 2_000_000_000
     text_bytes: int = 1_000_000_000
+
+    def check_file_bytes(self, size: int) -> None:
+        """Raise ReferenceFileError if a file, or all files of a folder together, are larger."""
+        if size > self.file_bytes:
+            raise ReferenceFileError(f"The file has {size:,} bytes; the limit is {self.file_bytes:,}.")
+
+    def check_uncompressed(self, size: int) -> None:
+        """Raise ReferenceFileError if the uncompressed content is larger."""
+        if size > self.uncompressed_bytes:
+            raise ReferenceFileError(
+                f"The file unpacks to {size:,} bytes or more; the limit is {self.uncompressed_bytes:,}."
+            )
+
+    def check_rows(self, rows: int, columns: int) -> None:
+        """Raise ReferenceFileError if there are more rows, or more cells in so many columns."""
+        if rows > self.rows:
+            raise ReferenceFileError(f"The file has {rows:,} rows or more; the limit is {self.rows:,}.")
+        if rows * columns > self.cells:
+            raise ReferenceFileError(f"The file has {rows * columns:,} cells or more; the limit is {self.cells:,}.")
 
 
 UNLIMITED = TableLimits(*[sys.maxsize] * 5)

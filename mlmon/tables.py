@@ -6,19 +6,17 @@ means.
 
 import codecs
 import difflib
-import json
-import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from mlmon.csv_files import CsvFile, first_bytes
 from mlmon.exceptions import ReferenceFileError, RowValueError
+from mlmon.parquet_files import BATCH_ROWS, PARQUET_MAGIC, Batches, ParquetFile, ParquetFolder, index_columns
 from mlmon.schema import Feature, TensorType
 from mlmon.table_options import UNLIMITED as UNLIMITED
 from mlmon.table_options import ReadOptions as ReadOptions
@@ -28,16 +26,12 @@ from mlmon.values import (
     MISSING_STRINGS,
     FeatureColumns,
     column_of_arrow,
-    is_bytes,
     is_plain,
-    is_string,
     plain_values,
     shown,
     string_bytes,
 )
 
-PARQUET_MAGIC = b"PAR1"
-BATCH_ROWS = 50_000
 FIRST_ROWS = 1000  # of a preview of a column
 NO_ROWS = "The file has a header but no rows."
 _OTHER_FILES = {
@@ -51,7 +45,6 @@ _OTHER_FILES = {
     codecs.BOM_UTF32_LE: "encoded as UTF-32",
     codecs.BOM_UTF32_BE: "encoded as UTF-32",
 }
-Batches: TypeAlias = Iterator[tuple[pa.RecordBatch, float]]  # with the share of the table that has been read (0 to 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +57,13 @@ class TableBatch:
 
 
 class TableFile:
-    """An opened CSV or Parquet file, or an Arrow table.
+    """An opened CSV or Parquet file, a folder of Parquet files, or an Arrow table.
 
     Parameters
     ----------
     source
-        A CSV file with a header (`mlmon.csv_files`) or a Parquet file, recognised by its content; or an Arrow table.
+        A CSV file with a header (`mlmon.csv_files`) or a Parquet file, recognised by its content; a folder of Parquet
+        files (`mlmon.parquet_files`); or an Arrow table.
     limits
         Larger tables are rejected.
     options
@@ -101,7 +95,7 @@ class TableFile:
         self.schema, self.format, self.text = self._source.schema, self._source.format, self._source.text
         self.column_names = [name for name in self._source.names if name not in options.ignored]
         self.index_columns = tuple(name for name in self._source.index_columns if name not in options.ignored)
-        _check_rows(self._source.known_rows, len(self._source.names), limits)
+        limits.check_rows(self._source.known_rows, len(self._source.names))
 
     @property
     def plain_columns(self) -> list[str]:
@@ -131,7 +125,7 @@ class TableFile:
         rows = 0
         for batch, fraction in self._source.batches(columns, numbers):
             rows += batch.num_rows
-            _check_rows(rows, len(self._source.names), self._limits)
+            self._limits.check_rows(rows, len(self._source.names))
             yield batch, fraction
 
     def _check_duplicates(self, columns: Sequence[str]) -> None:
@@ -177,7 +171,7 @@ class TableFile:
     def first_values(self, columns: Sequence[str]) -> dict[str, list[object]]:
         """Return the first values of those of the columns that have plain ones."""
         wanted = [name for name in self.plain_columns if name in columns]
-        batch = next((batch for batch, _ in self._source.batches(wanted, ())), None) if wanted else None
+        batch = next((batch for batch, _ in self._source.batches(wanted)), None) if wanted else None
         return {} if batch is None else {name: plain_values(batch.column(name)[:FIRST_ROWS]) for name in wanted}
 
 
@@ -255,49 +249,6 @@ class ReferenceTable(TableFile):
         return error.reason
 
 
-class _Parquet:
-    """A Parquet file whose metadata is checked before a column is decoded."""
-
-    text = None
-    format = TableFormat("parquet")
-
-    def __init__(self, path: Path, limits: TableLimits) -> None:
-        try:
-            self.schema: pa.Schema = pq.ParquetFile(path).schema_arrow
-            strings = [field.name for field in self.schema if is_string(field.type) or is_bytes(field.type)]
-            # As dictionaries, so that a string that a million rows share is in memory once until its size is known.
-            # Encodings that share parts of strings (DELTA_BYTE_ARRAY) cannot be read so, and are rejected.
-            self._file = pq.ParquetFile(path, read_dictionary=strings)
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            raise ReferenceFileError(f"The Parquet file is damaged or cut off: {error}") from error
-        metadata = self._file.metadata
-        self.names = list(self.schema.names)
-        self.index_columns = _index_columns(self.schema)
-        self.known_rows = metadata.num_rows
-        uncompressed = sum(
-            metadata.row_group(group).column(column).total_uncompressed_size
-            for group in range(metadata.num_row_groups)
-            for column in range(metadata.num_columns)
-        )
-        _check_rows(self.known_rows, len(self.names), limits)
-        if uncompressed > limits.uncompressed_bytes:
-            raise ReferenceFileError(
-                f"The file unpacks to {uncompressed:,} bytes; the limit is {limits.uncompressed_bytes:,}."
-            )
-
-    def batches(self, columns: Sequence[str], numbers: Sequence[str]) -> Batches:
-        read = 0
-        try:
-            for batch in self._file.iter_batches(batch_size=BATCH_ROWS, columns=list(columns), use_threads=False):
-                read += batch.num_rows
-                yield batch, min(1.0, read / max(1, self.known_rows))
-        except (pa.ArrowException, OSError) as error:
-            reason = f"The Parquet file is damaged after row {read}: {error}"
-            if "Not yet implemented" in str(error):
-                reason = f"The Parquet file has an unsupported encoding ({error}). Write it with the usual encodings."
-            raise ReferenceFileError(reason) from error
-
-
 class _ArrowTable:
     """A table in memory."""
 
@@ -308,22 +259,23 @@ class _ArrowTable:
         self._table = table
         self.schema: pa.Schema = table.schema
         self.names = table.column_names
-        self.index_columns = _index_columns(self.schema)
+        self.index_columns = index_columns(self.schema)
         self.known_rows = table.num_rows
 
-    def batches(self, columns: Sequence[str], numbers: Sequence[str]) -> Batches:
+    def batches(self, columns: Sequence[str], numbers: Sequence[str] = ()) -> Batches:
         read = 0
         for batch in self._table.select(list(columns)).to_batches(max_chunksize=BATCH_ROWS):
             read += batch.num_rows
             yield batch, read / max(1, self.known_rows)
 
 
-def _open_file(path: Path, limits: TableLimits, options: ReadOptions) -> CsvFile | _Parquet:
+def _open_file(path: Path, limits: TableLimits, options: ReadOptions) -> CsvFile | ParquetFile | ParquetFolder:
+    if path.is_dir():
+        return ParquetFolder(path, limits)
     size = path.stat().st_size
     if size == 0:
         raise ReferenceFileError("The file is empty.")
-    if size > limits.file_bytes:
-        raise ReferenceFileError(f"The file has {size:,} bytes; the limit is {limits.file_bytes:,}.")
+    limits.check_file_bytes(size)
     start, is_compressed = first_bytes(path)
     for magic, kind in _OTHER_FILES.items():
         if start.startswith(magic):
@@ -332,24 +284,7 @@ def _open_file(path: Path, limits: TableLimits, options: ReadOptions) -> CsvFile
         return CsvFile(path, limits, options)
     if is_compressed:
         raise ReferenceFileError("The file is a Parquet file that was compressed with gzip; unpack it.")
-    return _Parquet(path, limits)
-
-
-def _check_rows(rows: int, columns: int, limits: TableLimits) -> None:
-    if rows > limits.rows:
-        raise ReferenceFileError(f"The file has {rows:,} rows or more; the limit is {limits.rows:,}.")
-    if rows * columns > limits.cells:
-        raise ReferenceFileError(f"The file has {rows * columns:,} cells or more; the limit is {limits.cells:,}.")
-
-
-def _index_columns(schema: pa.Schema) -> tuple[str, ...]:
-    """Return the names of the columns that pandas declares as its index, or names so."""
-    try:
-        declared = json.loads((schema.metadata or {}).get(b"pandas", b"{}"))["index_columns"]
-    except (ValueError, KeyError, TypeError):
-        declared = []
-    names = {name for name in declared if isinstance(name, str)} if isinstance(declared, list) else set()
-    return tuple(name for name in schema.names if name in names or re.fullmatch(r"__index_level_\d+__", name))
+    return ParquetFile(path, limits)
 
 
 def _check_header(names: Sequence[str], features: Sequence[Feature]) -> list[str]:
