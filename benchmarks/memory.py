@@ -8,6 +8,7 @@ On other systems they use ``ru_maxrss`` and report how much it grew, a lower bou
 import ctypes
 import gc
 import multiprocessing
+import os
 import resource
 import sys
 from collections.abc import Callable
@@ -69,11 +70,12 @@ def peak_of(read: Callable[[int], Any], rows: int) -> PeakMemory:
 
 
 def in_new_process(function: Callable[..., PeakMemory], *arguments: Any) -> PeakMemory:
-    """Call a function with Django set up, in a process that does nothing else."""
+    """Call a function in a process that does nothing else, with Django set up if its settings are named."""
     import django
 
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context, initializer=django.setup) as pool:
+    initializer = django.setup if "DJANGO_SETTINGS_MODULE" in os.environ else None
+    with ProcessPoolExecutor(1, mp_context=context, initializer=initializer) as pool:
         return pool.submit(function, *arguments).result()
 
 

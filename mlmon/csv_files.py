@@ -2,13 +2,13 @@
 
 import codecs
 import gzip
-import io
 import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, cast
+from types import MappingProxyType
+from typing import IO, Any, NamedTuple, cast
 
 import numpy as np
 import pyarrow as pa
@@ -22,10 +22,34 @@ from mlmon.values import FALSE_STRINGS, LARGEST_EXACT_INTEGER, MISSING_STRINGS, 
 
 GZIP_MAGIC = b"\x1f\x8b"
 HEADER_BYTES = 1 << 20
-CHUNK_BYTES = 8 << 20  # read and parsed at once
+CHUNK_BYTES = 4 << 20  # read and parsed at once
+BATCH_ROWS = 50_000
+SAMPLE_BYTES = 1 << 16  # whose values say which type to try
 LONGEST_ROW = 1 << 20  # bytes; also what one thread parses at once
 _BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _NUMBER = pa.float64()
+
+
+class _Rows(NamedTuple):
+    """Whole rows.
+
+    Attributes
+    ----------
+    content
+        In UTF-8.
+    are_quoted
+        Whether there are quotation marks, so that a value may hold line breaks.
+    before
+        How many rows of the file come before them.
+    """
+
+    content: pa.Buffer
+    are_quoted: bool
+    before: int
+
+    @classmethod
+    def of(cls, content: bytes, end: int, before: int) -> "_Rows":
+        return cls(pa.py_buffer(content).slice(0, end), content.find(b'"', 0, end) >= 0, before)
 
 
 class CsvFile:
@@ -75,31 +99,38 @@ class CsvFile:
             is_compressed=is_compressed,
         )
 
-    def batches(self, columns: Sequence[str], numbers: Sequence[str] = ()) -> Iterator[tuple[pa.RecordBatch, float]]:
+    def batches(
+        self, columns: Sequence[str], types: Mapping[str, Any] = MappingProxyType({})
+    ) -> Iterator[tuple[pa.RecordBatch, float]]:
         """Yield the rows, and the share of the file that has been read.
 
         Parameters
         ----------
         columns
             Names of the columns to read, as strings.
-        numbers
-            Those of them that are parsed as numbers or Booleans as long as all their values are. A number beyond 2**53
-            remains a string, so that an error can show its digits.
+        types
+            By name, the type of a column that is not read as strings: float64, or a dictionary of strings. Instead of
+            float64 a column may be Boolean. It is a column of strings if a value is neither, or a number beyond 2**53,
+            so that an error can show its digits.
         """
         if not columns:
             return
-        types, rows, rest = dict.fromkeys(numbers, _NUMBER), 0, b""
+        types, rows, rest = dict(types), 0, b""
         skipped = self._layout.header_bytes
         for chunk, fraction, is_last in self._chunks(CHUNK_BYTES):
-            rest += chunk[skipped:]
+            content = rest + (chunk[skipped:] if skipped else chunk)
             skipped = max(0, skipped - len(chunk))
-            if is_last and rest and not rest.endswith(self._layout.newline):
-                rest += self._layout.newline
-            if end := _end_of_rows(rest, self._layout):
-                for batch in self._parsed(rest[:end], columns, types, rows).to_batches():
+            if is_last and content and not content.endswith(self._layout.newline):
+                content += self._layout.newline
+            if end := _end_of_rows(content, self._layout):
+                if not rows and _NUMBER in types.values():
+                    sample = _end_of_rows(content[: min(end, SAMPLE_BYTES)], self._layout) or end
+                    self._narrow(types, self._strings(_Rows.of(content, sample, 0), columns))
+                table = self._parsed(_Rows.of(content, end, rows), columns, types)
+                for batch in table.combine_chunks().to_batches(max_chunksize=BATCH_ROWS):
                     rows += batch.num_rows
                     yield batch, fraction
-            rest = rest[end:]
+            rest = content[end:]
             if len(rest) > LONGEST_ROW or (is_last and rest):
                 raise ReferenceFileError(
                     f"After row {rows}: a quotation mark is never closed, or a row is longer than 1 MiB."
@@ -142,38 +173,44 @@ class CsvFile:
                 yield chunk.removeprefix(codecs.BOM_UTF8) if is_first else chunk, file.tell() / total, is_last
                 is_first = False
 
-    def _parsed(self, block: bytes, columns: Sequence[str], types: dict[str, Any], rows_before: int) -> pa.Table:
+    def _parsed(self, rows: _Rows, columns: Sequence[str], types: dict[str, Any]) -> pa.Table:
         """Return whole rows as a table; change `types` if a value is no such number."""
         try:
-            table = self._table(block, columns, types)
+            table = self._table(rows, columns, types)
             if not any(_has_beyond(table.column(name)) for name, kind in types.items() if kind == _NUMBER):
                 return table
         except pa.ArrowInvalid:
             pass
-        strings = self._strings(block, columns, rows_before)
-        types.update({name: _type_of(strings.column(name), self.text) for name in types})
+        strings = self._strings(rows, columns)
+        self._narrow(types, strings)
         try:
-            return self._table(block, columns, types)
+            return self._table(rows, columns, types)
         except pa.ArrowInvalid:  # such as an unusual space around a number
             types.clear()
             return strings
 
-    def _table(self, block: bytes, columns: Sequence[str], types: Mapping[str, Any]) -> pa.Table:
+    def _narrow(self, types: dict[str, Any], strings: pa.Table) -> None:
+        """Change the types of columns of numbers with a string that is none."""
+        for name, kind in types.items():
+            if kind in (_NUMBER, pa.bool_()):
+                types[name] = _type_of(strings.column(name), self.text)
+
+    def _table(self, rows: _Rows, columns: Sequence[str], types: Mapping[str, Any]) -> pa.Table:
         kinds = {self._places[name]: types.get(name, pa.string()) for name in columns}
-        table = self._read(block, {**kinds, **dict.fromkeys(self._layout.empty, pa.null())})
+        table = self._read(rows, {**kinds, **dict.fromkeys(self._layout.empty, pa.null())})
         return table.select([str(place) for place in kinds]).rename_columns(list(columns))
 
-    def _strings(self, block: bytes, columns: Sequence[str], rows_before: int) -> pa.Table:
+    def _strings(self, rows: _Rows, columns: Sequence[str]) -> pa.Table:
         """Return whole rows as strings; ReferenceFileError for the first row that cannot be read."""
         kinds = dict.fromkeys([*(self._places[name] for name in columns), *self._layout.empty], pa.binary())
         try:
-            table = self._read(block, kinds, use_threads=False)  # one thread counts the rows
+            table = self._read(rows, kinds, use_threads=False)  # one thread counts the rows
         except pa.ArrowInvalid as error:
             found = re.search(r"Row #(\d+): Expected (\d+) columns, got (\d+)", str(error))
             if not found:
-                raise ReferenceFileError(f"The CSV file cannot be read after row {rows_before}: {error}") from error
+                raise ReferenceFileError(f"The CSV file cannot be read after row {rows.before}: {error}") from error
             row, expected, got = (int(number) for number in found.groups())
-            raise ReferenceFileError(f"Row {rows_before + row} has {got} values; the header has {expected}.") from error
+            raise ReferenceFileError(f"Row {rows.before + row} has {got} values; the header has {expected}.") from error
         for place in sorted(self._layout.empty):
             values: Any = table.column(str(place))
             lengths: Any = pc.binary_length(values)
@@ -181,10 +218,10 @@ class CsvFile:
                 row = int(np.argmax(present))
                 value = shown(values[row].as_py().decode(errors="backslashreplace"))
                 raise ReferenceFileError(
-                    f"Column {place + 1}, row {rows_before + row + 1}: {value} is in a column without a name. "
+                    f"Column {place + 1}, row {rows.before + row + 1}: {value} is in a column without a name. "
                     "Name it in the header."
                 )
-        return pa.table({name: self._decoded(name, table, rows_before) for name in columns})
+        return pa.table({name: self._decoded(name, table, rows.before) for name in columns})
 
     def _decoded(self, name: str, table: pa.Table, rows_before: int) -> Any:
         values: Any = table.column(str(self._places[name]))
@@ -203,15 +240,15 @@ class CsvFile:
                     ) from error
             raise
 
-    def _read(self, block: bytes, kinds: Mapping[int, Any], *, use_threads: bool = True) -> pa.Table:
+    def _read(self, rows: _Rows, kinds: Mapping[int, Any], *, use_threads: bool = True) -> pa.Table:
         """Return the columns by place, parsed as their types."""
         places = [str(place) for place in range(len(self._layout.names))]
         return pyarrow.csv.read_csv(
-            io.BytesIO(block),
-            pyarrow.csv.ReadOptions(column_names=places, block_size=2 * LONGEST_ROW, use_threads=use_threads),
+            cast(IO[bytes], pa.BufferReader(rows.content)),
+            pyarrow.csv.ReadOptions(column_names=places, block_size=LONGEST_ROW, use_threads=use_threads),
             pyarrow.csv.ParseOptions(
                 delimiter=self._layout.delimiter,
-                newlines_in_values=b'"' in block,
+                newlines_in_values=rows.are_quoted,
                 ignore_empty_lines=len(places) > 1,  # which in one column are missing values
             ),
             pyarrow.csv.ConvertOptions(
@@ -257,11 +294,16 @@ def _encoding(start: bytes, chosen: str) -> str:
     for mark, encoding in _BYTE_ORDER_MARKS.items():
         if start.startswith(mark):
             return encoding
+    return encoding_named(chosen or "utf-8")
+
+
+def encoding_named(name: str) -> str:
+    """Return Python's name of an encoding of text; ReferenceFileError if there is none."""
     try:
-        "a".encode(chosen or "utf-8")  # which also refuses codecs that are no encodings of text
-        return codecs.lookup(chosen or "utf-8").name.removesuffix("-sig")
+        "a".encode(name)  # which also refuses codecs that are no encodings of text
+        return codecs.lookup(name).name.removesuffix("-sig")
     except (LookupError, ValueError) as error:
-        raise ReferenceFileError(f"There is no encoding {shown(chosen)}. Usual ones are utf-8 and cp1252.") from error
+        raise ReferenceFileError(f"There is no encoding {shown(name)}. Usual ones are utf-8 and cp1252.") from error
 
 
 def _end_of_rows(content: bytes, layout: CsvLayout) -> int:

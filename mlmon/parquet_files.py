@@ -2,8 +2,9 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeAlias
 from urllib.parse import unquote
 
@@ -60,8 +61,8 @@ class ParquetFile:
         limits.check_rows(self.known_rows, len(self.names))
         limits.check_uncompressed(self.uncompressed_bytes)
 
-    def batches(self, columns: Sequence[str], numbers: Sequence[str] = ()) -> Batches:
-        """Yield the rows; `numbers` means nothing, because the values have types."""
+    def batches(self, columns: Sequence[str], types: Mapping[str, Any] = MappingProxyType({})) -> Batches:
+        """Yield the rows; `types` means nothing, because the values have theirs."""
         read = 0
         try:
             for batch in self._file.iter_batches(batch_size=BATCH_ROWS, columns=list(columns)):
@@ -116,8 +117,8 @@ class ParquetFolder:
         self.schema = self._with_keys(schema)
         self.names = list(self.schema.names)
 
-    def batches(self, columns: Sequence[str], numbers: Sequence[str] = ()) -> Batches:
-        """Yield the rows, file by file; `numbers` means nothing, because the values have types."""
+    def batches(self, columns: Sequence[str], types: Mapping[str, Any] = MappingProxyType({})) -> Batches:
+        """Yield the rows, file by file; `types` means nothing, because the values have theirs."""
         read = 0
         for path in self._paths:
             keys, file = dict(self._keys(path)), self._opened(path)

@@ -7,9 +7,10 @@ means.
 import codecs
 import difflib
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -17,7 +18,7 @@ import pyarrow as pa
 from mlmon.csv_files import CsvFile, first_bytes
 from mlmon.exceptions import ReferenceFileError, RowValueError
 from mlmon.parquet_files import BATCH_ROWS, PARQUET_MAGIC, Batches, ParquetFile, ParquetFolder, index_columns
-from mlmon.schema import Feature, TensorType
+from mlmon.schema import Feature, FeatureKind, TensorType
 from mlmon.table_options import UNLIMITED as UNLIMITED
 from mlmon.table_options import ReadOptions as ReadOptions
 from mlmon.table_options import TableFormat as TableFormat
@@ -32,6 +33,7 @@ from mlmon.values import (
     string_bytes,
 )
 
+_STRINGS = pa.dictionary(pa.int32(), pa.string())  # each distinct string is checked and converted once
 FIRST_ROWS = 1000  # of a preview of a column
 NO_ROWS = "The file has a header but no rows."
 _OTHER_FILES = {
@@ -105,16 +107,15 @@ class TableFile:
         names = set(self.column_names)
         return [field.name for field in self.schema if is_plain(field.type) and field.name in names]
 
-    def arrow_batches(self, columns: Sequence[str], *, numbers: Sequence[str] = ()) -> Batches:
+    def arrow_batches(self, columns: Sequence[str], types: Mapping[str, Any] = MappingProxyType({})) -> Batches:
         """Yield rows as the source holds them; in CSV every value is a string.
 
         Parameters
         ----------
         columns
             Names of the columns to read.
-        numbers
-            Columns of a CSV file that are read as float64 or Boolean, with null for a missing value, as long as all
-            values are numbers or Booleans; a number beyond 2**53 remains a string.
+        types
+            As what columns of a CSV file are read where their values allow it (`CsvFile.batches`).
 
         Raises
         ------
@@ -123,7 +124,7 @@ class TableFile:
         """
         self._check_duplicates(columns)
         rows = 0
-        for batch, fraction in self._source.batches(columns, numbers):
+        for batch, fraction in self._source.batches(columns, types):
             rows += batch.num_rows
             self._limits.check_rows(rows, len(self._source.names))
             yield batch, fraction
@@ -154,7 +155,16 @@ class TableFile:
                 raise ReferenceFileError(f"Column {shown(name)} is not in the file. It has: {names}.")
             if name not in self.plain_columns:
                 raise ReferenceFileError(f"Column {shown(name)} has neither strings nor numbers nor booleans.")
+        rows = 0
         for batch, fraction in self.arrow_batches(columns):
+            for name in columns if self.schema is not None else ():
+                # A row of CSV is limited; in Parquet a million rows can share a long string.
+                try:
+                    string_bytes(Feature(name, FeatureKind.CATEGORICAL, False, "", 0, TensorType.STRING), batch[name])
+                except RowValueError as error:
+                    row = rows + error.row + 1
+                    raise ReferenceFileError(f"Column {shown(name)}, row {row}: {error.reason}.") from error
+            rows += batch.num_rows
             values = [plain_values(batch.column(name)) for name in columns]
             if self.text is not None:
                 spellings = {*MISSING_STRINGS, *self.text.missing}
@@ -214,8 +224,8 @@ class ReferenceTable(TableFile):
         """Yield the rows in the order of the table; ReferenceFileError at the first value that cannot be used."""
         rows = text_bytes = 0
         features = self._features
-        numbers = [feature.name for feature in features if feature.tensor_type is not TensorType.STRING]
-        for batch, fraction in self.arrow_batches([feature.name for feature in features], numbers=numbers):
+        types = {one.name: _STRINGS if one.tensor_type is TensorType.STRING else pa.float64() for one in features}
+        for batch, fraction in self.arrow_batches([*types], types):
             try:
                 text_bytes += sum(string_bytes(feature, batch.column(feature.name)) for feature in features)
                 if text_bytes > self._limits.text_bytes:
@@ -262,7 +272,7 @@ class _ArrowTable:
         self.index_columns = index_columns(self.schema)
         self.known_rows = table.num_rows
 
-    def batches(self, columns: Sequence[str], numbers: Sequence[str] = ()) -> Batches:
+    def batches(self, columns: Sequence[str], types: Mapping[str, Any] = MappingProxyType({})) -> Batches:
         read = 0
         for batch in self._table.select(list(columns)).to_batches(max_chunksize=BATCH_ROWS):
             read += batch.num_rows

@@ -19,7 +19,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, TypeAlias
 
@@ -138,6 +138,15 @@ def column_of_arrow(feature: Feature, values: Any, text: TextFormat | None) -> N
         For the first value that the feature cannot have.
     """
     if pa.types.is_dictionary(values.type):
+        if feature.tensor_type is TensorType.STRING:
+            try:
+                distinct = column_of_arrow(replace(feature, is_required=False), values.dictionary, text)
+            except RowValueError:
+                pass  # its row is found below
+            else:
+                indices = np.asarray(values.indices.fill_null(len(distinct)))
+                strings = np.append(distinct, _MISSING)
+                return _checked(feature, strings[indices], (strings == _MISSING)[indices])
         values = values.dictionary_decode()
     if is_string(values.type) or is_bytes(values.type):
         values = _decoded(feature, values)
