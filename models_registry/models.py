@@ -1,10 +1,13 @@
 """Models, their versions and features, and their reference data."""
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
 
+from mlmon.csv_files import encoding_named
+from mlmon.exceptions import ReferenceFileError
 from mlmon.schema import Feature, FeatureKind, TaskType, TensorType
 from models_registry.schema import ModelSchema
 
@@ -14,6 +17,9 @@ MODEL_NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?$"
 SEMANTIC_VERSION_PATTERN = (
     r"^(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})"
     r"(-(?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)(?:\.(?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*))*)?$"
+)
+ENCODING_HELP = (
+    "Of a CSV file, such as cp1252 for one of Excel. Empty for UTF-8, and for UTF-16 with a byte order mark."
 )
 
 
@@ -150,12 +156,21 @@ class ReferenceStatus(models.TextChoices):
     FAILED = "failed"
 
 
+def validate_encoding(name: str) -> None:
+    """Raise ValidationError if Python knows no encoding of text with this name."""
+    try:
+        encoding_named(name)
+    except ReferenceFileError as error:
+        raise ValidationError(str(error)) from error
+
+
 class ReferenceDataset(models.Model):
     """Rows on which a version was trained or tested, and their profile, with which drift checks compare windows."""
 
     version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="references")
     file = models.FileField(upload_to="references/", max_length=255)
     original_filename = models.CharField(max_length=255)
+    encoding = models.CharField(max_length=32, blank=True, validators=[validate_encoding], help_text=ENCODING_HELP)
     status = models.CharField(max_length=16, choices=ReferenceStatus, default=ReferenceStatus.PENDING)
     is_active = models.BooleanField("active", default=False, help_text="The reference that drift checks use.")
     progress_percent = models.PositiveSmallIntegerField(default=0)

@@ -5,7 +5,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Q
 
-from models_registry.models import Model, ModelVersion
+from models_registry.models import ENCODING_HELP, Model, ModelVersion, validate_encoding
 
 
 class GroundTruth(models.Model):
@@ -74,6 +74,7 @@ class GroundTruthUpload(models.Model):
 
     file = models.FileField(upload_to="ground_truth/", max_length=255)
     original_filename = models.CharField(max_length=255)
+    encoding = models.CharField(max_length=32, blank=True, validators=[validate_encoding], help_text=ENCODING_HELP)
     status = models.CharField(max_length=16, choices=UploadStatus, default=UploadStatus.PENDING)
     progress_percent = models.PositiveSmallIntegerField(default=0)
     rows_done = models.PositiveBigIntegerField(default=0)

@@ -35,7 +35,8 @@ class ReferenceUploadForm(forms.ModelForm[ReferenceDataset]):
     file = forms.FileField(
         label="CSV or Parquet file",
         widget=UnfoldAdminFileFieldWidget,
-        help_text="One column for each feature of the version, with its name. Other columns are ignored. CSV in UTF-8.",
+        help_text="One column for each feature of the version, with its name. Other columns are ignored. "
+        "CSV values may be separated by , ; | or tabs, and the file may be compressed with gzip.",
     )
 
     label_column = forms.CharField(
@@ -49,7 +50,7 @@ class ReferenceUploadForm(forms.ModelForm[ReferenceDataset]):
 
     class Meta:
         model = ReferenceDataset
-        fields = ["version", "file", "label_column"]
+        fields = ["version", "file", "encoding", "label_column"]
 
     def clean_version(self) -> ModelVersion:
         version: ModelVersion = self.cleaned_data["version"]
@@ -113,7 +114,7 @@ class ReferenceDatasetAdmin(AuditedAdmin):
     change_form_outer_before_template = "admin/models_registry/referencedataset/report.html"
     page_context = staticmethod(report_context)
     opens_added_row = True
-    add_fieldsets = [(None, {"fields": ["version", "file", "label_column"]})]
+    add_fieldsets = [(None, {"fields": ["version", "file", "encoding", "label_column"]})]
     # Only fields that profiling does not change: the report above is updated without reloading the page.
     fields = [("version", "original_filename"), ("created_by", "created_at")]
 
@@ -139,9 +140,14 @@ class ReferenceDatasetAdmin(AuditedAdmin):
 
     def save_model(self, request: HttpRequest, obj: ReferenceDataset, form: Any, change: bool) -> None:
         file = form.cleaned_data["file"]
-        column, user = form.cleaned_data["label_column"], user_of(request)
-        row = upload_reference(version=obj.version, file=file, filename=file.name, label_column=column, user=user)
-        obj.pk = row.pk
+        obj.pk = upload_reference(
+            version=obj.version,
+            file=file,
+            filename=file.name,
+            label_column=form.cleaned_data["label_column"],
+            encoding=form.cleaned_data["encoding"],
+            user=user_of(request),
+        ).pk
 
     @action(description="Activate", icon="published_with_changes", permissions=["activate"])
     def activate(self, request: HttpRequest, object_id: int) -> HttpResponse:

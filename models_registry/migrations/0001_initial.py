@@ -2,6 +2,7 @@
 
 import django.core.validators
 import django.db.models.deletion
+import models_registry.models
 from django.conf import settings
 from django.db import migrations, models
 
@@ -84,6 +85,7 @@ class Migration(migrations.Migration):
                 ('rows', models.PositiveBigIntegerField(null=True)),
                 ('ignored_columns', models.JSONField(default=list)),
                 ('profile_file', models.FileField(blank=True, max_length=255, upload_to='profiles/')),
+                ('encoding', models.CharField(blank=True, help_text='Of a CSV file, such as cp1252 for one of Excel. Empty for UTF-8, and for UTF-16 with a byte order mark.', max_length=32, validators=[models_registry.models.validate_encoding])),
                 ('label_column', models.CharField(blank=True, help_text='Column with the ground truth. If empty, it is detected by its name or its values.', max_length=255)),
                 ('labelled_rows', models.PositiveBigIntegerField(help_text='Rows with ground truth.', null=True)),
                 ('labels_note', models.TextField(blank=True, help_text='Why no column is used as ground truth.')),

@@ -26,7 +26,7 @@ from mlmon.exceptions import ReferenceFileError
 from mlmon.profile import ReferenceProfile
 from mlmon.profiling import profile_of
 from mlmon.schema import TaskType
-from mlmon.tables import ReferenceTable, TableLimits
+from mlmon.tables import ReadOptions, ReferenceTable, TableLimits
 from mlmon.values import observed_table
 from models_registry.class_scores import kept_scores, scores_column
 from models_registry.engine import Engine, Predictions
@@ -60,6 +60,7 @@ def upload_reference(
     file: File[bytes],
     filename: str,
     label_column: str = "",
+    encoding: str = "",
     user: Actor | None = None,
     enqueue: bool = True,
 ) -> ReferenceDataset:
@@ -71,6 +72,8 @@ def upload_reference(
         The version that was trained on it; a CSV or Parquet file; the uploader's name for it.
     label_column
         The column with the ground truth; "" to detect it (`models_registry.reference_labels`).
+    encoding
+        Of a CSV file; "" for UTF-8, or UTF-16 with a byte order mark.
     user
         Who uploads it.
     enqueue
@@ -90,11 +93,11 @@ def upload_reference(
             version=version,
             original_filename=Path(filename).name[:255],
             label_column=label_column,
+            encoding=encoding,
             created_by=account_of(user),
         )
         # Under a random name: the uploader's may be too long for the file system or have a meaning there.
-        suffix = Path(filename).suffix.lower()
-        suffix = suffix if suffix in (".csv", ".parquet") else ""
+        suffix = next((kind for kind in (".csv", ".csv.gz", ".parquet") if filename.lower().endswith(kind)), "")
         reference.file.save(f"{uuid.uuid4().hex}{suffix}", file, save=False)
         reference.save()
         record_change(user=user, row=reference, message="Uploaded.")
@@ -168,7 +171,7 @@ def profile_reference(*, reference_id: int, on_progress: Callable[[str, int], No
 def _profile(reference: ReferenceDataset, on_progress: Callable[[str, int], None] | None) -> _Profiled:
     schema = reference.version.schema()
     limits = TableLimits(file_bytes=settings.MLMON_MAX_REFERENCE_BYTES, rows=settings.MLMON_MAX_REFERENCE_ROWS)
-    table = ReferenceTable(Path(reference.file.path), schema.features, limits)
+    table = ReferenceTable(Path(reference.file.path), schema.features, limits, ReadOptions(encoding=reference.encoding))
     labels = read_labels(table, schema, reference.label_column)
     engine = Engine(Path(reference.version.artefact.path), schema, timeout_seconds=60)
     progress = _progress_of(reference, on_progress)

@@ -82,7 +82,7 @@ class GroundTruthUploadForm(forms.ModelForm[GroundTruthUpload]):
 
     class Meta:
         model = GroundTruthUpload
-        fields = ["file"]
+        fields = ["file", "encoding"]
 
     def clean_file(self) -> UploadedFile[bytes]:
         file: UploadedFile[bytes] = self.cleaned_data["file"]
@@ -119,7 +119,7 @@ class GroundTruthUploadAdmin(AuditedAdmin):
     opens_added_row = True
     recorded_by_service = ("add",)
     page_context = staticmethod(upload_context)
-    add_fieldsets = [(None, {"fields": ["file"]})]
+    add_fieldsets = [(None, {"fields": ["file", "encoding"]})]
     fields = [("original_filename", "created_by"), ("created_at", "finished_at")]
 
     status_label = Column(
@@ -131,8 +131,8 @@ class GroundTruthUploadAdmin(AuditedAdmin):
         css = {"all": ["mlmon/figures.css", "drift/admin.css"]}
 
     def save_model(self, request: HttpRequest, obj: GroundTruthUpload, form: Any, change: bool) -> None:
-        file = form.cleaned_data["file"]
-        obj.pk = upload_ground_truth(file=file, filename=file.name, user=user_of(request)).pk
+        file, encoding = form.cleaned_data["file"], form.cleaned_data["encoding"]
+        obj.pk = upload_ground_truth(file=file, filename=file.name, encoding=encoding, user=user_of(request)).pk
 
     @display(description="Rows")
     def summary(self, obj: GroundTruthUpload) -> str:

@@ -2,6 +2,7 @@
 
 import django.core.validators
 import django.db.models.deletion
+import models_registry.models
 from django.conf import settings
 from django.db import migrations, models
 
@@ -56,6 +57,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('file', models.FileField(max_length=255, upload_to='ground_truth/')),
                 ('original_filename', models.CharField(max_length=255)),
+                ('encoding', models.CharField(blank=True, help_text='Of a CSV file, such as cp1252 for one of Excel. Empty for UTF-8, and for UTF-16 with a byte order mark.', max_length=32, validators=[models_registry.models.validate_encoding])),
                 ('status', models.CharField(choices=[('pending', 'Pending'), ('reading', 'Reading'), ('done', 'Done'), ('failed', 'Failed')], default='pending', max_length=16)),
                 ('progress_percent', models.PositiveSmallIntegerField(default=0)),
                 ('rows_done', models.PositiveBigIntegerField(default=0)),

@@ -14,7 +14,7 @@ from django.utils import timezone
 from accounts.actors import Actor, account_of
 from accounts.services.changes import record_change
 from mlmon.exceptions import ReferenceFileError
-from mlmon.tables import TableFile, TableLimits
+from mlmon.tables import ReadOptions, TableFile, TableLimits
 from models_registry.services.stored_files import UploadQueue
 from performance.exceptions import GroundTruthFileError
 from performance.models import GroundTruthUpload, UploadStatus
@@ -30,7 +30,7 @@ UPLOAD_QUEUE = UploadQueue(
 
 
 def upload_ground_truth(
-    *, file: File[bytes], filename: str, user: Actor | None = None, enqueue: bool = True
+    *, file: File[bytes], filename: str, encoding: str = "", user: Actor | None = None, enqueue: bool = True
 ) -> GroundTruthUpload:
     """Store a file of ground truth and enqueue the task that reads it.
 
@@ -38,6 +38,8 @@ def upload_ground_truth(
     ----------
     file, filename
         CSV or Parquet with the columns ``prediction_id``, ``actual`` and, optionally, ``observed_at``.
+    encoding
+        Of a CSV file; "" for UTF-8, or UTF-16 with a byte order mark.
     enqueue
         Whether a worker reads it; otherwise the caller calls `read_ground_truth_upload` itself.
 
@@ -50,7 +52,9 @@ def upload_ground_truth(
         limit = settings.MLMON_MAX_REFERENCE_BYTES // 2**20
         raise GroundTruthFileError(f"The file has {file.size:,} bytes; the limit is {limit} MiB.")
     with transaction.atomic():
-        upload = GroundTruthUpload(original_filename=Path(filename).name[:255], created_by=account_of(user))
+        upload = GroundTruthUpload(
+            original_filename=Path(filename).name[:255], encoding=encoding, created_by=account_of(user)
+        )
         upload.file.save(f"{uuid.uuid4().hex}.table", file, save=False)  # the content decides the format, not the name
         upload.save()
         record_change(user=user, row=upload, message="Uploaded.")
@@ -82,7 +86,7 @@ def read_ground_truth_upload(*, upload_id: int) -> GroundTruthUpload:
 def _read(upload: GroundTruthUpload) -> None:
     """Store the rows that are not done yet, until the file ends or another worker has claimed the upload."""
     limits = TableLimits(file_bytes=settings.MLMON_MAX_REFERENCE_BYTES, rows=settings.MLMON_MAX_REFERENCE_ROWS)
-    table = TableFile(Path(upload.file.path), limits)
+    table = TableFile(Path(upload.file.path), limits, ReadOptions(encoding=upload.encoding))
     columns = [name for name in COLUMNS if name in table.column_names or name in REQUIRED]
     row = 0
     for rows, fraction in table.raw_rows(columns, labels=["actual"]):

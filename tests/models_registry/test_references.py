@@ -1,5 +1,7 @@
 """Reference data, from upload to active profile."""
 
+import gzip
+import html
 import re
 import subprocess
 import threading
@@ -13,12 +15,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.datastructures import MultiValueDict
 from pytest_django.fixtures import Settings
@@ -365,6 +370,37 @@ def test_a_server_error_is_reported_as_one(version: ModelVersion, caplog: pytest
     assert reference.status == ReferenceStatus.FAILED
     assert "server failed" in reference.error_message
     assert "could not be profiled" in caplog.text
+
+
+def test_the_advice_for_an_encoding_can_be_followed(version: ModelVersion, tmp_path: Path, client: Client) -> None:
+    """A column of the file has a name that is not UTF-8, as Excel saves it."""
+    path = tmp_path / "excel.csv"
+    lines = REFERENCE.read_text().splitlines()
+    path.write_bytes("\n".join([f"{lines[0]},größe", *(f"{line},1" for line in lines[1:])]).encode("cp1252"))
+    with pytest.raises(CommandError, match="choose its encoding, which is often cp1252"):
+        call_command("upload_reference", "classifier", "1.0.0", str(path), stdout=StringIO())
+    call_command("upload_reference", "classifier", "1.0.0", str(path), "--encoding", "cp1252", stdout=StringIO())
+    reference = active_reference(version.pk)
+    assert reference is not None
+    assert (reference.encoding, reference.ignored_columns) == ("cp1252", ["größe"])
+    with pytest.raises(CommandError, match='There is no encoding "klingon"'):
+        call_command("upload_reference", "classifier", "1.0.0", str(path), "--encoding", "klingon")
+
+    client.force_login(User.objects.create_superuser("root"))
+    page = reverse("admin:models_registry_referencedataset_add")
+    for encoding, refusal in (("klingon", 'There is no encoding "klingon"'), ("cp1252", "")):
+        sent = {"version": version.pk, "file": ContentFile(path.read_bytes(), "excel.csv"), "encoding": encoding}
+        response = client.post(page, sent)
+        assert refusal in html.unescape(response.content.decode())
+    latest = ReferenceDataset.objects.latest("pk")
+    assert profile_reference(reference_id=latest.pk).status == ReferenceStatus.READY
+
+
+def test_a_compressed_csv_file_keeps_its_suffix(version: ModelVersion) -> None:
+    content = ContentFile(gzip.compress(REFERENCE.read_bytes()))
+    reference = upload_reference(version=version, file=content, filename="Flowers.CSV.gz", enqueue=False)
+    assert str(reference.file.name).endswith(".csv.gz")
+    assert profile_reference(reference_id=reference.pk).rows == 150
 
 
 def test_the_command_profiles_and_reports(version: ModelVersion) -> None:

@@ -1,5 +1,6 @@
 """Ground truth from CSV and Parquet files, with the same outcomes as the API."""
 
+import gzip
 import io
 import json
 from collections.abc import Sequence
@@ -66,6 +67,13 @@ def test_a_csv_file_is_stored_row_by_row(ids: list[str]) -> None:
         {"row": 6, "field": "actual", "reason": "is required: the true class or number"},
     ]
     assert GroundTruth.objects.count() == 2
+
+
+def test_a_file_in_another_encoding_compressed_and_with_semicolons(ids: list[str]) -> None:
+    content = gzip.compress(f"prediction_id;actual;größe\n{ids[0]};a;ü\n".encode("cp1252"))
+    assert "choose its encoding, which is often cp1252" in read(content).error_message
+    upload = upload_ground_truth(file=ContentFile(content), filename="labels.csv.gz", encoding="cp1252", enqueue=False)
+    assert read_ground_truth_upload(upload_id=upload.pk).counts == {"accepted": 1}
 
 
 def test_a_parquet_file_may_contain_times(ids: list[str]) -> None:

@@ -1,5 +1,6 @@
 """``manage.py upload_reference``: upload reference data, as in the admin, and wait for the profile."""
 
+from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ from django.core.management.base import CommandError, CommandParser
 
 from accounts.actors import command
 from accounts.management.terminal import ExitStatus, TeachingCommand, add_json_option, demand_file, progress_bar
+from mlmon.csv_files import encoding_named
+from mlmon.exceptions import ReferenceFileError
 from mlmon.figures import plain_text, short_number_text
 from models_registry.models import ReferenceDataset, ReferenceStatus
 from models_registry.reference_report import ColumnReport, reports_of
@@ -21,6 +24,9 @@ examples:
 
   With the column of the ground truth, to measure and estimate accuracy:
     manage.py upload_reference credit 1.0.0 holdout.csv --label-column defaulted
+
+  A CSV file that is not UTF-8, such as one that Excel saved in western Europe:
+    manage.py upload_reference credit 1.0.0 holdout.csv --encoding cp1252
 
   The result, for a program:
     manage.py upload_reference credit 1.0.0 holdout.csv --json | jq .rows
@@ -46,12 +52,18 @@ class Command(TeachingCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("model", help="name of the model")
         parser.add_argument("model_version", metavar="version", help="its version, e.g. 1.0.0")
-        parser.add_argument("file", type=Path, help="CSV or Parquet, with a column for each feature")
+        parser.add_argument("file", type=Path, help="CSV (or .csv.gz) or Parquet, with a column for each feature")
         parser.add_argument(
             "--label-column",
             default="",
             metavar="COLUMN",
             help="column with the ground truth (default: detected by its name or its values)",
+        )
+        parser.add_argument(
+            "--encoding",
+            type=_encoding,
+            default="",
+            help="of a CSV file, e.g. cp1252 (default: UTF-8, or UTF-16 with a byte order mark)",
         )
         add_json_option(parser)
 
@@ -64,6 +76,7 @@ class Command(TeachingCommand):
                 file=File(content),
                 filename=path.name,
                 label_column=options["label_column"],
+                encoding=options["encoding"],
                 user=command("upload_reference"),
                 enqueue=False,
             )
@@ -78,6 +91,13 @@ class Command(TeachingCommand):
         names = ("id", "rows", "label_column", "labelled_rows", "labels_note", "ignored_columns")
         body = {name: getattr(reference, name) for name in names}
         self.write_result(body, lines, as_json=options["json"])
+
+
+def _encoding(name: str) -> str:
+    try:
+        return encoding_named(name) if name else ""
+    except ReferenceFileError as error:
+        raise ArgumentTypeError(str(error)) from error
 
 
 def _report_lines(reference: ReferenceDataset) -> list[str]:
