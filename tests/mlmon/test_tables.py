@@ -1,6 +1,7 @@
 """Reading reference files: accepted files, and errors that name column and row."""
 
 import csv
+import gzip
 import io
 import time
 import tracemalloc
@@ -14,7 +15,7 @@ import pytest
 
 from mlmon.exceptions import ReferenceFileError
 from mlmon.schema import Feature, FeatureKind, TensorType
-from mlmon.tables import ReferenceTable, TableLimits
+from mlmon.tables import ReferenceTable, TableFile, TableLimits
 
 LIMITS = TableLimits(file_bytes=50_000_000, rows=1_000_000)
 
@@ -58,13 +59,13 @@ def error_message(content: bytes, folder: Path, **options: Any) -> str:
 MEASURED_POOL = pa.proxy_memory_pool(pa.default_memory_pool())  # its peak is that of the measured errors
 
 
-def memory_taken(content: bytes, folder: Path, message: str) -> int:
+def memory_taken(content: bytes, folder: Path, message: str, **options: Any) -> int:
     """Return the peak memory of an error in bytes, Python's and Arrow's together; at least the memory before it."""
     usual_pool = pa.default_memory_pool()
     pa.set_memory_pool(MEASURED_POOL)
     tracemalloc.start()
     try:
-        assert message in error_message(content, folder)
+        assert message in error_message(content, folder, **options)
         return int(tracemalloc.get_traced_memory()[1] + (MEASURED_POOL.max_memory() or 0))
     finally:
         tracemalloc.stop()
@@ -244,6 +245,43 @@ def test_a_string_that_many_rows_share_is_measured_before_it_is_unpacked(as_dict
     assert len(sink.getvalue()) < 10_000
     message = 'Column "origin", row 1: the string is longer than 1,000 characters.'
     assert memory_taken(sink.getvalue(), tmp_path, message) < 50_000_000
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        (b"0\n" * 5_000_000, "rows or more; the limit is 1,000,000."),
+        (b"0" * 10_000_000, "After row 0: a quotation mark is never closed, or a row is longer than 1 MiB."),
+        (b'"' + b"0\n" * 5_000_000, "After row 0: a quotation mark is never closed, or a row is longer than 1 MiB."),
+        (b"\x00" * 10_000_000, "The file holds NUL bytes: it is neither CSV in UTF-8 nor Parquet."),
+    ],
+    ids=["rows", "a row", "a quoted value", "NUL bytes"],
+)
+def test_two_gigabytes_of_zeros_in_gzip_stop_at_the_limits(part: bytes, message: str, tmp_path: Path) -> None:
+    """In 200 members, of which the first few are read."""
+    content = gzip.compress(b"width\n") + 200 * gzip.compress(part, 1)
+    assert memory_taken(content, tmp_path, message, features=(feature("width"),)) < 100_000_000
+
+
+def test_gzip_that_unpacks_to_too_much(tmp_path: Path) -> None:
+    limits = TableLimits(file_bytes=10**6, rows=10**9, cells=10**9, uncompressed_bytes=10_000_000)
+    content = gzip.compress(b"width\n") + 200 * gzip.compress(b"0.25\n" * 200_000)
+    message = "bytes or more; the limit is 10,000,000."
+    assert memory_taken(content, tmp_path, message, features=(feature("width"),), limits=limits) < 100_000_000
+
+
+def test_a_column_of_strings_of_ten_megabytes_stops_at_the_first_row(tmp_path: Path) -> None:
+    content = b"width,origin,seats\n" + 4 * (b"1," + b"x" * 10_000_000 + b",2\n")
+    message = "After row 0: a quotation mark is never closed, or a row is longer than 1 MiB."
+    assert memory_taken(content, tmp_path, message) < 100_000_000
+    assert memory_taken(gzip.compress(content), tmp_path, message) < 100_000_000
+
+
+def test_raw_rows_of_parquet_measure_a_shared_string_before_it_is_unpacked(tmp_path: Path) -> None:
+    shared = pa.DictionaryArray.from_arrays(np.zeros(200_000, np.int32), pa.array(["x" * 1_000_000]))
+    pq.write_table(pa.table({"actual": shared}), tmp_path / "labels", compression="zstd")
+    with pytest.raises(ReferenceFileError, match='Column "actual", row 1: the string is longer than 1,000 characters'):
+        list(TableFile(tmp_path / "labels", LIMITS).raw_rows(["actual"]))
 
 
 def test_all_strings_together_have_a_limit(tmp_path: Path) -> None:
