@@ -122,6 +122,11 @@ class CsvFile:
             skipped = max(0, skipped - len(chunk))
             if is_last and content and not content.endswith(self._layout.newline):
                 content += self._layout.newline
+            if _has_backslashes(content, self._layout):
+                raise ReferenceFileError(
+                    f"After row {rows}: a quotation mark in a value is marked with a backslash. Double it instead "
+                    '(escape=\'"\' in Spark, qmethod="double" in R).'
+                )
             if end := _end_of_rows(content, self._layout):
                 if not rows and _NUMBER in types.values():
                     sample = _end_of_rows(content[: min(end, SAMPLE_BYTES)], self._layout) or end
@@ -334,6 +339,14 @@ def _end_of_rows(content: bytes, layout: CsvLayout) -> int:
     while found := row.match(content, end):
         end = found.end()
     return end
+
+
+def _has_backslashes(content: bytes, layout: CsvLayout) -> bool:
+    """Return whether a quoted value goes on after ``\\"``, as Spark and R mark a quotation mark in it by default."""
+    if b'\\"' not in content:
+        return False
+    edge = re.escape(layout.delimiter.encode()) + rb"\r\n"
+    return re.search(rb'(?<![^%b])"[^"]*\\"[^%b"]' % (edge, edge), content) is not None
 
 
 def _has_beyond(numbers: Any) -> bool:

@@ -85,6 +85,27 @@ def test_a_missing_value_in_the_only_column_is_a_row(content: bytes, tmp_path: P
     assert repr(batch.columns["a"].tolist()) == "[1.5, nan, 2.0]"
 
 
+@pytest.mark.parametrize(
+    ("content", "cities"),
+    [
+        (POLARS.replace(b'"a ""b"""', b'"C:\\"'), ["Köln, Süd", "C:\\", None]),
+        (POLARS.replace(b'"a ""b"""', b'"C:\\""b"""'), ["Köln, Süd", 'C:\\"b"', None]),
+    ],
+)
+def test_backslashes_are_ordinary_characters(content: bytes, cities: list[str | None], tmp_path: Path) -> None:
+    assert columns_of(content, tmp_path, ReadOptions())["city"] == cities
+
+
+def test_quotation_marks_that_are_marked_with_backslashes_are_refused(tmp_path: Path) -> None:
+    """Spark and R's write.table mark them so by default; read as usual, the values would be wrong."""
+    with pytest.raises(ReferenceFileError) as caught:
+        columns_of(POLARS.replace(b'"a ""b"""', b'"a \\"b\\""'), tmp_path, ReadOptions())
+    assert str(caught.value) == (
+        "After row 0: a quotation mark in a value is marked with a backslash. Double it instead "
+        '(escape=\'"\' in Spark, qmethod="double" in R).'
+    )
+
+
 def test_the_booleans_of_a_german_excel_are_refused(tmp_path: Path) -> None:
     content = EXCEL_GERMAN.replace(";1;;\r", ";WAHR;;\r").replace(";0;;\r", ";FALSCH;;\r").encode()
     with pytest.raises(ReferenceFileError) as caught:
