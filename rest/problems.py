@@ -179,8 +179,8 @@ DETAILS: dict[int, list[tuple[str, dict[str, Any]]]] = {
     415: [('Unsupported media type "text/csv" in request.', {})],
     422: [
         (
-            "row 0, feature 'sepal_width': expected a number, got \"wide\"",
-            {"errors": [{"row": 0, "feature": "sepal_width", "reason": 'expected a number, got "wide"'}]},
+            "row 0, feature 'sepal_width': expected a number, got \"much\"",
+            {"errors": [{"row": 0, "feature": "sepal_width", "reason": 'expected a number, got "much"'}]},
         ),
         (
             "prediction_id must be a UUID, as in the response of the predict call",
