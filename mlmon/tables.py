@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mlmon.csv_files import CsvFile, first_bytes
 from mlmon.exceptions import ReferenceFileError, RowValueError
@@ -199,6 +200,8 @@ class ReferenceTable(TableFile):
     ----------
     ignored_columns
         Names of the columns that are not features.
+    spelled_missing
+        By feature with strings: how many rows that `batches` has yielded have NA, None or the like as a category.
 
     Raises
     ------
@@ -215,6 +218,7 @@ class ReferenceTable(TableFile):
     ) -> None:
         super().__init__(source, limits, options)
         self._features = features
+        self.spelled_missing: dict[str, Counter[str]] = {}
         self._check_duplicates([feature.name for feature in features])
         self.ignored_columns = _check_header(self.column_names, features)
         if self.schema is not None:
@@ -224,6 +228,7 @@ class ReferenceTable(TableFile):
         """Yield the rows in the order of the table; ReferenceFileError at the first value that cannot be used."""
         rows = text_bytes = 0
         features = self._features
+        self.spelled_missing = {}
         types = {one.name: _STRINGS if one.tensor_type is TensorType.STRING else pa.float64() for one in features}
         for batch, fraction in self.arrow_batches([*types], types):
             try:
@@ -241,10 +246,25 @@ class ReferenceTable(TableFile):
                 reason = error.reason if self.text is None else self._reason_as_written(error, row)
                 hint = " Save the file as UTF-8." if "is not UTF-8" in reason else ""
                 raise ReferenceFileError(f"Column {shown(error.feature)}, row {row + 1}: {reason}.{hint}") from error
+            self._count_spelled_missing(batch)
             rows += batch.num_rows
             yield TableBatch(columns=columns, rows=batch.num_rows, fraction=fraction)
         if rows == 0:
             raise ReferenceFileError(NO_ROWS)
+
+    def _count_spelled_missing(self, batch: pa.RecordBatch) -> None:
+        """Count the categories of a CSV file that mean a missing value in other columns, such as NA."""
+        if self.text is None:
+            return
+        for feature in self._features:
+            if feature.tensor_type is TensorType.STRING:
+                strings: Any = batch.column(feature.name)
+                if pa.types.is_dictionary(strings.type):
+                    strings = strings.dictionary_decode()
+                spellings = [each for each in MISSING_STRINGS if each and each not in self.text.missing]
+                spelled = strings.filter(pc.is_in(strings, value_set=pa.array(spellings, strings.type)))
+                if len(spelled):
+                    self.spelled_missing.setdefault(feature.name, Counter()).update(spelled.to_pylist())
 
     def _reason_as_written(self, error: RowValueError, row: int) -> str:
         """Return the reason of an error with the value as a CSV file has it: it may have been read as a number."""

@@ -171,6 +171,9 @@ class ReferenceDataset(models.Model):
     file = models.FileField(upload_to="references/", max_length=255)
     original_filename = models.CharField(max_length=255)
     encoding = models.CharField(max_length=32, blank=True, validators=[validate_encoding], help_text=ENCODING_HELP)
+    missing_values = models.JSONField(
+        default=list, blank=True, help_text="Further strings that are missing values in a CSV file."
+    )
     status = models.CharField(max_length=16, choices=ReferenceStatus, default=ReferenceStatus.PENDING)
     is_active = models.BooleanField("active", default=False, help_text="The reference that drift checks use.")
     progress_percent = models.PositiveSmallIntegerField(default=0)
@@ -178,6 +181,7 @@ class ReferenceDataset(models.Model):
     error_message = models.TextField(blank=True)
     rows = models.PositiveBigIntegerField(null=True)
     ignored_columns = models.JSONField(default=list)
+    notes = models.JSONField(default=list, help_text="What the uploader may want to know about how values were read.")
     profile_file = models.FileField(upload_to="profiles/", max_length=255, blank=True)
     label_column = models.CharField(
         max_length=255,

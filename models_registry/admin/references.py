@@ -48,9 +48,19 @@ class ReferenceUploadForm(forms.ModelForm[ReferenceDataset]):
         "actual …) or its values.",
     )
 
+    missing_values = forms.CharField(
+        required=False,
+        max_length=255,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="Further strings that are missing values in a CSV file, separated by commas: NA, -999.",
+    )
+
     class Meta:
         model = ReferenceDataset
-        fields = ["version", "file", "encoding", "label_column"]
+        fields = ["version", "file", "encoding", "missing_values", "label_column"]
+
+    def clean_missing_values(self) -> list[str]:
+        return [value.strip() for value in self.cleaned_data["missing_values"].split(",") if value.strip()]
 
     def clean_version(self) -> ModelVersion:
         version: ModelVersion = self.cleaned_data["version"]
@@ -114,7 +124,7 @@ class ReferenceDatasetAdmin(AuditedAdmin):
     change_form_outer_before_template = "admin/models_registry/referencedataset/report.html"
     page_context = staticmethod(report_context)
     opens_added_row = True
-    add_fieldsets = [(None, {"fields": ["version", "file", "encoding", "label_column"]})]
+    add_fieldsets = [(None, {"fields": ["version", "file", "encoding", "missing_values", "label_column"]})]
     # Only fields that profiling does not change: the report above is updated without reloading the page.
     fields = [("version", "original_filename"), ("created_by", "created_at")]
 
@@ -146,6 +156,7 @@ class ReferenceDatasetAdmin(AuditedAdmin):
             filename=file.name,
             label_column=form.cleaned_data["label_column"],
             encoding=form.cleaned_data["encoding"],
+            missing_values=form.cleaned_data["missing_values"],
             user=user_of(request),
         ).pk
 

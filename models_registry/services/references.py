@@ -5,7 +5,7 @@ import io
 import logging
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -61,6 +61,7 @@ def upload_reference(
     filename: str,
     label_column: str = "",
     encoding: str = "",
+    missing_values: Collection[str] = (),
     user: Actor | None = None,
     enqueue: bool = True,
 ) -> ReferenceDataset:
@@ -74,6 +75,8 @@ def upload_reference(
         The column with the ground truth; "" to detect it (`models_registry.reference_labels`).
     encoding
         Of a CSV file; "" for UTF-8, or UTF-16 with a byte order mark.
+    missing_values
+        Further strings that are missing values in every column of a CSV file, such as "-999".
     user
         Who uploads it.
     enqueue
@@ -94,6 +97,7 @@ def upload_reference(
             original_filename=Path(filename).name[:255],
             label_column=label_column,
             encoding=encoding,
+            missing_values=list(missing_values),
             created_by=account_of(user),
         )
         # Under a random name: the uploader's may be too long for the file system or have a meaning there.
@@ -142,6 +146,7 @@ class _Profiled:
     labelled: pa.Table | None
     labels: ReferenceLabels
     ignored_columns: list[str]
+    notes: list[str]
 
 
 def profile_reference(*, reference_id: int, on_progress: Callable[[str, int], None] | None = None) -> ReferenceDataset:
@@ -171,7 +176,8 @@ def profile_reference(*, reference_id: int, on_progress: Callable[[str, int], No
 def _profile(reference: ReferenceDataset, on_progress: Callable[[str, int], None] | None) -> _Profiled:
     schema = reference.version.schema()
     limits = TableLimits(file_bytes=settings.MLMON_MAX_REFERENCE_BYTES, rows=settings.MLMON_MAX_REFERENCE_ROWS)
-    table = ReferenceTable(Path(reference.file.path), schema.features, limits, ReadOptions(encoding=reference.encoding))
+    options = ReadOptions(encoding=reference.encoding, missing=frozenset(reference.missing_values))
+    table = ReferenceTable(Path(reference.file.path), schema.features, limits, options)
     labels = read_labels(table, schema, reference.label_column)
     engine = Engine(Path(reference.version.artefact.path), schema, timeout_seconds=60)
     progress = _progress_of(reference, on_progress)
@@ -192,7 +198,14 @@ def _profile(reference: ReferenceDataset, on_progress: Callable[[str, int], None
     profile = profile_of(pa.concat_tables(features), predicted, schema.classes, schema.task_type)
     progress("saving", PROFILED_PERCENT)
     labelled = _labelled(schema, predicted, predictions, labels) if labels.labelled_rows else None
-    return _Profiled(profile, labelled, labels, [name for name in table.ignored_columns if name != labels.column])
+    ignored = [name for name in table.ignored_columns if name != labels.column]
+    notes = [
+        f"{name}: {count:,} values are {value}, a category like any other. If they are missing values, upload the file "
+        f"again with the missing value {value}."
+        for name, counts in table.spelled_missing.items()
+        for value, count in counts.items()
+    ]
+    return _Profiled(profile, labelled, labels, ignored, notes)
 
 
 def _labelled(
@@ -248,6 +261,7 @@ def _store(reference: ReferenceDataset, profiled: _Profiled) -> None:
             labelled_rows=profiled.labels.labelled_rows,
             labels_note=profiled.labels.note[:LONGEST_ERROR],
             ignored_columns=profiled.ignored_columns,
+            notes=profiled.notes,
             progress_step="",
             progress_percent=100,
             profiled_at=timezone.now(),

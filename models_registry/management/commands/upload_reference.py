@@ -65,6 +65,13 @@ class Command(TeachingCommand):
             default="",
             help="of a CSV file, e.g. cp1252 (default: UTF-8, or UTF-16 with a byte order mark)",
         )
+        parser.add_argument(
+            "--missing",
+            action="append",
+            default=[],
+            metavar="VALUE",
+            help="a further string that is missing in a CSV file, e.g. --missing NA --missing=-999; may be repeated",
+        )
         add_json_option(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -77,6 +84,7 @@ class Command(TeachingCommand):
                 filename=path.name,
                 label_column=options["label_column"],
                 encoding=options["encoding"],
+                missing_values=options["missing"],
                 user=command("upload_reference"),
                 enqueue=False,
             )
@@ -88,7 +96,7 @@ class Command(TeachingCommand):
         if reference.status != ReferenceStatus.READY:
             raise CommandError(plain_text(reference.error_message), returncode=ExitStatus.FOUND)
         lines = [] if options["json"] else _report_lines(reference)
-        names = ("id", "rows", "label_column", "labelled_rows", "labels_note", "ignored_columns")
+        names = ("id", "rows", "label_column", "labelled_rows", "labels_note", "ignored_columns", "notes")
         body = {name: getattr(reference, name) for name in names}
         self.write_result(body, lines, as_json=options["json"])
 
@@ -111,6 +119,7 @@ def _report_lines(reference: ReferenceDataset) -> list[str]:
         lines.append(f"  ground truth: none. {reference.labels_note}")
     if reference.ignored_columns:
         lines.append(f"  ignored columns: {', '.join(reference.ignored_columns)}")
+    lines += [f"  {plain_text(note)}" for note in reference.notes]
     return [plain_text(line) for line in lines]
 
 
