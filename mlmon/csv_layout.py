@@ -145,7 +145,7 @@ def _delimiter(text: str) -> str:
         elif len(header) < 2:
             continue
         else:
-            share = sum(width == len(header) for width in widths) / len(widths) if widths else 1.0
+            share = sum(width == len(header) for width in widths) / len(widths) if widths else 0.0
         if best == NO_DELIMITER or share > best_share:
             best, best_share = delimiter, share
     return best

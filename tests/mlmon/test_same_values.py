@@ -206,3 +206,11 @@ def test_the_same_values_are_quiet_and_a_shift_is_found(tmp_path: Path, writers:
     assert not quiet.is_drifted
     assert [found.name for found in shifted.listed_hypotheses] == ["amount"]
     assert shifted.features[0].score == pytest.approx(0.2300, abs=0.0005)  # by SciPy's ks_2samp
+
+
+def test_a_delimiter_in_a_quoted_name_separates_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    pa.csv.write_csv(pa.table({"x": [1, 2, 2] * 20, "|": [0, 1, 1] * 20}), path)
+
+    comparison = compare_files(path, path, ColumnChoices(), CRITERIA, UNLIMITED)
+    assert [feature.name for feature in comparison.result.features] == ["x", "|"]
