@@ -232,6 +232,10 @@ def _compare_columns(
         if n_categories > LARGEST_CATEGORY_SHARE * reference.n_values:
             status = ResultStatus.IDENTIFIER
             detail = f"{n_categories} categories in {reference.n_values} reference rows: an identifier is not compared."
+    if status is ResultStatus.INSUFFICIENT_DATA and main.rows >= SMALLEST_SAMPLE <= reference.n_values:
+        # The values of the window are missing, which is a change of its own.
+        rise = (main.rows - main.n_values) / main.rows - n_missing / scope.plan.reference_rows
+        fields |= {"method": None, "score": rise, "is_drifted": True} if rise > fields["threshold"] else {}
     if status is not ResultStatus.OK:
         return fields | {"status": status, "status_detail": detail, "quality": tuple(quality)}, evidence
     constant = main.constant

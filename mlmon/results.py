@@ -254,11 +254,12 @@ class FeatureResult:
     status_detail
         The status in words.
     method
-        What the score is. Null if nothing was compared.
+        What the score is. Null if nothing was compared, or if the score is the rise in missing values.
     score
-        How far the window is from the reference, by the method. Null if nothing was compared.
+        How far the window is from the reference, by the method. If the window has too few values for that, how much the
+        share of missing values rose, if by more than the threshold. Null otherwise.
     is_drifted
-        Whether the score is above the threshold. Always false if the status is not ok.
+        Whether the score is above the threshold.
     statistic
         The KS statistic of a numeric feature, X-squared of a categorical one.
     p_value

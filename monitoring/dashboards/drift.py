@@ -102,7 +102,7 @@ DRIFT = dashboard(
         .data_links([DRIFT_PAGE]),
         lines("Missing values by feature", units.PercentUnit)
         .description(
-            "Share of the window's rows in which the feature is missing. A feature that is always missing has no score."
+            "Share of the window's rows in which the feature is missing. If few values are left, its rise is the score."
         )
         .with_target(query(gauge("ml_feature_missing_ratio", *OF_FEATURE), BY_FEATURE))
         .min(0)

@@ -85,7 +85,7 @@ FEATURE: MetricGroup[FeatureDrift] = MetricGroup(
     (
         StateMetric(
             "ml_feature_drift_score",
-            "KS statistic, or debiased Cohen's w for a categorical feature.",
+            "KS statistic, or debiased Cohen's w for a categorical feature; the rise in missing values if few remain.",
             lambda row: row.score,
         ),
         StateMetric(

@@ -221,4 +221,4 @@ def test_a_feature_that_is_always_missing_alarms_and_has_a_gauge(client: Client,
     assert check is not None
     assert (check.verdict_status, check.n_not_compared, outcome_of(check).text) == ("alarm", 0, "drift")
     row = check.features.get(feature_name="petal_width")
-    assert (row.score, row.is_confirmed, row.missing_share) == (None, True, 1.0)
+    assert (row.score, row.is_drifted, row.is_confirmed, row.missing_share) == (1.0, True, True, 1.0)

@@ -398,6 +398,18 @@ def test_an_emptied_column_alarms_as_missing_values() -> None:
     assert result.coverage == Coverage(2, (), ())
 
 
+def test_an_emptied_column_is_above_its_threshold_without_a_verdict_too() -> None:
+    result = compare(
+        prepare(_profile()), pa.table({"age": pa.nulls(50, pa.float64()), "city": ["oslo", "rome"] * 25}), None, SCORES
+    )
+    age = result.features[0]
+    assert (age.status, age.method, age.score, age.is_drifted) == (ResultStatus.INSUFFICIENT_DATA, None, 1.0, True)
+    assert result.is_drifted
+    rarely_missing = pa.array([1.0] * 29 + [None])
+    few = compare(prepare(_profile()), pa.table({"age": rarely_missing, "city": ["oslo"] * 30}), None, SCORES)
+    assert (few.features[0].score, few.features[0].is_drifted) == (None, False)
+
+
 def test_features_that_are_not_monitored_are_left_out() -> None:
     criteria = Criteria(Thresholds(feature=0.15, prediction=0.1), unmonitored=frozenset({"age"}))
     window = pa.table({"age": np.arange(100.0), "city": ["oslo", "rome"] * 50})

@@ -124,10 +124,10 @@ def test_a_feature_that_is_always_null_shows_in_the_api_the_gauges_and_on_the_pa
     assert (drift["verdict"]["status"], [found["name"] for found in drift["verdict"]["listed"]]) == ("alarm", ["seat"])
     assert drift["verdict"]["sentence"].startswith("seat changed: 100 % missing, 0 % in the reference")
     assert drift["coverage"] == {"compared": 3, "not_compared": [], "left_out": []}
-    assert (seat["score"], seat["n_current"], seat["n_missing_current"], seat["is_confirmed"]) == (None, 0, 1000, True)
-    # Without values there is no score; the share of missing values is a gauge of its own.
+    assert (seat["score"], seat["n_current"], seat["n_missing_current"], seat["is_confirmed"]) == (1.0, 0, 1000, True)
+    # Without values, the score is the rise in missing values.
     assert emptied["gauges"] == {
-        "ml_feature_drift_score": [],
+        "ml_feature_drift_score": [1.0],
         "ml_feature_drift_confirmed": [1.0],
         "ml_feature_missing_ratio": [1.0],
     }
