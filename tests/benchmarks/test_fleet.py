@@ -64,11 +64,11 @@ def test_samples_count_for_lines_of_the_project() -> None:
             for value in range(200):
                 category_name(value + 0.5)
 
-    samples = sampled(work, file="mlmon/columns.py")
+    samples = sampled(work, file="mlmon/values.py")
 
     assert samples.total > 20
     assert {line.function for line in samples.innermost} == {"category_name"}
     assert samples.within == samples.innermost
     ((text, share),) = samples.report(samples.within, 1).items()
     assert 0 < share <= 1
-    assert text.startswith("mlmon/columns.py:")
+    assert text.startswith("mlmon/values.py:")

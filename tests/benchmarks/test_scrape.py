@@ -14,8 +14,8 @@ def test_all_sides_have_every_series() -> None:
     create_checks(3, 4)
     results = measured(pairs=3)
     assert (
-        results.series == 3 * (4 * 4 + 7) + 1
-    )  # four gauges of each feature, seven of each model, one of the collector
+        results.series == 3 * (4 * 4 + 8) + 1
+    )  # four gauges of each feature, eight of each model, one of the collector
     assert set(results.times) == {"families", "gauges"}
     written = figures_of(results)
     assert json.loads(json.dumps(written)) == written

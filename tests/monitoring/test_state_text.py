@@ -91,7 +91,7 @@ def test_both_formats_equal_prometheus_clients(monitored: ModelVersion) -> None:
 
 @given(st.text(), st.text(), st.floats(allow_nan=False))
 def test_any_name_and_value_are_written_as_by_prometheus_client(model: str, feature: str, value: float) -> None:
-    row = FeatureDrift(score=value, threshold=value, is_drifted=True, is_confirmed=False)
+    row = FeatureDrift(score=value, threshold=value, is_drifted=True, is_confirmed=False, missing_share=value)
     text = text_of([FEATURE], [lines_of([(FEATURE, (model, feature), row)])], openmetrics=False)
     families = []
     for metric in FEATURE.metrics:
