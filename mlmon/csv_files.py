@@ -330,7 +330,6 @@ def _end_of_rows(content: bytes, layout: CsvLayout) -> int:
             if (end := content.rfind(newline, edges[index] + 1, edges[index + 1])) >= 0:
                 return end + 1
         return 0
-    # One is inside a value that is not quoted (5" pipe), where it has no meaning.
     # One mark is inside a value without quotation marks (5" pipe), where it has no meaning.
     edge = re.escape(layout.delimiter.encode()) + rb"\r\n"
     quoted = rb'(?<![^%b])"[^"]*(?:""[^"]*)*"(?!")' % edge

@@ -9,8 +9,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mlmon.exceptions import ComparisonInputError, ReferenceFileError
+from mlmon.exceptions import ComparisonInputError, ReferenceFileError, RowValueError
 from mlmon.tables import NO_ROWS, ReadOptions, TableFile, TableFormat, TableLimits
+from mlmon.values import decoded_strings, is_plain, shown, string_lengths
 from mlmon.windows import Column
 
 PANDAS_INDEX = re.compile(r"__index_level_\d+__")
@@ -122,7 +123,8 @@ def read_table(
         for batch, _ in file.arrow_batches(readable):
             rows += batch.num_rows
             for column, values in zip(readable, batch.columns, strict=True):
-                text_bytes += _string_bytes(values)
+                lengths = string_lengths(values)
+                text_bytes += 0 if lengths is None else int(lengths.sum())
                 if text_bytes > limits.text_bytes:
                     raise ReferenceFileError(
                         f"The strings of the file take more than {limits.text_bytes:,} bytes, the limit."
@@ -160,12 +162,7 @@ def _raw_column(chunks: Sequence[Any], kind: Any) -> RawColumn:
 def _can_be_read(kind: Any) -> bool:
     types = pa.types
     values = kind.value_type if types.is_dictionary(kind) else kind
-    tests = (
-        types.is_boolean, types.is_integer, types.is_floating, types.is_decimal, types.is_string, types.is_large_string,
-        types.is_string_view, types.is_binary, types.is_large_binary, types.is_binary_view, types.is_null,
-        types.is_timestamp, types.is_date, types.is_time, types.is_duration,
-    )  # fmt: skip
-    return any(test(values) for test in tests)
+    return is_plain(values) or any(test(values) for test in (types.is_date, types.is_time, types.is_duration))
 
 
 def _plain(values: Any, name: str, rows_before: int) -> Any:
@@ -191,24 +188,7 @@ def _plain(values: Any, name: str, rows_before: int) -> Any:
     if types.is_time(kind):
         return values.cast(pa.time64("us"), safe=False).cast(pa.int64()).cast(pa.timestamp("us"))
     try:
-        return values.cast(pa.string())
-    except pa.ArrowInvalid as error:
-        for row, value in enumerate(values.cast(pa.binary()).to_pylist(), start=rows_before + 1):
-            try:
-                (value or b"").decode()
-            except UnicodeDecodeError as wrong:
-                raise ReferenceFileError(
-                    f"Column {name!r}, row {row}: byte 0x{value[wrong.start]:02x} is not UTF-8."
-                ) from error
-        raise
-
-
-def _string_bytes(values: Any) -> int:
-    """Return the length of all strings of a batch before they are unpacked: a dictionary holds each once."""
-    is_encoded = pa.types.is_dictionary(values.type)
-    strings = values.dictionary if is_encoded else values
-    if not any(test(strings.type) for test in (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary)):
-        return 0
-    lengths = pc.binary_length(strings)
-    total: Any = pc.sum(lengths.take(values.indices) if is_encoded else lengths).as_py()
-    return int(total or 0)
+        return decoded_strings(name, values)
+    except RowValueError as error:
+        row = rows_before + error.row + 1
+        raise ReferenceFileError(f"Column {shown(name)}, row {row}: {error.reason}.") from error

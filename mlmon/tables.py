@@ -259,12 +259,12 @@ class ReferenceTable(TableFile):
         for feature in self._features:
             if feature.tensor_type is TensorType.STRING:
                 strings: Any = batch.column(feature.name)
-                if pa.types.is_dictionary(strings.type):
-                    strings = strings.dictionary_decode()
+                strings = strings if pa.types.is_dictionary(strings.type) else strings.dictionary_encode()
                 spellings = [each for each in MISSING_STRINGS if each and each not in self.text.missing]
-                spelled = strings.filter(pc.is_in(strings, value_set=pa.array(spellings, strings.type)))
-                if len(spelled):
-                    self.spelled_missing.setdefault(feature.name, Counter()).update(spelled.to_pylist())
+                is_spelled = pc.is_in(strings.dictionary, value_set=pa.array(spellings, strings.dictionary.type))
+                if pc.any(is_spelled).as_py():
+                    spelled = strings.filter(is_spelled.take(strings.indices)).to_pylist()
+                    self.spelled_missing.setdefault(feature.name, Counter()).update(spelled)
 
     def _reason_as_written(self, error: RowValueError, row: int) -> str:
         """Return the reason of an error with the value as a CSV file has it: it may have been read as a number."""

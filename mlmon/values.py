@@ -149,7 +149,7 @@ def column_of_arrow(feature: Feature, values: Any, text: TextFormat | None) -> N
                 return _checked(feature, strings[indices], (strings == _MISSING)[indices])
         values = values.dictionary_decode()
     if is_string(values.type) or is_bytes(values.type):
-        values = _decoded(feature, values)
+        values = decoded_strings(feature.name, values)
         if text is not None and text.missing:
             values = _without(values, tuple(text.missing))
         if feature.tensor_type is TensorType.STRING:
@@ -183,19 +183,31 @@ def string_bytes(feature: Feature, values: Any) -> int:
     RowValueError
         For the first string that is too long or has a NUL character.
     """
-    distinct = values.dictionary if pa.types.is_dictionary(values.type) else values
-    if not is_string(distinct.type) and not is_bytes(distinct.type):
+    row_lengths = string_lengths(values)
+    if row_lengths is None:
         return 0
-    lengths = pc.binary_length(distinct)
-    nul = pc.match_substring(distinct, "\0")
-    if pa.types.is_dictionary(values.type):
-        lengths, nul = lengths.take(values.indices), nul.take(values.indices)
-    row_lengths = np.asarray(lengths.fill_null(0), dtype=np.int64)
+    is_encoded = pa.types.is_dictionary(values.type)
+    nul = pc.match_substring(_without_view(values.dictionary if is_encoded else values), "\0")
+    nul = nul.take(values.indices) if is_encoded else nul
     if (long := row_lengths > 4 * LONGEST_STRING).any():  # UTF-8 needs up to 4 bytes for a character
         raise _too_long(feature, int(np.argmax(long)))
     if (with_nul := np.asarray(nul.fill_null(False))).any():
         raise _with_nul(feature, int(np.argmax(with_nul)))
     return int(row_lengths.sum())
+
+
+def string_lengths(values: Any) -> NDArray[np.int64] | None:
+    """Return the length of each string of a column in bytes, 0 for null; None if it has no strings.
+
+    A dictionary, which holds each string once, is not unpacked.
+    """
+    is_encoded = pa.types.is_dictionary(values.type)
+    distinct = values.dictionary if is_encoded else values
+    if not is_string(distinct.type) and not is_bytes(distinct.type):
+        return None
+    lengths = pc.binary_length(_without_view(distinct))
+    lengths = lengths.take(values.indices) if is_encoded else lengths
+    return np.asarray(lengths.fill_null(0), dtype=np.int64)
 
 
 def category_name(value: float) -> str:
@@ -406,8 +418,14 @@ def _checked(feature: Feature, column: NDArray[Any], missing: NDArray[np.bool_])
     return column
 
 
-def _decoded(feature: Feature, values: Any) -> Any:
-    """Return strings that are valid UTF-8, which Parquet does not guarantee."""
+def decoded_strings(name: str, values: Any) -> Any:
+    """Return a column of bytes or strings as valid UTF-8, which Parquet does not guarantee.
+
+    Raises
+    ------
+    RowValueError
+        For the first value that is not UTF-8.
+    """
     values = values.cast(pa.binary())
     try:
         return values.cast(pa.string())
@@ -417,8 +435,14 @@ def _decoded(feature: Feature, values: Any) -> Any:
                 (value or b"").decode()
             except UnicodeDecodeError as error:
                 reason = f"byte 0x{value[error.start]:02x} is not UTF-8"
-                raise RowValueError(row, feature.name, reason, code=RowErrorCode.INVALID_STRING) from error
+                raise RowValueError(row, name, reason, code=RowErrorCode.INVALID_STRING) from error
         raise
+
+
+def _without_view(strings: Any) -> Any:
+    """Return strings in a layout that Arrow's functions for strings accept."""
+    is_view = pa.types.is_string_view(strings.type) or pa.types.is_binary_view(strings.type)
+    return strings.cast(pa.large_binary()) if is_view else strings
 
 
 def _without(values: Any, missing: tuple[str, ...]) -> Any:

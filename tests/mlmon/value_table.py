@@ -249,7 +249,12 @@ VALUES = [
     Value(
         "a dictionary",
         {"string": "a"},
-        arrow=(pa.array(["a"]).dictionary_encode(), pa.array(["a"], pa.large_string()), pa.array([b"a"])),
+        arrow=(
+            pa.array(["a"]).dictionary_encode(),
+            pa.array(["a"], pa.large_string()),
+            pa.array(["a"], pa.string_view()),
+            pa.array([b"a"]),
+        ),
     ),
 ]
 
