@@ -1,0 +1,251 @@
+"""A seasonal reference: rows are compared with the reference's rows of their own phase, such as the hour of day.
+
+Without it, a window of twelve hours differs from a reference of whole days, and phi is large. With it, a cycle neither
+alarms nor raises phi, and smaller changes are found. docs/adr/0033 has the reasons for the choices.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlmon.detection.dependence import SeriesDependence, series_dependence
+from mlmon.detection.numeric import LOWER_TAILS, NumericPanel, NumericScores, normal_scores, numeric_scores
+from mlmon.detection.phases import SMALLEST_EXPLAINED, Season, explaining_phases
+
+SMALLEST_SPREAD = 0.05  # of a phase, relative to that of all rows
+MOST_SHARES = 20_000  # categories times phases that a profile stores
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NumericSeason:
+    """A numeric feature's reference by phase.
+
+    Arrays by phase have one more row, for values without a time.
+
+    Attributes
+    ----------
+    season
+        What a phase is.
+    explained
+        The share of the normal score's variance that the phases of other cycles explain.
+    ordered
+        The finite reference values, ascending, shape (m,).
+    centres, spreads
+        Mean and mean absolute deviation of the normal score, shape (phases + 1,).
+    rows
+        Rows of the reference with which a phase is compared, shape (phases + 1,).
+    scores
+        Of the residuals, instead of those of the values. Its dependence is that of the residuals.
+    means
+        Of the residuals' normal score and of its square, shape (phases + 1, 2).
+    bin_shares, tail_shares
+        Of the residuals, shapes (phases + 1, bins) and (phases + 1, 6).
+    """
+
+    season: Season
+    explained: float
+    ordered: NDArray[np.float64]
+    centres: NDArray[np.float64]
+    spreads: NDArray[np.float64]
+    rows: NDArray[np.float64]
+    scores: NumericScores
+    means: NDArray[np.float64]
+    bin_shares: NDArray[np.float64]
+    tail_shares: NDArray[np.float64]
+
+    def residuals(self, values: NDArray[np.float64], local: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return how far the normal scores of finite values are from the centre of their phase, in its spreads.
+
+        Parameters
+        ----------
+        values
+            Of a window or a part of it, shape (n,).
+        local
+            The rows' wall-clock times (`phases.local_times`), shape (n,).
+        """
+        codes = self.season.codes(local)
+        residuals: NDArray[np.float64] = normal_scores(self.ordered, values) - self.centres[codes]
+        return residuals / self.spreads[codes]
+
+
+def numeric_season(
+    values: NDArray[np.float64], local: NDArray[np.int64], window_rows: Sequence[int]
+) -> NumericSeason | None:
+    """Return a feature's reference by phase, or None if phases explain nothing or the reference is too short for them.
+
+    Parameters
+    ----------
+    values
+        The finite values of the reference's rows, ordered by time, shape (m,), at least one.
+    local
+        The rows' wall-clock times (`phases.local_times`), shape (m,).
+    window_rows
+        Lengths of windows that will be compared.
+    """
+    ordered = np.sort(values)
+    y = normal_scores(ordered, values)[:, None]
+    found = explaining_phases(y, local)
+    if found is None:
+        return None
+    phases, explained = found
+    centres = phases.means(y)
+    sizes = np.abs(y - centres.means[phases.codes])
+    spreads = phases.means(sizes)
+    by_phase, corrected = np.ones_like(spreads.means), np.ones_like(sizes)
+    unexplained = float(((sizes - spreads.predicted) ** 2).sum())
+    if unexplained < (1 - SMALLEST_EXPLAINED) * float(((sizes - sizes.mean()) ** 2).sum()):
+        smallest = SMALLEST_SPREAD * sizes.mean()
+        by_phase, corrected = np.maximum(spreads.means, smallest), np.maximum(spreads.corrected, smallest)
+    # The reference's rows as they would be in a window, and with the variance of residuals.
+    residuals = ((y - centres.means[phases.codes]) / by_phase[phases.codes])[:, 0]
+    scores = numeric_scores(residuals, window_rows)
+    a = normal_scores(scores.ordered, ((y - centres.corrected) / corrected)[:, 0])
+    both = np.column_stack([a, a * a])
+    both -= phases.means(both).means[phases.codes]
+    dependence = series_dependence(both, window_rows, are_indicators=False)
+    a = normal_scores(scores.ordered, residuals)
+    bins = scores.boundaries.searchsorted(residuals, "left")[:, None] == np.arange(scores.boundaries.size + 1)
+    is_low = residuals[:, None] <= scores.tail_cuts[: len(LOWER_TAILS)]
+    is_high = residuals[:, None] > scores.tail_cuts[len(LOWER_TAILS) :]
+    means = phases.means(np.column_stack([a, a * a, is_low, is_high, bins])).means
+    head = 2 + scores.tail_cuts.size
+    return NumericSeason(
+        season=phases.season,
+        explained=explained,
+        ordered=ordered,
+        centres=centres.means[:, 0],
+        spreads=by_phase[:, 0],
+        rows=phases.rows,
+        scores=replace(scores, dependence=dependence),
+        means=means[:, :2],
+        bin_shares=means[:, head:],
+        tail_shares=means[:, 2:head],
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ShareSeason:
+    """The shares of a feature's categories by phase, or of its missing values.
+
+    Attributes
+    ----------
+    season, explained, rows
+        As of a `NumericSeason`; what is explained are the indicators of the groups of categories.
+    shares
+        Of each category among the rows of a phase, shape (phases + 1, k).
+    dependence
+        Of the groups' indicators minus the means of their phases.
+    """
+
+    season: Season
+    explained: float
+    rows: NDArray[np.float64]
+    shares: NDArray[np.float64]
+    dependence: SeriesDependence
+
+    def counts(self, phase_rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the counts of the reference with which a window is compared, shape (k,): real numbers whose sum is m.
+
+        Parameters
+        ----------
+        phase_rows
+            The window's rows by phase, shape (phases + 1,), at least one in all.
+        """
+        weights, m = window_weights(self.rows, phase_rows)
+        return m * (weights @ self.shares)
+
+
+def share_season(
+    codes: NDArray[np.int64],
+    groups: NDArray[np.int64],
+    local: NDArray[np.int64],
+    window_rows: Sequence[int],
+) -> ShareSeason | None:
+    """Return the shares of categories by phase, or None as of `numeric_season`, or if there are too many categories.
+
+    Parameters
+    ----------
+    codes
+        The categories of the reference's rows, ordered by time, shape (m,); of missing values, 1 for a missing one.
+    groups
+        The group of each category, shape (k,), whose indicators' dependence is measured. Of missing values, (0, 1).
+    local
+        The rows' wall-clock times, shape (m,).
+    window_rows
+        Lengths of windows that will be compared.
+    """
+    indicators = (groups[codes][:, None] == np.unique(groups)).astype(np.float64)
+    found = explaining_phases(indicators, local, most_phases=MOST_SHARES // groups.size - 1)
+    if found is None:
+        return None
+    phases, explained = found
+    cells = phases.codes * groups.size + codes
+    counts = np.bincount(cells, minlength=phases.has_own.size * groups.size).reshape(-1, groups.size)
+    counts = np.where(phases.has_own[:, None], counts, counts.sum(axis=0))
+    residuals = indicators - phases.means(indicators).corrected
+    dependence = series_dependence(residuals, window_rows, are_indicators=False)
+    successes = indicators.sum(axis=0)[residuals.std(axis=0) > 0]
+    rarer = np.minimum(successes, codes.size - successes)
+    return ShareSeason(
+        season=phases.season,
+        explained=explained,
+        rows=phases.rows,
+        shares=counts / phases.rows[:, None],
+        dependence=replace(dependence, rarer=rarer),
+    )
+
+
+def window_weights(rows: NDArray[np.float64], phase_rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], float]:
+    """Return the weights of the phases in a window, and m, the rows of an equivalent reference.
+
+    The mean of the reference's phase means, weighted as the window's rows, varies like the mean of m rows:
+    1 / m = sum over phases p of (n_p / n)^2 / m_p. So 1 / N = 1 / n + 1 / m as without phases.
+
+    Parameters
+    ----------
+    rows
+        m_p, the rows of the reference with which phase p is compared, shape (phases + 1,).
+    phase_rows
+        n_p, the window's rows in phase p, shape (phases + 1,), at least one in all.
+
+    Examples
+    --------
+    >>> weights, m = window_weights(np.array([800.0, 200.0]), np.array([50, 50]))
+    >>> weights.tolist(), m
+    ([0.5, 0.5], 640.0)
+    """
+    weights = phase_rows / phase_rows.sum()
+    return weights, float(1 / (weights * weights / rows).sum())
+
+
+def window_panel(
+    panel: NumericPanel, seasons: Sequence[NumericSeason | None], phase_rows: Sequence[NDArray[np.int64] | None]
+) -> NumericPanel:
+    """Return a panel for `numeric_p_values` in which each reference has the mix of phases of the window.
+
+    Each test then compares with sum over p of n_p / n times the reference's mean of its score in phase p: the mean of
+    each row's score minus that of its own phase is tested.
+
+    Parameters
+    ----------
+    panel
+        The features' scores side by side (`panel_of`), seasonal ones with the scores of their residuals. To compare
+        several windows, a feature may be repeated.
+    seasons
+        Of each feature, None for one without a season.
+    phase_rows
+        The window's rows by phase, shape (phases + 1,), of the values that are compared; None without a season. A
+        window without rows leaves its reference as it is.
+    """
+    rows, means = panel.rows.copy(), panel.means.copy()
+    bin_counts, tail_counts = panel.bin_counts.copy(), panel.tail_counts.copy()
+    for place, (own, counts) in enumerate(zip(seasons, phase_rows, strict=True)):
+        if own is None or counts is None or not counts.any():
+            continue
+        weights, rows[place] = window_weights(own.rows, counts)
+        means[place] = weights @ own.means
+        bin_counts[place, : own.bin_shares.shape[1]] = rows[place] * (weights @ own.bin_shares)
+        tail_counts[place] = rows[place] * (weights @ own.tail_shares)
+    return replace(panel, rows=rows, means=means, bin_counts=bin_counts, tail_counts=tail_counts)
