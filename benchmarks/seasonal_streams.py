@@ -318,6 +318,7 @@ CHANGED: Mapping[str, Stream] = {
         for amplitude, rho in ((1, 0.8), (3, 0.8), (3, 0.5))
         for change, shift, hours in (("mean + .5 sd", 0.5, 0), ("mean + .75 sd", 0.75, 0), ("three hours early", 0, 3))
     },
+    "mean + .5 sd, no cycle, AR 0.8": Stream(FLAT, 0.8, shift=0.5, checks=40),
     "three hours early, amplitude 2, AR 0.8": Stream(daily(2), 0.8, hours_early=3, checks=40),
     **{
         f"mean + {shift} sd, {name}": replace(SHAPED[name], shift=shift, checks=40)
