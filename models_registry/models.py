@@ -61,6 +61,9 @@ class ModelVersion(models.Model):
     traffic_weight = models.PositiveSmallIntegerField(
         default=0, help_text="Share of the model's traffic, relative to its other production versions."
     )
+    promoted_at = models.DateTimeField(
+        null=True, editable=False, help_text="When it first went to production; empty: never."
+    )
     artefact = models.FileField(upload_to="artefacts/", max_length=255)
     artefact_sha256 = models.CharField(max_length=64)
     artefact_bytes = models.PositiveBigIntegerField()

@@ -16,7 +16,7 @@ from inference.traffic import TrafficCounts
 from mlmon.results import NOT_COMPARED, ResultStatus
 from models_registry.models import Model, ModelVersion, ReferenceDataset, Stage
 from models_registry.selectors import PRIMARY_FIRST
-from performance.models import PerformancePolicy, PerformanceReport, Period
+from performance.models import PerformanceReport, Period
 from performance.selectors import reports_by_id
 
 STAGES = [stage for stage in Stage if stage != Stage.ARCHIVED]
@@ -104,8 +104,6 @@ class ModelState:
         Traffic of all its versions in the last `RECENT_MINUTES` minutes.
     by_minute
         The same for each of the last `SPARKLINE_MINUTES` minutes.
-    largest_drop
-        Largest drop of performance without an alert.
     facts
         The latest rows about the shown version.
     others
@@ -118,7 +116,6 @@ class ModelState:
     versions: dict[Stage, int]
     recent: TrafficCounts
     by_minute: ByMinute
-    largest_drop: float
     facts: VersionFacts
     others: dict[str, VersionFacts]
 
@@ -151,7 +148,6 @@ def model_states(now: datetime, *, names: Collection[str] | None = None) -> list
             versions={stage: count for stage in STAGES if (count := stages_of[model.pk][stage])},
             recent=recent[model.pk],
             by_minute=by_minute[model.pk],
-            largest_drop=PerformancePolicy().largest_drop if model.largest_drop is None else model.largest_drop,
             facts=facts.get(model.shown, VersionFacts()),
             others={
                 version: facts.get(pk, VersionFacts())
@@ -200,13 +196,12 @@ def facts_of(version_ids: Collection[int]) -> dict[int, VersionFacts]:
 
 
 def _models_with_shown_version(names: Collection[str] | None) -> QuerySet[Any]:
-    """Return models with the id of their ``shown`` version and their ``largest_drop``."""
+    """Return models with the id of their ``shown`` version."""
     versions = ModelVersion.objects.filter(model=OuterRef("pk"))
     primary = versions.filter(stage=Stage.PRODUCTION).order_by(*PRIMARY_FIRST)
     latest = versions.exclude(stage=Stage.ARCHIVED).order_by("-id")
     models = Model.objects.annotate(
         shown=Coalesce(Subquery(primary.values("pk")[:1]), Subquery(latest.values("pk")[:1])),
-        largest_drop=F("performance_policy__largest_drop"),
     ).order_by("name")
     return models if names is None else models.filter(name__in=names)
 

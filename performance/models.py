@@ -1,10 +1,12 @@
 """Ground truth and the performance of models."""
 
+from cattrs import structure
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Q
 
+from mlmon.detection.performance import PerformanceDrop
 from models_registry.models import ENCODING_HELP, Model, ModelVersion, validate_encoding
 
 
@@ -120,7 +122,7 @@ class GroundTruthCorrection(models.Model):
 
 SMALLEST_PERFORMANCE_WINDOW = 30  # rows
 LARGEST_PERFORMANCE_WINDOW = 100_000
-LARGEST_DROP = 100.0  # for a regression; for a classifier it is 1
+LARGEST_BUDGET = 10**9
 
 
 class PerformancePolicy(models.Model):
@@ -130,21 +132,22 @@ class PerformancePolicy(models.Model):
     window_rows = models.PositiveIntegerField(
         default=1000,
         validators=[MinValueValidator(SMALLEST_PERFORMANCE_WINDOW), MaxValueValidator(LARGEST_PERFORMANCE_WINDOW)],
-        help_text="Number of latest predictions with ground truth that the figures include.",
+        help_text="Number of latest predictions with ground truth that the figures include, and in the window in which "
+        "a drop is sought.",
     )
     minimum_rows = models.PositiveIntegerField(
         default=100,
         validators=[MaxValueValidator(LARGEST_PERFORMANCE_WINDOW)],
         help_text="With fewer labelled predictions, no figures are computed.",
     )
-    largest_drop = models.FloatField(
-        default=0.05,
+    false_alarm_budget = models.PositiveIntegerField(
+        default=10_000,
         validators=[
-            MinValueValidator(0.0),
-            MaxValueValidator(LARGEST_DROP, f"The limit is {LARGEST_DROP:g} times the error on the reference."),
+            MinValueValidator(1),
+            MaxValueValidator(LARGEST_BUDGET, f"At most one false alarm in {LARGEST_BUDGET:,} judgements."),
         ],
-        help_text="How much worse than on the labelled reference the accuracy may be before an alert fires; for a "
-        "regression, the mean absolute error, relative to the reference.",
+        help_text="A: the alert of a performance drop has at most one false alarm in A judgements. With the defaults, "
+        "a judgement follows after 100 new labels.",
     )
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -158,11 +161,40 @@ class PerformancePolicy(models.Model):
                 & Q(window_rows__lte=LARGEST_PERFORMANCE_WINDOW),
                 name="performance_window_holds_the_minimum_of_30_rows",
             ),
-            models.CheckConstraint(condition=Q(largest_drop__gte=0), name="performance_drop_is_not_negative"),
+            models.CheckConstraint(condition=Q(false_alarm_budget__gte=1), name="performance_budget_is_positive"),
         ]
 
     def __str__(self) -> str:
         return f"performance policy of {self.model.name}"
+
+
+class PerformanceBaseline(models.Model):
+    """The errors of a version's first labelled predictions in production, with which later ones are compared.
+
+    They are copied, so that the baseline stays when the ground truth is deleted at the end of its retention. A labelled
+    reference is used instead of it.
+    """
+
+    version = models.OneToOneField(ModelVersion, on_delete=models.CASCADE, related_name="performance_baseline")
+    started_at = models.DateTimeField(help_text="Time of the first prediction.")
+    ended_at = models.DateTimeField(help_text="Time of the last prediction.")
+    rows = models.PositiveIntegerField(help_text="Predictions with ground truth.")
+    errors = models.BinaryField(help_text="Errors in the order of the predictions, float64, little-endian.")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["version"]
+        constraints = [
+            models.CheckConstraint(condition=Q(rows__gte=1), name="performance_baseline_is_not_empty"),
+            models.CheckConstraint(
+                condition=Q(started_at__lte=F("ended_at")), name="performance_baseline_has_an_order"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"the first labelled predictions in production, {self.started_at:%Y-%m-%d %H:%M} to " + (
+            f"{self.ended_at:%Y-%m-%d %H:%M} UTC"
+        )
 
 
 class Period(models.TextChoices):
@@ -192,10 +224,11 @@ class PerformanceReport(models.Model):
         null=True, help_text="Estimate for the predictions with ground truth, to compare with the realised figures."
     )
     estimate_note = models.TextField(blank=True, help_text="Why there is no estimate.")
-    drop = models.FloatField(
-        null=True,
-        help_text="How much worse the accuracy is than on the labelled reference; for a regression, the mean absolute "
-        "error, relative to the reference. Not computed for fewer than 500 labelled predictions.",
+    drop = models.JSONField(
+        null=True, help_text="Whether errors have become more frequent or larger; only of the latest predictions."
+    )
+    drop_includes_until = models.DateTimeField(
+        null=True, help_text="The latest change of ground truth when the drop was judged."
     )
 
     class Meta:
@@ -223,6 +256,11 @@ class PerformanceReport(models.Model):
         if self.period == Period.DAY:
             return f"{self.started_at:%Y-%m-%d}"
         return f"latest predictions at {self.computed_at:%Y-%m-%d %H:%M}"
+
+    @property
+    def judged_drop(self) -> PerformanceDrop | None:
+        """The judgement of the latest errors, made with this report or an earlier one."""
+        return None if self.drop is None else structure(self.drop, PerformanceDrop)
 
     @property
     def label_coverage(self) -> float | None:

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from inference.prediction_lookup import SCORE_TYPE
 from mlmon.schema import TaskType
 from models_registry.class_scores import scores_matrix
-from models_registry.models import Model, ModelVersion
-from models_registry.selectors import served_versions
-from performance.measures.predictions import LabelledPredictions, Predictions
-from performance.models import GroundTruth, PerformancePolicy, PerformanceReport, Period
+from models_registry.models import Model, ModelVersion, Stage
+from models_registry.selectors import PRIMARY_FIRST, served_versions
+from performance.measures.predictions import LabelledPredictions, Predictions, prediction_errors
+from performance.models import GroundTruth, PerformanceBaseline, PerformancePolicy, PerformanceReport, Period
 
 LABELLED_FIELDS = ("actual", "prediction", "confidence", "scores", "predicted_at", "observed_at")
 
@@ -88,24 +88,55 @@ def _times(values: Sequence[datetime]) -> NDArray[np.datetime64]:
     return np.array([value.replace(tzinfo=None) for value in values], dtype="datetime64[us]")
 
 
+def latest_errors(version: ModelVersion, *, rows: int, after: datetime | None) -> NDArray[np.float64]:
+    """Return the errors of the latest `rows` labelled predictions, made later than `after` if given, oldest first."""
+    labelled = GroundTruth.objects.filter(version=version, refusal="")
+    if after is not None:
+        labelled = labelled.filter(predicted_at__gt=after)
+    found = labelled.order_by("-predicted_at", "-prediction_id").values_list("actual", "prediction")[:rows]
+    actual, predicted = zip(*reversed(found), strict=True) if found else ((), ())
+    return prediction_errors(labels_array(version, actual), labels_array(version, predicted))
+
+
+def new_baseline(version: ModelVersion, *, rows: int) -> PerformanceBaseline:
+    """Return an unsaved baseline: the first `rows` labelled predictions in production, or as many as there are."""
+    labelled = GroundTruth.objects.filter(version=version, refusal="", predicted_at__gte=version.promoted_at)
+    found = list(
+        labelled.order_by("predicted_at", "prediction_id").values_list("actual", "prediction", "predicted_at")[:rows]
+    )
+    baseline = PerformanceBaseline(version=version, rows=len(found))
+    if found:
+        actual, predicted, times = zip(*found, strict=True)
+        errors = prediction_errors(labels_array(version, actual), labels_array(version, predicted))
+        baseline.started_at, baseline.ended_at, baseline.errors = times[0], times[-1], errors.astype("<f8").tobytes()
+    return baseline
+
+
 class LatestReport(NamedTuple):
-    """The latest report of a version, and the drop that its model's policy allows."""
+    """The latest report of a version, and whether its version is the primary one of the model."""
 
     pk: int
     model_name: str
     model_version: str
-    largest_drop: float
+    is_primary: bool
 
 
 def latest_reports_of_served_versions() -> list[LatestReport]:
     """Return the latest report of each version that is not archived and has one."""
     latest = PerformanceReport.objects.filter(version=OuterRef("pk"), period=Period.LATEST).order_by("-id")
-    found = served_versions().annotate(latest=Subquery(latest.values("pk")[:1])).exclude(latest=None)
-    columns = ("latest", "model__name", "version", "model__performance_policy__largest_drop")
-    default = PerformancePolicy().largest_drop
+    production = ModelVersion.objects.filter(model=OuterRef("model"), stage=Stage.PRODUCTION)
+    found = (
+        served_versions()
+        .annotate(
+            latest=Subquery(latest.values("pk")[:1]),
+            primary=Subquery(production.order_by(*PRIMARY_FIRST).values("pk")[:1]),
+        )
+        .exclude(latest=None)
+    )
+    columns = ("latest", "model__name", "version", "pk", "primary")
     return [
-        LatestReport(pk, model, version, default if drop is None else drop)
-        for pk, model, version, drop in found.order_by("model__name", "version").values_list(*columns)
+        LatestReport(report, model, version, pk == primary)
+        for report, model, version, pk, primary in found.order_by("model__name", "version").values_list(*columns)
     ]
 
 

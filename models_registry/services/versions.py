@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.files.base import File
 from django.db import transaction
+from django.utils import timezone
 
 from accounts.actors import Actor, account_of
 from accounts.services.changes import Change, bump_generation, record_change
@@ -218,7 +219,10 @@ def set_stage(
     if before == (stage, weight):
         return
     current.stage, current.traffic_weight = stage, weight
-    current.save(update_fields=["stage", "traffic_weight"])
+    if stage == Stage.PRODUCTION and current.promoted_at is None:
+        current.promoted_at = timezone.now()
+    version.promoted_at = current.promoted_at
+    current.save(update_fields=["stage", "traffic_weight", "promoted_at"])
     bump_generation()
     record_change(
         user=user,

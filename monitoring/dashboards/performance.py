@@ -9,13 +9,15 @@ from monitoring.dashboards.panels import (
     BY_VERSION,
     CHOOSE_MODEL,
     CHOOSE_VERSION,
-    DASHED,
     MODEL_PAGE,
     VERSION_PAGE,
     dashboard,
     heat,
     lines,
     query,
+    states,
+    steps,
+    yes_no,
 )
 from monitoring.dashboards.queries import CONFIDENCE_ALERT, MODEL, VERSION, gauge, quantile, rate, ratio
 
@@ -45,16 +47,15 @@ PERFORMANCE = dashboard(
         _realised_and_estimated("Accuracy", "ml_model_accuracy", "ml_model_estimated_accuracy"),
         _realised_and_estimated("F1", "ml_model_f1_score", "ml_model_estimated_f1_score"),
         _realised_and_estimated("Area under the ROC curve", "ml_model_roc_auc", "ml_model_estimated_roc_auc"),
-        _gauges(
-            "Drop from the labelled reference",
-            units.PercentUnit,
-            {"drop": "ml_model_performance_drop", "threshold": "ml_model_performance_drop_threshold"},
-        )
+        states("Confirmed performance drops", units.NoUnit)
         .description(
-            "How much lower accuracy is than on the labelled reference; for a regression, how much higher the mean "
-            "absolute error is, as a share. Above the dashed threshold, mlmon reports the drop."
+            "Red while errors are more frequent or larger than in the baseline, under the model's false-alarm budget. "
+            "The baseline is the labelled reference, or the first labelled predictions in production."
         )
-        .override_by_query("B", DASHED),
+        .with_target(query(gauge("ml_performance_drop_confirmed"), BY_MODEL))
+        .thresholds(steps("green", (1, "red")))
+        .mappings([yes_no("confirmed", "none")])
+        .data_links([MODEL_PAGE]),
         _gauges(
             "Precision and recall",
             units.PercentUnit,

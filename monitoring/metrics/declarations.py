@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from drift.models import DriftCheck, FeatureDrift
+from mlmon.detection.performance import DropStatus, PerformanceDrop
 from monitoring.models import JobRun
 from performance.models import PerformanceReport
 
@@ -35,12 +36,11 @@ class MetricGroup(Generic[Row]):
 
 
 class MeasuredVersion(NamedTuple):
-    """The latest report of a version, its figures with and without ground truth, and the drop its policy allows."""
+    """The latest report of a version, and its figures with and without ground truth."""
 
     report: PerformanceReport
     realised: dict[str, Any]
     estimated: dict[str, Any]
-    largest_drop: float
 
 
 MODEL_VERSION: MetricGroup[Any] = MetricGroup(
@@ -216,16 +216,15 @@ REPORT: MetricGroup[MeasuredVersion] = MetricGroup(
             "Median time from a prediction to its ground truth.",
             lambda row: row.report.label_delay_seconds,
         ),
+    ),
+)
+PERFORMANCE_DROP: MetricGroup[PerformanceDrop] = MetricGroup(
+    ("model_name",),
+    (
         StateMetric(
-            "ml_model_performance_drop",
-            "Accuracy on the labelled reference minus the accuracy now; for a regression, relative growth of the mean "
-            "absolute error.",
-            lambda row: row.report.drop,
-        ),
-        StateMetric(
-            "ml_model_performance_drop_threshold",
-            "Largest drop without an alert.",
-            lambda row: None if row.report.drop is None else row.largest_drop,
+            "ml_performance_drop_confirmed",
+            "1 if errors are more frequent or larger than in the baseline, under the false-alarm budget.",
+            lambda drop: drop.status == DropStatus.DROP,
         ),
     ),
 )
@@ -257,4 +256,4 @@ SCRAPE: MetricGroup[bool] = MetricGroup(
     ),
 )
 
-GROUPS: tuple[MetricGroup[Any], ...] = (MODEL_VERSION, FEATURE, CHECK, INCIDENT, REPORT, JOB, SCRAPE)
+GROUPS: tuple[MetricGroup[Any], ...] = (MODEL_VERSION, FEATURE, CHECK, INCIDENT, REPORT, PERFORMANCE_DROP, JOB, SCRAPE)

@@ -17,6 +17,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.utils import floatToGoString
 
 from drift.models import DriftCheck
+from mlmon.detection.performance import DropStatus
 from models_registry.selectors import served_versions
 from monitoring import selectors
 from monitoring.metrics import declarations
@@ -30,6 +31,7 @@ from monitoring.metrics.declarations import MeasuredVersion, MetricGroup, StateM
 from monitoring.metrics.slots import DIRECTORY_VARIABLE
 from monitoring.models import JobRun
 from monitoring.selectors import LatestCheck
+from performance.models import PerformanceReport
 from performance.selectors import LatestReport, latest_reports_of_served_versions, reports_by_id
 
 logger = logging.getLogger(__name__)
@@ -90,10 +92,7 @@ class StateText:
         rows = reports_by_id([report.pk for report in new]) if new else {}
         for one in new:
             if one.pk in rows:
-                row = MeasuredVersion(
-                    rows[one.pk], rows[one.pk].realised or {}, rows[one.pk].estimated or {}, one.largest_drop
-                )
-                kept[one] = lines_of([(declarations.REPORT, (one.model_name, one.model_version), row)])
+                kept[one] = lines_of(samples_of_report(one, rows[one.pk]))
         self._reports = kept
         return list(self._reports.values())
 
@@ -103,6 +102,15 @@ def samples_of_check(model_name: str, check: DriftCheck) -> Iterator[Sampled]:
     yield declarations.CHECK, (model_name,), check
     for row in check.features.all():
         yield declarations.FEATURE, (model_name, row.feature_name), row
+
+
+def samples_of_report(latest: LatestReport, report: PerformanceReport) -> Iterator[Sampled]:
+    """Yield the rows of a report: its figures, and its drop if it is judged and the version is the primary one."""
+    row = MeasuredVersion(report, report.realised or {}, report.estimated or {})
+    yield declarations.REPORT, (latest.model_name, latest.model_version), row
+    drop = report.judged_drop
+    if latest.is_primary and drop is not None and drop.status != DropStatus.INSUFFICIENT_DATA:
+        yield declarations.PERFORMANCE_DROP, (latest.model_name,), drop
 
 
 def lines_of(sampled: Iterable[Sampled]) -> Lines:

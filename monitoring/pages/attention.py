@@ -13,6 +13,7 @@ from django.utils import timezone
 from drift.models import CheckStatus
 from drift.rendering.states import ADVICE
 from inference.traffic import CONFIDENCE_EDGES, LATENCY_EDGES
+from mlmon.detection.performance import DropStatus
 from mlmon.figures import duration_text, number_text, share_text
 from mlmon.report.views import status_words
 from mlmon.results import VerdictStatus
@@ -113,16 +114,10 @@ def _of_version(state: ModelState, facts: VersionFacts) -> Iterator[Reason]:
         text = f"Drift incident for {open_for}{what}. {status}"
         url = reverse("admin:drift_driftincident_change", args=[incident.pk])
         yield Reason(urgency, state.name, "drift incident", text, url, "Open the incident")
-    if report is not None and report.drop is not None and report.drop > state.largest_drop:
+    drop = None if report is None else report.judged_drop
+    if report is not None and drop is not None and drop.status == DropStatus.DROP:
         url = reverse("admin:performance_performancereport_change", args=[report.pk])
-        if "accuracy" in (realised := report.realised or {}):
-            points, limit = f"{100 * report.drop:.1f} points", f"{100 * state.largest_drop:g} points"
-            drop = f"accuracy of {share_text(realised['accuracy'])} is {points} below the reference (limit {limit})"
-        else:
-            share, limit = share_text(report.drop), share_text(state.largest_drop)
-            drop = f"mean absolute error is {share} above the reference (limit {limit})"
-        text = f"Its {drop}. Measured on {report.labelled_rows:,} predictions with ground truth."
-        yield Reason(Urgency.SOON, state.name, "performance drop", text, url, "Open the report")
+        yield Reason(Urgency.SOON, state.name, "performance drop", drop.sentence, url, "Open the report")
     if latest_check is not None and latest_check.status == CheckStatus.FAILED:
         url = reverse("admin:drift_driftcheck_change", args=[latest_check.pk])
         yield Reason(Urgency.SOON, state.name, "check failed", latest_check.error_message, url, "Open the check")

@@ -11,13 +11,25 @@ from unfold.decorators import display
 
 from accounts.admin.base import AuditedAdmin, ReadOnlyAdmin
 from accounts.admin.page_parts import Column
+from mlmon.detection.performance import DropStatus
 from mlmon.figures import ago_text, duration_text, number_text
-from mlmon.schema import TaskType
 from performance.measures import headline_of
 from performance.models import SMALLEST_PERFORMANCE_WINDOW, PerformancePolicy, PerformanceReport, Period
 from performance.services.reports import baseline_of
 
 NOTHING = "-"
+DROP_NAMES = {
+    DropStatus.DROP: "confirmed",
+    DropStatus.NO_DROP: "none",
+    DropStatus.IMPROVEMENT: "none, it improved",
+    DropStatus.INSUFFICIENT_DATA: "insufficient data",
+}
+DROP_COLOURS = {
+    DropStatus.DROP: "danger",
+    DropStatus.NO_DROP: "success",
+    DropStatus.IMPROVEMENT: "success",
+    DropStatus.INSUFFICIENT_DATA: "warning",
+}
 FIGURE_NAMES = {
     "accuracy": "Accuracy",
     "balanced_accuracy": "Balanced accuracy",
@@ -61,7 +73,7 @@ class PerformancePolicyForm(forms.ModelForm[PerformancePolicy]):
 
     class Meta:
         model = PerformancePolicy
-        fields = ["model", "window_rows", "minimum_rows", "largest_drop"]
+        fields = ["model", "window_rows", "minimum_rows", "false_alarm_budget"]
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
@@ -70,11 +82,6 @@ class PerformancePolicyForm(forms.ModelForm[PerformancePolicy]):
             self.add_error("minimum_rows", f"Give at least {SMALLEST_PERFORMANCE_WINDOW} rows.")
         elif window is not None and minimum is not None and window < minimum:
             self.add_error("window_rows", f"Give at least the minimum of {minimum} rows.")
-        model = cleaned.get("model") or (self.instance.model if self.instance.pk else None)
-        if cleaned.get("largest_drop", 0) > 1 and model is not None:
-            task_types = set(model.versions.values_list("task_type", flat=True))
-            if task_types == {TaskType.CLASSIFICATION}:
-                self.add_error("largest_drop", "Give at most 1: an accuracy cannot drop by more.")
         return cleaned
 
 
@@ -82,10 +89,10 @@ class PerformancePolicyForm(forms.ModelForm[PerformancePolicy]):
 class PerformancePolicyAdmin(AuditedAdmin):
     empty_text = (
         "Models without a policy are measured with the defaults. Add a policy to change the number of predictions, or "
-        "the drop that raises an alert."
+        "how rare false alarms of the performance alert are."
     )
     form = PerformancePolicyForm
-    list_display = ["model", "window_rows", "minimum_rows", "largest_drop", "updated_at"]
+    list_display = ["model", "window_rows", "minimum_rows", "false_alarm_budget", "updated_at"]
     list_select_related = ["model"]
     search_fields = ["model__name"]
     fixed_fields = ("model",)
@@ -94,12 +101,17 @@ class PerformancePolicyAdmin(AuditedAdmin):
 def report_context(report: PerformanceReport) -> dict[str, Any]:
     """Return the context of ``admin/performance/performancereport/figures.html``."""
     realised: Mapping[str, Any] = report.realised or {}
+    drop = report.judged_drop
     return {
         "report": report,
         "figure_lines": list(_figure_lines(report)),
         "confusion_lines": list(_confusion_lines(realised)),
         "classes": list(realised.get("classes", {})),
         "computed_ago": ago_text(report.computed_at, timezone.now()),
+        "drop": drop,
+        "drop_name": drop and DROP_NAMES[drop.status],
+        "drop_colour": drop and DROP_COLOURS[drop.status],
+        "drop_phi": drop and drop.phi and number_text(drop.phi),
     }
 
 
@@ -109,13 +121,13 @@ class PerformanceReportAdmin(ReadOnlyAdmin):
         "A report is written as soon as predictions have ground truth, or labelled reference data allows an estimate "
         "without it."
     )
-    list_display = ["time", "version", "of", "figure", "estimated_figure", "drop_points", "labels"]
+    list_display = ["time", "version", "of", "figure", "estimated_figure", "drop_label", "labels"]
     list_display_links = ["time"]
     list_filter = ["version__model", "period", "computed_at"]
     list_select_related = ["version__model"]
     search_fields = ["version__model__name", "version__version"]
     show_full_result_count = False
-    fields = [("version", "period"), ("started_at", "ended_at"), ("computed_at", "delay"), ("labels", "drop_points")]
+    fields = [("version", "period"), ("started_at", "ended_at"), ("computed_at", "delay"), ("labels", "drop_label")]
     change_form_outer_before_template = "admin/performance/performancereport/figures.html"
     page_context = staticmethod(report_context)
 
@@ -143,12 +155,10 @@ class PerformanceReportAdmin(ReadOnlyAdmin):
     def estimated_figure(self, obj: PerformanceReport) -> str:
         return figure_text(headline_of(obj.estimated))
 
-    @display(description="Against the reference", ordering="drop")
-    def drop_points(self, obj: PerformanceReport) -> str:
-        if obj.drop is None:
-            return NOTHING
-        unit = "points" if "accuracy" in (obj.realised or {}) else "%"
-        return f"{100 * abs(obj.drop):.1f} {unit} {'worse' if obj.drop > 0 else 'better'}"
+    @display(description="Performance drop", label=DROP_COLOURS)
+    def drop_label(self, obj: PerformanceReport) -> tuple[str, str] | str:
+        drop = obj.judged_drop
+        return NOTHING if drop is None else (drop.status.value, DROP_NAMES[drop.status])
 
     @display(description="Delay of ground truth", ordering="label_delay_seconds")
     def delay(self, obj: PerformanceReport) -> str:

@@ -10,6 +10,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.models import TokenScope
+from mlmon.detection.performance import DropStatus
 from models_registry.models import ModelVersion
 from models_registry.selectors import model_named, primary_version, version_of
 from performance import selectors
@@ -39,6 +40,21 @@ FIGURES_EXAMPLE: dict[str, Any] = {
     "confusion_matrix": [[50, 0, 0], [0, 47, 3], [0, 1, 49]],
     "unavailable": {},
 }
+DROP_EXAMPLE: dict[str, Any] = {
+    "status": "no_drop",
+    "sentence": "No drop is confirmed: the share of wrong predictions is 6.00 % in the latest 150 labelled "
+    "predictions, and 2.70 % in reference 3, reference.parquet (2,000 rows). p = 0.059; an alarm needs at most 0.0001.",
+    "p_value": 0.059,
+    "alpha": 0.0001,
+    "baseline": "reference 3, reference.parquet",
+    "baseline_rows": 2000,
+    "baseline_error": 0.027,
+    "window_rows": 150,
+    "window_error": 0.06,
+    "windows": 1,
+    "phi": 1.01,
+    "nu": 182.0,
+}
 EXAMPLE: dict[str, Any] = {
     "model_name": "classifier",
     "model_version": "1.0.0",
@@ -56,13 +72,13 @@ EXAMPLE: dict[str, Any] = {
         "estimated": {"accuracy": 0.969, "rows": 1000},
         "estimated_of_labelled": {"accuracy": 0.971, "rows": 150},
         "estimate_note": "",
-        "drop": 0.0,
     },
+    "drop": DROP_EXAMPLE,
     "span": None,
     "days": [],
     "estimate_error": {"days": 12, "estimated_accuracy": 0.011, "no_change": 0.034},
 }
-EMPTY_EXAMPLE = {**EXAMPLE, "detail": NO_FIGURES, "latest": None, "estimate_error": None}
+EMPTY_EXAMPLE = {**EXAMPLE, "detail": NO_FIGURES, "latest": None, "drop": None, "estimate_error": None}
 
 
 class PerformanceQuerySerializer(serializers.Serializer[object]):
@@ -108,7 +124,33 @@ class PerformanceReportSerializer(serializers.Serializer[object]):
         allow_null=True, help_text="Estimate for the predictions with ground truth, to compare with realised."
     )
     estimate_note = serializers.CharField(allow_blank=True, help_text="Why there is no estimate.")
-    drop = serializers.FloatField(allow_null=True, help_text="How much worse than on the labelled reference.")
+
+
+class PerformanceDropSerializer(serializers.Serializer[object]):
+    status = serializers.ChoiceField(
+        choices=[(status.value, status.value) for status in DropStatus],
+        help_text="drop: an alarm. improvement: errors are fewer or smaller at the same alpha, which is no alarm.",
+    )
+    sentence = serializers.CharField(help_text="The result in words, or why there is none and what to do.")
+    p_value = serializers.FloatField(allow_null=True, help_text="Two-sided.")
+    alpha = serializers.FloatField(
+        allow_null=True, help_text="Largest p-value of an alarm: 1 / (false-alarm budget * windows)."
+    )
+    baseline = serializers.CharField(
+        allow_blank=True,
+        help_text="The active reference, or the first labelled predictions in production if it has too few labels.",
+    )
+    baseline_rows = serializers.IntegerField()
+    baseline_error = serializers.FloatField(
+        allow_null=True, help_text="Share of wrong predictions; for a regression, the median absolute error."
+    )
+    window_rows = serializers.IntegerField(help_text="Rows of the window that shows the most.")
+    window_error = serializers.FloatField(allow_null=True)
+    windows = serializers.IntegerField(help_text="Number of windows that were compared.")
+    phi = serializers.FloatField(
+        allow_null=True, help_text="How many times the variance of independent errors that of the baseline is."
+    )
+    nu = serializers.FloatField(allow_null=True, help_text="Degrees of freedom of phi; null if infinite.")
 
 
 class EstimateErrorSerializer(serializers.Serializer[object]):
@@ -123,6 +165,10 @@ class PerformanceSerializer(serializers.Serializer[object]):
     detail = serializers.CharField(allow_blank=True, help_text="Why there are no figures, and what to do next.")
     reference = serializers.JSONField(allow_null=True, help_text="Figures on the active reference, if it is labelled.")
     latest = PerformanceReportSerializer(allow_null=True, help_text="For the latest predictions with ground truth.")
+    drop = PerformanceDropSerializer(
+        allow_null=True,
+        help_text="Whether the latest errors are more frequent or larger than before; null: not judged.",
+    )
     span = PerformanceReportSerializer(allow_null=True, help_text="For the requested span.")
     days = PerformanceReportSerializer(many=True, help_text="By day (UTC), latest first.")
     estimate_error = EstimateErrorSerializer(allow_null=True)
@@ -155,6 +201,7 @@ class PerformanceView(APIView):
             "detail": NO_PRODUCTION_VERSION,
             "reference": None,
             "latest": None,
+            "drop": None,
             "span": None,
             "days": [],
             "estimate_error": None,
@@ -173,6 +220,7 @@ def _figures(version: ModelVersion, query: dict[str, Any]) -> dict[str, Any]:
         "detail": "" if latest or span else NO_FIGURES,
         "reference": baseline.figures,
         "latest": latest and PerformanceReportSerializer(latest).data,
+        "drop": latest and latest.judged_drop and PerformanceDropSerializer(latest.judged_drop).data,
         "span": span and PerformanceReportSerializer(span).data,
         "days": PerformanceReportSerializer(days, many=True).data,
         "estimate_error": _estimate_error(days, (baseline.figures or {}).get("accuracy")),

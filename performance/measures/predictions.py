@@ -53,3 +53,17 @@ class LabelledPredictions:
     @property
     def rows(self) -> int:
         return len(self.actual)
+
+
+def prediction_errors(actual: NDArray[Any], predicted: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the errors of n predictions, shape (n,): 1 for a wrong class and 0 for the right one, or absolute errors.
+
+    Parameters
+    ----------
+    actual, predicted
+        Class labels (object) or finite numbers (float64), shape (n,).
+    """
+    if actual.dtype == object:
+        return np.asarray(actual != predicted, dtype=np.float64)
+    with np.errstate(over="ignore"):
+        return np.asarray(np.minimum(np.abs(actual - predicted), np.finfo(np.float64).max))

@@ -27,6 +27,7 @@ from performance.measures.predictions import LabelledPredictions, Predictions
 from performance.measures.regression import regression_performance
 from performance.models import GroundTruth, PerformanceReport, Period
 from performance.selectors import labels_array
+from performance.services.drops import judge_drop
 
 MEASURING_SECONDS = 240
 MOST_LABELLED_ROWS = 500_000  # the latest of a day, or of a span that a caller asks for
@@ -34,7 +35,6 @@ MOST_PREDICTED_ROWS = 2_000_000
 LATE_COMMIT = timedelta(minutes=1)  # a change may be committed this long after its timestamp
 DAY = timedelta(days=1)
 KEPT_LATEST_REPORTS = timedelta(days=7)
-FEWEST_ROWS_OF_A_DROP = 500  # the accuracy of 500 rows has a standard error of two points
 INSTANT = timedelta(microseconds=1)  # the end of a span is exclusive
 NOT_A_CLASSIFIER = "only the performance of classifiers is estimated"
 NO_REFERENCE = "there is no active reference"
@@ -96,6 +96,7 @@ def measure_version(*, version_id: int) -> bool:
             report = _report_of_latest(version)
             report.rows_seen = seen
             report.labels_changed_at = due.labels_changed_at
+            judge_drop(report, last=selectors.latest_report(version))
             report.save()
             latest = PerformanceReport.objects.filter(version=version, period=Period.LATEST)
             latest.filter(computed_at__lt=report.computed_at - KEPT_LATEST_REPORTS).delete()
@@ -121,20 +122,6 @@ def performance_between(version: ModelVersion, *, since: datetime, until: dateti
     captured = selectors.predictions_of_table(version, table)
     report = PerformanceReport(version=version, period=Period.DAY, started_at=since, ended_at=until)
     return _filled(report, labelled, captured, predicted_rows=captured.rows if captured else 0)
-
-
-def performance_drop(baseline: Mapping[str, Any] | None, current: Mapping[str, Any] | None) -> float | None:
-    """Return how much worse the performance is than on the labelled reference.
-
-    For a classifier this is the difference of the accuracies; for a regression the growth of the mean absolute error,
-    relative to the reference. It is None without a baseline or with fewer than `FEWEST_ROWS_OF_A_DROP` rows.
-    """
-    if baseline is None or current is None or current["rows"] < FEWEST_ROWS_OF_A_DROP:
-        return None
-    if "accuracy" in current:
-        return float(baseline["accuracy"] - current["accuracy"])
-    before, now = baseline["mean_absolute_error"], current["mean_absolute_error"]
-    return float(now / before - 1) if before and now is not None else None
 
 
 def baseline_of(version: ModelVersion) -> Baseline:
@@ -229,7 +216,6 @@ def _filled(
         report.label_delay_seconds = max(0.0, float(np.median(delays)))  # clocks differ
         report.realised = _realised(report.version, labelled)
         report.estimated_of_labelled, _ = _estimate(baseline, labelled.predictions)
-        report.drop = performance_drop(baseline.figures, report.realised)
     return report
 
 

@@ -189,7 +189,7 @@ def policy_attempts(world: World) -> Iterator[Attempt]:
         (
             Action.SET_PERFORMANCE_POLICY,
             "performance_performancepolicy",
-            {"window_rows": 500, "minimum_rows": 50, "largest_drop": 0.02},
+            {"window_rows": 500, "minimum_rows": 50, "false_alarm_budget": 500},
             PerformancePolicy.objects.create(model=second),
         ),
         (

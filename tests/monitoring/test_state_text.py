@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from cattrs import unstructure
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -19,13 +21,17 @@ from prometheus_client.parser import text_string_to_metric_families as text_fami
 from prometheus_client.registry import Collector
 
 from drift.models import DriftCheck, FeatureDrift
+from mlmon.detection.performance import DropStatus, PerformanceDrop
 from models_registry.models import Model, ModelVersion
+from models_registry.services.versions import promote
 from monitoring.metrics.declarations import FEATURE
 from monitoring.metrics.exposition import StateText, lines_of, text_of
-from performance.models import PerformancePolicy, PerformanceReport, Period
+from performance.models import PerformanceReport, Period
 from performance.tasks import delete_old_ground_truth
 from tests.factories import uploaded_version
 from tests.monitoring.test_exposition import check_of
+
+DROP = PerformanceDrop(DropStatus.DROP, True, "the reference", 2000, 0.1, 1000, 0.2, 1e-9, 5e-5, 2, 1.0, None)
 
 
 class Parsed(Collector):
@@ -67,7 +73,7 @@ def report_of(version: ModelVersion, accuracy: float) -> PerformanceReport:
         label_delay_seconds=3.5,
         realised={"accuracy": accuracy, "f1_score": 0.7},
         estimated={"accuracy": 0.9},
-        drop=0.1,
+        drop=unstructure(DROP),
     )
 
 
@@ -126,16 +132,29 @@ def test_a_newer_check_replaces_the_cached_one(monitored: ModelVersion) -> None:
     assert rendered.render() == StateText().render()
 
 
-def test_changed_names_and_policies_are_shown_at_once(monitored: ModelVersion) -> None:
+def test_changed_names_are_shown_at_once(monitored: ModelVersion) -> None:
     rendered = StateText()
-    assert (
-        b'ml_model_performance_drop_threshold{model_name="classifier",model_version="1.0.0"} 0.05' in rendered.render()
-    )
-    PerformancePolicy.objects.create(model=monitored.model, largest_drop=0.2)
+    assert b'ml_performance_drop_confirmed{model_name="classifier"} 1.0\n' in rendered.render()
     Model.objects.update(name="renamed")
     text = rendered.render()
-    assert b'ml_model_performance_drop_threshold{model_name="renamed",model_version="1.0.0"} 0.2' in text
+    assert b'ml_performance_drop_confirmed{model_name="renamed"} 1.0\n' in text
     assert b'"classifier"' not in text
+
+
+def test_the_primary_version_shows_the_drop_of_its_model(monitored: ModelVersion) -> None:
+    rendered = StateText()
+    canary = uploaded_version("classifier", "2.0.0", production=False)
+    report = report_of(canary, 0.9)
+    PerformanceReport.objects.filter(pk=report.pk).update(drop=unstructure(replace(DROP, status=DropStatus.NO_DROP)))
+    assert b'ml_performance_drop_confirmed{model_name="classifier"} 1.0\n' in rendered.render()
+    promote(version=canary)
+    text = rendered.render()
+    assert text.count(b"ml_performance_drop_confirmed{") == 1
+    assert b'ml_performance_drop_confirmed{model_name="classifier"} 0.0\n' in text
+    report = report_of(canary, 0.9)
+    unknown = unstructure(replace(DROP, status=DropStatus.INSUFFICIENT_DATA))
+    PerformanceReport.objects.filter(pk=report.pk).update(drop=unknown)
+    assert b"ml_performance_drop_confirmed{" not in rendered.render()
 
 
 @pytest.mark.django_db(transaction=True)

@@ -26,7 +26,7 @@ from models_registry.services.versions import set_stage
 from monitoring.metrics.exposition import StateText
 from performance.models import GroundTruth, PerformancePolicy, PerformanceReport, Period
 from performance.services.ground_truth import record_ground_truth
-from performance.services.reports import due_version_ids, measure_version, performance_between, performance_drop
+from performance.services.reports import due_version_ids, measure_version, performance_between
 from performance.tasks import measure_performance
 from performance.tasks import measure_version as measure_performance_of
 from tests.factories import IRIS_FEATURES, diabetes_onnx, uploaded_version
@@ -131,7 +131,7 @@ def test_without_ground_truth_the_performance_is_estimated(client: Client, versi
     predictions = predict(client, rows)
     assert measure_due_versions() == [version.pk]
     report = latest(version)
-    assert (report.labelled_rows, report.realised, report.drop) == (0, None, None)
+    assert (report.labelled_rows, report.realised) == (0, None)
     assert report.estimated is not None
     realised = metrics.accuracy_score(species[1000:], [one["prediction"] for one in predictions[1000:]])
     estimated = report.estimated["accuracy"]
@@ -142,23 +142,6 @@ def test_without_ground_truth_the_performance_is_estimated(client: Client, versi
     assert report.estimated_of_labelled is not None
     assert realised_of(report)["accuracy"] == pytest.approx(realised, abs=EXACT)
     assert report.estimated_of_labelled["accuracy"] == pytest.approx(estimated, abs=EXACT)
-
-
-def test_a_model_that_gets_worse_shows_its_drop(client: Client, version: ModelVersion) -> None:
-    activate_reference(version)
-    rows, species = flowers(1000, seed=3)
-    wrong = [*species[:300], *["setosa"] * 700]
-    label(predict(client, rows), wrong)
-    measure_due_versions()
-    report = latest(version)
-    body = client.get(PERFORMANCE).json()
-    assert report.drop == pytest.approx(body["reference"]["accuracy"] - realised_of(report)["accuracy"], abs=EXACT)
-    assert report.drop is not None
-    assert report.drop > 0.3
-    scraped = client.get("/metrics").content.decode()
-    labels = '{model_name="classifier",model_version="1.0.0"}'
-    assert f"ml_model_performance_drop{labels} {report.drop}" in scraped
-    assert f"ml_model_performance_drop_threshold{labels} 0.05" in scraped
 
 
 def test_without_a_labelled_reference_the_report_explains_the_missing_estimate(
@@ -355,7 +338,6 @@ def test_a_scrape_runs_as_many_queries_for_many_models_as_for_one(client: Client
             predicted_rows=1000,
             labelled_rows=1000,
             realised={"accuracy": 0.75},
-            drop=0.01,
         )
 
     report(version)
@@ -365,10 +347,3 @@ def test_a_scrape_runs_as_many_queries_for_many_models_as_for_one(client: Client
     assert queries() == one
     scraped = client.get("/metrics").content.decode()
     assert 'ml_model_accuracy{model_name="other1",model_version="1.0.0"} 0.75' in scraped
-
-
-def test_the_drop_of_a_regression_is_relative() -> None:
-    before = {"rows": 1000, "mean_absolute_error": 10.0}
-    assert performance_drop(before, {"rows": 500, "mean_absolute_error": 12.0}) == pytest.approx(0.2)
-    assert performance_drop(before, {"rows": 499, "mean_absolute_error": 12.0}) is None
-    assert performance_drop(None, before) is None

@@ -179,7 +179,6 @@ def test_dashed_lines_are_thresholds() -> None:
         "limit",
         "threshold of {{model_name}}",
         "threshold of {{model_name}} {{feature_name}}",
-        "{{model_name}} {{model_version}} threshold",
     ]
 
 

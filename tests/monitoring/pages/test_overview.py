@@ -10,6 +10,7 @@ import pytest
 import redis
 import requests
 import yaml
+from cattrs import unstructure
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
@@ -25,6 +26,7 @@ from inference.selectors import ByMinute
 from inference.services.traffic import roll_up_traffic
 from inference.stream import rows_seen
 from inference.traffic import CONFIDENCE_EDGES, LATENCY_EDGES, TrafficCounts, changed_minutes
+from mlmon.detection.performance import DropStatus, PerformanceDrop
 from models_registry.models import ModelVersion, ReferenceDataset, Stage
 from models_registry.services.versions import set_stage
 from monitoring.models import JobRun
@@ -43,6 +45,8 @@ from tests.services.web_server import WebServer
 PREDICT = "/api/v1/models/classifier/predict"
 RULES = Path(__file__).resolve().parents[3] / "monitoring" / "prometheus" / "rules" / "alerts.yml"
 
+
+DROP = PerformanceDrop(DropStatus.DROP, True, "the reference", 2000, 0.1, 1000, 0.2, 1e-9, 5e-5, 2, 1.0, None)
 
 pytestmark = pytest.mark.django_db
 
@@ -186,7 +190,6 @@ def state(**fields: Any) -> ModelState:
         "versions": {Stage.PRODUCTION: 1},
         "recent": TrafficCounts(),
         "by_minute": ByMinute([0] * 60, [0] * 60),
-        "largest_drop": 0.05,
         "facts": VersionFacts(has_reference=True),
         "others": {},
     }
@@ -264,7 +267,7 @@ def test_an_incident_is_urgent_until_it_is_acknowledged_or_snoozed() -> None:
 
 
 def test_reasons_of_other_versions_name_the_version_and_are_less_urgent() -> None:
-    report = PerformanceReport(pk=1, realised={"accuracy": 0.8}, drop=0.1, labelled_rows=1000)
+    report = PerformanceReport(pk=1, drop=unstructure(DROP))
     others = {"2.0.0": VersionFacts(incident=incident(), drifted=("age",)), "3.0.0": VersionFacts(report=report)}
     found = reasons_of(state(recent=counts(error=1), others=others))
     assert [(reason.short, reason.urgency) for reason in found] == [
@@ -273,28 +276,18 @@ def test_reasons_of_other_versions_name_the_version_and_are_less_urgent() -> Non
         ("3.0.0 performance drop", Urgency.SOON),
     ]
     assert found[1].text.startswith("2.0.0: Drift incident for")
-    assert found[2].text.startswith("3.0.0: Its accuracy of 80 % is 10.0 points below the reference")
+    assert found[2].text == f"3.0.0: {DROP.sentence}"
     # Missing steps of a version do not matter before it is in production.
     assert shorts(state(others={"2.0.0": VersionFacts(has_reference=False)})) == []
 
 
-@pytest.mark.parametrize(
-    ("realised", "drop", "text"),
-    [
-        ({"accuracy": 0.8}, 0.051, "Its accuracy of 80 % is 5.1 points below the reference (limit 5 points)."),
-        (
-            {"mean_absolute_error": 4.0},
-            0.25,
-            "Its mean absolute error is 25 % above the reference (limit 5.0 %).",
-        ),
-    ],
-)
-def test_a_drop_is_described_in_the_terms_of_its_measure(realised: dict[str, float], drop: float, text: str) -> None:
-    report = PerformanceReport(pk=1, realised=realised, drop=drop, labelled_rows=1000)
+@pytest.mark.parametrize("status", [status for status in DropStatus if status != DropStatus.DROP])
+def test_only_a_confirmed_drop_needs_attention(status: DropStatus) -> None:
+    report = PerformanceReport(pk=1, drop=unstructure(DROP))
     (reason,) = reasons_of(state(facts=VersionFacts(has_reference=True, report=report)))
-    assert reason.text == f"{text} Measured on 1,000 predictions with ground truth."
-    allowed = PerformanceReport(pk=1, realised=realised, drop=0.05, labelled_rows=1000)
-    assert shorts(state(facts=VersionFacts(has_reference=True, report=allowed))) == []
+    assert (reason.short, reason.text) == ("performance drop", DROP.sentence)
+    other = PerformanceReport(pk=1, drop=unstructure(replace(DROP, status=status)))
+    assert shorts(state(facts=VersionFacts(has_reference=True, report=other))) == []
 
 
 def test_scores_above_their_threshold_and_failed_checks_need_attention() -> None:

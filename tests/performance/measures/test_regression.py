@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
+from performance.measures.predictions import prediction_errors
 from performance.measures.regression import CONSTANT, TOO_LARGE, regression_performance
 
 
@@ -37,3 +38,8 @@ def test_numbers_too_large_for_a_figure_give_none_and_no_warning() -> None:
 def test_no_rows_are_refused() -> None:
     with pytest.raises(ValueError, match="no rows"):
         regression_performance(np.array([]), np.array([]))
+
+
+def test_an_error_that_is_too_large_for_a_number_is_the_largest_number() -> None:
+    actual, predicted = np.array([1e308, 1.0, -2.5]), np.array([-1e308, 1.0, 1.0])
+    assert prediction_errors(actual, predicted).tolist() == [np.finfo(np.float64).max, 0.0, 3.5]
