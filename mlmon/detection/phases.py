@@ -58,13 +58,15 @@ def local_times(times: NDArray[np.int64] | NDArray[np.datetime64], zone: str) ->
     times
         Microseconds since 1970 in UTC, or datetime64 in UTC, shape (rows,). NaT is a row without a time.
     zone
-        A name of the IANA database, such as "Europe/Berlin". Its offsets may change at full quarters of an hour, as
-        they have everywhere since 1973.
+        A name of the IANA database, such as "Europe/Berlin". A quarter of an hour has the offset of its start; few
+        zones change their offset within one (Gaza, at 00:01).
 
     Raises
     ------
     zoneinfo.ZoneInfoNotFoundError
         There is no such zone.
+    ValueError, OverflowError
+        A time is outside the years 1 to 9999.
     """
     local = times.astype("datetime64[us]").astype(np.int64) if times.dtype.kind == "M" else times.astype(np.int64)
     is_known = local != NO_TIME
@@ -80,20 +82,17 @@ def local_times(times: NDArray[np.int64] | NDArray[np.datetime64], zone: str) ->
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PhaseMeans:
-    """Means of series by phase.
+class RowMeans:
+    """The mean of its phase for each row of a reference, without some or all of its own cycle, shape (m, series).
 
     Attributes
     ----------
-    means
-        Of the reference's rows that a phase is compared with, shape (phases + 1, series).
     predicted
-        For each row of the reference, the mean of its phase in the other cycles, shape (m, series).
+        Of the other cycles alone.
     corrected
-        For each row, the mean from which residuals have the variance of the rows themselves, shape (m, series).
+        The mean from which residuals have the variance of the rows themselves.
     """
 
-    means: NDArray[np.float64]
     predicted: NDArray[np.float64]
     corrected: NDArray[np.float64]
 
@@ -126,29 +125,34 @@ class ReferencePhases:
         counts = np.bincount(self.codes, minlength=self.has_own.size)
         return np.where(self.has_own, counts, self.codes.size).astype(np.float64)
 
-    def means(self, series: NDArray[np.float64]) -> PhaseMeans:
-        """Return the means of series, shape (m, series), by phase.
+    def means(self, series: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the means of series, shape (m, series), among the rows of each phase, shape (phases + 1, series)."""
+        size = self.has_own.size
+        counts = np.maximum(np.bincount(self.codes, minlength=size), 1)
+        of_phase = np.stack([np.bincount(self.codes, column, size) / counts for column in series.T], axis=1)
+        return np.where(self.has_own[:, None], of_phase, series.mean(axis=0))
+
+    def row_means(self, series: NDArray[np.float64], means: NDArray[np.float64]) -> RowMeans:
+        """Return the mean of its phase for each row of series, shape (m, series), without its own cycle.
 
         A mean contains the row's own cycle, so that deviations from it are too small: the variance of the means of a
         phase's C cycles by 1/C, if the cycles are independent and equally long. `predicted` moves the mean away from
         the row's cycle so far that the cycle is left out (the jackknife), `corrected` only so far that this variance is
         right (MacKinnon and White, *Journal of Econometrics* 29, 1985, call the estimates HC3 and HC2).
+
+        Parameters
+        ----------
+        series, means
+            Series and their means by phase (`means`).
         """
-        size = self.has_own.size
-        in_cell, in_phase = np.bincount(self.cells), np.bincount(self.codes, minlength=size)
+        in_cell = np.bincount(self.cells)
+        in_phase = np.bincount(self.codes, minlength=self.has_own.size)[self.codes]
         is_own = self.has_own[self.codes]
-        others = np.where(is_own, in_phase[self.codes] - in_cell[self.cells], 1)
-        factor = np.where(is_own, in_phase[self.codes] / others, 1.0)
-        means = np.empty((size, series.shape[1]))
-        predicted, corrected = np.empty_like(series), np.empty_like(series)
-        for place, column in enumerate(series.T):
-            of_phase = np.bincount(self.codes, column, size) / np.maximum(in_phase, 1)
-            means[:, place] = np.where(self.has_own, of_phase, column.mean())
-            own = means[self.codes, place]
-            deviation = np.bincount(self.cells, column)[self.cells] / in_cell[self.cells] - own
-            predicted[:, place] = own - (factor - 1) * deviation
-            corrected[:, place] = own - (np.sqrt(factor) - 1) * deviation
-        return PhaseMeans(means, predicted, corrected)
+        factor = np.where(is_own, in_phase / np.where(is_own, in_phase - in_cell[self.cells], 1), 1.0)[:, None]
+        of_cell = np.stack([np.bincount(self.cells, column) for column in series.T], axis=1)
+        own = means[self.codes]
+        deviations = of_cell[self.cells] / in_cell[self.cells, None] - own
+        return RowMeans(own - (factor - 1) * deviations, own - (np.sqrt(factor) - 1) * deviations)
 
 
 def reference_phases(local: NDArray[np.int64], season: Season) -> ReferencePhases | None:
@@ -203,7 +207,8 @@ def explaining_phases(
         phases = reference_phases(local, season) if season.phases <= most_phases else None
         if phases is None:
             continue
-        errors = float(((series - phases.means(series).predicted) ** 2).sum())
+        predicted = phases.row_means(series, phases.means(series)).predicted
+        errors = float(((series - predicted) ** 2).sum())
         if errors < (1 - SMALLEST_EXPLAINED) * smallest:
             smallest, chosen = errors, phases
     return None if chosen is None else (chosen, 1 - smallest / total)

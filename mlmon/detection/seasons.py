@@ -91,32 +91,34 @@ def numeric_season(
         return None
     phases, explained = found
     centres = phases.means(y)
-    sizes = np.abs(y - centres.means[phases.codes])
+    deviations = y - centres[phases.codes]
+    sizes = np.abs(deviations)
     spreads = phases.means(sizes)
-    by_phase, corrected = np.ones_like(spreads.means), np.ones_like(sizes)
-    unexplained = float(((sizes - spreads.predicted) ** 2).sum())
+    of_rows = phases.row_means(sizes, spreads)
+    unexplained = float(((sizes - of_rows.predicted) ** 2).sum())
     if unexplained < (1 - SMALLEST_EXPLAINED) * float(((sizes - sizes.mean()) ** 2).sum()):
         smallest = SMALLEST_SPREAD * sizes.mean()
-        by_phase, corrected = np.maximum(spreads.means, smallest), np.maximum(spreads.corrected, smallest)
-    # The reference's rows as they would be in a window, and with the variance of residuals.
-    residuals = ((y - centres.means[phases.codes]) / by_phase[phases.codes])[:, 0]
+        spreads, row_spreads = np.maximum(spreads, smallest), np.maximum(of_rows.corrected, smallest)
+    else:
+        spreads, row_spreads = np.ones_like(spreads), np.ones_like(sizes)
+    residuals = (deviations / spreads[phases.codes])[:, 0]  # as those of a window
     scores = numeric_scores(residuals, window_rows)
-    a = normal_scores(scores.ordered, ((y - centres.corrected) / corrected)[:, 0])
+    a = normal_scores(scores.ordered, ((y - phases.row_means(y, centres).corrected) / row_spreads)[:, 0])
     both = np.column_stack([a, a * a])
-    both -= phases.means(both).means[phases.codes]
+    both -= phases.means(both)[phases.codes]
     dependence = series_dependence(both, window_rows, are_indicators=False)
     a = normal_scores(scores.ordered, residuals)
     bins = scores.boundaries.searchsorted(residuals, "left")[:, None] == np.arange(scores.boundaries.size + 1)
     is_low = residuals[:, None] <= scores.tail_cuts[: len(LOWER_TAILS)]
     is_high = residuals[:, None] > scores.tail_cuts[len(LOWER_TAILS) :]
-    means = phases.means(np.column_stack([a, a * a, is_low, is_high, bins])).means
+    means = phases.means(np.column_stack([a, a * a, is_low, is_high, bins]))
     head = 2 + scores.tail_cuts.size
     return NumericSeason(
         season=phases.season,
         explained=explained,
         ordered=ordered,
-        centres=centres.means[:, 0],
-        spreads=by_phase[:, 0],
+        centres=centres[:, 0],
+        spreads=spreads[:, 0],
         rows=phases.rows,
         scores=replace(scores, dependence=dependence),
         means=means[:, :2],
@@ -184,7 +186,7 @@ def share_season(
     cells = phases.codes * groups.size + codes
     counts = np.bincount(cells, minlength=phases.has_own.size * groups.size).reshape(-1, groups.size)
     counts = np.where(phases.has_own[:, None], counts, counts.sum(axis=0))
-    residuals = indicators - phases.means(indicators).corrected
+    residuals = indicators - phases.row_means(indicators, phases.means(indicators)).corrected
     dependence = series_dependence(residuals, window_rows, are_indicators=False)
     successes = indicators.sum(axis=0)[residuals.std(axis=0) > 0]
     rarer = np.minimum(successes, codes.size - successes)

@@ -114,8 +114,9 @@ def test_rare_phases_are_compared_with_all_rows() -> None:
     assert found.rows.tolist() == [80.0 if 8 <= hour <= 17 else kept.size for hour in range(25)]
     series = np.arange(kept.size, dtype=np.float64)[:, None]
     means = found.means(series)
-    assert means.means[3, 0] == means.means[24, 0] == series.mean()
-    assert (means.predicted[-1, 0], means.corrected[-1, 0]) == (series.mean(), series.mean())
+    assert means[3, 0] == means[24, 0] == series.mean()
+    of_rows = found.row_means(series, means)
+    assert of_rows.predicted[-1, 0] == of_rows.corrected[-1, 0] == series.mean()
 
 
 def test_too_many_rows_without_a_phase_of_their_own() -> None:
@@ -128,13 +129,15 @@ def test_too_many_rows_without_a_phase_of_their_own() -> None:
 def test_means_of_phases_and_of_the_other_cycles() -> None:
     local = local_times(hours_from(MONDAY, 12 * 24, 3)[50:-20], "Europe/Berlin")
     series = np.random.default_rng(3).normal(size=(local.size, 2))
-    found = phases_of(local, Season.HOUR_OF_DAY).means(series)
+    phases = phases_of(local, Season.HOUR_OF_DAY)
+    means = phases.means(series)
+    predicted = phases.row_means(series, means).predicted
     hours, days = local // HOUR % 24, local // (24 * HOUR)
     for row in (0, 1, 100, local.size - 1):
         same = hours == hours[row]
-        np.testing.assert_allclose(found.means[hours[row]], series[same].mean(axis=0), rtol=1e-12)
+        np.testing.assert_allclose(means[hours[row]], series[same].mean(axis=0), rtol=1e-12)
         expected = series[same & (days != days[row])].mean(axis=0)
-        np.testing.assert_allclose(found.predicted[row], expected, rtol=1e-10)
+        np.testing.assert_allclose(predicted[row], expected, rtol=1e-10)
 
 
 def test_corrected_residuals_have_the_variance_of_the_cycles() -> None:
@@ -143,7 +146,8 @@ def test_corrected_residuals_have_the_variance_of_the_cycles() -> None:
     hours, days = local // HOUR % 24, (local - local[0]) // (24 * HOUR)
     of_cell = np.random.default_rng(4).normal(size=(12, 24))
     series = of_cell[days, hours][:, None]
-    residuals = series - phases_of(local, Season.HOUR_OF_DAY).means(series).corrected
+    phases = phases_of(local, Season.HOUR_OF_DAY)
+    residuals = series - phases.row_means(series, phases.means(series)).corrected
     for hour in (0, 7, 23):
         squares = float((residuals[hours == hour] ** 2).sum()) / 3
         assert squares == pytest.approx(12 * np.var(of_cell[:, hour], ddof=1), rel=1e-10)
@@ -185,3 +189,8 @@ def test_the_season_that_explains_most_is_used() -> None:
     assert found is not None
     assert found[0].season is Season.HOUR_OF_DAY
     assert explaining_phases((2 * weekday + noise)[:, None], local, most_phases=6) is None
+
+
+def test_times_outside_the_calendar_are_an_error() -> None:
+    with pytest.raises((ValueError, OverflowError)):
+        local_times(np.array([-(10**17)]), "UTC")
