@@ -1,157 +1,184 @@
-"""How often a rule gives a false alarm, and how soon it detects a shift.
+"""How often a rule gives a false alarm, and how soon it detects a change.
 
-``python -m benchmarks.false_alarms [--json FILE]`` runs the shipped check on simulated streams with references of
-10,000 rows and a window of 1,000 rows that moves by 100. 70 % of the features are numeric, the others have five
-categories, and all are independent. docs/benchmarks.md has the details.
+``python -m benchmarks.false_alarms [--streams N] [--only WORD ...] [--json FILE]`` runs the shipped check on simulated
+streams: quiet ones with 200 overlapping checks, and ones in which something changes. docs/benchmarks.md describes them.
 """
 
-import math
 import os
 import statistics
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
-from rich.progress import track
+from benchmarks.false_alarm_checks import Outcome, Rule, outcome_of
+from benchmarks.false_alarm_rivals import RIVALS, rival_shares
+from benchmarks.false_alarm_streams import CHANGED, QUIET
+from benchmarks.report import argument_parser, conditions, lower_bound, progress, table, write_json
+from benchmarks.worker import default_environments
 
-from benchmarks.false_alarm_streams import EXTRA_WINDOWS, Case, Rule, Shift, first_alarms
-from benchmarks.report import argument_parser, conditions, progress, table, write_json
-
-DELAY_FEATURES = 10
-FEATURES = (1, 10, 100)
-AUTOCORRELATIONS = (0.5, 0.8)
-MOST_FALSE_ALARMS, MOST_AUTOCORRELATED, MOST_DELAY_ROWS = 0.03, 0.05, 800
-STREAMS = {1: 1_200, 10: 400, 100: 60}
-AUTOCORRELATED_STREAMS, DELAY_STREAMS = 120, 100
-SEED = 20_261_123
-DURATION = "Takes eight to ten minutes on two cores."
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """Results of the streams of one case.
-
-    Attributes
-    ----------
-    alarms
-        By rule and stream: the rows that had passed at the first alarm, or None without an alarm.
-    """
-
-    alarms: Mapping[Rule, Sequence[int | None]]
-
-    def share(self, rule: Rule) -> float:
-        """Return the share of streams with an alarm."""
-        found = self.alarms[rule]
-        return sum(rows is not None for rows in found) / len(found)
-
-    def error(self, rule: Rule) -> float:
-        """Return the standard error of the share. If it is 0 or 1, assume one stream that differs from the others."""
-        streams = len(self.alarms[rule])
-        share = min(max(self.share(rule), 1 / streams), 1 - 1 / streams)
-        return math.sqrt(share * (1 - share) / streams)
-
-    def median_delay(self, rule: Rule) -> float | None:
-        """Return the median of the delays, or None if most streams had no alarm."""
-        delays = [math.inf if rows is None else rows for rows in self.alarms[rule]]
-        median = statistics.median(delays)
-        return median if math.isfinite(median) else None
+SEED = 20_261_130
+STREAMS = 20
+DURATION = "Takes about half an hour with 20 streams on two cores."
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the benchmark."""
     parser = argument_parser("false_alarms", __doc__, DURATION)
-    parser.add_argument("--scale", type=float, default=1.0, help="factor for the number of streams (%(default)s)")
+    parser.add_argument(
+        "--streams", type=int, default=STREAMS, metavar="N", help="of most kinds (default: %(default)s)"
+    )
+    parser.add_argument("--only", nargs="+", default=[""], metavar="WORD", help="only kinds whose name contains a word")
+    parser.add_argument("--processes", type=int, metavar="N", help="(default: one a core)")
+    parser.add_argument(
+        "--rivals",
+        nargs="*",
+        choices=RIVALS,
+        metavar="NAME",
+        help=f"also run these on three kinds (all if no name is given): {', '.join(RIVALS)}",
+    )
+    parser.add_argument(
+        "--environments",
+        type=Path,
+        default=default_environments(),
+        metavar="DIR",
+        help="where the rivals are installed (%(default)s)",
+    )
     parsed = parser.parse_args(arguments)
     progress(DURATION)
     started = time.monotonic()
-    outcomes = simulated(cases(parsed.scale))
-    figures = figures_of(outcomes) | {"seconds": round(time.monotonic() - started, 1)}
+    figures = figures_of(simulated(parsed.streams, parsed.only, parsed.processes))
+    if parsed.rivals is not None:
+        figures["rivals"] = rival_shares(parsed.rivals or list(RIVALS), parsed.environments)
+    figures["seconds"] = round(time.monotonic() - started, 1)
     sys.stdout.write(text_of(figures))
     write_json(parsed.json, figures)
 
 
-def cases(scale: float) -> dict[str, tuple[Case, int]]:
-    """Return each case with its number of streams, multiplied by `scale`."""
-    wanted = {f"features {count}": (Case(count), STREAMS[count]) for count in FEATURES}
-    for rho in AUTOCORRELATIONS:
-        wanted[f"autocorrelation {rho}"] = Case(DELAY_FEATURES, rho), AUTOCORRELATED_STREAMS
-    for shift in Shift:
-        wanted[f"one window {shift}"] = Case(DELAY_FEATURES, shift=shift), DELAY_STREAMS
-        several = Case(DELAY_FEATURES, shift=shift, extra_window_rows=EXTRA_WINDOWS)
-        wanted[f"several windows {shift}"] = several, DELAY_STREAMS
-    return {name: (case, max(2, round(scale * streams))) for name, (case, streams) in wanted.items()}
+def simulated(streams: int, only: Sequence[str] = ("",), processes: int | None = None) -> dict[str, list[Outcome]]:
+    """Return the outcomes of each kind of stream whose name contains one of the words.
 
-
-def simulated(wanted: Mapping[str, tuple[Case, int]], *, workers: int | None = None) -> dict[str, Outcome]:
-    """Return the outcome of each case, computed on all cores."""
-    count = workers or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
-    outcomes = {}
-    with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
-        for name, (case, streams) in wanted.items():
-            seeds = range(SEED, SEED + streams)
-            found = pool.map(first_alarms, [case] * streams, seeds, chunksize=max(1, streams // 50))
-            alarms = list(
-                track(found, total=streams, description=name, transient=True, disable=not sys.stderr.isatty())
-            )
-            outcomes[name] = Outcome({rule: [each[rule] for each in alarms] for rule in Rule})
+    Parameters
+    ----------
+    streams
+        Of a kind of weight 1; the others have as many times their weight, at least 1.
+    processes
+        By default one for each core.
+    """
+    # One process a core needs no threads for the products of small matrices.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    tasks = [
+        (name, SEED + number)
+        for name, stream in {**QUIET, **CHANGED}.items()
+        if any(word in name for word in only)
+        for number in range(max(1, round(streams * stream.weight)))
+    ]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    outcomes: dict[str, list[Outcome]] = {name: [] for name, _ in tasks}
+    with ProcessPoolExecutor(processes or cores, mp_context=get_context("spawn")) as pool:
+        for (name, seed), outcome in zip(tasks, pool.map(outcome_of, *zip(*tasks, strict=True)), strict=True):
+            if seed == SEED:
+                progress(name)
+            outcomes[name].append(outcome)
     return outcomes
 
 
-def figures_of(outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
+def figures_of(outcomes: Mapping[str, Sequence[Outcome]]) -> dict[str, Any]:
     """Return the results for the JSON file."""
+    quiet = {name: found for name, found in outcomes.items() if name in QUIET}
+    changed = {name: found for name, found in outcomes.items() if name in CHANGED}
 
-    def by_rule(kind: str, keys: Sequence[object], value: Callable[[Outcome, Rule], float | None]) -> dict[str, Any]:
-        return {rule: {f"{key}": value(outcomes[f"{kind} {key}"], rule) for key in keys} for rule in Rule}
+    def by_rule(
+        kinds: Mapping[str, Sequence[Outcome]], value: Callable[[Sequence[int | None]], float | None]
+    ) -> dict[str, dict[str, float | None]]:
+        return {rule: {name: value([each.alarms[rule] for each in of]) for name, of in kinds.items()} for rule in Rule}
 
     return {
-        "false_alarms_in_200_checks": by_rule("features", FEATURES, Outcome.share),
-        "autocorrelated": by_rule("autocorrelation", AUTOCORRELATIONS, Outcome.share),
-        "median_delay_rows": by_rule("one window", list(Shift), Outcome.median_delay),
-        "median_delay_rows_with_several_windows": by_rule("several windows", list(Shift), Outcome.median_delay),
-        "standard_errors": {
-            "false_alarms_in_200_checks": by_rule("features", FEATURES, Outcome.error),
-            "autocorrelated": by_rule("autocorrelation", AUTOCORRELATIONS, Outcome.error),
-        },
-        "streams": {name: len(outcome.alarms[Rule.MLMON]) for name, outcome in outcomes.items()},
-        "required": {
-            "false_alarms_in_200_checks": MOST_FALSE_ALARMS,
-            "autocorrelated": MOST_AUTOCORRELATED,
-            "median_delay_rows": MOST_DELAY_ROWS,
-        },
+        "false_alarms_in_200_checks": by_rule(quiet, _share),
+        "lower_bounds": by_rule(quiet, lambda found: lower_bound(sum(row is not None for row in found), len(found))),
+        "standard_errors": by_rule(outcomes, _standard_error),
+        "median_delay_rows": by_rule(changed, _median_delay),
+        "seen": by_rule(changed, _share),
+        "insufficient": {name: statistics.fmean(each.insufficient for each in of) for name, of in outcomes.items()},
+        "alarmed": {name: dict(Counter(one for each in of for one in each.alarmed)) for name, of in outcomes.items()},
+        "streams": {name: len(found) for name, found in outcomes.items()},
         **conditions("numpy", "pyarrow", "scipy"),
     }
 
 
+def _share(alarms: Sequence[int | None]) -> float:
+    return sum(rows is not None for rows in alarms) / len(alarms)
+
+
+def _standard_error(alarms: Sequence[int | None]) -> float:
+    """Return the standard error of the share. If it is 0 or 1, assume half a stream that differs from the others."""
+    streams = len(alarms)
+    share = min(max(_share(alarms), 0.5 / streams), 1 - 0.5 / streams)
+    return float((share * (1 - share) / streams) ** 0.5)
+
+
+def _median_delay(alarms: Sequence[int | None]) -> float | None:
+    """Return the median over all streams, or None if the change was not seen in half of them."""
+    median = statistics.median(float("inf") if rows is None else rows for rows in alarms)
+    return None if median == float("inf") else median
+
+
 def text_of(figures: Mapping[str, Any]) -> str:
     """Return the results for a person."""
-
-    def shares_table(name: str) -> str:
-        shares, errors = figures[name], figures["standard_errors"][name]
-        rows = [
-            [rule, *(f"{shares[rule][key]:.3f} ± {errors[rule][key]:.3f}" for key in shares[rule])] for rule in Rule
-        ]
-        return table(["rule", *shares[Rule.MLMON]], rows)
-
-    def delay_row(name: str, delays: Mapping[str, float | None]) -> list[str]:
-        return [name, *("missed" if delays[shift] is None else f"{delays[shift]:.0f}" for shift in Shift)]
-
-    delays = [delay_row(rule, figures["median_delay_rows"][rule]) for rule in Rule]
-    several = figures["median_delay_rows_with_several_windows"][Rule.MLMON]
-    delays.append(delay_row("mlmon, windows of 500, 700 and 1,000", several))
-    return (
-        "Streams with a false alarm in 200 overlapping checks, by number of features (± standard error of the "
-        f"simulation)\n{shares_table('false_alarms_in_200_checks')}\n\n"
-        "The same with 10 features that follow AR(1), by rho (± standard error of the simulation)\n"
-        f"{shares_table('autocorrelated')}\n\n"
-        "Median rows from a shift in one of 10 features to the alarm (a rule with many false alarms is early by "
-        f"chance)\n{table(['rule', *Shift], delays)}\n\n"
-        f"Required of mlmon: at most {MOST_FALSE_ALARMS}, {MOST_AUTOCORRELATED} and {MOST_DELAY_ROWS} rows. "
-        f"{figures['seconds']:.0f} s.\n"
+    shares, bounds, errors = (
+        figures[name] for name in ("false_alarms_in_200_checks", "lower_bounds", "standard_errors")
     )
+    others = [rule for rule in Rule if rule is not Rule.MLMON]
+    quiet = [
+        [
+            name,
+            f"{figures['streams'][name]}",
+            f"{share:.3f} ± {errors[Rule.MLMON][name]:.3f}",
+            f"{bounds[Rule.MLMON][name]:.3f}",
+            f"{figures['insufficient'][name]:.2f}",
+            *(f"{shares[rule][name]:.2f}" for rule in others),
+            _alarmed_text(figures["alarmed"][name]),
+        ]
+        for name, share in shares[Rule.MLMON].items()
+    ]
+    delays, seen = figures["median_delay_rows"], figures["seen"]
+    changed = [
+        [
+            name,
+            f"{figures['streams'][name]}",
+            *(
+                f"{'missed' if delays[rule][name] is None else f'{delays[rule][name]:,.0f}'} ({seen[rule][name]:.2f})"
+                for rule in Rule
+            ),
+            _alarmed_text(figures["alarmed"][name]),
+        ]
+        for name in delays[Rule.MLMON]
+    ]
+    parts = []
+    if quiet:
+        headings = ["quiet stream", "streams", "mlmon", "lower bound", "insufficient", *others, "mlmon's first alarms"]
+        parts += ["Streams with a false alarm in 200 overlapping checks (± standard error)", table(headings, quiet)]
+    if changed:
+        headings = ["change", "streams", *Rule, "mlmon's first alarms"]
+        parts += ["Median rows from a change to the alarm (share of streams with one)", table(headings, changed)]
+    if "rivals" in figures:
+        rows = []
+        for name, found in figures["rivals"].items():
+            if isinstance(found, str):
+                rows.append([name, found, "", ""])
+                continue
+            rows += [[name, kind, rule, f"{share:.2f}"] for kind, of in found.items() for rule, share in of.items()]
+        headings = ["library", "quiet stream", "an alarm is", "streams with an alarm"]
+        parts += ["Streams with a false alarm in 20 disjoint checks, with the defaults", table(headings, rows)]
+    return "\n\n".join([*parts, f"{figures['seconds']:,.0f} s.\n"])
+
+
+def _alarmed_text(found: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in sorted(found.items(), key=lambda each: -each[1])[:3])
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Simulated streams that follow the hour and the weekday, judged with and without a seasonal reference.
+"""Simulated streams that follow the hour and the weekday, checked by phase and without.
 
 A stream is a reference of whole days and the rows that follow it; it is quiet, or the first of ten features changes.
 Checks come every 100 rows, with windows of the latest 1,000 and 500 rows. docs/benchmarks.md has the results.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -13,24 +13,14 @@ from numpy.typing import NDArray
 from scipy.signal import lfilter
 from scipy.special import ndtri
 
-from mlmon.detection.categorical import categorical_p_values, categorical_scores
-from mlmon.detection.dependence import series_dependence
-from mlmon.detection.numeric import numeric_p_values, numeric_scores, panel_of
+from benchmarks.false_alarm_checks import CRITERIA, STEP_ROWS, WINDOW_ROWS, is_insufficient, observed, prepared
+from mlmon.comparison import compare
 from mlmon.detection.phases import local_times
-from mlmon.detection.rule import (
-    CATEGORICAL_TESTS,
-    NUMERIC_TESTS,
-    SMALLEST_EFFECT,
-    SMALLEST_MISSING_DIFFERENCE,
-    largest_p_value,
-)
-from mlmon.detection.seasons import numeric_season, share_season, window_panel
-from mlmon.detection.shares import share_p_values
+from mlmon.prepared import PreparedReference
+from mlmon.results import Channel, VerdictStatus
 
-WINDOWS = (1_000, 500)
-STEP_ROWS = 100
+SHORT_ROWS = 500  # of the shorter window
 FEATURES = 10
-BUDGET = 10_000
 ZONE = "Europe/Berlin"
 START = np.datetime64("2026-03-15T23:00", "us")  # a Monday; daylight saving starts two weeks later
 DAY = 86_400_000_000  # microseconds
@@ -50,7 +40,7 @@ class Stream:
     rho
         Correlation of the weather in one row and the next.
     kind
-        "numbers", "categories" or "missing" (1.0 for a missing value).
+        "numbers", "categories" or "missing" (a value is missing if `of_level` returns 1.0).
     of_level
         Returns the values of levels plus weather, by days.
     shift, hours_early
@@ -80,152 +70,87 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a rule finds in a stream.
+    """What the checks of a stream find, by phase or without.
 
     Attributes
     ----------
     rows
-        Until the first alarm, None without one.
+        Until the first alarm: from the first check, or from the change. None without an alarm.
     insufficient, seasonal
         The shares of features whose reference is too short, and that are compared by phase.
     phi
         The median of the features' phi in windows of 500 rows.
+    alarmed
+        What the first alarm is about: channel and test.
     """
 
     rows: int | None
     insufficient: float
     seasonal: float
     phi: float
+    alarmed: tuple[str, ...] = ()
 
 
 def outcomes_of(stream: Stream, seed: int) -> tuple[Outcome, Outcome]:
-    """Return what is found with and without a seasonal reference."""
+    """Return what the shipped check finds by phase, and what it finds without."""
     m = stream.rows_per_day * stream.reference_days
-    count = m + WINDOWS[0] + STEP_ROWS * stream.checks
-    local = local_times(START + (np.arange(count) * (DAY / stream.rows_per_day)).astype("timedelta64[us]"), ZONE)
-    rng = np.random.default_rng([seed, 33])
-    innovations = rng.normal(size=(count + 2_000, FEATURES))
+    count = m + WINDOW_ROWS + STEP_ROWS * stream.checks
+    times = (START + (np.arange(count) * (DAY / stream.rows_per_day)).astype("timedelta64[us]")).astype(np.int64)
+    columns = _columns(stream, np.random.default_rng([seed, 33]), local_times(times, ZONE) / DAY, m + WINDOW_ROWS)
+    reference = prepared({name: values[:m] for name, values in columns.items()}, times[:m], ZONE)
+    current = {name: values[m:] for name, values in columns.items()}
+    by_phase, without = (_checked(stream, reference, current, times[m:], is_seasonal) for is_seasonal in (True, False))
+    return by_phase, without
+
+
+def _columns(stream: Stream, rng: Generator, days: Rows, changes_from: int) -> dict[str, Rows]:
+    """Return the features at wall-clock times in days, the first of which changes from a row on."""
+    innovations = rng.normal(size=(days.size + 2_000, FEATURES))
     if stream.has_heavy_tails:
         innovations = rng.standard_t(4, size=innovations.shape) / np.sqrt(2)
     weather = lfilter([np.sqrt(1 - stream.rho**2)], [1, -stream.rho], innovations, axis=0)[2_000:]
-    days = local / DAY
     level_seed = int(rng.integers(2**32))
     values = stream.of_level(stream.level(np.random.default_rng(level_seed), days) + weather, days)
     if stream.changes:
         level = stream.level(np.random.default_rng(level_seed), days + stream.hours_early / 24)
         changed = stream.of_level(level + weather + stream.shift, days)
-        values[m + WINDOWS[0] :, 0] = changed[m + WINDOWS[0] :, 0]
-    judge = {"numbers": _numbers, "categories": _categories, "missing": _categories}[stream.kind]
-    with_season, without = (_outcome(judge(stream, values, local, m, is_seasonal)) for is_seasonal in (True, False))
-    return with_season, without
+        values[changes_from:, 0] = changed[changes_from:, 0]
+    if stream.kind == "missing":
+        values = np.where(values > 0, np.nan, rng.normal(size=values.shape))
+    elif stream.kind == "categories":
+        values = values.astype(np.int64)
+    return {f"feature {place}": column for place, column in enumerate(values.T)}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Judged:
-    """The alarms of windows of one length, shape (checks, features), and of each feature, shape (features,)."""
-
-    alarms: NDArray[np.bool_]
-    phi: NDArray[np.float64]
-    is_usable: NDArray[np.bool_]
-    is_seasonal: NDArray[np.bool_]
-
-
-def _outcome(judged: Sequence[_Judged]) -> Outcome:
-    alarms = np.logical_or.reduce([each.alarms.any(axis=1) for each in judged])
-    return Outcome(
-        rows=int(alarms.argmax()) * STEP_ROWS if alarms.any() else None,
-        insufficient=float(np.mean([1 - each.is_usable.mean() for each in judged])),
-        seasonal=float(judged[-1].is_seasonal.mean()),
-        phi=float(np.median(judged[-1].phi)),
-    )
-
-
-def _window_sums(blocks: NDArray[Any], n: int) -> NDArray[Any]:
-    """Return the sums of the window of n rows at each check, from those of blocks of 100 rows."""
-    running = np.concatenate([np.zeros((1, *blocks.shape[1:]), dtype=blocks.dtype), np.cumsum(blocks, axis=0)])
-    last = WINDOWS[0] // STEP_ROWS
-    sums: NDArray[Any] = running[last:] - running[last - n // STEP_ROWS : running.shape[0] - n // STEP_ROWS]
-    return sums
-
-
-def _counts(codes: NDArray[np.int64], size: int) -> NDArray[np.int64]:
-    """Return the rows by code in each block."""
-    return np.array([np.bincount(part, minlength=size) for part in codes.reshape(-1, STEP_ROWS)])
-
-
-def _numbers(stream: Stream, values: Rows, local: NDArray[np.int64], m: int, is_seasonal: bool) -> list[_Judged]:
-    d = values.shape[1]
-    seasons = [numeric_season(column[:m], local[:m], WINDOWS) if is_seasonal else None for column in values.T]
-    scores = [
-        numeric_scores(column[:m], WINDOWS) if season is None else season.scores
-        for column, season in zip(values.T, seasons, strict=True)
-    ]
-    width = panel_of(scores).width
-    blocks = np.zeros((stream.checks + WINDOWS[0] // STEP_ROWS, d, width))
-    phase_blocks = []
-    for feature, (own, season) in enumerate(zip(scores, seasons, strict=True)):
-        current = values[m:, feature]
-        if season is not None:
-            current = season.residuals(current, local[m:])
-            phase_blocks.append(_counts(season.season.codes(local[m:]), season.rows.size))
-        else:
-            phase_blocks.append(np.ones((blocks.shape[0], 1), dtype=np.int64))
-        for place, part in enumerate(current.reshape(-1, STEP_ROWS)):
-            sums = own.sums(part)
-            blocks[place, feature, : sums.size] = sums
-    judged = []
-    for n in WINDOWS:
-        sums = _window_sums(blocks, n)
-        phase_rows = [_window_sums(each, n) for each in phase_blocks]
-        found = [own.dependence.at(n) for own in scores]
-        phi, nu = np.array([each.phi for each in found]), np.array([each.nu for each in found])
-        checks = sums.shape[0]
-        panel = window_panel(
-            panel_of(scores * checks), seasons * checks, [each[check] for check in range(checks) for each in phase_rows]
+def _checked(
+    stream: Stream, reference: PreparedReference, current: dict[str, Rows], times: NDArray[np.int64], is_seasonal: bool
+) -> Outcome:
+    """Return what checks of the latest 1,000 and 500 rows find up to their first alarm."""
+    features, _ = observed(current)
+    criteria, first = replace(CRITERIA, is_seasonal=is_seasonal), STEP_ROWS if stream.changes else 0
+    rows, insufficient, seasonal = None, 0.0, 0.0
+    alarmed: tuple[str, ...] = ()
+    channel = Channel.MISSING_VALUES if stream.kind == "missing" else Channel.DISTRIBUTION
+    for passed in range(first, first + STEP_ROWS * stream.checks, STEP_ROWS):
+        result = compare(
+            reference,
+            features.slice(passed, WINDOW_ROWS),
+            None,
+            criteria,
+            window_rows=WINDOW_ROWS,
+            times=times[passed : passed + WINDOW_ROWS],
+            with_details=False,
         )
-        p_values, effects = numeric_p_values(
-            panel, sums.reshape(checks * d, width), np.tile(phi, checks), np.tile(nu, checks)
-        )
-        usable = np.array([not each.is_insufficient for each in found])
-        limit = largest_p_value(BUDGET, tests=NUMERIC_TESTS * d, windows=len(WINDOWS))
-        is_alarm = ((p_values <= limit) & (np.abs(effects) >= SMALLEST_EFFECT)).any(axis=1)
-        has_season = np.array([season is not None for season in seasons])
-        judged.append(_Judged(is_alarm.reshape(checks, d) & usable, phi, usable, has_season))
-    return judged
-
-
-def _categories(stream: Stream, values: Rows, local: NDArray[np.int64], m: int, is_seasonal: bool) -> list[_Judged]:
-    d, codes = values.shape[1], values.astype(np.int64)
-    is_missing, k = stream.kind == "missing", int(codes.max()) + 1
-    judged = []
-    for n in WINDOWS:
-        limit = largest_p_value(BUDGET, tests=(1 if is_missing else CATEGORICAL_TESTS) * d, windows=len(WINDOWS))
-        alarms = np.zeros((stream.checks + 1, d), dtype=np.bool_)
-        phi, usable, has_season = np.ones(d), np.ones(d, dtype=np.bool_), np.zeros(d, dtype=np.bool_)
-        for feature, column in enumerate(codes.T):
-            scores = categorical_scores(column[:m], k, WINDOWS)
-            if is_missing:
-                indicator = column[:m, None].astype(np.float64)
-                scores = replace(scores, dependence=series_dependence(indicator, WINDOWS, are_indicators=True))
-            season = share_season(column[:m], np.arange(k), local[:m], WINDOWS) if is_seasonal else None
-            if season is not None:
-                phases = _window_sums(_counts(season.season.codes(local[m:]), season.rows.size), n)
-                scores = replace(scores, dependence=season.dependence)
-            found = scores.dependence.at(n)
-            phi[feature], usable[feature] = found.phi, not found.is_insufficient
-            has_season[feature] = season is not None
-            for check, now in enumerate(_window_sums(_counts(column[m:], k), n)):
-                before: Any = scores.counts if season is None else season.counts(phases[check])
-                if is_missing:
-                    p_value = share_p_values(now[1], n, before[1], before.sum(), phi=found.phi, nu=found.nu)
-                    is_large = abs(now[1] / n - before[1] / before.sum()) >= SMALLEST_MISSING_DIFFERENCE
-                    alarms[check, feature] = p_value <= limit and is_large
-                else:
-                    own = replace(scores, counts=before)
-                    p_values, effects, _ = categorical_p_values(own, now, found.phi, found.nu)
-                    alarms[check, feature] = ((p_values <= limit) & (effects >= SMALLEST_EFFECT)).any()
-        judged.append(_Judged(alarms & usable, phi, usable, has_season))
-    return judged
+        insufficient = float(np.mean([is_insufficient(feature) for feature in result.features]))
+        seasonal = sum(bool(each.season) for each in result.hypotheses if each.channel is channel) / FEATURES
+        if result.verdict.status is VerdictStatus.ALARM:
+            rows = passed
+            alarmed = tuple(sorted({f"{each.channel}: {each.test}" for each in result.hypotheses if each.is_alarm}))
+            break
+    detector = reference.seasonal if is_seasonal and reference.seasonal is not None else reference.detector
+    found = [detector.dispersion(SHORT_ROWS)[name] for name in current]
+    phi = np.median([(each.missing if stream.kind == "missing" else each.values).phi for each in found])
+    return Outcome(rows, insufficient, seasonal, float(phi), alarmed)
 
 
 def daily(amplitude: float, swing: float = 0.0) -> Callable[[Generator, Rows], Rows]:

@@ -27,6 +27,10 @@ class DemoModel:
         Features that may be missing from a row.
     window_rows
         Size of the drift window; 0 means the default.
+    time_zone
+        Of the model.
+    time_column
+        Of the reference; "" without times.
     """
 
     name: str
@@ -36,6 +40,8 @@ class DemoModel:
     feature_names: tuple[str, ...] = ()
     may_be_missing: frozenset[str] = frozenset()
     window_rows: int = 0
+    time_zone: str = "UTC"
+    time_column: str = ""
 
 
 DEMO_MODELS = (
@@ -57,6 +63,8 @@ DEMO_MODELS = (
         may_be_missing=frozenset({"seats", "plane_age", "wind_speed", "precip", "visib"}),
         # With a hundred destinations, 1.4 % of windows of 1,000 rows without drift score above 0.15 by chance.
         window_rows=2000,
+        time_zone="America/New_York",
+        time_column="scheduled_departure",
     ),
 )
 
@@ -106,7 +114,7 @@ def _complete(demo: DemoModel, folder: Path) -> None:
     model = Model.objects.filter(name=demo.name).first()
     if model is None:
         try:
-            model = register_model(name=demo.name, description=demo.description)
+            model = register_model(name=demo.name, description=demo.description, time_zone=demo.time_zone)
         except (IntegrityError, ValidationError):  # another process has registered it in the meantime
             model = Model.objects.get(name=demo.name)
     with transaction.atomic():
@@ -120,7 +128,11 @@ def _complete(demo: DemoModel, folder: Path) -> None:
         if reference is None:
             with (folder / demo.reference).open("rb") as content:
                 reference = upload_reference(
-                    version=version, file=File(content), filename=demo.reference, enqueue=False
+                    version=version,
+                    file=File(content),
+                    filename=demo.reference,
+                    time_column=demo.time_column,
+                    enqueue=False,
                 )
     profile_reference(reference_id=reference.pk)
 

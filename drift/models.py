@@ -15,8 +15,7 @@ from django.db.models import F, Q
 from drift.result_field import ResultField
 from mlmon.measures import MEASURES
 from mlmon.results import ComparisonResult, FeatureResult, HypothesisResult, ResultStatus, VerdictStatus
-from mlmon.sentences import subject_of
-from mlmon.verdict import FEWEST_WINDOW_ROWS
+from mlmon.verdict import FEWEST_WINDOW_ROWS, RULE_EDITION
 from models_registry.models import Model, ModelVersion, ReferenceDataset
 
 UNIT_INTERVAL = [MinValueValidator(0.0), MaxValueValidator(1.0)]
@@ -117,10 +116,15 @@ class DriftPolicy(models.Model):
         validators=UNIT_INTERVAL,
         help_text="Predictions have drifted when their Jensen-Shannon divergence (natural log) is above this.",
     )
-    monitors_correlation = models.BooleanField(
+    is_seasonal = models.BooleanField(
+        "seasonal",
         default=False,
-        help_text="Also compare the rank correlation of each pair of numeric features, which takes hundredths of a "
-        "second a check. This is information only and opens no incident.",
+        help_text="The verdict compares each hour of the day, or weekday, with the same one of the reference. Needs a "
+        "reference with times over at least ten days, or weeks.",
+    )
+    monitors_correlation = models.BooleanField(
+        default=True,
+        help_text="The verdict also compares the correlation of each pair of the first 100 numeric features.",
     )
     monitors_joint_distribution = models.BooleanField(
         default=False,
@@ -237,10 +241,10 @@ class CheckStatus(models.TextChoices):
 class DriftCheck(models.Model):
     """One comparison of a version's current window with its reference.
 
-    ``window_end`` is the id of the window's last stream entry; a version never has two checks with one window end. The
-    columns of the result are those that lists, gauges and charts query; ``result`` holds all of it except the features,
-    which are the rows of `FeatureDrift`. A backfilled check is made later over archived rows: it belongs to the history
-    and says nothing about the present.
+    ``window_end`` is the id of the window's last stream entry; a version has one check with one window end for each
+    edition of the verdict's rule. The columns of the result are those that lists, gauges and charts query; ``result``
+    holds all of it except the features, which are the rows of `FeatureDrift`. A backfilled check is made later over
+    archived rows: it belongs to the history and says nothing about the present.
     """
 
     version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="drift_checks")
@@ -260,12 +264,21 @@ class DriftCheck(models.Model):
     )
     n_drifted_features = models.PositiveIntegerField(default=0)
     n_confirmed_features = models.PositiveIntegerField(default=0)
+    n_confirmed_correlations = models.PositiveIntegerField(
+        default=0, help_text="Pairs of features whose correlation the verdict's alarm lists."
+    )
     prediction_js_divergence = models.FloatField(null=True)
     prediction_threshold = models.FloatField(null=True)
     prediction_is_drifted = models.BooleanField(default=False)
+    prediction_is_confirmed = models.BooleanField(
+        default=False, help_text="Whether the verdict's alarm lists the predictions."
+    )
     verdict_status = models.CharField(max_length=32, choices=choices_of(VerdictStatus), blank=True)
     result = ResultField(ComparisonResult, null=True, help_text="The result without the features.")
     is_backfilled = models.BooleanField(default=False)
+    rule_edition = models.PositiveSmallIntegerField(
+        default=RULE_EDITION, help_text="Edition of the verdict's rule. Each edition checks a window once."
+    )
     duration_seconds = models.FloatField(default=0)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -281,7 +294,9 @@ class DriftCheck(models.Model):
             ),
         ]
         constraints = [
-            models.UniqueConstraint(fields=["version", "window_end"], name="a_window_is_checked_once"),
+            models.UniqueConstraint(
+                fields=["version", "window_end", "rule_edition"], name="an_edition_checks_a_window_once"
+            ),
             models.CheckConstraint(condition=Q(status__in=CheckStatus.values), name="drift_check_status_is_known"),
             models.CheckConstraint(
                 condition=Q(status=CheckStatus.FAILED, error_message__gt="")
@@ -304,6 +319,8 @@ class DriftCheck(models.Model):
         self.prediction_js_divergence = result.prediction.js_divergence
         self.prediction_threshold = result.prediction.threshold
         self.prediction_is_drifted = result.prediction.is_drifted
+        self.prediction_is_confirmed = bool(result.prediction.verdict and result.prediction.verdict.is_listed)
+        self.n_confirmed_correlations = sum(pair.is_listed for pair in result.correlations or ())
         self.verdict_status = result.verdict.status
         return [FeatureDrift.of(self, feature) for feature in result.features]
 
@@ -408,7 +425,7 @@ class DriftIncident(models.Model):
     @property
     def subjects(self) -> list[str]:
         """What drifted, strongest first, each name once."""
-        return list(dict.fromkeys(subject_of(found) for found in self.hypotheses))
+        return list(dict.fromkeys(found.subject for found in self.hypotheses))
 
     @property
     def is_open(self) -> bool:

@@ -94,6 +94,8 @@ class DriftReport:
         stored: a scheduled check. backfilled: a check made later over archived rows. live: computed for this response.
     check_id
         The stored check.
+    rule_edition
+        The edition of the verdict's rule.
     checked_at
         When the comparison was made.
     window
@@ -110,6 +112,7 @@ class DriftReport:
     detail: str = ""
     source: ReportSource | None = None
     check_id: int | None = None
+    rule_edition: int | None = None
     checked_at: datetime | None = None
     window: WindowSummary | None = None
     result: ComparisonResult | None = None
@@ -126,6 +129,7 @@ def report_of_check(check: DriftCheck, version: ModelVersion) -> DriftReport:
         detail=check.error_message,
         source=ReportSource.BACKFILLED if check.is_backfilled else ReportSource.STORED,
         check_id=check.pk,
+        rule_edition=check.rule_edition,
         checked_at=check.created_at,
         window=WindowSummary(
             rows=check.n_current,

@@ -9,7 +9,8 @@ from django.utils import timezone
 from drift.models import CheckStatus, DriftCheck, DriftIncident, DriftPolicy, FeatureDrift, PolicyMode
 from inference.selectors import capture_policy_of
 from inference.stream import redis_client, rows_seen
-from mlmon.results import Criteria, Method, Thresholds, VerdictStatus
+from mlmon.criteria import Criteria, Thresholds
+from mlmon.results import Method, VerdictStatus
 from models_registry.models import Model, ModelVersion, ReferenceDataset, Stage
 from models_registry.selectors import model_named, primary_version, version_of
 
@@ -50,7 +51,8 @@ def criteria_of(policy: DriftPolicy) -> Criteria:
         unmonitored=frozenset(never_stored).union(row.feature_name for row in rows if not row.is_monitored),
         gives_verdict=policy.mode == PolicyMode.VERDICT,
         false_alarm_budget=policy.false_alarm_budget,
-        extra_window_rows=tuple(policy.extra_window_rows),
+        extra_window_rows=tuple(dict.fromkeys((policy.window_rows // 2, *policy.extra_window_rows))),
+        is_seasonal=policy.is_seasonal,
         monitors_correlation=policy.monitors_correlation,
         monitors_joint_distribution=policy.monitors_joint_distribution,
     )

@@ -86,8 +86,8 @@ def compare(
     >>> [(found.name, round(found.effect, 1)) for found in result.listed_hypotheses]
     [('price', 0.4)]
     """
+    from mlmon.criteria import Criteria, Thresholds
     from mlmon.file_comparison import ColumnChoices, compare_files
-    from mlmon.results import Criteria, Thresholds
     from mlmon.tables import UNLIMITED
     from mlmon.times import DateOrder
 
@@ -99,7 +99,6 @@ def compare(
         thresholds=Thresholds(threshold, prediction_threshold, column_thresholds or {}),
         false_alarm_budget=false_alarm_budget,
         extra_window_rows=tuple(windows),
-        monitors_correlation=True,
         monitors_joint_distribution=joint,
     )
     return compare_files(_source(reference), _source(current), choices, criteria, UNLIMITED).result

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mlmon.criteria import Criteria, Thresholds
 from mlmon.exceptions import MlmonError, ResultFileError
 from mlmon.figures import plain_text
 from mlmon.file_comparison import ColumnChoices, FileComparison, compare_files
@@ -20,7 +21,7 @@ from mlmon.report.html import report_page
 from mlmon.report.json_body import comparison_body
 from mlmon.report.terminal_table import table_lines
 from mlmon.report.views import ResultView, Tone, prediction_view, result_view
-from mlmon.results import ComparisonResult, Criteria, Thresholds, VerdictStatus
+from mlmon.results import ComparisonResult, VerdictStatus
 from mlmon.tables import UNLIMITED, TableLimits
 from mlmon.times import DateOrder
 from mlmon.verdict import FEWEST_WINDOW_ROWS
@@ -134,7 +135,6 @@ def run_compare(
         thresholds=thresholds,
         false_alarm_budget=options["budget"],
         extra_window_rows=tuple(options["window"]),
-        monitors_correlation=True,
         monitors_joint_distribution=options["joint"],
     )
     comparison = compare_files(options["reference"], options["current"], choices, criteria, limits)

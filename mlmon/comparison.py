@@ -8,18 +8,22 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
+from mlmon.criteria import Criteria
+from mlmon.detection.phases import LARGEST_SHARE_WITHOUT_PHASE, NO_TIME, local_times
+from mlmon.detection.rule import SMALLEST_MISSING_DIFFERENCE
+from mlmon.detection.shares import share_p_values
+from mlmon.detector import PREDICTIONS, Detector
 from mlmon.measures import MEASURES, Method, jensen_shannon_divergence
 from mlmon.prepared import PreparedCategories, PreparedColumn, PreparedReference
 from mlmon.profile import compared_kind
 from mlmon.results import (
     Channel,
     ComparisonResult,
-    CorrelationChange,
-    Criteria,
     FeatureResult,
-    HypothesisResult,
     JointChange,
     LeftOut,
     LeftOutReason,
@@ -32,12 +36,14 @@ from mlmon.results import (
 )
 from mlmon.schema import FeatureKind
 from mlmon.sentences import coverage_sentence
+from mlmon.smallest_visible import NOTHING_VISIBLE, smallest_visible
 from mlmon.statistics.bins import decile_labels
-from mlmon.statistics.correlation import correlation_changes, rank_correlations
-from mlmon.statistics.counts import MissingCounts, chi_squared
+from mlmon.statistics.counts import chi_squared
 from mlmon.statistics.joint_distribution import joint_change
-from mlmon.verdict import NO_JUDGEMENT, SMALLEST_MISSING_DIFFERENCE, Evidence, VerdictPlan, judge, plan_verdict
-from mlmon.windows import Column, ColumnWindow, ConstantValue, NumericWindow, evidence_of, open_window
+from mlmon.verdict import NO_JUDGEMENT, VerdictPlan, judge, plan_verdict
+from mlmon.window_tests import SMALLEST_SAMPLE
+from mlmon.windowed_columns import ColumnRows, Windows, windowed_columns
+from mlmon.windows import Column, ColumnWindow, ConstantValue, NumericWindow, open_window
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +55,6 @@ COLUMN_ERRORS = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueErr
 _Fields: TypeAlias = dict[str, Any]
 
 COMPARED = (ResultStatus.OK, ResultStatus.INSUFFICIENT_DATA, ResultStatus.CONSTANT)
-SMALLEST_SAMPLE = 30
 LARGEST_CATEGORY_SHARE = 0.5  # categories for each reference row; a column with more identifies rows
 DEFAULT_METHODS = {FeatureKind.NUMERIC: Method.KOLMOGOROV_SMIRNOV, FeatureKind.CATEGORICAL: Method.CHI_SQUARED}
 SMALLEST_QUALITY_SHARE = 0.01
@@ -64,6 +69,7 @@ def compare(
     criteria: Criteria,
     *,
     window_rows: int | None = None,
+    times: NDArray[np.int64] | None = None,
     with_details: bool = True,
     not_compared: Collection[NotCompared] = (),
     left_out: Collection[LeftOut] = (),
@@ -82,6 +88,9 @@ def compare(
         What to compare and when to call it drift.
     window_rows
         The latest rows that are the window; by default all of them. Longer windows of the criteria use the rows before.
+    times
+        Of the rows, in microseconds since 1970 in UTC, for a seasonal comparison (`Criteria.is_seasonal`). If more than
+        10 % of the rows have none (the smallest integer), rows are compared without phases.
     with_details
         Whether to compute all measures and what a chart needs, or only scores and the verdict.
     not_compared
@@ -101,19 +110,40 @@ def compare(
     failed = {each.feature: each for each in not_compared if each.feature not in criteria.unmonitored}
     names = [name for name in reference.features if name not in criteria.unmonitored and name not in failed]
     plan = plan_verdict(
-        criteria, features=len(names) + len(failed), rows=rows, window_rows=main_rows, reference_rows=reference.n_rows
+        criteria,
+        features=len(names) + len(failed),
+        pairs=reference.detector.pairs,
+        rows=rows,
+        window_rows=main_rows,
+        reference_rows=reference.n_rows,
     )
-    scope = _Scope(criteria, plan, with_details)
-    columns = {name: features.column(name) for name in names if name in features.column_names}
+    detector, local = reference.detector, None
+    if criteria.is_seasonal and times is not None and reference.seasonal is not None:
+        latest_times = times[times.size - max(plan.window_rows) :]
+        if np.count_nonzero(latest_times == NO_TIME) <= LARGEST_SHARE_WITHOUT_PHASE * latest_times.size:
+            detector = reference.seasonal
+            local = local_times(latest_times, detector.profile.zone)
+    # Findings on quality compare with all rows of the reference, so that they need the dispersion without phases.
+    scope = _Scope(criteria, plan, with_details, reference.detector)
+    given = set(features.column_names)
+    columns = {name: features.column(name) for name in names if name in given}
     compared = [_compare_feature(name, reference.features[name], columns.get(name), scope) for name in names]
     for name, each in failed.items():
         profile = reference.features.get(name)
         kind = FeatureKind.CATEGORICAL if profile is None else profile.kind
-        compared.append((_not_compared_fields(each, kind, scope), []))
-    prediction, evidence = _compare_prediction(reference.prediction, predictions, scope)
-    for _, of_feature in compared:
-        evidence += of_feature
-    judgement = judge(evidence, plan) if criteria.gives_verdict else NO_JUDGEMENT
+        compared.append((_not_compared_fields(each, kind, scope), None))
+    prediction, rows_of_prediction = _compare_prediction(reference.prediction, predictions, scope)
+    judgement, visible = NO_JUDGEMENT, NOTHING_VISIBLE
+    if criteria.gives_verdict:
+        visible = smallest_visible(reference, detector, plan) if with_details else NOTHING_VISIBLE
+        rows_of_features = [each for _, each in compared]
+        windows = Windows(np.array(plan.window_rows), local, with_scores=plan.pairs > 0)
+        judgement = judge(
+            detector,
+            windowed_columns([each for each in (*rows_of_features, rows_of_prediction) if each is not None], windows),
+            plan,
+            with_details=with_details,
+        )
     hypotheses = judgement.hypotheses
     latest = features.select(list(columns)).slice(rows - main_rows)
     unmonitored = (
@@ -134,12 +164,18 @@ def compare(
                 **fields,
                 verdict=hypotheses.get((Channel.DISTRIBUTION, fields["name"])),
                 missing_verdict=hypotheses.get((Channel.MISSING_VALUES, fields["name"])),
+                no_verdict_reason=judgement.reasons.get(fields["name"], ""),
+                smallest_visible=visible.get(fields["name"], {}),
             )
             for fields, _ in compared
         ),
-        prediction=replace(prediction, verdict=hypotheses.get((Channel.PREDICTION, ""))),
+        prediction=replace(
+            prediction,
+            verdict=hypotheses.get((Channel.PREDICTION, PREDICTIONS)),
+            no_verdict_reason=judgement.reasons.get(PREDICTIONS, ""),
+        ),
         verdict=judgement.verdict,
-        correlation_changes=_compare_correlations(reference, latest) if criteria.monitors_correlation else None,
+        correlations=judgement.correlations,
         joint_change=_compare_jointly(reference, latest) if criteria.monitors_joint_distribution else None,
         left_out=(*unmonitored, *extra, *left_out),
     )
@@ -161,25 +197,26 @@ class _Scope:
     criteria: Criteria
     plan: VerdictPlan
     with_details: bool
+    detector: Detector
 
 
 def _compare_feature(
     name: str, reference: PreparedColumn, column: "Column | None", scope: _Scope
-) -> tuple[_Fields, list[Evidence]]:
-    """Return one feature's result without its verdict, and the evidence for that."""
+) -> tuple[_Fields, ColumnRows | None]:
+    """Return one feature's result without its verdict, and what that needs of the column."""
     if column is None:
         failed = NotCompared(name, ResultStatus.MISSING_COLUMN, "The window has no such column.")
-        return _not_compared_fields(failed, reference.kind, scope), []
+        return _not_compared_fields(failed, reference.kind, scope), None
     if compared_kind(column.type) is not reference.kind:
         detail = f"The reference is {reference.kind}, the window's column is {column.type}."
         failed = NotCompared(name, ResultStatus.TYPE_CHANGED, detail)
-        return _not_compared_fields(failed, reference.kind, scope), []
+        return _not_compared_fields(failed, reference.kind, scope), None
     try:
         return _compare_columns(_first_fields(name, reference.kind, scope), reference, column, scope)
     except COLUMN_ERRORS as error:
         logger.exception("Feature %r could not be compared.", name)
         detail = f"The comparison failed: {type(error).__name__}: {error}"
-        return _not_compared_fields(NotCompared(name, ResultStatus.ERROR, detail), reference.kind, scope), []
+        return _not_compared_fields(NotCompared(name, ResultStatus.ERROR, detail), reference.kind, scope), None
 
 
 def _first_fields(name: str, kind: FeatureKind, scope: _Scope) -> _Fields:
@@ -206,48 +243,49 @@ def _not_compared_fields(failed: NotCompared, kind: FeatureKind, scope: _Scope) 
 
 def _compare_columns(
     fields: _Fields, reference: PreparedColumn, column: Column, scope: _Scope
-) -> tuple[_Fields, list[Evidence]]:
-    windows = [open_window(reference, column, rows) for rows in scope.plan.window_rows]
-    main, name = windows[0], fields["name"]
-    n_missing = reference.profile.n_missing
-    evidence: list[Evidence] = []
-    quality: list[QualityFinding] = []
-    for window in windows:
-        missing = MissingCounts(n_missing, scope.plan.reference_rows, window.rows - window.n_values, window.rows)
-        if (missing.reference_missing or missing.current_missing) and window.rows >= SMALLEST_SAMPLE:
-            evidence.append(_missing_evidence(name, missing, reference, alpha=scope.plan.alpha))
-        if window is main and missing.current_missing and missing.difference > 0:
-            p_value = evidence[0].hypothesis.p_value if evidence else 1.0
-            quality.append(_missing_finding(missing, p_value))
+) -> tuple[_Fields, ColumnRows | None]:
+    window, name = open_window(reference, column, scope.plan.window_rows[0]), fields["name"]
+    n_missing, missing = reference.profile.n_missing, window.rows - window.n_values
+    rise = missing / window.rows - n_missing / scope.plan.reference_rows if window.rows else 0.0
     fields = {
         **fields,
         "n_reference": reference.n_values,
-        "n_current": main.n_values,
+        "n_current": window.n_values,
         "n_missing_reference": n_missing,
-        "n_missing_current": main.rows - main.n_values,
+        "n_missing_current": missing,
     }
-    status, detail = _status_of_sizes(reference.n_values, main.n_values)
+    status, detail = _status_of_sizes(reference.n_values, window.n_values)
     if status is ResultStatus.OK and isinstance(reference, PreparedCategories):
         n_categories = len(reference.profile.categories)
         if n_categories > LARGEST_CATEGORY_SHARE * reference.n_values:
             status = ResultStatus.IDENTIFIER
             detail = f"{n_categories} categories in {reference.n_values} reference rows: an identifier is not compared."
-    if status is ResultStatus.INSUFFICIENT_DATA and main.rows >= SMALLEST_SAMPLE <= reference.n_values:
+    quality: list[QualityFinding] = []
+    if rise > 0:
+        quality.append(_missing_finding(name, missing, window.rows, n_missing, scope))
+    if status is ResultStatus.INSUFFICIENT_DATA and window.rows >= SMALLEST_SAMPLE <= reference.n_values:
         # The values of the window are missing, which is a change of its own.
-        rise = (main.rows - main.n_values) / main.rows - n_missing / scope.plan.reference_rows
         fields |= {"method": None, "score": rise, "is_drifted": True} if rise > fields["threshold"] else {}
-    if status is not ResultStatus.OK:
-        return fields | {"status": status, "status_detail": detail, "quality": tuple(quality)}, evidence
-    constant = main.constant
-    fields |= _scores(main, fields, scope)
-    if constant is not None and constant.reference_share == 1.0:
-        detail = f"Every value of both is {constant.name}."
-        fields |= {"status": ResultStatus.CONSTANT, "status_detail": detail, "score": 0.0, "is_drifted": False}
-    elif scope.criteria.gives_verdict:
-        compared = [window for window in windows if window.n_values >= SMALLEST_SAMPLE]
-        evidence += [evidence_of(window, Channel.DISTRIBUTION, name, alpha=scope.plan.alpha) for window in compared]
-    quality += _value_findings(main, constant)
-    return fields | {"quality": tuple(quality)}, evidence
+    constant = window.constant
+    if status is ResultStatus.OK:
+        fields |= _scores(window, fields, scope)
+        quality += _value_findings(window, constant)
+        if constant is not None and constant.reference_share == 1.0:
+            status, detail = ResultStatus.CONSTANT, f"Every value of both is {constant.name}."
+            fields |= {"score": 0.0, "is_drifted": False}
+    rows = None
+    if scope.criteria.gives_verdict and window.rows >= SMALLEST_SAMPLE:
+        rows = _rows_of(name, window, column, scope, is_judged=status is ResultStatus.OK)
+    return fields | {"status": status, "status_detail": detail, "quality": tuple(quality)}, rows
+
+
+def _rows_of(name: str, window: ColumnWindow, column: Column, scope: _Scope, *, is_judged: bool = True) -> ColumnRows:
+    """Return the rows of the longest window."""
+    longest = max(scope.plan.window_rows)
+    latest = column.slice(len(column) - longest)
+    if isinstance(window, NumericWindow):
+        return ColumnRows(name, window.reference, latest.cast(pa.float64()).to_numpy(), is_judged)
+    return ColumnRows(name, window.reference, latest, is_judged, window.codes if window.rows == longest else None)
 
 
 def _scores(window: ColumnWindow, fields: _Fields, scope: _Scope) -> _Fields:
@@ -271,32 +309,17 @@ def _scores(window: ColumnWindow, fields: _Fields, scope: _Scope) -> _Fields:
     }
 
 
-def _missing_evidence(name: str, counts: MissingCounts, reference: PreparedColumn, *, alpha: float) -> Evidence:
-    profile, rows = reference.profile, counts.current_rows
-    # A reference without missing values says nothing about how they come. The dispersion of its values is at least a
-    # guess, because what stops a value from coming stops its neighbours too.
-    phi = (profile.missing_dispersion if profile.n_missing else profile.dispersion).at(rows)
-    hypothesis = HypothesisResult(
-        channel=Channel.MISSING_VALUES,
-        name=name,
-        p_value=counts.p_value_at(phi),
-        effect=counts.difference,
-        passes_gate=False,
-        window_rows=rows,
-        dispersion=phi,
-        smallest_detectable=counts.smallest_detectable_difference(alpha=alpha, dispersion=phi),
-    )
-    return Evidence(hypothesis, profile.dispersion.is_measured_at(rows))
-
-
-def _missing_finding(counts: MissingCounts, p_value: float) -> QualityFinding:
-    share = counts.current_missing / counts.current_rows
+def _missing_finding(name: str, missing: int, rows: int, reference_missing: int, scope: _Scope) -> QualityFinding:
+    share, reference_rows = missing / rows, scope.plan.reference_rows
+    before = reference_missing / reference_rows
+    spread = scope.detector.dispersion(rows)[name].missing
+    p_value = share_p_values(missing, rows, reference_missing, reference_rows, phi=spread.phi, nu=max(spread.nu, 1.0))
     return QualityFinding(
         event=QualityEvent.MISSING_VALUES,
-        count=counts.current_missing,
+        count=missing,
         share=share,
-        detail=f"{share:.1%} are missing, {counts.reference_missing / counts.reference_rows:.1%} in the reference.",
-        is_notable=counts.difference >= SMALLEST_MISSING_DIFFERENCE and p_value <= QUALITY_SIGNIFICANCE,
+        detail=f"{share:.1%} are missing, {before:.1%} in the reference.",
+        is_notable=share - before >= SMALLEST_MISSING_DIFFERENCE and float(p_value) <= QUALITY_SIGNIFICANCE,
     )
 
 
@@ -330,22 +353,22 @@ def _value_findings(window: ColumnWindow, constant: ConstantValue | None) -> lis
 
 def _compare_prediction(
     reference: PreparedColumn, column: "Column | None", scope: _Scope
-) -> tuple[PredictionResult, list[Evidence]]:
+) -> tuple[PredictionResult, ColumnRows | None]:
     """Compare the predictions: classes by their counts, numbers by their counts between the reference's deciles."""
     result = PredictionResult(threshold=scope.criteria.thresholds.prediction)
     if column is None:
-        return replace(result, status=ResultStatus.MISSING_COLUMN), []
+        return replace(result, status=ResultStatus.MISSING_COLUMN), None
     if compared_kind(column.type) is not reference.kind:
         detail = f"The reference is {reference.kind}, the window's predictions are {column.type}."
-        return replace(result, status=ResultStatus.TYPE_CHANGED, status_detail=detail), []
+        return replace(result, status=ResultStatus.TYPE_CHANGED, status_detail=detail), None
     try:
-        windows = [open_window(reference, column, rows) for rows in scope.plan.window_rows]
-        window = windows[0]
+        window = open_window(reference, column, scope.plan.window_rows[0])
         status, detail = _status_of_sizes(reference.n_values, window.n_values)
         if status is not ResultStatus.OK:
-            return replace(result, status=status, status_detail=detail), []
-        compared = [each for each in windows if scope.criteria.gives_verdict and each.n_values >= SMALLEST_SAMPLE]
-        evidence = [evidence_of(each, Channel.PREDICTION, "", alpha=scope.plan.alpha) for each in compared]
+            return replace(result, status=status, status_detail=detail), None
+        tested = None
+        if scope.criteria.gives_verdict:
+            tested = _rows_of(PREDICTIONS, window, column, scope)
         if isinstance(window, NumericWindow):
             bins, now = window.reference.deciles, window.decile_counts
             labels, before, test = decile_labels(bins.edges), bins.counts, chi_squared(bins.counts, now)
@@ -357,7 +380,7 @@ def _compare_prediction(
     except COLUMN_ERRORS as error:
         logger.exception("The predictions could not be compared.")
         detail = f"The comparison failed: {type(error).__name__}: {error}"
-        return replace(result, status=ResultStatus.ERROR, status_detail=detail), []
+        return replace(result, status=ResultStatus.ERROR, status_detail=detail), None
     result = replace(
         result,
         chi2_statistic=statistic,
@@ -367,7 +390,7 @@ def _compare_prediction(
         reference_dist=dict(zip(labels, (before / before.sum()).tolist(), strict=True)),
         current_dist=dict(zip(labels, (now / now.sum()).tolist(), strict=True)),
     )
-    return result, evidence
+    return result, tested
 
 
 def _status_of_sizes(n_reference: int, n_current: int) -> tuple[ResultStatus, str]:
@@ -378,17 +401,6 @@ def _status_of_sizes(n_reference: int, n_current: int) -> tuple[ResultStatus, st
         ResultStatus.INSUFFICIENT_DATA,
         f"The {side} has {fewer or 'no'} values; a comparison needs {SMALLEST_SAMPLE}.",
     )
-
-
-def _compare_correlations(reference: PreparedReference, latest: pa.Table) -> tuple[CorrelationChange, ...] | None:
-    """Return the pairs whose correlation changed; None if the reference has kept no rows, or if it failed."""
-    if not reference.sample.num_columns:
-        return None
-    try:
-        return correlation_changes(rank_correlations(reference.sample), rank_correlations(latest))
-    except COLUMN_ERRORS:
-        logger.exception("The correlations could not be compared.")
-        return None
 
 
 def _compare_jointly(reference: PreparedReference, latest: pa.Table) -> JointChange | None:

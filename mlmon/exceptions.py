@@ -52,6 +52,27 @@ class ReferenceFileError(MlmonError):
     """Reference data that cannot be used. The message names the column and the row if there is one."""
 
 
+class TimeZoneError(MlmonError):
+    """A name that no time zone has. The message suggests similar ones."""
+
+
+class TimeValueError(MlmonError):
+    """A value of a column of times that is no time.
+
+    Parameters
+    ----------
+    row
+        Index of the row in the column, from 0.
+    reason
+        What is wrong and what is expected.
+    """
+
+    def __init__(self, row: int, reason: str) -> None:
+        super().__init__(f"row {row}: {reason}")
+        self.row = row
+        self.reason = reason
+
+
 class ComparisonInputError(MlmonError):
     """A file or table that cannot be compared. The message names it, and the column and row if there is one."""
 

@@ -1,20 +1,30 @@
 """Numbers and durations as text, for every page and the terminal."""
 
 import math
+import re
+from collections.abc import Sequence
 from datetime import datetime
 
 UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60))
 JUST_NOW_SECONDS = 10
+MOST_DIGITS = 7  # of two numbers that are written differently
+LONGEST_CATEGORY = 40  # characters
+LONG_FRACTION = re.compile(r"-?\d{1,6}\.\d{9,}")
 
 
 def number_text(value: float, digits: int = 3) -> str:
     """Return a number with `digits` significant digits: "4.41", "1,040", "2.5e-07"."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
-    magnitude = math.floor(math.log10(abs(value)))
+    magnitude = _magnitude(value, digits)
     if not -4 <= magnitude < 9:
         return f"{value:.{digits - 1}e}"
     return f"{value:,.{max(0, digits - 1 - magnitude)}f}"
+
+
+def _magnitude(value: float, digits: int) -> int:
+    """Return the power of ten of the first digit after rounding: 9.996 has three digits as 10.0, not as 10.00."""
+    return int(f"{value:.{digits - 1}e}".partition("e")[2])
 
 
 def short_number_text(value: float, digits: int = 4) -> str:
@@ -30,8 +40,7 @@ def share_text(share: float, digits: int = 2) -> str:
         return f"{percent:.0f} %"
     if abs(percent) < 0.01:
         return "less than 0.01 %"
-    decimals = max(0, digits - 1 - math.floor(math.log10(abs(percent))))
-    return f"{percent:.{decimals}f} %"
+    return f"{percent:.{max(0, digits - 1 - _magnitude(percent, digits))}f} %"
 
 
 def duration_text(seconds: float) -> str:
@@ -64,3 +73,41 @@ def _counted(count: int, name: str) -> str:
 def plain_text(text: str) -> str:
     """Return a string with control characters escaped, so that a terminal shows them and does not execute them."""
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+
+
+def share_pair(first: float, second: float) -> tuple[str, str]:
+    """Return two shares with enough digits to differ."""
+    for digits in range(2, MOST_DIGITS + 1):
+        pair = share_text(first, digits=digits), share_text(second, digits=digits)
+        if pair[0] != pair[1]:
+            break
+    return pair
+
+
+def number_pair(first: float, second: float) -> tuple[str, str]:
+    """Return two numbers with enough digits to differ."""
+    for digits in range(3, MOST_DIGITS + 1):
+        pair = number_text(first, digits), number_text(second, digits)
+        if pair[0] != pair[1]:
+            break
+    return pair
+
+
+def category_text(name: str) -> str:
+    """Return a category for a sentence: in quotation marks if it is not one word.
+
+    A float32 number is written with its significant digits: 0.0599999986588955 is 0.06.
+    """
+    if LONG_FRACTION.fullmatch(name):
+        return f"{float(name):.6g}"
+    shown = name if len(name) <= LONGEST_CATEGORY else f"{name[: LONGEST_CATEGORY - 1]}…"
+    if shown.isprintable() and shown and not any(character in shown for character in " ,\"'"):
+        return shown
+    return repr(shown)
+
+
+def listing(words: Sequence[str], conjunction: str) -> str:
+    """Return words as a list: "a", "a or b", "a, b or c"."""
+    if len(words) < 2:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} {conjunction} {words[-1]}"

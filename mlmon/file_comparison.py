@@ -16,11 +16,12 @@ from mlmon.column_kinds import ColumnKind, as_categories, is_whole
 from mlmon.column_pairs import ALL_COLUMNS, ColumnPair, ColumnPairs, close_name
 from mlmon.column_pairs import ColumnChoices as ColumnChoices
 from mlmon.comparison import compare
+from mlmon.criteria import Criteria
 from mlmon.exceptions import ComparisonInputError
 from mlmon.file_columns import FileTable, read_table
 from mlmon.prepared import prepare
 from mlmon.profiling import profile_of
-from mlmon.results import ComparisonResult, Criteria, LeftOut, LeftOutReason, NotCompared
+from mlmon.results import ComparisonResult, LeftOut, LeftOutReason, NotCompared
 from mlmon.schema import TaskType
 from mlmon.tables import TableFormat, TableLimits
 from mlmon.times import DateOrder, comparable_parts, parts_of

@@ -352,13 +352,14 @@ MEASURES: Mapping[Method, MeasureDefinition] = {
 }
 
 P_VALUE = (
-    "The probability of a distance at least as large by chance. The verdict's is corrected for dependence in time: X2 "
-    "is divided by phi, and so is N in the law of the Kolmogorov-Smirnov distance."
+    "The probability of a change at least as large by chance. The verdict's is corrected for dependence in time (phi), "
+    "and for the number of its tests and windows."
 )
 PHI = (
-    "phi: how many times the counts of windows vary more than those of independent rows, measured on the reference in "
-    "its own order."
+    "phi: how many times the means of windows vary more than those of independent rows, measured on the reference in "
+    "its own order; nu: how sure that is, in degrees of freedom."
 )
 EFFECT = (
-    "Cohen's w; a change below .15 is never an alarm. Of missing values: the difference of the shares, at least .02."
+    "How large the change is: in standard deviations of the ranks' normal scores, or Cohen's w for shapes and "
+    "categories; below .15 it is never an alarm. Of missing values: the difference of the shares, at least .02."
 )

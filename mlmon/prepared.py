@@ -3,20 +3,28 @@
 import math
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from mlmon.profile import CategoricalProfile, ColumnProfile, NumericProfile, ReferenceProfile
+from mlmon.detection.numeric import NumericScores, ScoreCells, score_cells
+from mlmon.detector import Detector
+from mlmon.profile import (
+    MOST_VALUES_AS_CATEGORIES,
+    CategoricalProfile,
+    ColumnProfile,
+    NumericProfile,
+    ReferenceProfile,
+)
+from mlmon.results import Test
 from mlmon.schema import FeatureKind
 from mlmon.statistics.bins import counts_between, counts_inside, decile_cut_points, doane_edges
 from mlmon.statistics.counts import CategoryCounts, ReferenceCategories, prepare_categories
 from mlmon.statistics.kolmogorov_smirnov import OrderedReference
 
-MOST_VALUES_AS_CATEGORIES = 20  # of a numeric column; with more it is compared as an ordered quantity
 CHART_BINS = 20
 CHART_QUANTILES = (0.01, 0.99)  # the bins between them are of equal width; the outer two hold the tails
 
@@ -67,6 +75,35 @@ class NumberCategories:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Scoring:
+    """The normal scores of a column, ready for windows.
+
+    Attributes
+    ----------
+    own
+        What the tests need to know of the reference.
+    cells
+        The scores of values.
+    edges
+        The ends of the bins, then the cuts of the tails.
+    nbytes
+        Memory in bytes of what the profile does not have.
+    """
+
+    own: NumericScores
+    cells: ScoreCells
+    edges: NDArray[np.float64]
+    nbytes: int
+
+    @staticmethod
+    def of(own: NumericScores, finite: NDArray[np.float64]) -> "Scoring":
+        """Return the scores of a column whose finite values are given in ascending order."""
+        cells = score_cells(finite)
+        nbytes = 0 if cells.cuts is finite else cells.cuts.nbytes + cells.scores.nbytes
+        return Scoring(own, cells, np.concatenate([own.boundaries, own.tail_cuts]), nbytes)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class PreparedNumbers:
     """A numeric column of the reference.
 
@@ -87,6 +124,10 @@ class PreparedNumbers:
         values.
     chart
         k - 1 edges between k bins for a chart. None if the column has few values or no finite ones.
+    scoring
+        The normal scores of the finite values; None if the profile has no scores.
+    season_scoring
+        The same of their residuals from phases; None if the profile has no season of them.
     nbytes
         Memory in bytes; a few kilobytes of grids are left out.
     """
@@ -100,6 +141,8 @@ class PreparedNumbers:
     finite: NDArray[np.float64]
     doane: Bins | None
     chart: Bins | None
+    scoring: Scoring | None
+    season_scoring: Scoring | None
     nbytes: int
 
 
@@ -136,23 +179,33 @@ class PreparedReference:
 
     Attributes
     ----------
+    detector, seasonal
+        What the verdict's tests know about the reference; `seasonal` by phase, None if no column has a season.
     nbytes
         Memory in bytes, the profile's arrays included.
+    visible
+        The smallest visible changes of the last plan of a verdict.
     """
 
     n_rows: int
     features: Mapping[str, PreparedColumn]
     prediction: PreparedColumn
     sample: pa.Table
+    detector: Detector
+    seasonal: Detector | None
     nbytes: int
+    visible: dict[Any, Mapping[str, Mapping[Test, float]]] = field(default_factory=dict)
 
 
 def prepare(profile: ReferenceProfile) -> PreparedReference:
     """Return a reference prepared for many windows: once, in milliseconds for each numeric column."""
     features = {name: prepare_column(column) for name, column in profile.features.items()}
     prediction = prepare_column(profile.prediction)
-    nbytes = profile.sample.nbytes + sum(column.nbytes for column in (*features.values(), prediction))
-    return PreparedReference(profile.n_rows, features, prediction, profile.sample, nbytes)
+    detector = Detector(profile)
+    nbytes = profile.sample.nbytes + detector.nbytes
+    nbytes += sum(column.nbytes for column in (*features.values(), prediction))
+    seasonal = Detector(profile, is_seasonal=True) if detector.has_seasons else None
+    return PreparedReference(profile.n_rows, features, prediction, profile.sample, detector, seasonal, nbytes)
 
 
 def prepare_column(profile: ColumnProfile) -> PreparedColumn:
@@ -187,6 +240,7 @@ def _prepare_numbers(profile: NumericProfile) -> PreparedNumbers:
     if finite.size:
         edges = doane_edges(finite)
         doane = Bins(edges, counts_inside(finite, edges))
+    scoring, season = None if profile.scores is None else Scoring.of(profile.scores, finite), profile.season
     return PreparedNumbers(
         profile=profile,
         n_values=values.size,
@@ -196,7 +250,12 @@ def _prepare_numbers(profile: NumericProfile) -> PreparedNumbers:
         finite=finite,
         doane=doane,
         chart=chart,
-        nbytes=values.nbytes + (0 if finite is values else finite.nbytes),
+        scoring=scoring,
+        season_scoring=None if season is None else Scoring.of(season.scores, season.ordered),
+        nbytes=values.nbytes
+        + (0 if finite is values else finite.nbytes)
+        + (0 if scoring is None else scoring.nbytes)
+        + (0 if season is None else 2 * season.ordered.nbytes),
     )
 
 

@@ -4,7 +4,7 @@ A profile is stored as one columnar file (Arrow IPC) with a row for each feature
 copies nothing. `mlmon.profiling` computes profiles.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +12,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from mlmon.detection.correlation import MOST_FEATURES, CorrelationScores
+from mlmon.detection.dependence import NO_SERIES, SeriesDependence, dependence_of_array
+from mlmon.detection.numeric import NumericScores
+from mlmon.detection.seasons import NumericSeason, ShareSeason, numeric_season_of_array, share_season_of_array
 from mlmon.schema import FeatureKind
 
-FORMAT_VERSION = b"3"
+FORMAT_VERSION = 4
 SAMPLE_ROWS = 5_000
+MOST_VALUES_AS_CATEGORIES = 20  # of a numeric column; with more it is compared as an ordered quantity
 
 _FILE_FIELDS: list[Any] = [
     pa.field("role", pa.string()),
@@ -31,45 +36,40 @@ _FILE_FIELDS: list[Any] = [
     pa.field("sorted_values", pa.large_list(pa.float64())),
     pa.field("categories", pa.large_list(pa.string())),
     pa.field("counts", pa.large_list(pa.int64())),
-    pa.field("dispersion", pa.large_list(pa.float64())),
-    pa.field("missing_dispersion", pa.large_list(pa.float64())),
+    pa.field("dependence", pa.large_list(pa.float64())),
+    pa.field("missing_dependence", pa.large_list(pa.float64())),
+    pa.field("infinity_dependence", pa.large_list(pa.float64())),
+    pa.field("category_dependence", pa.large_list(pa.float64())),
+    pa.field("boundaries", pa.large_list(pa.float64())),
+    pa.field("bin_counts", pa.large_list(pa.int64())),
+    pa.field("tail_cuts", pa.large_list(pa.float64())),
+    pa.field("tail_counts", pa.large_list(pa.int64())),
+    pa.field("score_moments", pa.large_list(pa.float64())),
+    pa.field("correlations", pa.large_list(pa.float64())),
+    pa.field("looks_sorted", pa.bool_()),
+    pa.field("season", pa.large_list(pa.float64())),
+    pa.field("category_season", pa.large_list(pa.float64())),
+    pa.field("missing_season", pa.large_list(pa.float64())),
     pa.field("sample_values", pa.large_list(pa.float64())),
     pa.field("sample_categories", pa.large_list(pa.string())),
 ]
 _FILE_SCHEMA = pa.schema(_FILE_FIELDS)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Dispersion:
-    """The dispersion phi of one column, by length of the window; `mlmon.statistics.dispersion` measures it.
-
-    Attributes
-    ----------
-    chunk_rows
-        Ascending lengths of windows of which the reference holds at least ten, shape (k,); empty if it is too short.
-    by_chunk_rows
-        phi for each of them, at least 1, shape (k,).
-    by_autocorrelation
-        phi by autocorrelation alone, at least 1: for windows too long to be measured by chunks.
-    """
-
-    chunk_rows: NDArray[np.int64]
-    by_chunk_rows: NDArray[np.float64]
-    by_autocorrelation: float
-
-    def at(self, rows: int) -> float:
-        """Return phi for windows of `rows` rows: that of the next longer measured length, or else of the longest."""
-        if not self.chunk_rows.size:
-            return self.by_autocorrelation
-        index = min(int(np.searchsorted(self.chunk_rows, rows)), self.chunk_rows.size - 1)
-        return float(self.by_chunk_rows[index])
-
-    def is_measured_at(self, rows: int) -> bool:
-        """Return whether the reference holds ten windows of `rows` rows."""
-        return bool(rows <= self.chunk_rows.max(initial=0))
-
-
-INDEPENDENT = Dispersion(np.array([], dtype=np.int64), np.array([]), 1.0)
+_ARRAYS = (
+    "deciles",
+    "sorted_values",
+    "dependence",
+    "missing_dependence",
+    "infinity_dependence",
+    "category_dependence",
+    "boundaries",
+    "bin_counts",
+    "tail_cuts",
+    "tail_counts",
+    "score_moments",
+    "season",
+    "category_season",
+    "missing_season",
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,8 +90,16 @@ class NumericProfile:
         the column. NaN without values.
     n_distinct
         Number of distinct values.
-    dispersion, missing_dispersion
-        phi of the deciles' shares, and of the share of missing values, in the order of the reference.
+    scores
+        What the verdict's tests of finite values need; None without any, or if they are all equal.
+    dependence, missing_dependence, infinity_dependence, category_dependence
+        Of the finite values' normal scores and their squares, of missing values, of values that are -infinity and
+        infinity, and of groups of values, if there are few different ones; in the order of the reference.
+    looks_sorted
+        Whether the reference seems to be sorted by the column.
+    season, category_season, missing_season
+        The finite values, the groups of values and the missing values by phase; None without times, or if phases do not
+        explain them.
     """
 
     sorted_values: NDArray[np.float64]
@@ -102,8 +110,15 @@ class NumericProfile:
     maximum: float
     deciles: NDArray[np.float64]
     n_distinct: int
-    dispersion: Dispersion = INDEPENDENT
-    missing_dispersion: Dispersion = INDEPENDENT
+    scores: NumericScores | None = None
+    dependence: SeriesDependence = NO_SERIES
+    missing_dependence: SeriesDependence = NO_SERIES
+    infinity_dependence: SeriesDependence = NO_SERIES
+    category_dependence: SeriesDependence = NO_SERIES
+    looks_sorted: bool = False
+    season: NumericSeason | None = None
+    category_season: ShareSeason | None = None
+    missing_season: ShareSeason | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,15 +133,22 @@ class CategoricalProfile:
         Number of rows of each category, int64.
     n_missing
         Number of missing values.
-    dispersion, missing_dispersion
-        phi of the categories' shares, and of the share of missing values, in the order of the reference.
+    category_dependence, missing_dependence
+        Of groups of categories, and of missing values, in the order of the reference.
+    looks_sorted
+        Whether the reference seems to be sorted by the column.
+    category_season, missing_season
+        The categories and the missing values by phase; None without times, or if phases do not explain them.
     """
 
     categories: tuple[str, ...]
     counts: NDArray[np.int64]
     n_missing: int
-    dispersion: Dispersion = INDEPENDENT
-    missing_dispersion: Dispersion = INDEPENDENT
+    category_dependence: SeriesDependence = NO_SERIES
+    missing_dependence: SeriesDependence = NO_SERIES
+    looks_sorted: bool = False
+    category_season: ShareSeason | None = None
+    missing_season: ShareSeason | None = None
 
 
 ColumnProfile = NumericProfile | CategoricalProfile
@@ -141,24 +163,49 @@ class ReferenceProfile:
     sample
         Whole rows of the features, evenly spaced in the reference's order, at most 5,000: for what single columns do
         not show.
+    correlations
+        Of the first 100 numeric features with scores, in their order; None with fewer than two.
+    zone
+        The time zone of the phases; "" if the reference has no times.
     """
 
     n_rows: int
     features: Mapping[str, ColumnProfile]
     prediction: ColumnProfile
     sample: pa.Table
+    correlations: CorrelationScores | None = None
+    zone: str = ""
+
+    @property
+    def correlated_names(self) -> tuple[str, ...]:
+        """The features that `correlations` has."""
+        return correlated_names(self.features) if self.correlations is not None else ()
 
     def to_bytes(self) -> bytes:
         """Return the profile as one Arrow IPC file."""
         rows = [_row("feature", name, column) for name, column in self.features.items()]
         rows.append(_row("prediction", "", self.prediction))
+        if self.correlations is not None:
+            found, names = self.correlations, self.correlated_names
+            for place, row in enumerate([row for row in rows[:-1] if row["name"] in names]):
+                row["correlations"] = np.concatenate(
+                    [
+                        [found.rows, found.means[place], found.deviations[place]],
+                        found.pair_rows[place],
+                        found.rho[place],
+                        found.spread[place],
+                        found.skewness[place],
+                        found.chunk_ratios[:, place].ravel(),
+                    ]
+                )
         for row, name in zip(rows, self.sample.column_names, strict=False):
             if row["kind"] == FeatureKind.CATEGORICAL:
                 row["sample_categories"] = self.sample.column(name).to_pylist()
             else:
                 row["sample_values"] = self.sample.column(name).to_numpy()  # null becomes NaN
         arrays = [_file_column(field, [row.get(field.name) for row in rows]) for field in _FILE_SCHEMA]
-        metadata = {b"format": FORMAT_VERSION, b"n_rows": str(self.n_rows).encode()}
+        metadata = {b"format": str(FORMAT_VERSION).encode(), b"n_rows": str(self.n_rows).encode()}
+        metadata[b"zone"] = self.zone.encode()
         table = pa.table(arrays, schema=_FILE_SCHEMA.with_metadata(metadata))
         sink = pa.BufferOutputStream()
         with pa.ipc.new_file(sink, table.schema) as writer:
@@ -170,8 +217,8 @@ def from_bytes(content: "bytes | pa.Buffer") -> ReferenceProfile:
     """Return the profile in `content`, an Arrow IPC file; its arrays are views of the file."""
     table = pa.ipc.open_file(pa.py_buffer(content)).read_all()
     metadata = table.schema.metadata or {}
-    if metadata.get(b"format") != FORMAT_VERSION:
-        raise ValueError(f"Not a reference profile of format {FORMAT_VERSION.decode()}. Profile the reference again.")
+    if metadata.get(b"format") != str(FORMAT_VERSION).encode():
+        raise ValueError(f"Not a reference profile of format {FORMAT_VERSION}. Profile the reference again.")
     columns = {name: table.column(name).combine_chunks() for name in table.column_names}
     *features, prediction = [_column_at(columns, index) for index in range(table.num_rows)]
     names: list[Any] = columns["name"].to_pylist()[:-1]
@@ -186,40 +233,85 @@ def from_bytes(content: "bytes | pa.Buffer") -> ReferenceProfile:
         features=dict(zip(names, features, strict=True)),
         prediction=prediction,
         sample=pa.table(sample),
+        zone=metadata[b"zone"].decode(),
+        correlations=_correlations([row.values.to_numpy() for row in columns["correlations"] if len(row.values)]),
+    )
+
+
+def correlated_names(features: Mapping[str, ColumnProfile]) -> tuple[str, ...]:
+    """Return the features whose correlations are compared."""
+    numeric = [
+        name for name, column in features.items() if isinstance(column, NumericProfile) and column.scores is not None
+    ]
+    return tuple(numeric[:MOST_FEATURES]) if len(numeric) > 1 else ()
+
+
+def _correlations(rows: Sequence[NDArray[np.float64]]) -> CorrelationScores | None:
+    if not rows:
+        return None
+    stored, d = np.stack(rows), len(rows)
+    return CorrelationScores(
+        rows=int(stored[0, 0]),
+        means=stored[:, 1],
+        deviations=stored[:, 2],
+        pair_rows=stored[:, 3 : 3 + d],
+        rho=stored[:, 3 + d : 3 + 2 * d],
+        spread=stored[:, 3 + 2 * d : 3 + 3 * d],
+        skewness=stored[:, 3 + 3 * d : 3 + 4 * d],
+        chunk_ratios=stored[:, 3 + 4 * d :].reshape(d, -1, d).transpose(1, 0, 2),
     )
 
 
 def _column_at(columns: Mapping[str, Any], index: int) -> ColumnProfile:
     n_missing = columns["n_missing"][index].as_py()
-    dispersions: dict[str, Any] = {}
-    for field in ("dispersion", "missing_dispersion"):
-        stored = columns[field][index].values.to_numpy()
-        lengths, phi = np.split(stored[1:], 2)
-        dispersions[field] = Dispersion(lengths.astype(np.int64), phi, float(stored[0]))
+    stored = {name: columns[name][index].values.to_numpy() for name in _ARRAYS}
+    shared: dict[str, Any] = {
+        name: dependence_of_array(stored[name]) for name in ("missing_dependence", "category_dependence")
+    } | {"looks_sorted": columns["looks_sorted"][index].as_py()}
+    for name in ("category_season", "missing_season"):
+        shared[name] = share_season_of_array(stored[name])
     if columns["kind"][index].as_py() == FeatureKind.CATEGORICAL:
         categories, counts = columns["categories"][index].as_py(), columns["counts"][index].values.to_numpy()
-        return CategoricalProfile(tuple(categories), counts, n_missing, **dispersions)
+        return CategoricalProfile(tuple(categories), counts, n_missing, **shared)
+    scores, values = None, stored["sorted_values"]
+    if stored["score_moments"].size:
+        means, deviations, skewness = stored["score_moments"].reshape(3, 2)
+        parts = {name: stored[name] for name in ("boundaries", "bin_counts", "tail_cuts", "tail_counts")}
+        rows = int(stored["bin_counts"].sum())
+        scores = NumericScores(rows=rows, means=means, deviations=deviations, skewness=skewness, **parts)
     moments = {name: columns[name][index].as_py() for name in ("mean", "std", "minimum", "maximum")}
     numbers: dict[str, Any] = {name: np.nan if value is None else value for name, value in moments.items()}
     return NumericProfile(
-        sorted_values=columns["sorted_values"][index].values.to_numpy(),
+        sorted_values=values,
         n_missing=n_missing,
-        deciles=columns["deciles"][index].values.to_numpy(),
+        deciles=stored["deciles"],
         n_distinct=columns["n_distinct"][index].as_py(),
+        scores=scores,
+        dependence=dependence_of_array(stored["dependence"]),
+        infinity_dependence=dependence_of_array(stored["infinity_dependence"]),
+        season=numeric_season_of_array(stored["season"]),
         **numbers,
-        **dispersions,
+        **shared,
     )
 
 
 def _row(role: str, name: str, profile: ColumnProfile) -> dict[str, Any]:
     row: dict[str, Any] = {"role": role, "name": name, "n_missing": profile.n_missing}
-    for field in ("dispersion", "missing_dispersion"):
-        dispersion: Dispersion = getattr(profile, field)
-        row[field] = np.r_[dispersion.by_autocorrelation, dispersion.chunk_rows, dispersion.by_chunk_rows]
+    row["looks_sorted"] = profile.looks_sorted
+    for field in ("missing_dependence", "category_dependence"):
+        row[field] = getattr(profile, field).to_array()
+    for field in ("season", "category_season", "missing_season"):
+        season = getattr(profile, field, None)
+        row[field] = None if season is None else season.to_array()
     if isinstance(profile, CategoricalProfile):
         return row | {"kind": FeatureKind.CATEGORICAL, "categories": list(profile.categories), "counts": profile.counts}
     numbers = ("mean", "std", "minimum", "maximum", "n_distinct", "deciles", "sorted_values")
-    return row | {"kind": FeatureKind.NUMERIC, **{field: getattr(profile, field) for field in numbers}}
+    row |= {"kind": FeatureKind.NUMERIC, **{field: getattr(profile, field) for field in numbers}}
+    row |= {field: getattr(profile, field).to_array() for field in ("dependence", "infinity_dependence")}
+    if (scores := profile.scores) is not None:
+        row["score_moments"] = np.concatenate([scores.means, scores.deviations, scores.skewness])
+        row |= {field: getattr(scores, field) for field in ("boundaries", "bin_counts", "tail_cuts", "tail_counts")}
+    return row
 
 
 def _file_column(field: Any, values: list[Any]) -> Any:

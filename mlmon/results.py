@@ -52,6 +52,23 @@ class Channel(StrEnum):
     DISTRIBUTION = "distribution"  # a feature's values
     MISSING_VALUES = "missing_values"  # a feature's share of missing values
     PREDICTION = "prediction"
+    CORRELATION = "correlation"  # between two numeric features
+
+
+class Test(StrEnum):
+    """Which kind of change a test of the verdict sees."""
+
+    __test__ = False  # for pytest
+
+    LOCATION = "location"  # values are higher or lower
+    SCALE = "scale"  # values are further apart or closer together
+    SHAPE = "shape"  # the shares of values between deciles
+    TAILS = "tails"  # the share of extreme values
+    CATEGORIES = "categories"  # the shares of all categories
+    CATEGORY = "category"  # the share of one category
+    INFINITIES = "infinities"  # the share of infinities
+    MISSING = "missing"  # the share of missing values
+    CORRELATION = "correlation"
 
 
 class VerdictStatus(StrEnum):
@@ -70,6 +87,7 @@ class Badge(StrEnum):
     INDEPENDENCE_UNVERIFIED = "independence_unverified"  # the reference is too short to measure dependence in time
     BURSTY = "bursty"  # rows depend so much on their neighbours that longer windows are needed
     SMALL_REFERENCE = "small_reference"  # fewer than ten reference rows for each row of the window
+    INSUFFICIENT_REFERENCE = "insufficient_reference"  # too short for the dependence of some features
 
 
 class QualityEvent(StrEnum):
@@ -81,56 +99,6 @@ class QualityEvent(StrEnum):
     TYPE_CHANGED = "type_changed"
     BECAME_CONSTANT = "became_constant"
     COLUMN_MISSING = "column_missing"
-
-
-@dataclass(frozen=True, slots=True)
-class Thresholds:
-    """Scores above which a feature or the predictions have drifted.
-
-    Attributes
-    ----------
-    feature
-        The threshold of every feature without one of its own.
-    by_feature
-        Thresholds of single features, by feature name.
-    prediction
-        The threshold of the predictions' Jensen-Shannon divergence, natural log.
-    """
-
-    feature: float
-    prediction: float
-    by_feature: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Criteria:
-    """What to compare, and what counts as drift.
-
-    Attributes
-    ----------
-    methods
-        What the score of single features is, by feature name. The default is KS for numbers and Cohen's w for
-        categories.
-    unmonitored
-        Features to leave out.
-    gives_verdict
-        Whether to give a verdict, or scores and thresholds only.
-    false_alarm_budget
-        A: the verdict raises at most one false alarm in A checks.
-    extra_window_rows
-        Lengths of further windows with the same end that the verdict also tests.
-    monitors_correlation, monitors_joint_distribution
-        Whether to compare pairs of features, and all features together (by a classifier). Both are information only.
-    """
-
-    thresholds: Thresholds
-    methods: Mapping[str, Method] = field(default_factory=dict)
-    unmonitored: frozenset[str] = frozenset()
-    gives_verdict: bool = True
-    false_alarm_budget: int = 10_000
-    extra_window_rows: tuple[int, ...] = ()
-    monitors_correlation: bool = False
-    monitors_joint_distribution: bool = False
 
 
 QUANTILE_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -172,25 +140,37 @@ class HypothesisResult:
     name
         The feature. Empty for the predictions.
     p_value
-        The p-value, corrected for dependence in time, of the window with the strongest evidence.
+        The smallest p-value of all tests and windows, times their number, corrected for dependence in time.
     effect
-        Debiased Cohen's w. For missing values: the share in the window minus the share in the reference.
+        How large the change is, by the test that saw it: for location, scale, tails and one category, in standard
+        deviations of the score in the reference; for shape and categories Cohen's w; for missing values the share in
+        the window minus the share in the reference; for a correlation the difference of Fisher's z.
     passes_gate
         Whether the effect is large enough to matter.
     window_rows
         The length of the window that the p-value comes from.
     dispersion
         phi: how many times the counts of windows vary more than those of independent rows, at least 1.
-    chi2_statistic
-        X-squared of categories or deciles, before division by phi. Null for other tests.
-    degrees_of_freedom
-        The degrees of freedom of X-squared.
-    smallest_detectable
-        The smallest effect that this window could have shown as an alarm.
     is_alarm
-        Whether the p-value is at most the verdict's alpha and the effect passes the gate.
+        Whether the p-value is at most `alpha` and the effect passes the gate.
     is_listed
         Whether an alarm lists it: by Benjamini and Hochberg at .05, if the effect passes the gate.
+    test
+        The test that saw the change. Null in checks by the first edition of the rule.
+    other_name
+        The second feature of a correlation.
+    alpha
+        The largest p-value that is an alarm.
+    gate
+        The smallest effect that matters.
+    degrees_of_dispersion
+        nu: how sure phi is. Null if it is an upper limit.
+    season
+        The phases by which the window was compared: hour_of_day, weekday or hour_of_week. Empty without.
+    outcome
+        What the test counted or measured, such as "above 412" or a category.
+    reference_value, current_value
+        The figures of both samples: shares of the outcome, or medians, or correlations.
     """
 
     channel: Channel
@@ -200,16 +180,29 @@ class HypothesisResult:
     passes_gate: bool
     window_rows: int
     dispersion: float = 1.0
-    chi2_statistic: float | None = None
-    degrees_of_freedom: int | None = None
-    smallest_detectable: float | None = None
     is_alarm: bool = False
     is_listed: bool = False
+    test: Test | None = None
+    other_name: str = ""
+    alpha: float = 0.0
+    gate: float = 0.15
+    degrees_of_dispersion: float | None = None
+    season: str = ""
+    outcome: str = ""
+    reference_value: float | None = None
+    current_value: float | None = None
 
     @property
     def key(self) -> str:
         """Identifies the hypothesis among those of its model, also in other checks."""
-        return f"{self.channel}:{self.name}"
+        return f"{self.channel}:{self.name}" + (f":{self.other_name}" if self.other_name else "")
+
+    @property
+    def subject(self) -> str:
+        """What the hypothesis is about: the feature's name, both names of a pair, or "predictions"."""
+        if self.channel is Channel.PREDICTION:
+            return "predictions"
+        return f"{self.name} and {self.other_name}" if self.other_name else self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +275,10 @@ class FeatureResult:
         The hypothesis about the values. Null without a verdict, or if there was nothing to test.
     missing_verdict
         The hypothesis about the share of missing values.
+    no_verdict_reason
+        Why the verdict does not judge the values although they were compared. Empty if it does.
+    smallest_visible
+        By test: the smallest effect that this window could have shown as an alarm. Empty if it was not asked for.
     quality
         Problems of the data.
     """
@@ -306,6 +303,8 @@ class FeatureResult:
     distribution: Distribution | None = None
     verdict: HypothesisResult | None = None
     missing_verdict: HypothesisResult | None = None
+    no_verdict_reason: str = ""
+    smallest_visible: Mapping[Test, float] = field(default_factory=dict)
     quality: tuple[QualityFinding, ...] = ()
 
     @property
@@ -350,6 +349,8 @@ class PredictionResult:
         Shares that sum to 1, by class or by decile of the reference.
     verdict
         The hypothesis about the predictions. Null without a verdict.
+    no_verdict_reason
+        Why the verdict does not judge the predictions although they were compared. Empty if it does.
     """
 
     threshold: float
@@ -362,6 +363,7 @@ class PredictionResult:
     reference_dist: Mapping[str, float] = field(default_factory=dict)
     current_dist: Mapping[str, float] = field(default_factory=dict)
     verdict: HypothesisResult | None = None
+    no_verdict_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -422,27 +424,6 @@ class Coverage:
 
 
 @dataclass(frozen=True, slots=True)
-class CorrelationChange:
-    """A pair of numeric features whose rank correlation changed.
-
-    Attributes
-    ----------
-    first, second
-        A feature of the pair.
-    reference_correlation, current_correlation
-        Spearman's rho.
-    p_value
-        The p-value of Fisher's z, multiplied by the number of pairs.
-    """
-
-    first: str
-    second: str
-    reference_correlation: float
-    current_correlation: float
-    p_value: float
-
-
-@dataclass(frozen=True, slots=True)
 class JointChange:
     """How well a classifier separates the window's rows from the reference's.
 
@@ -473,12 +454,16 @@ class Verdict:
         Why there is no verdict or why it is incomplete, in words. Empty if it is complete.
     false_alarm_budget
         A: the verdict raises at most one false alarm in A checks.
+    closest
+        What came closest to an alarm, relative to its alpha, whether or not the effect passes the gate. Empty if
+        nothing was tested.
     alpha
-        The largest p-value that is an alarm: 1 / (A * hypotheses).
-    hypotheses
-        How many hypotheses were tested, over all windows.
+        The largest p-value of it that is an alarm: 1 / (4 A d), where features, missing values, predictions and
+        correlations have a quarter of the budget each, and d is the number of hypotheses of its quarter.
     smallest_p_value
-        The smallest p-value of all hypotheses, whether or not the effect passes the gate.
+        Its p-value.
+    hypotheses
+        How many tests were made, over all windows.
     window_rows
         The lengths of the windows, the main one first.
     badges
@@ -488,9 +473,10 @@ class Verdict:
     status: VerdictStatus
     detail: str = ""
     false_alarm_budget: int = 0
+    closest: str = ""
     alpha: float = 0.0
-    hypotheses: int = 0
     smallest_p_value: float | None = None
+    hypotheses: int = 0
     window_rows: tuple[int, ...] = ()
     badges: tuple[Badge, ...] = ()
 
@@ -512,8 +498,9 @@ class ComparisonResult:
         The predictions' result.
     verdict
         The verdict on all of them.
-    correlation_changes
-        Pairs of numeric features with a p-value below .001, the smallest first. Null if pairs were not compared.
+    correlations
+        The hypotheses about pairs of numeric features with a p-value below .01, the smallest first, at most 100. Null
+        if pairs were not compared.
     joint_change
         How well a classifier separates window and reference. Null if it was not asked for, or with too few rows.
     left_out
@@ -525,7 +512,7 @@ class ComparisonResult:
     features: tuple[FeatureResult, ...]
     prediction: PredictionResult
     verdict: Verdict = NO_VERDICT
-    correlation_changes: tuple[CorrelationChange, ...] | None = None
+    correlations: tuple[HypothesisResult, ...] | None = None
     joint_change: JointChange | None = None
     left_out: tuple[LeftOut, ...] = ()
 
@@ -571,12 +558,24 @@ class ComparisonResult:
 
     @property
     def hypotheses(self) -> tuple[HypothesisResult, ...]:
-        """Every hypothesis of the verdict, in no particular order."""
+        """Every hypothesis of the verdict, in no particular order; of pairs those in `correlations`."""
         of_features = (found for feature in self.features for found in feature.hypotheses)
-        return (*of_features, *((self.prediction.verdict,) if self.prediction.verdict else ()))
+        of_predictions = (self.prediction.verdict,) if self.prediction.verdict else ()
+        return (*of_features, *of_predictions, *(self.correlations or ()))
 
     @property
     def listed_hypotheses(self) -> tuple[HypothesisResult, ...]:
-        """The hypotheses that an alarm lists, strongest first: by p-value, then by effect."""
+        """The hypotheses that an alarm lists, strongest first: by p-value, then by effect; correlations come last."""
         listed = (found for found in self.hypotheses if found.is_listed)
-        return tuple(sorted(listed, key=lambda found: (found.p_value, -abs(found.effect), found.key)))
+        # A step of the mean changes correlations too while the window has both sides of it: features come first.
+        return tuple(
+            sorted(
+                listed,
+                key=lambda found: (
+                    found.channel is Channel.CORRELATION,
+                    found.p_value,
+                    -abs(found.effect),
+                    found.key,
+                ),
+            )
+        )

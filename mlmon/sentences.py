@@ -1,45 +1,51 @@
 """The findings of a comparison as sentences, for pages, incidents and the terminal. Plain text: callers escape it."""
 
 import math
-import re
-from collections.abc import Sequence
-from typing import TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
-from mlmon.figures import number_text, share_text
+from mlmon.figures import listing, number_pair, share_pair, share_text
 from mlmon.results import (
     NOT_COMPARED,
     Badge,
     Channel,
     ComparisonResult,
-    CorrelationChange,
-    Distribution,
     FeatureResult,
     HypothesisResult,
     JointChange,
     LeftOutReason,
-    PredictionResult,
     QualityEvent,
     QualityFinding,
     ResultStatus,
+    Test,
     Verdict,
     VerdictStatus,
 )
-from mlmon.statistics.counts import OTHER
-from mlmon.verdict import FEWEST_REFERENCE_ROWS, FEWEST_WINDOW_ROWS, SMALLEST_EFFECT, SMALLEST_MISSING_DIFFERENCE
+from mlmon.verdict import FEWEST_REFERENCE_ROWS, FEWEST_WINDOW_ROWS
 
-Found: TypeAlias = FeatureResult | PredictionResult | None
-
-MOST_CATEGORIES_NAMED = 3
-LEAST_CONTRIBUTION = 1 / 3  # of the category that changed most; others with less are not named with it
-LEAST_REFERENCE_SHARE = 0.01  # a category's change is measured by at least this share, so that a few rows do not count
-LONGEST_CATEGORY = 40  # characters
-LEAST_MEAN_SHIFT = 0.1  # standard deviations of the reference; with less, something other than the mean changed
 SMALLEST_P_VALUE = 1e-300  # float64 has little precision below it
-MOST_DIGITS = 7
-LONG_FRACTION = re.compile(r"-?\d{1,6}\.\d{9,}")
+MEASURED = ("median", "mean", "interquartile range", "standard deviation")  # outcomes that are no shares
+EFFECT_NAMES = {
+    Test.LOCATION: "location, in sd of the ranks' normal scores,",
+    Test.SCALE: "spread, in sd of the squared scores,",
+    Test.TAILS: "share of extreme values, in sd,",
+    Test.CATEGORY: "share of the category, in sd,",
+    Test.INFINITIES: "share of infinities, in sd,",
+    Test.CORRELATION: "Fisher's z",
+}
+VISIBLE_NAMES = {
+    Test.LOCATION: "shift of the values",
+    Test.SCALE: "change of the variance",
+    Test.SHAPE: "change of the shape",
+    Test.TAILS: "share beyond the reference's 99th percentile",
+    Test.CATEGORIES: "change of the categories",
+    Test.CATEGORY: "share of a new category",
+    Test.MISSING: "share of missing values",
+}
+
+SAME_PHASES = {
+    "hour_of_day": "at the same hours",
+    "weekday": "on the same weekdays",
+    "hour_of_week": "at the same hours of the week",
+}
 
 BADGE_TEXTS = {
     Badge.INDEPENDENCE_UNVERIFIED: (
@@ -50,6 +56,11 @@ BADGE_TEXTS = {
     Badge.BURSTY: (
         "Bursty: rows resemble their neighbours so much that a window says less than a tenth of what as many "
         "independent rows would. The verdict corrects for this and detects only large changes; use longer windows."
+    ),
+    Badge.INSUFFICIENT_REFERENCE: (
+        "Insufficient reference: for some features it is too short to show how much windows vary, because its rows "
+        "resemble each other over long spans. These features have scores, but the verdict leaves them out; each says "
+        "how long a reference it needs."
     ),
     Badge.SMALL_REFERENCE: (
         "Small reference: it has fewer than ten rows for each row of the window, so chance in the reference adds to "
@@ -93,45 +104,64 @@ QUALITY_TEXTS = {
 }
 
 
-def sentence_of(hypothesis: HypothesisResult, found: Found) -> str:
-    """Return what changed, without the feature's name, a capital or a full stop: "mean went from 3.76 to 4.41".
-
-    Parameters
-    ----------
-    hypothesis
-        Of the verdict.
-    found
-        The result that it belongs to. None if it is not known any more; the sentence then states only the effect.
-        Shares and means are those of its main window, even if a shorter window had the smaller p-value.
-    """
+def sentence_of(hypothesis: HypothesisResult) -> str:
+    """Return what changed, without the feature's name, a capital or a full stop: "median went from 3.76 to 4.41"."""
+    before, now = hypothesis.reference_value, hypothesis.current_value
+    if before is None or now is None:
+        return _effect_sentence(hypothesis)
+    if hypothesis.test is Test.CORRELATION:
+        return "correlation with {} went from {} to {}".format(hypothesis.other_name, *number_pair(before, now))
+    if hypothesis.outcome in MEASURED:
+        return "{} went from {} to {}".format(hypothesis.outcome, *number_pair(before, now))
+    share, reference_share = share_pair(now, before)
+    if hypothesis.season:
+        reference_share = f"{reference_share} {SAME_PHASES[hypothesis.season]}"
     if hypothesis.channel is Channel.MISSING_VALUES:
-        return _missing_sentence(hypothesis, found)
-    if isinstance(found, PredictionResult):
-        changed = _prediction_sentence(found)
-    else:
-        changed = _values_sentence(found) if found is not None else ""
-    return changed or f"distribution changed (w = {hypothesis.effect:.2f})"
+        return f"{share} missing; the reference has {reference_share}"
+    subject = "predictions" if hypothesis.channel is Channel.PREDICTION else "values"
+    return f"{share} of {subject} are {hypothesis.outcome}; the reference has {reference_share}"
 
 
-def subject_of(hypothesis: HypothesisResult) -> str:
-    """Return what a hypothesis is about: the feature's name, or "predictions"."""
-    return "predictions" if hypothesis.channel is Channel.PREDICTION else hypothesis.name
+def _effect_sentence(hypothesis: HypothesisResult) -> str:
+    """Return the effect of a change whose figures are not known: of the first edition, or too small to explain."""
+    effect = hypothesis.effect
+    if hypothesis.channel is Channel.MISSING_VALUES:
+        return f"share of missing values changed by {100 * effect:+.1f} points"
+    by = f", compared by {hypothesis.season.replace('_', ' ')}" if hypothesis.season else ""
+    if hypothesis.test is Test.LOCATION:
+        direction = "higher" if effect > 0 else "lower"
+        return f"values are {direction} by {abs(effect):.2f} sd of the ranks' normal scores{by}"
+    if hypothesis.test is Test.SCALE:
+        direction = "further apart" if effect > 0 else "closer together"
+        return f"values are {direction} ({effect:+.2f} sd of squared scores){by}"
+    return f"distribution changed (w = {effect:.2f}){by}"
 
 
 def evidence_of(hypothesis: HypothesisResult) -> str:
-    """Return the figures behind a sentence: "p = 2e-19, w = 0.31"."""
-    if hypothesis.channel is Channel.MISSING_VALUES:
-        return f"{p_value_text(hypothesis.p_value)}, {100 * hypothesis.effect:+.1f} points"
-    return f"{p_value_text(hypothesis.p_value)}, w = {hypothesis.effect:.2f}"
+    """Return the figures behind a sentence: "p = 2e-19, w = 0.31 (an alarm needs 0.15)"."""
+    return f"{p_value_text(hypothesis.p_value)}, {effect_text(hypothesis.effect, hypothesis)}"
 
 
-def smallest_change_of(hypothesis: HypothesisResult) -> str:
-    """Return the smallest change that the window could have shown; "" if it is not known."""
-    if hypothesis.smallest_detectable is None:
-        return ""
+def effect_text(effect: float, hypothesis: HypothesisResult) -> str:
+    """Return an effect of the size that the hypothesis' test measures: "w = 0.31", "+0.45 sd", "+11.0 points"."""
     if hypothesis.channel is Channel.MISSING_VALUES:
-        return f"a change of {100 * hypothesis.smallest_detectable:.1f} points"
-    return f"a change of w = {hypothesis.smallest_detectable:.2f}"
+        return f"{100 * effect:+.1f} points"
+    name = EFFECT_NAMES.get(hypothesis.test, "w") if hypothesis.test else "w"
+    return f"w = {effect:.2f}" if name == "w" else f"{name} {effect:+.2f}"
+
+
+def smallest_visible_texts(found: FeatureResult) -> tuple[tuple[str, str], ...]:
+    """Return the smallest change of each kind that the window could have shown: a name and a figure."""
+    return tuple((VISIBLE_NAMES[test], _visible_text(test, size)) for test, size in found.smallest_visible.items())
+
+
+def _visible_text(test: Test, size: float) -> str:
+    if test in (Test.TAILS, Test.CATEGORY, Test.MISSING):
+        return share_text(size)
+    if test is Test.SCALE:
+        # Of a normal distribution, whose squared score has a standard deviation of the square root of 2.
+        return f"x {1 + math.sqrt(2) * size:.2f}"
+    return f"{size:.2f} sd" if test is Test.LOCATION else f"w = {size:.2f}"
 
 
 def verdict_sentence(result: ComparisonResult) -> str:
@@ -144,16 +174,15 @@ def verdict_sentence(result: ComparisonResult) -> str:
     if verdict.status is VerdictStatus.INCOMPLETE:
         return f"Incomplete: {verdict.detail} {_rest_sentence(result)}".strip()
     if verdict.status is VerdictStatus.QUIET:
-        nothing = _too_small_sentence(result) or f"No drift. {_smallest_p_sentence(verdict)}"
+        nothing = _too_small_sentence(result) or f"No drift. {_closest_sentence(verdict)}"
         return f"{nothing}{_budget_sentence(verdict)}"
     listed = result.listed_hypotheses or tuple(found for found in result.hypotheses if found.is_alarm)
     if not listed:
-        return f"Drift. {_smallest_p_sentence(verdict)}{_budget_sentence(verdict)}"
+        return f"Drift. {_closest_sentence(verdict)}{_budget_sentence(verdict)}"
     strongest = listed[0]
-    changed = sentence_of(strongest, found_by(result, strongest))
     more = f", and {_count(len(listed) - 1, 'other change')}" if len(listed) > 1 else ""
     return (
-        f"{subject_of(strongest)} changed: {changed} ({p_value_text(strongest.p_value)}){more}. "
+        f"{strongest.subject} changed: {sentence_of(strongest)} ({p_value_text(strongest.p_value)}){more}. "
         f"{_budget_sentence(verdict)}"
     )
 
@@ -170,14 +199,7 @@ def coverage_sentence(result: ComparisonResult) -> str:
     subjects = [f"{failed} of {_count(failed + coverage.compared, 'feature')}"] if failed else []
     if failed < len(coverage.not_compared):
         subjects.append("the predictions" if failed else "The predictions")
-    return f"{_listing(subjects, 'and')} could not be compared." if subjects else ""
-
-
-def found_by(result: ComparisonResult, hypothesis: HypothesisResult) -> Found:
-    """Return the part of a comparison that a hypothesis belongs to."""
-    if hypothesis.channel is Channel.PREDICTION:
-        return result.prediction
-    return next((feature for feature in result.features if feature.name == hypothesis.name), None)
+    return f"{listing(subjects, 'and')} could not be compared." if subjects else ""
 
 
 def quality_sentence(finding: QualityFinding) -> str:
@@ -186,18 +208,9 @@ def quality_sentence(finding: QualityFinding) -> str:
     return f"{_count(finding.count, 'row')} {QUALITY_TEXTS[finding.event]} ({share_text(finding.share)}){detail}"
 
 
-def correlation_sentence(change: CorrelationChange) -> str:
-    """Return a changed rank correlation in words."""
-    before, after = _number_pair(change.reference_correlation, change.current_correlation)
-    return (
-        f"{change.first} and {change.second}: rank correlation went from {before} to {after} "
-        f"({p_value_text(change.p_value)})"
-    )
-
-
 def joint_sentence(change: JointChange) -> str:
     """Return in words how well a classifier separates the window from the reference."""
-    telling = f", mostly by {_listing(change.telling_features, 'and')}" if change.telling_features else ""
+    telling = f", mostly by {listing(change.telling_features, 'and')}" if change.telling_features else ""
     return (
         f"a classifier separates the window's rows from the reference's with an AUC of {change.auc:.2f} "
         f"(0.50 is guessing; {p_value_text(change.p_value)}){telling}"
@@ -214,156 +227,16 @@ def p_value_text(p_value: float) -> str:
     return f"p = {mantissa}e{int(exponent)}"
 
 
-def _share_pair(first: float, second: float) -> tuple[str, str]:
-    """Return two shares with enough digits to differ."""
-    for digits in range(2, MOST_DIGITS + 1):
-        pair = share_text(first, digits=digits), share_text(second, digits=digits)
-        if pair[0] != pair[1]:
-            break
-    return pair
-
-
-def _number_pair(first: float, second: float) -> tuple[str, str]:
-    for digits in range(3, MOST_DIGITS + 1):
-        pair = number_text(first, digits), number_text(second, digits)
-        if pair[0] != pair[1]:
-            break
-    return pair
-
-
-def _missing_sentence(hypothesis: HypothesisResult, found: Found) -> str:
-    if not isinstance(found, FeatureResult):
-        return f"share of missing values changed by {100 * hypothesis.effect:+.1f} points"
-    before = found.n_missing_reference / max(1, found.n_missing_reference + found.n_reference)
-    now, then = _share_pair(min(1.0, max(0.0, before + hypothesis.effect)), before)
-    return f"{now} missing, {then} in the reference"
-
-
-def _values_sentence(found: FeatureResult) -> str:
-    distribution = found.distribution
-    if distribution is not None and distribution.labels:
-        return _categories_sentence(
-            _with_unseen(distribution, found.quality),
-            np.array(distribution.reference),
-            np.array(distribution.current),
-            "values",
-        )
-    if distribution is not None and len(distribution.edges) > 2 and not _mean_moved(found, distribution):
-        return _range_sentence(distribution)
-    if found.reference_mean is None or found.current_mean is None or found.reference_mean == found.current_mean:
-        return ""
-    before, now = _number_pair(found.reference_mean, found.current_mean)
-    return f"mean went from {before} to {now}"
-
-
-def _with_unseen(distribution: Distribution, quality: Sequence[QualityFinding]) -> list[str]:
-    """Return the categories for a sentence; the pooled ones by name if the reference has none of them."""
-    unseen = next((finding.detail for finding in quality if finding.event is QualityEvent.UNSEEN_CATEGORIES), "")
-    return [
-        f"unseen categories ({unseen.removesuffix('.')})"
-        if unseen and label == OTHER and not count
-        else category_text(label)
-        for label, count in zip(distribution.labels, distribution.reference, strict=True)
-    ]
-
-
-def _prediction_sentence(found: PredictionResult) -> str:
-    labels = tuple(found.reference_dist)
-    reference = np.array([found.reference_dist[label] for label in labels])
-    current = np.array([found.current_dist.get(label, 0.0) for label in labels])
-    return _categories_sentence([category_text(label) for label in labels], reference, current, "predictions")
-
-
-def _categories_sentence(
-    labels: Sequence[str], reference: NDArray[np.number], current: NDArray[np.number], of_what: str
-) -> str:
-    """Return the categories that changed most, together: of one direction, at most three."""
-    if not reference.sum() or not current.sum():
-        return ""
-    before, now = reference / reference.sum(), current / current.sum()
-    difference = now - before
-    contribution = difference**2 / np.maximum(before, LEAST_REFERENCE_SHARE)  # to X-squared against the reference
-    order = np.argsort(-contribution, kind="stable")
-    strongest = order[0]
-    if contribution[strongest] == 0:
-        return ""
-    named = [
-        int(index)
-        for index in order
-        if difference[index] * difference[strongest] > 0
-        and contribution[index] >= LEAST_CONTRIBUTION * contribution[strongest]
-    ][:MOST_CATEGORIES_NAMED]
-    share, reference_share = _share_pair(float(now[named].sum()), float(before[named].sum()))
-    names = _listing([labels[index] for index in named], "or")
-    return f"{share} of {of_what} are {names}, {reference_share} in the reference"
-
-
-def _mean_moved(found: FeatureResult, distribution: Distribution) -> bool:
-    """Return whether the mean moved by enough standard deviations of the reference, estimated from its bins."""
-    if found.reference_mean is None or found.current_mean is None:
-        return False
-    edges, counts = np.array(distribution.edges), np.array(distribution.reference, dtype=np.float64)
-    if not counts.sum():
-        return True
-    # Half distances, and as shares of the largest: at the ends of float64 differences and squares would overflow.
-    from_mean = np.abs(edges[:-1] / 4 + edges[1:] / 4 - found.reference_mean / 2)
-    largest = float(from_mean.max())
-    deviation = math.sqrt(float(np.average((from_mean / (largest or 1.0)) ** 2, weights=counts))) * largest
-    return abs(found.current_mean / 2 - found.reference_mean / 2) >= LEAST_MEAN_SHIFT * deviation
-
-
-def _range_sentence(distribution: Distribution) -> str:
-    """Return the range of neighbouring bins whose share of values changed most."""
-    reference, current = np.array(distribution.reference), np.array(distribution.current)
-    if not reference.sum() or not current.sum():
-        return ""
-    before, now = reference / reference.sum(), current / current.sum()
-    first, last = _widest_change(now - before)
-    if first == last:
-        return ""
-    low, high = _number_pair(distribution.edges[first], distribution.edges[last])
-    share, reference_share = _share_pair(float(now[first:last].sum()), float(before[first:last].sum()))
-    return f"{share} of values are from {low} to {high}, {reference_share} in the reference"
-
-
-def _widest_change(differences: NDArray[np.float64]) -> tuple[int, int]:
-    """Return the range of bins, its end excluded, with the largest sum: where values were added."""
-    # Ends where the running sum is at its largest above its lowest so far.
-    running = np.concatenate([[0.0], np.cumsum(differences)])
-    lowest = np.minimum.accumulate(running)
-    last = int(np.argmax(running - lowest))
-    return int(np.argmin(running[: last + 1])), last
-
-
-def category_text(name: str) -> str:
-    """Return a category for a sentence: in quotation marks if it is not one word.
-
-    A float32 number is written with its significant digits: 0.0599999986588955 is 0.06.
-    """
-    if LONG_FRACTION.fullmatch(name):
-        return f"{float(name):.6g}"
-    shown = name if len(name) <= LONGEST_CATEGORY else f"{name[: LONGEST_CATEGORY - 1]}…"
-    if shown.isprintable() and shown and not any(character in shown for character in " ,\"'"):
-        return shown
-    return repr(shown)
-
-
-def _listing(words: Sequence[str], conjunction: str) -> str:
-    if len(words) < 2:
-        return "".join(words)
-    return f"{', '.join(words[:-1])} {conjunction} {words[-1]}"
-
-
 def _count(number: int, what: str) -> str:
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
-def _smallest_p_sentence(verdict: Verdict) -> str:
+def _closest_sentence(verdict: Verdict) -> str:
     if verdict.smallest_p_value is None:
         return ""
     return (
-        f"Smallest {p_value_text(verdict.smallest_p_value)} of {_count(verdict.hypotheses, 'test')}; "
-        f"an alarm needs {verdict.alpha:.0e}. "
+        f"Closest to an alarm of {_count(verdict.hypotheses, 'test')}: {verdict.closest}, "
+        f"{p_value_text(verdict.smallest_p_value)}; an alarm needs {verdict.alpha:.0e}. "
     )
 
 
@@ -376,27 +249,27 @@ def _rest_sentence(result: ComparisonResult) -> str:
         return _scores_sentence(result)
     if result.n_current < FEWEST_WINDOW_ROWS or result.n_reference < FEWEST_REFERENCE_ROWS:
         return ""  # the detail says that there are too few
-    quiet = _too_small_sentence(result) or f"No drift in the rest. {_smallest_p_sentence(verdict)}"
+    quiet = _too_small_sentence(result) or f"No drift in the rest. {_closest_sentence(verdict)}"
     return f"{quiet}{_budget_sentence(verdict)}"
 
 
 def _too_small_sentence(result: ComparisonResult) -> str:
     """Return what changed beyond chance but too little for an alarm; "" if nothing did."""
-    small = [found for found in result.hypotheses if found.p_value <= result.verdict.alpha and not found.passes_gate]
+    small = [found for found in result.hypotheses if found.p_value <= found.alpha and not found.passes_gate]
     if not small:
         return ""
     strongest = min(small, key=lambda found: found.p_value)
-    cut = math.trunc(1000 * strongest.effect) / 1000  # cut, not rounded, to stay below what is needed
-    if strongest.channel is Channel.MISSING_VALUES:
-        what = f"The share of missing values of {strongest.name}"
-        change, needed = f"{100 * cut:+.1f} points", f"{100 * SMALLEST_MISSING_DIFFERENCE:g} points"
-    else:
-        what = "The predictions" if strongest.channel is Channel.PREDICTION else strongest.name
-        change, needed = f"w = {cut:.3f}", f"w = {SMALLEST_EFFECT:g}"
+    is_missing = strongest.channel is Channel.MISSING_VALUES
+    # Cut to the digits of the text, not rounded, to stay below what is needed.
+    digits = 1000 if is_missing else 100
+    cut = math.trunc(digits * strongest.effect) / digits
+    what = f"The share of missing values of {strongest.name}" if is_missing else strongest.subject
+    what = "The predictions" if strongest.channel is Channel.PREDICTION else what
     more = f" (and {_count(len(small) - 1, 'other')})" if len(small) > 1 else ""
+    needed = f"{100 * strongest.gate:g} points" if is_missing else f"{strongest.gate:g}"
     return (
         f"No drift that matters. {what}{more} changed beyond chance ({p_value_text(strongest.p_value)}), "
-        f"but only by {change}; an alarm needs {needed}. "
+        f"but only by {effect_text(cut, strongest)}; an alarm needs {needed}. "
     )
 
 
@@ -411,4 +284,4 @@ def _scores_sentence(result: ComparisonResult) -> str:
         return "No score is above its threshold."
     shown = drifted if len(drifted) <= 5 else [*drifted[:5], _count(len(drifted) - 5, "other")]
     verb = "is" if len(drifted) == 1 else "are"
-    return f"{_listing(shown, 'and')} {verb} above the threshold."
+    return f"{listing(shown, 'and')} {verb} above the threshold."

@@ -26,6 +26,7 @@ _DATE = (
 )
 CLOCK_TIME = rf"^\s*(?P<hour>\d{{1,2}}){_MINUTES}{_HALF_AND_OFFSET}\s*$"
 DATE_TIME = rf"^\s*{_DATE}(?:(?:[Tt]|,?\s+)(?P<hour>\d{{1,2}})(?:{_MINUTES})?{_HALF_AND_OFFSET})?\s*$"
+NO_OFFSET = -9999  # minutes; of a time without an offset
 DAY_US = 86_400_000_000
 WEEK_HOURS = 7 * 24
 # Tuples, because pyarrow imports pandas when it builds an array, and a web process must not load pandas at start.
@@ -161,12 +162,18 @@ def times_of_strings(strings: Column, order: DateOrder | None) -> Times:
     local_us = dates.astype(np.int64) * DAY_US + clock
     is_read = fields["is_read"] & is_date & is_clock
     local = _timestamps(local_us, is_read)
-    offsets = fields["offset"]  # minutes; -9999 without one
-    if not is_read.any() or (offsets[is_read] == -9999).any():
+    offsets = fields["offset"]
+    if not is_read.any() or (offsets[is_read] == NO_OFFSET).any():
         return Times(local, order=order)
     utc = _timestamps(local_us - offsets.astype(np.int64) * 60_000_000, is_read)
     zone = "offset" if offsets[is_read].any() else "UTC"
     return Times(local, utc, zone, order=order)
+
+
+def offsets_of_strings(strings: Column) -> NDArray[np.int64]:
+    """Return the offsets of written times from UTC in minutes, shape (rows,); `NO_OFFSET` without one."""
+    offsets: NDArray[np.int64] = _written_fields(strings, DATE_TIME)["offset"].astype(np.int64)
+    return offsets
 
 
 def in_one_zone(reference: Times, current: Times | None, zone: str) -> tuple[Times, Times | None]:
@@ -317,13 +324,13 @@ def _written_fields(strings: Column, pattern: str) -> dict[str, NDArray[Any]]:
 
 
 def _offset_minutes(texts: Any) -> NDArray[np.int64]:
-    """Return offsets such as +02:00 in minutes, 0 for Z, and -9999 without one."""
+    """Return offsets such as +02:00 in minutes, 0 for Z, and `NO_OFFSET` without one."""
     written = texts.dictionary_encode()
     minutes = []
     for text in written.dictionary.to_pylist():
         digits = text[1:].replace(":", "").ljust(4, "0")
         sign = {"+": 1, "-": -1}.get(text[:1], 0)
-        minutes.append(sign * (int(digits[:2]) * 60 + int(digits[2:])) if sign else -9999 if text == "" else 0)
+        minutes.append(sign * (int(digits[:2]) * 60 + int(digits[2:])) if sign else NO_OFFSET if text == "" else 0)
     return np.asarray(pa.array(minutes, pa.int64()).take(written.indices))
 
 

@@ -1,28 +1,31 @@
-"""The verdict under a false-alarm budget: which hypotheses of a check are an alarm, and which to list after one.
+"""The verdict under a false-alarm budget: which changes of a window are an alarm, and which to list after one.
 
-A check has two hypotheses for each feature, its values and its share of missing values, and one for the predictions. In
-each window the significance level is alpha = 1 / (A * hypotheses * windows). By Bonferroni's inequality at most one
-check in A then raises a false alarm, however the hypotheses depend on each other.
+Features, missing values, predictions and correlations have a quarter of the budget A each. Bonferroni's inequality
+divides it between their hypotheses, and within a hypothesis between its tests and windows: at most one check in A
+raises a false alarm, however they depend on each other.
 """
 
-from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import TypeAlias
 
-from mlmon.results import NO_VERDICT, Badge, Channel, Criteria, HypothesisResult, Verdict, VerdictStatus
+from mlmon.criteria import Criteria
+from mlmon.detection.dependence import BURSTY_PHI
+from mlmon.detection.rule import PARTS
+from mlmon.detector import PREDICTIONS, Detector
+from mlmon.explanations import explained
+from mlmon.figures import listing
+from mlmon.results import NO_VERDICT, Badge, Channel, HypothesisResult, Verdict, VerdictStatus
 from mlmon.statistics.counts import benjamini_hochberg
+from mlmon.window_tests import ChannelTests, correlation_tests, missing_tests, value_tests
+from mlmon.windowed_columns import WindowedColumn
 
+RULE_EDITION = 2  # docs/adr/0034: verdicts of different editions stand side by side
 FEWEST_WINDOW_ROWS = 500
 FEWEST_REFERENCE_ROWS = 1000
 REFERENCE_ROWS_PER_WINDOW_ROW = 10
-SMALLEST_EFFECT = 0.15  # debiased Cohen's w
-SMALLEST_MISSING_DIFFERENCE = 0.02
 FALSE_DISCOVERY_RATE = 0.05
-BURSTY_DISPERSION = 10.0
-
-HypothesisKey: TypeAlias = tuple[Channel, str]
+MOST_PAIRS_KEPT = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,58 +34,59 @@ class VerdictPlan:
 
     Attributes
     ----------
-    hypotheses
-        Their number in one window.
     window_rows
         Lengths of the windows, the main one first.
-    alpha
-        1 / (A * hypotheses * windows): a hypothesis with a p-value of at most this is an alarm.
+    features, pairs
+        How many are compared.
     obstacle
         Why there can be no verdict, as a sentence; "" if there can be one.
     """
 
     budget: int
-    hypotheses: int
     window_rows: tuple[int, ...]
     reference_rows: int
-    alpha: float
+    features: int
+    pairs: int
     obstacle: str
 
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """What one window says about one hypothesis.
-
-    Attributes
-    ----------
-    hypothesis
-        `judge` decides its fields `passes_gate`, `is_alarm` and `is_listed`.
-    is_measured
-        Whether the reference is long enough to measure the dispersion of windows of this length.
-    """
-
-    hypothesis: HypothesisResult
-    is_measured: bool
+    def alpha(self, channel: Channel) -> float:
+        """Return the largest p-value of a hypothesis that is an alarm."""
+        hypotheses = {Channel.PREDICTION: 1, Channel.CORRELATION: self.pairs}.get(channel, self.features)
+        return 1.0 / (self.budget * PARTS * max(1, hypotheses))
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The verdict and its hypotheses, by channel and name."""
+    """The verdict and its hypotheses.
+
+    Attributes
+    ----------
+    hypotheses
+        By channel and name; without those of correlations.
+    correlations
+        The pairs to keep, strongest first; None if pairs were not compared.
+    reasons
+        Why the values of a feature, or the predictions (""), are not judged.
+    """
 
     verdict: Verdict
-    hypotheses: Mapping[HypothesisKey, HypothesisResult]
+    hypotheses: Mapping[tuple[Channel, str], HypothesisResult]
+    correlations: tuple[HypothesisResult, ...] | None
+    reasons: Mapping[str, str]
 
 
-NO_JUDGEMENT = Judgement(NO_VERDICT, MappingProxyType({}))
+NO_JUDGEMENT = Judgement(NO_VERDICT, MappingProxyType({}), None, MappingProxyType({}))
 
 
-def plan_verdict(criteria: Criteria, *, features: int, rows: int, window_rows: int, reference_rows: int) -> VerdictPlan:
+def plan_verdict(
+    criteria: Criteria, *, features: int, pairs: int, rows: int, window_rows: int, reference_rows: int
+) -> VerdictPlan:
     """Return the plan of a verdict.
 
     Parameters
     ----------
-    features
-        Number of monitored features.
+    features, pairs
+        How many are compared.
     rows
         All observed rows. Additional windows that are longer, or too short for a verdict, are left out.
     window_rows
@@ -90,64 +94,96 @@ def plan_verdict(criteria: Criteria, *, features: int, rows: int, window_rows: i
     """
     extra = {length for length in criteria.extra_window_rows if FEWEST_WINDOW_ROWS <= length <= rows}
     lengths = (window_rows, *sorted(extra - {window_rows})) if criteria.gives_verdict else (window_rows,)
-    hypotheses = 2 * features + 1
     obstacle = ""
     if window_rows < FEWEST_WINDOW_ROWS:
         obstacle = f"The window has {window_rows} rows; a verdict needs {FEWEST_WINDOW_ROWS}."
     elif reference_rows < FEWEST_REFERENCE_ROWS:
         obstacle = f"The reference has {reference_rows} rows; a verdict needs {FEWEST_REFERENCE_ROWS}."
-    alpha = 1.0 / (criteria.false_alarm_budget * hypotheses * len(lengths))
-    return VerdictPlan(criteria.false_alarm_budget, hypotheses, lengths, reference_rows, alpha, obstacle)
+    pairs = pairs if criteria.monitors_correlation else 0
+    return VerdictPlan(criteria.false_alarm_budget, lengths, reference_rows, features, pairs, obstacle)
 
 
-def judge(evidence: Collection[Evidence], plan: VerdictPlan) -> Judgement:
-    """Return the verdict on all evidence of a check.
+def judge(
+    detector: Detector,
+    columns: Sequence[WindowedColumn],
+    plan: VerdictPlan,
+    *,
+    with_details: bool = True,
+) -> Judgement:
+    """Return the verdict on the columns of a check, of which the predictions may be one, in the windows of the plan.
 
-    Of several windows, a hypothesis takes the one that is an alarm, or else the one with the smallest p-value.
+    With details, every hypothesis that may be a change is explained, otherwise only those that an alarm lists.
     """
-    alpha = 0.0 if plan.obstacle else plan.alpha
-    by_window: defaultdict[HypothesisKey, list[HypothesisResult]] = defaultdict(list)
-    for each in evidence:
-        by_window[each.hypothesis.channel, each.hypothesis.name].append(each.hypothesis)
-    strongest = {
-        key: min(found, key=lambda one: (not (one.p_value <= alpha and _passes_gate(one)), one.p_value))
-        for key, found in by_window.items()
-    }
-    alarms = {key for key, one in strongest.items() if one.p_value <= alpha and _passes_gate(one)}
-    largest_listed, windows = -1.0, len(plan.window_rows)
-    if alarms:
-        p_values = [min(1.0, windows * one.p_value) for one in strongest.values()]
-        largest_listed = benjamini_hochberg(p_values, hypotheses=plan.hypotheses, rate=FALSE_DISCOVERY_RATE) / windows
-    hypotheses = {
-        key: replace(
-            one,
-            passes_gate=(passes_gate := _passes_gate(one)),
-            is_alarm=key in alarms,
-            is_listed=key in alarms or (passes_gate and one.p_value <= largest_listed),
-        )
-        for key, one in strongest.items()
-    }
-    return Judgement(_verdict(plan, hypotheses.values(), evidence), hypotheses)
+    alphas = {channel: plan.alpha(channel) for channel in Channel}
+    features = [column for column in columns if column.name != PREDICTIONS]
+    channels = value_tests(detector, columns, alphas)
+    channels[Channel.MISSING_VALUES] = missing_tests(detector, features, alphas[Channel.MISSING_VALUES])
+    if plan.pairs:
+        channels[Channel.CORRELATION] = correlation_tests(detector, features, alphas[Channel.CORRELATION])
+    has_alarm = not plan.obstacle and any(
+        tested.result.is_alarm for channel in channels.values() for tested in channel.hypotheses
+    )
+    hypotheses: dict[tuple[Channel, str], HypothesisResult] = {}
+    pairs: list[HypothesisResult] = []
+    for channel, found in channels.items():
+        of_channel = {Channel.PREDICTION: 1, Channel.CORRELATION: plan.pairs}.get(channel, plan.features)
+        p_values = [tested.result.p_value for tested in found.hypotheses]
+        rejected = benjamini_hochberg(p_values, hypotheses=max(1, of_channel), rate=FALSE_DISCOVERY_RATE)
+        for tested in found.hypotheses:
+            one = tested.result
+            is_alarm = one.is_alarm and has_alarm
+            is_listed = has_alarm and (is_alarm or (one.passes_gate and one.p_value <= rejected))
+            if (one.is_alarm, one.is_listed) != (is_alarm, is_listed):
+                one = replace(one, is_alarm=is_alarm, is_listed=is_listed)
+            result = explained(one, tested) if with_details or is_listed else one
+            if channel is Channel.CORRELATION:
+                pairs.append(result)
+            else:
+                hypotheses[channel, result.name] = result
+    pairs.sort(key=lambda one: (not one.is_alarm, one.p_value, -abs(one.effect)))
+    kept = tuple(pairs[:MOST_PAIRS_KEPT])
+    needed_rows = channels[Channel.DISTRIBUTION].needed_rows | channels[Channel.PREDICTION].needed_rows
+    return Judgement(
+        verdict=_verdict(plan, channels.values(), [*hypotheses.values(), *kept], needed_rows),
+        hypotheses=hypotheses,
+        correlations=kept if plan.pairs else None,
+        reasons={name: _insufficiency(detector, name, rows, plan) for name, rows in needed_rows.items()},
+    )
 
 
-def _passes_gate(found: HypothesisResult) -> bool:
-    gate = SMALLEST_MISSING_DIFFERENCE if found.channel is Channel.MISSING_VALUES else SMALLEST_EFFECT
-    return abs(found.effect) >= gate
+def _insufficiency(detector: Detector, name: str, rows: int, plan: VerdictPlan) -> str:
+    column = detector.columns[name]
+    if column.looks_sorted:
+        return "The reference looks sorted by this column. Shuffle it, or add a column of times, and upload it again."
+    return (
+        f"The reference is too short for the verdict: its {plan.reference_rows:,} rows resemble each other over long "
+        f"spans. About {rows:,} rows would do."
+    )
 
 
-def _verdict(plan: VerdictPlan, hypotheses: Collection[HypothesisResult], evidence: Collection[Evidence]) -> Verdict:
+def _verdict(
+    plan: VerdictPlan,
+    channels: Iterable[ChannelTests],
+    hypotheses: Sequence[HypothesisResult],
+    needed_rows: Mapping[str, int],
+) -> Verdict:
+    tests = sum(channel.tests for channel in channels)
     status = VerdictStatus.ALARM if any(found.is_alarm for found in hypotheses) else VerdictStatus.QUIET
     detail = plan.obstacle
-    if plan.obstacle:
+    judged = [found for found in hypotheses if found.channel is not Channel.MISSING_VALUES]
+    if not plan.obstacle and needed_rows and not judged:
+        detail = "The reference is too short for the dependence of its rows."
+    if detail:
         status = VerdictStatus.INSUFFICIENT_DATA
-        of_values = [found for found in hypotheses if found.channel is not Channel.MISSING_VALUES]
-        detectable = [found.smallest_detectable for found in of_values if found.smallest_detectable is not None]
-        if detectable:
-            detail += f" The smallest change that these rows could show is w = {min(detectable):.2f}."
+    elif needed_rows:
+        names = [name or "the predictions" for name in needed_rows]
+        shown = [*names[:3], f"{len(names) - 3} more"] if len(names) > 3 else names
+        detail = f"The verdict leaves out {listing(shown, 'and')}: the reference is too short."
+    closest = min(hypotheses, key=lambda found: found.p_value / found.alpha, default=None)
     badges = []
-    if evidence and not any(each.is_measured for each in evidence):  # a constant column has nothing to measure
-        badges.append(Badge.INDEPENDENCE_UNVERIFIED)
-    if any(each.hypothesis.dispersion > BURSTY_DISPERSION for each in evidence):
+    if needed_rows:
+        badges.append(Badge.INSUFFICIENT_REFERENCE)
+    if any(found.dispersion > BURSTY_PHI for found in hypotheses):
         badges.append(Badge.BURSTY)
     if plan.reference_rows < REFERENCE_ROWS_PER_WINDOW_ROW * plan.window_rows[0]:
         badges.append(Badge.SMALL_REFERENCE)
@@ -155,9 +191,10 @@ def _verdict(plan: VerdictPlan, hypotheses: Collection[HypothesisResult], eviden
         status=status,
         detail=detail,
         false_alarm_budget=plan.budget,
-        alpha=plan.alpha,
-        hypotheses=plan.hypotheses * len(plan.window_rows),
-        smallest_p_value=min((found.p_value for found in hypotheses), default=None),
+        closest="" if closest is None else closest.subject,
+        alpha=plan.alpha(Channel.DISTRIBUTION) if closest is None else closest.alpha,
+        smallest_p_value=None if closest is None else closest.p_value,
+        hypotheses=tests,
         window_rows=plan.window_rows,
         badges=tuple(badges),
     )

@@ -1,4 +1,4 @@
-"""One column of a window beside its prepared reference: counts, tests and figures for the measures and the verdict."""
+"""One column of a window beside its prepared reference: counts and figures for the measures."""
 
 import math
 from functools import cached_property
@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 from mlmon.measures import Pair
 from mlmon.prepared import PreparedCategories, PreparedColumn, PreparedNumbers
-from mlmon.results import QUANTILE_LEVELS, Channel, Distribution, HypothesisResult
+from mlmon.results import QUANTILE_LEVELS, Distribution
 from mlmon.statistics.bins import LARGEST, counts_between, counts_inside, quantiles_of_sorted, sturges_edges
 from mlmon.statistics.counts import CategoryCounts, ChiSquaredResult, compare_bins, compare_categories
-from mlmon.statistics.kolmogorov_smirnov import ks_distance, ks_p_value, limit_p_value
-from mlmon.verdict import Evidence
+from mlmon.statistics.kolmogorov_smirnov import ks_distance, ks_p_value
 
 Column: TypeAlias = "pa.ChunkedArray[Any]"  # pyarrow's classes take no parameters at run time
 
@@ -115,7 +114,7 @@ class NumericWindow:
 
     @cached_property
     def test(self) -> ChiSquaredResult:
-        """The chi-squared test of the verdict: by value if there are few values, or else in deciles.
+        """The chi-squared test behind Cohen's w: by value if there are few values, or else in deciles.
 
         Infinities are categories of their own beside the deciles.
         """
@@ -170,15 +169,6 @@ class NumericWindow:
             current_quantiles=quantiles_of_sorted(self.finite, QUANTILE_LEVELS),
         )
 
-    def p_value_at(self, phi: float, alpha: float) -> tuple[float, float]:
-        """Return the p-value at a dispersion, and the significance level of the chi-squared test in it."""
-        p_value = self.test.p_value_at(phi)
-        if self.categories is not None:
-            return p_value, alpha
-        # Two tests, each at half the level.
-        ks = limit_p_value(self.simple_test.statistic, self.test.effective_rows / phi, alpha=alpha / 2)
-        return min(1.0, 2 * min(ks, p_value)), alpha / 2
-
 
 class CategoricalWindow:
     """The last rows of a categorical column.
@@ -198,6 +188,8 @@ class CategoricalWindow:
         Number of values that are not missing.
     categories
         Both samples by category.
+    codes
+        The category of each row by its place in the reference; -1 if it is missing or not in the reference.
     constant
         The only category of the window, if there is one.
     """
@@ -213,7 +205,7 @@ class CategoricalWindow:
         if counts[0] > column.null_count:
             others: Any = column.filter(pa.array(codes < 0)).drop_null().value_counts()
             unknown = dict(zip(others.field(0).to_pylist(), others.field(1).to_pylist(), strict=True))
-        self.reference, self.rows = reference, rows
+        self.reference, self.rows, self.codes = reference, rows, codes
         self.n_values = rows - column.null_count
         self.categories = reference.categories.align(known, unknown)
         self.constant: ConstantValue | None = None
@@ -232,15 +224,11 @@ class CategoricalWindow:
     @cached_property
     def simple_test(self) -> SimpleTest:
         """X-squared and its p-value."""
-        return SimpleTest(self.test.statistic, self.test.p_value_at(1.0))
+        return SimpleTest(self.test.statistic, self.test.exact_p_value)
 
     def distribution(self) -> Distribution:
         """Return both samples counted for a chart."""
         return _category_distribution(self.categories)
-
-    def p_value_at(self, phi: float, alpha: float) -> tuple[float, float]:
-        """Return the p-value at a dispersion, and the significance level of the chi-squared test in it."""
-        return self.test.p_value_at(phi), alpha
 
 
 ColumnWindow = NumericWindow | CategoricalWindow
@@ -251,27 +239,6 @@ def open_window(reference: PreparedColumn, column: Column, rows: int) -> ColumnW
     if isinstance(reference, PreparedNumbers):
         return NumericWindow(reference, column, rows)
     return CategoricalWindow(reference, column, rows)
-
-
-def evidence_of(window: ColumnWindow, channel: Channel, name: str, *, alpha: float) -> Evidence:
-    """Return what the verdict at `alpha` needs to know about the values of a window."""
-    test, dispersion = window.test, window.reference.profile.dispersion
-    phi = dispersion.at(window.rows)
-    p_value, alpha = window.p_value_at(phi, alpha)
-    detectable = test.smallest_detectable_w(alpha=alpha, dispersion=phi)
-    hypothesis = HypothesisResult(
-        channel=channel,
-        name=name,
-        p_value=p_value,
-        effect=test.cohens_w,
-        passes_gate=False,
-        window_rows=window.rows,
-        dispersion=phi,
-        chi2_statistic=test.statistic,
-        degrees_of_freedom=test.degrees_of_freedom,
-        smallest_detectable=detectable if math.isfinite(detectable) else None,
-    )
-    return Evidence(hypothesis, dispersion.is_measured_at(window.rows))
 
 
 def _category_distribution(counts: CategoryCounts) -> Distribution:

@@ -284,6 +284,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": timedelta(minutes=1),
         "options": {"expires": 60},
     },
+    "profile-rebuild": {
+        "task": "models_registry.tasks.rebuild_profiles",
+        "schedule": timedelta(minutes=1),
+        "options": {"expires": 60},
+    },
 }
 
 # --- Admin ----------------------------------------------------------------------------------------------------------

@@ -7,8 +7,9 @@ from django.db import models
 from django.db.models import Q
 
 from mlmon.csv_files import encoding_named
-from mlmon.exceptions import ReferenceFileError
+from mlmon.exceptions import ReferenceFileError, TimeZoneError
 from mlmon.schema import Feature, FeatureKind, TaskType, TensorType
+from mlmon.time_zones import check_time_zone
 from models_registry.schema import ModelSchema
 
 # A name becomes a Prometheus label, a part of URLs and a part of file names.
@@ -18,6 +19,7 @@ SEMANTIC_VERSION_PATTERN = (
     r"^(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})"
     r"(-(?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)(?:\.(?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*))*)?$"
 )
+OUTDATED_FORMAT = 0  # of a profile that is to be rebuilt although its format has not changed
 ENCODING_HELP = (
     "Of a CSV file, such as cp1252 for one of Excel. Empty for UTF-8, and for UTF-16 with a byte order mark."
 )
@@ -30,6 +32,14 @@ class Stage(models.TextChoices):
     ARCHIVED = "archived"
 
 
+def validate_time_zone(name: str) -> None:
+    """Raise ValidationError, which suggests similar names, if the IANA database has no time zone of this name."""
+    try:
+        check_time_zone(name)
+    except TimeZoneError as error:
+        raise ValidationError(str(error)) from error
+
+
 class Model(models.Model):
     """A name that programs call; its versions serve the predictions."""
 
@@ -40,6 +50,12 @@ class Model(models.Model):
         help_text="Used in URLs and metric labels; cannot be changed later.",
     )
     description = models.TextField(blank=True)
+    time_zone = models.CharField(
+        max_length=64,
+        default="UTC",
+        validators=[validate_time_zone],
+        help_text="IANA name, such as Europe/Berlin, of the hours and weekdays that the model's traffic follows.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -186,6 +202,9 @@ class ReferenceDataset(models.Model):
     ignored_columns = models.JSONField(default=list)
     notes = models.JSONField(default=list, help_text="What the uploader may want to know about how values were read.")
     profile_file = models.FileField(upload_to="profiles/", max_length=255, blank=True)
+    profile_format = models.PositiveSmallIntegerField(
+        null=True, help_text="Format of the profile. Empty without one, or if an older one could not be rebuilt."
+    )
     label_column = models.CharField(
         max_length=255,
         blank=True,
@@ -193,6 +212,15 @@ class ReferenceDataset(models.Model):
     )
     labelled_rows = models.PositiveBigIntegerField(null=True, help_text="Rows with ground truth.")
     labels_note = models.TextField(blank=True, help_text="Why no column is used as ground truth.")
+    time_column = models.CharField(
+        max_length=255,
+        blank=True,
+        help_text="Column with the time of each row. If empty, it is detected by its name or its type.",
+    )
+    timed_rows = models.PositiveBigIntegerField(null=True, help_text="Rows with a time.")
+    first_time = models.DateTimeField(null=True)
+    last_time = models.DateTimeField(null=True)
+    times_note = models.TextField(blank=True, help_text="Why no column is used as times.")
     predictions_file = models.FileField(
         upload_to="predictions/",
         max_length=255,

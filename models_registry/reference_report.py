@@ -1,10 +1,12 @@
-"""The report of a reference's profile for people: one line for each feature and one for the predictions."""
+"""The report of a reference for people: its times, one line for each feature and one for the predictions."""
 
 from dataclasses import dataclass
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from mlmon.profile import ColumnProfile, NumericProfile, ReferenceProfile
+from models_registry.models import ReferenceDataset
 
 HISTOGRAM_BINS = 24
 SHOWN_CATEGORIES = 5
@@ -48,6 +50,24 @@ class ColumnReport:
     categories: tuple[CategoryShare, ...] = ()
     n_more_categories: int = 0
     more_percent: float = 0.0
+
+
+def times_text(reference: ReferenceDataset, profile: ReferenceProfile) -> str:
+    """Return which column has the times of a ready reference and what they are, or why it has none; in sentences."""
+    if reference.first_time is None or reference.last_time is None:
+        return " ".join(filter(None, ["none.", reference.times_note, "The rows are taken to be in the order of time."]))
+    zone, wanted = ZoneInfo(profile.zone or "UTC"), reference.version.model.time_zone
+    first, last = (
+        time.astimezone(zone).isoformat(" ", "seconds") for time in (reference.first_time, reference.last_time)
+    )
+    untimed = (reference.rows or 0) - (reference.timed_rows or 0)
+    rest = f" {untimed:,} rows have no time and come last." if untimed else ""
+    if zone.key != wanted and reference.profile_format is not None:
+        rest += f" The profile will be rebuilt for the model's time zone, {wanted}."
+    return (
+        f"column {reference.time_column}, from {first} to {last}. Time zone: {zone.key}. "
+        f"The rows were put in the order of time.{rest}"
+    )
 
 
 def reports_of(profile: ReferenceProfile) -> tuple[list[ColumnReport], ColumnReport]:

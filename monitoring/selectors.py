@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from django.db.models import F, OuterRef, Prefetch, Q, QuerySet, Subquery
+from django.db.models import Exists, F, OuterRef, Prefetch, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 
@@ -246,9 +246,19 @@ def _features_not_compared(check_ids: Collection[int]) -> dict[int, dict[ResultS
 
 
 def check_figures(version: ModelVersion, since: datetime, until: datetime) -> Iterable[Any]:
-    """Return when the succeeded checks of a version ended and how much had drifted, oldest first."""
+    """Return when the succeeded checks of a version ended and how much had drifted, oldest first.
+
+    Of a window that several editions of the verdict's rule have checked, it has the check of the latest one.
+    """
+    later = DriftCheck.objects.filter(
+        version=version, window_end=OuterRef("window_end"), rule_edition__gt=OuterRef("rule_edition")
+    )
     found = DriftCheck.objects.filter(
-        version=version, status=CheckStatus.SUCCEEDED, window_ended_at__gte=since, window_ended_at__lte=until
+        ~Exists(later),
+        version=version,
+        status=CheckStatus.SUCCEEDED,
+        window_ended_at__gte=since,
+        window_ended_at__lte=until,
     )
     return found.order_by("window_ended_at").values(
         "window_ended_at",

@@ -8,10 +8,11 @@ import pyarrow as pa
 from benchmarks.arrays import CATEGORIES, CLASSES, FeatureArrays, Sample
 from benchmarks.competitors import Side
 from mlmon.comparison import compare
+from mlmon.criteria import Criteria, Thresholds
 from mlmon.prepared import prepare as prepare_reference
 from mlmon.profile import from_bytes
 from mlmon.profiling import profile_of
-from mlmon.results import ComparisonResult, Criteria, Method, Thresholds
+from mlmon.results import ComparisonResult, Method
 from mlmon.schema import TaskType
 
 CRITERIA = Criteria(Thresholds(feature=0.15, prediction=0.1))

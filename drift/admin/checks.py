@@ -67,6 +67,7 @@ def results_context(check: DriftCheck) -> dict[str, Any]:
     if check.status == CheckStatus.FAILED:
         return {"failure": check.error_message}
     view = result_view(check.comparison, advice=ADVICE)
+    of_window = DriftCheck.objects.filter(version=check.version_id, window_end=check.window_end).exclude(pk=check.pk)
     names = [feature.name for feature in view.features]
     of_kind = check.version.drift_checks.filter(is_backfilled=check.is_backfilled, status=CheckStatus.SUCCEEDED)
     latest = of_kind.filter(pk__lte=check.pk).order_by("-id").values_list("pk", "created_at")[:MOST_HEAT_COLUMNS]
@@ -78,6 +79,10 @@ def results_context(check: DriftCheck) -> dict[str, Any]:
     was_open = Q(closed_at=None) | Q(last_check__gte=check.pk)
     return {
         "view": view,
+        "other_editions": [
+            (other.pk, other.rule_edition, outcome_of(other))
+            for other in of_window.defer("result").order_by("rule_edition")
+        ],
         "incidents": DriftIncident.objects.filter(was_open, version=check.version_id, opened_by__lte=check.pk),
         "heat": heat_map(names[:MOST_HEAT_ROWS], columns, scores),
         "heat_left_out": max(0, len(names) - MOST_HEAT_ROWS),
@@ -101,7 +106,7 @@ class DriftCheckAdmin(CheckedVersionAdmin):
         "prediction_divergence",
     ]
     list_display_links = ["checked_at"]
-    list_filter = ["version__model", OutcomeFilter, "is_backfilled", "created_at"]
+    list_filter = ["version__model", OutcomeFilter, "is_backfilled", "rule_edition", "created_at"]
     list_select_related = ["version__model"]
     search_fields = ["version__model__name", "version__version"]
     show_full_result_count = False
@@ -109,6 +114,7 @@ class DriftCheckAdmin(CheckedVersionAdmin):
         "version",
         "reference",
         ("checked_at", "duration"),
+        "rule",
         "rows",
         ("window_times", "window_end"),
     ]
@@ -119,6 +125,7 @@ class DriftCheckAdmin(CheckedVersionAdmin):
     rows = Column(
         short_description="Rows", text="{row.n_current:,} of the window, {row.n_reference:,} of the reference"
     )
+    rule = Column(short_description="Rule", text="edition {row.rule_edition}")
     window_times = Column(
         short_description="Observed",
         text="{row.window_started_at:%Y-%m-%d %H:%M:%S} to {row.window_ended_at:%Y-%m-%d %H:%M:%S}",

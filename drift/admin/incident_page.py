@@ -23,7 +23,6 @@ from inference.stream import FEATURE_PREFIX
 from mlmon.figures import duration_text
 from mlmon.report.views import Tag, feature_views, finding_of, p_value_figure
 from mlmon.results import ComparisonResult, VerdictStatus
-from mlmon.sentences import found_by
 
 logger = logging.getLogger(__name__)
 
@@ -49,20 +48,16 @@ def incident_context(incident: DriftIncident) -> dict[str, Any]:
     """Return the context of ``admin/drift/driftincident/incident.html``."""
     opened_by, last = incident.opened_by, incident.last_check
     shown_check = last if last.status == CheckStatus.SUCCEEDED else opened_by
-    opening, result = opened_by.comparison, shown_check.comparison
-    names = [found.name for found in incident.hypotheses]
+    result = shown_check.comparison
+    names = [name for found in incident.hypotheses for name in (found.name, found.other_name) if name]
+    names = list(dict.fromkeys(names))
     views = [view for view in feature_views(result) if view.name in names]
-    # A finding is worded by the check that opened the incident or, if that did not list it, by the latest one.
-    first_keys = {found.key for found in opening.listed_hypotheses}
     checks = checks_of_incident(incident)
     return {
         "incident": incident,
         "state": state_of(incident),
         "sentences": list(_sentences(incident)),
-        "findings": [
-            finding_of(found, found_by(opening if found.key in first_keys else result, found))
-            for found in incident.hypotheses
-        ],
+        "findings": [finding_of(found) for found in incident.hypotheses],
         "shown_check": shown_check,
         "features": sorted(views, key=lambda view: names.index(view.name)),
         "history": [_history_line(check) for check in checks[:MOST_HISTORY_LINES]],

@@ -1,27 +1,40 @@
 """Drift policies, with settings of single features."""
 
+import logging
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, partialmethod
 from typing import Any
 
+import redis
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db.models import Count
 from django.forms.models import BaseInlineFormSet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from unfold.admin import TabularInline
-from unfold.decorators import display
+from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from accounts.admin.base import AuditedAdmin
-from accounts.admin.page_parts import Column, ListField
+from accounts.admin.base import AuditedAdmin, user_of
+from accounts.admin.page_parts import Column, ListField, Panel, confirmation_page
+from accounts.roles import Action
 from drift.models import WINDOW_TOO_LARGE, DriftPolicy, FeaturePolicy, PolicyMode
+from drift.services.checks import CHECK_ERRORS
+from drift.services.season_preview import season_preview, switch_seasonal
 from mlmon.measures import MEASURES, Method
 from mlmon.schema import FeatureKind
 from models_registry.selectors import feature_kinds
 
+logger = logging.getLogger(__name__)
+
 SMALLEST_MINIMUM_ROWS = 30
+SEASONAL_TEXT = (
+    "The verdict compares the rows of each hour of the day, or weekday, with those of the reference at the same hour "
+    "in {zone}, for the features below. A cycle then raises no alarm and hides no change. Scores and thresholds stay "
+    "as they are."
+)
 MOST_DIGITS = 20  # int() refuses thousands of them
 # A form with more features would have more than the 1,000 fields that Django accepts.
 MOST_FEATURE_POLICIES = 150
@@ -67,6 +80,7 @@ class DriftPolicyForm(forms.ModelForm[DriftPolicy]):
             "longest_pause_seconds",
             "feature_threshold",
             "prediction_threshold",
+            "is_seasonal",
             "monitors_correlation",
             "monitors_joint_distribution",
         ]
@@ -166,6 +180,8 @@ class DriftPolicyAdmin(AuditedAdmin):
     search_fields = ["model__name"]
     annotations = {"n_own_features": Count("feature_policies")}
     fixed_fields = ("model", "in_words")
+    actions_detail = ["seasonal"]
+    has_seasonal_permission = partialmethod(AuditedAdmin.is_allowed, Action.SET_DRIFT_POLICY)
 
     interval = Column(short_description="Check every", text="{row.rows_between_checks:,} rows")
     thresholds = Column(
@@ -210,8 +226,42 @@ class DriftPolicyAdmin(AuditedAdmin):
                     "description": "Thresholds mark scores on pages and in metrics. The verdict ignores them.",
                 },
             ),
+            (
+                "Cycles",
+                {
+                    "fields": ["is_seasonal"],
+                    "description": "Preview: what this would change, on the page of the policy.",
+                },
+            ),
             ("Between features", {"fields": ["monitors_correlation", "monitors_joint_distribution"]}),
         ]
+
+    @action(description="Seasonal comparison: preview", icon="date_range", permissions=["seasonal"])
+    def seasonal(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        policy = self.row_or_404(request, object_id)
+        page = redirect("admin:drift_driftpolicy_change", policy.pk)
+        if request.method == "POST":
+            switch_seasonal(policy=policy, is_seasonal=not policy.is_seasonal, user=user_of(request))
+            how = "by hour of day or weekday" if policy.is_seasonal else "without phases"
+            self.message_user(request, f"The verdict compares {policy.model.name} {how}.")
+            return page
+        try:
+            preview = season_preview(policy)
+        except (*CHECK_ERRORS, redis.RedisError):
+            logger.exception("The seasonal comparison of %s could not be previewed.", policy.model.name)
+            self.message_user(request, "The windows cannot be compared now. The log has the reason.", messages.ERROR)
+            return page
+        panel = Panel("preview", "What would change", "drift/season_preview.html", {"preview": preview})
+        changes = [preview.obstacle or SEASONAL_TEXT.format(zone=preview.zone)]
+        return confirmation_page(
+            self,
+            request,
+            row=policy,
+            title=f"Compare {policy.model.name} {'without phases' if policy.is_seasonal else 'by phase'}",
+            changes=changes,
+            button="Switch it off" if policy.is_seasonal else "Switch it on",
+            panels=[] if preview.obstacle else [panel],
+        )
 
     @display(description="In words")
     def in_words(self, obj: DriftPolicy) -> str:

@@ -17,6 +17,7 @@ from mlmon.results import (
     Measure,
     Method,
     PredictionResult,
+    Test,
     Verdict,
     VerdictStatus,
 )
@@ -30,11 +31,14 @@ HYPOTHESIS = HypothesisResult(
     effect=0.62,
     passes_gate=True,
     window_rows=1000,
-    chi2_statistic=358.2,
-    degrees_of_freedom=9,
-    smallest_detectable=0.19,
     is_alarm=True,
     is_listed=True,
+    test=Test.LOCATION,
+    alpha=6.25e-06,
+    degrees_of_dispersion=909.1,
+    outcome="median",
+    reference_value=3.76,
+    current_value=4.41,
 )
 REPORT = DriftReport(
     model_name="classifier",
@@ -42,6 +46,7 @@ REPORT = DriftReport(
     status=ReportStatus.OK,
     source=ReportSource.STORED,
     check_id=17,
+    rule_edition=2,
     checked_at=datetime(2026, 3, 1, 12, 0, 20, tzinfo=UTC),
     window=WindowSummary(
         rows=1000,
@@ -70,6 +75,7 @@ REPORT = DriftReport(
                 n_current=1000,
                 measures={Method.HELLINGER: Measure(0.29, {"bins": 15})},
                 verdict=HYPOTHESIS,
+                smallest_visible={Test.LOCATION: 0.16, Test.SHAPE: 0.19},
             ),
         ),
         prediction=PredictionResult(
@@ -83,10 +89,11 @@ REPORT = DriftReport(
         verdict=Verdict(
             VerdictStatus.ALARM,
             false_alarm_budget=10_000,
-            alpha=1.1e-05,
-            hypotheses=9,
+            closest="petal_length",
+            alpha=6.25e-06,
             smallest_p_value=4.0e-77,
-            window_rows=(1000,),
+            hypotheses=44,
+            window_rows=(1000, 500),
         ),
     ),
 )
@@ -112,7 +119,7 @@ INCIDENT_BODY = {
     "last_check": 19,
     "alarms": 3,
     "features": ["petal_length"],
-    "hypotheses": [hypothesis_body(HYPOTHESIS, None)],
+    "hypotheses": [hypothesis_body(HYPOTHESIS)],
     "acknowledged_at": "2026-03-01T12:05:00Z",
     "acknowledged_by": "anna",
     "snoozed_until": None,

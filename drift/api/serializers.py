@@ -10,7 +10,6 @@ from drift.report import DriftReport, WindowSummary
 from mlmon.report.json_body import hypothesis_body
 from mlmon.results import (
     ComparisonResult,
-    CorrelationChange,
     Coverage,
     FeatureResult,
     HypothesisResult,
@@ -102,7 +101,6 @@ VerdictSerializer = serializer_of(
     sentence=serializers.CharField(help_text="The verdict in words."),
     listed=HypothesisSerializer(many=True, help_text="What drifted, strongest first."),
 )
-CorrelationChangeSerializer = serializer_of(CorrelationChange)
 JointChangeSerializer = serializer_of(JointChange)
 CoverageSerializer = serializer_of(Coverage)
 ComparisonSerializer = serializer_of(
@@ -116,6 +114,7 @@ ComparisonSerializer = serializer_of(
     verdict=VerdictSerializer(allow_null=True, help_text="The verdict on all features and the predictions."),
     coverage=CoverageSerializer(allow_null=True, help_text="How much of the reference was compared."),
     prediction_drift=PredictionDriftSerializer(allow_null=True, help_text="The predictions."),
+    correlations=HypothesisSerializer(many=True, allow_null=True, help_text="The pairs of features that changed."),
 )
 WindowSerializer = serializer_of(WindowSummary, "Window")
 DriftReportSerializer = serializer_of(DriftReport, without=("result",), **dict[str, Any](ComparisonSerializer().fields))
@@ -160,7 +159,7 @@ class IncidentSerializer(serializers.ModelSerializer[DriftIncident]):
 
     @extend_schema_field(HypothesisSerializer(many=True))
     def get_hypotheses(self, incident: DriftIncident) -> list[dict[str, Any] | None]:
-        return [hypothesis_body(found, None) for found in incident.hypotheses]
+        return [hypothesis_body(found) for found in incident.hypotheses]
 
 
 class IncidentListSerializer(serializers.Serializer[object]):

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from mlmon.figures import number_text, share_text, short_number_text
+from mlmon.figures import category_text, number_text, share_text, short_number_text
 from mlmon.results import Distribution, FeatureResult
-from mlmon.sentences import category_text
 from mlmon.statistics.counts import OTHER
 
 MOST_ROWS = 10

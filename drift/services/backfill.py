@@ -1,20 +1,24 @@
-"""Checks of the past: windows of archived observations, compared with the active reference."""
+"""Checks of the past: windows of archived observations, compared with the active reference.
+
+Windows that an earlier edition of the verdict's rule has checked get a check of the present edition beside it.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from django.db.models import Sum
+from django.db.models import Exists, OuterRef, QuerySet, Sum
 
-from drift.models import DriftCheck, DriftPolicy
+from drift.models import CheckStatus, DriftCheck, DriftPolicy
 from drift.selectors import policy_for
 from drift.services.checks import store_check
-from inference.archive import ArchivedRows, iterate_archive
+from inference.archive import ArchivedRows, iterate_archive, read_observations
 from inference.selectors import chunks_between
 from inference.stream import OBSERVED_AT_TYPE, Window
+from mlmon.verdict import RULE_EDITION
 from models_registry.models import ModelVersion, ReferenceDataset
 
 
@@ -51,11 +55,14 @@ class BackfillStep:
         The new check, or None.
     was_there
         Whether an earlier run has already checked the window.
+    earlier
+        The check of the same window by an earlier edition of the rule.
     """
 
     rows: int
     check: DriftCheck | None = None
     was_there: bool = False
+    earlier: DriftCheck | None = None
 
 
 def rows_to_backfill(request: BackfillRequest) -> int:
@@ -72,8 +79,12 @@ def backfill(request: BackfillRequest) -> Iterator[BackfillStep]:
     """
     policy, every_rows = policy_for(request.version.model), request.every_rows
     made = set(
-        DriftCheck.objects.filter(version=request.version, is_backfilled=True).values_list("window_end", flat=True)
+        DriftCheck.objects.filter(version=request.version, is_backfilled=True, rule_edition=RULE_EDITION).values_list(
+            "window_end", flat=True
+        )
     )
+    earlier = DriftCheck.objects.filter(version=request.version, is_backfilled=True, rule_edition__lt=RULE_EDITION)
+    earlier_checks = {check.window_end: check for check in earlier.defer("result").order_by("rule_edition")}
     kept = pa.table({})
     for part in iterate_archive(request.version.pk, since=request.since, until=request.until):
         # A window has rows of one schema: those before a change are dropped.
@@ -91,10 +102,51 @@ def backfill(request: BackfillRequest) -> Iterator[BackfillStep]:
                 step = replace(step, was_there=True)
             elif is_wanted and window.table.num_rows >= policy.minimum_rows:
                 check = store_check(request.version, request.reference, window, policy, is_backfilled=True)
-                step = replace(step, check=check, was_there=check is None)
+                step = replace(step, check=check, was_there=check is None, earlier=earlier_checks.get(window.end_id))
             yield step
         yield BackfillStep(part.table.num_rows - processed)
         kept = kept.slice(max(0, kept.num_rows - policy.longest_window_rows))
+
+
+def earlier_checks(request: BackfillRequest) -> QuerySet[DriftCheck]:
+    """Return the live checks by earlier editions of the rule that have none by the present one, oldest first."""
+    present = DriftCheck.objects.filter(
+        version=request.version, window_end=OuterRef("window_end"), rule_edition=RULE_EDITION
+    )
+    found = DriftCheck.objects.filter(
+        ~Exists(present),
+        version=request.version,
+        status=CheckStatus.SUCCEEDED,
+        rule_edition__lt=RULE_EDITION,
+        is_backfilled=False,
+        window_ended_at__isnull=False,
+    )
+    if request.since:
+        found = found.filter(window_ended_at__gte=request.since)
+    if request.until:
+        found = found.filter(window_ended_at__lt=request.until)
+    return found.defer("result").order_by("window_ended_at", "id")
+
+
+def check_again(request: BackfillRequest) -> Iterator[BackfillStep]:
+    """Check the windows of `earlier_checks` under the present edition, with their own references.
+
+    A window whose rows are not archived any more gets no check.
+    """
+    policy = policy_for(request.version.model)
+    for earlier in earlier_checks(request).select_related("reference").iterator():
+        ended_at = earlier.window_ended_at or earlier.created_at
+        until = ended_at + timedelta(microseconds=1)
+        table = read_observations(request.version.pk, rows=policy.longest_window_rows, until=until)
+        oldest = policy.oldest_observed_at(ended_at)
+        if oldest is not None:
+            table = table.filter(pc.greater_equal(table.column("observed_at"), pa.scalar(oldest, OBSERVED_AT_TYPE)))
+        step = BackfillStep(rows=1, earlier=earlier)
+        if table.num_rows >= max(policy.minimum_rows, earlier.n_current):
+            window = Window(table=table, end_id=earlier.window_end, rows_seen=earlier.rows_seen)
+            check = store_check(request.version, earlier.reference, window, policy, is_backfilled=True)
+            step = replace(step, check=check, was_there=check is None)
+        yield step
 
 
 def _window_at(request: BackfillRequest, policy: DriftPolicy, kept: pa.Table, part: ArchivedRows, rows: int) -> Window:

@@ -8,6 +8,7 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import redis
 from cachetools import LRUCache, cached
@@ -28,6 +29,7 @@ from inference.stream import Window, read_window, read_window_since, redis_clien
 from mlmon.comparison import COLUMN_ERRORS, compare
 from mlmon.prepared import PreparedReference, prepare
 from mlmon.results import ComparisonResult
+from mlmon.verdict import RULE_EDITION
 from models_registry.models import ModelVersion, ReferenceDataset, Stage
 from models_registry.selectors import active_reference, load_profile
 
@@ -79,7 +81,7 @@ def run_drift_check(*, version_id: int, only_if_due: bool = False) -> DriftCheck
         if only_if_due and not is_due_now(policy, reference, latest_check(version)):
             return None
         window = read_policy_window(client, version_id, policy)
-        is_checked = version.drift_checks.filter(window_end=window.end_id).exists()
+        is_checked = version.drift_checks.filter(window_end=window.end_id, rule_edition=RULE_EDITION).exists()
         if is_checked or window.table.num_rows < policy.minimum_rows:
             return None
         return store_check(version, reference, window, policy)
@@ -115,7 +117,8 @@ def compare_window(window: Window, reference: ReferenceDataset, policy: DriftPol
     """Compare a window, as `read_policy_window` returns it, with a reference."""
     predictions = window.table.column("prediction") if "prediction" in window.table.column_names else None
     criteria, prepared = criteria_of(policy), prepared_reference(reference)
-    return compare(prepared, window.features, predictions, criteria, window_rows=policy.window_rows)
+    times: Any = window.table.column("observed_at").cast(pa.int64()).to_numpy() if policy.is_seasonal else None
+    return compare(prepared, window.features, predictions, criteria, window_rows=policy.window_rows, times=times)
 
 
 def failure_reason(error: Exception) -> str:
@@ -171,7 +174,7 @@ def store_check(
             if result is not None and not is_backfilled:
                 follow_incident(check=check, result=result)
     except IntegrityError:
-        if not version.drift_checks.filter(window_end=window.end_id).exists():
+        if not version.drift_checks.filter(window_end=window.end_id, rule_edition=RULE_EDITION).exists():
             raise
         logger.info("Another worker has checked this window of version %d.", version.pk)
         return None

@@ -82,8 +82,7 @@ def step(incident: Incident | None, result: ComparisonResult, *, rows_seen: int)
         return incident, Event.NONE
     own = {found.key for found in incident.hypotheses}
     windows = result.verdict.window_rows or (result.n_current,)
-    # A hypothesis has the smallest p-value of all windows: Bonferroni's correction over them.
-    if any(len(windows) * found.p_value < QUIET_P_VALUE for found in result.hypotheses if found.key in own):
+    if any(found.p_value < QUIET_P_VALUE for found in result.hypotheses if found.key in own):
         return replace(incident, quiet_windows=0, counted_rows=rows_seen), Event.CONTINUED
     if is_incomplete:
         return incident, Event.CONTINUED

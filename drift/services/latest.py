@@ -21,6 +21,7 @@ from drift.selectors import is_due_now, latest_check, latest_succeeded_check, po
 from drift.services.checks import CHECK_ERRORS, compare_window, failure_reason, read_policy_window, window_times
 from inference.selectors import capture_policy_of
 from inference.stream import latest_entry_id, redis_client
+from mlmon.verdict import RULE_EDITION
 from models_registry.models import ModelVersion, ReferenceDataset
 from models_registry.selectors import active_reference
 
@@ -124,6 +125,7 @@ def _live_report(version: ModelVersion, reference: ReferenceDataset, policy: Dri
         *name,
         ReportStatus.OK,
         source=ReportSource.LIVE,
+        rule_edition=RULE_EDITION,
         checked_at=timezone.now(),
         window=replace(summary, started_at=started_at, ended_at=ended_at, reference_rows=result.n_reference),
         result=result,

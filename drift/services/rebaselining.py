@@ -13,7 +13,7 @@ from accounts.actors import Actor
 from accounts.services.changes import record_change
 from drift.exceptions import FeaturesNotStoredError, WindowAlreadyUsedError, WindowGoneError
 from drift.models import DriftCheck
-from inference.archive import read_observations
+from inference.archive import TIME, read_observations
 from inference.stream import FEATURE_PREFIX, read_window, redis_client
 from models_registry.models import ReferenceDataset, ReferenceStatus
 from models_registry.services.references import lock_version, upload_reference
@@ -39,15 +39,19 @@ def make_window_the_reference(*, check: DriftCheck, user: Actor) -> ReferenceDat
     redis.RedisError
         The live window could not be read.
     """
-    features = _features_of_window(check)  # before the transaction, as reading the archive is slow
+    rows = _rows_of_window(check)  # before the transaction, as reading the archive is slow
     names = [feature.name for feature in check.version.schema().features]
-    if missing := [name for name in names if name not in features.column_names]:
+    if missing := [name for name in names if FEATURE_PREFIX + name not in rows.column_names]:
         raise FeaturesNotStoredError(
             f"The rows of this window have no {', '.join(missing)}, because the capture policy does not store them. "
             "Upload a file instead."
         )
+    time_column = TIME
+    while time_column in names:
+        time_column += "_"
+    columns = {name.removeprefix(FEATURE_PREFIX): rows.column(name) for name in rows.column_names if name != TIME}
     sink = io.BytesIO()
-    pyarrow.parquet.write_table(features, sink)
+    pyarrow.parquet.write_table(pa.table({**columns, time_column: rows.column(TIME)}), sink)
     name = f"window-of-check-{check.pk}.parquet"
     file = ContentFile(sink.getvalue(), name=name)
     with transaction.atomic():
@@ -58,27 +62,27 @@ def make_window_the_reference(*, check: DriftCheck, user: Actor) -> ReferenceDat
             raise WindowAlreadyUsedError(
                 f"This window already is reference data: {name} is active, or will be once profiled."
             )
-        reference = upload_reference(version=check.version, file=file, filename=name, user=user)
-        message = f"Made from the {features.num_rows:,} rows of the window of drift check {check.pk}."
+        reference = upload_reference(
+            version=check.version, file=file, filename=name, time_column=time_column, user=user
+        )
+        message = f"Made from the {rows.num_rows:,} rows of the window of drift check {check.pk}."
         record_change(user=user, row=reference, message=message)
     return reference
 
 
-def _features_of_window(check: DriftCheck) -> pa.Table:
-    """Return the features of the window's rows, oldest first, under their own names."""
-    features = pa.table({})
+def _rows_of_window(check: DriftCheck) -> pa.Table:
+    """Return features and times of the window's rows, oldest first, with the names of the columns of a stream."""
+    rows = pa.table({})
     if not check.is_backfilled:
-        features = read_window(redis_client(), check.version_id, check.n_current, check.window_end).features
+        rows = read_window(redis_client(), check.version_id, check.n_current, check.window_end).table
     # The stream is trimmed from its old end, so it may have only a part of the window.
-    if features.num_rows < check.n_current and check.window_started_at and check.window_ended_at:
+    if rows.num_rows < check.n_current and check.window_started_at and check.window_ended_at:
         until = check.window_ended_at + CLOCK_STEP
-        table = read_observations(check.version_id, since=check.window_started_at, until=until)
-        names = [name for name in table.column_names if name.startswith(FEATURE_PREFIX)]
-        features = table.select(names).rename_columns([name.removeprefix(FEATURE_PREFIX) for name in names])
-        features = features.slice(max(0, table.num_rows - check.n_current))
-    if features.num_rows < check.n_current or not features.num_rows:
+        rows = read_observations(check.version_id, since=check.window_started_at, until=until)
+        rows = rows.slice(max(0, rows.num_rows - check.n_current))
+    if rows.num_rows < check.n_current or not rows.num_rows:
         raise WindowGoneError(
-            f"Only {features.num_rows:,} of the {check.n_current:,} rows of this window are still stored. Use the "
+            f"Only {rows.num_rows:,} of the {check.n_current:,} rows of this window are still stored. Use the "
             "window of a later check, or upload a file."
         )
-    return features
+    return rows.select([name for name in rows.column_names if name == TIME or name.startswith(FEATURE_PREFIX)])

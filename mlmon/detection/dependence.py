@@ -5,7 +5,7 @@ its own order, from autocorrelations and from the variance of the means of chunk
 sure it is.
 """
 
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,11 +13,17 @@ from numpy.typing import NDArray
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.special import chdtri
 
-STEP_ROWS = 100  # between the chunks whose means are compared
+STEP_ROWS = 100  # between the chunks whose means are compared; also the rows of a block
 CHUNK_ROWS = (100, 200, 500, 1000, 2000, 5000)
 FLAG_LEVEL = 0.02  # of all series of a feature together
 TIMES_OF_CORRELATION = 5  # the window of lags is at least as many autocorrelation times long (Sokal's rule)
 FEWEST_DEGREES = 8.0  # with fewer the reference is too short for a verdict
+BURSTY_PHI = 10.0  # beyond it longer windows are needed
+ROUNDED_TO = 1000  # rows that a reference would need
+GROUPS = 5  # of categories whose dependence is measured
+LARGEST_ROUNDING = 1e-12  # standard deviation of a constant series, relative to its size
+FEWEST_STEPS = 20  # of a column that looks sorted by more than its few values
+MOST_OUT_OF_ORDER = 0.01  # share of its steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +36,21 @@ class Dependence:
         How many times the variance of a window's mean is that of independent rows, at least 1.
     nu
         Degrees of freedom of phi; infinite if chunks show that it is at most this.
-    is_insufficient
-        Whether the reference is too short to judge windows of this length.
+    needed_rows
+        About how many rows a reference with this dependence needs; 0 if this one is long enough.
     """
 
     phi: float
     nu: float
-    is_insufficient: bool
+    needed_rows: int = 0
+
+    @property
+    def is_insufficient(self) -> bool:
+        """Whether the reference is too short to judge windows of this length."""
+        return self.needed_rows > 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class SeriesDependence:
     """What a reference of m rows shows about the dependence of one series or several.
 
@@ -50,85 +61,163 @@ class SeriesDependence:
     autocorrelations
         For each series, rho at the lags 1 to W, where W is the window of lags that Sokal's rule chooses.
     rarer
-        For each series, the rarer outcome's rows if it is an indicator, else m.
-    chunk_rows, chunk_ratios
-        Lengths b, and for each series and length b the variance of the means of b rows over that of independent rows.
+        For each series, the rarer outcome's rows if it is an indicator, else m, shape (series,).
+    block_sums
+        Sums of the standardised series over blocks of 100 rows, shape (series, m // 100).
     """
 
     rows: int
     autocorrelations: tuple[NDArray[np.float64], ...]
     rarer: NDArray[np.float64]
-    chunk_rows: NDArray[np.int64]
-    chunk_ratios: NDArray[np.float64]
+    block_sums: NDArray[np.float64]
 
     def at(self, n: int) -> Dependence:
         """Return the dispersion of windows of n rows: the largest phi and the smallest nu over the series."""
         found = [self._of_series(index, n) for index in range(len(self.autocorrelations))]
         if not found:
-            return Dependence(1.0, np.inf, False)
-        phi, nu = max(each.phi for each in found), min(each.nu for each in found)
-        return Dependence(phi, nu, nu < FEWEST_DEGREES or any(each.is_insufficient for each in found))
+            return Dependence(1.0, math.inf)
+        return Dependence(
+            max(each.phi for each in found), min(each.nu for each in found), max(each.needed_rows for each in found)
+        )
+
+    def to_array(self) -> NDArray[np.float64]:
+        """Return everything as one array, which `dependence_of_array` reads."""
+        lags = [each.size for each in self.autocorrelations]
+        head = np.array([self.rows, len(lags), *lags, *self.rarer], dtype=np.float64)
+        return np.concatenate([head, self.block_sums.ravel(), *self.autocorrelations])
 
     def _of_series(self, index: int, n: int) -> Dependence:
         phi, nu = self._by_autocorrelation(index, n)
+        chunk = max(STEP_ROWS, STEP_ROWS * round(n / STEP_ROWS))
         level = FLAG_LEVEL / len(self.autocorrelations)
+        ratios = {b: self._chunk_ratio(index, b) for b in {*CHUNK_ROWS, chunk} if b <= self.rows // 2}
         is_flagged = False
-        for place, b in enumerate(self.chunk_rows.tolist()):
+        for b, ratio in ratios.items():
             degrees = self.rows // b - 1
-            limit = self._by_autocorrelation(index, b)[0] * chdtri(degrees, level) / degrees
-            is_flagged = is_flagged or self.chunk_ratios[index, place] > limit
-        places = np.flatnonzero(self.chunk_rows == n)
-        if not places.size:  # no two chunks of this length
-            return Dependence(phi, nu, is_flagged)
-        ratio, degrees = float(self.chunk_ratios[index, places[0]]), self.rows // n - 1
-        if is_flagged:
-            return Dependence(max(phi, ratio), min(nu, degrees), False)
-        largest = max(1.0, ratio * degrees / float(chdtri(degrees, 1 - level)))
-        return Dependence(largest, np.inf, False) if phi > largest else Dependence(phi, nu, False)
+            limit = self._by_autocorrelation(index, b)[0] * float(chdtri(degrees, level)) / degrees
+            is_flagged = is_flagged or ratio > limit
+        if chunk in ratios:
+            ratio, degrees = ratios[chunk], self.rows // chunk - 1
+            if is_flagged:
+                phi, nu = max(phi, ratio), min(nu, degrees)
+            else:
+                largest = max(1.0, ratio * degrees / float(chdtri(degrees, 1 - level)))
+                phi, nu = (largest, math.inf) if phi > largest else (phi, nu)
+        elif is_flagged:  # no two chunks of this length, so that nothing shows how much windows vary
+            nu = 0.0
+        if nu >= FEWEST_DEGREES:
+            return Dependence(phi, nu)
+        needed = max(self.rows * FEWEST_DEGREES / nu if nu else 0.0, (FEWEST_DEGREES + 1) * n)
+        return Dependence(phi, nu, ROUNDED_TO * math.ceil(needed / ROUNDED_TO))
 
     def _by_autocorrelation(self, index: int, n: int) -> tuple[float, float]:
         rho = self.autocorrelations[index]
         share = (2 * rho.size + 1) / self.rows
-        weights = np.maximum(0.0, 1 - np.arange(1, rho.size + 1) / n)
-        phi = max(1.0, (1 + 2 * float((weights * rho).sum())) * (1 + share))
-        return phi, 1 / (share + (phi - 1) / self.rarer[index])
+        near = rho[: max(0, n - 1)]
+        weights = 1 - np.arange(1, near.size + 1) / n
+        phi = max(1.0, (1 + 2 * float(weights @ near)) * (1 + share))
+        return phi, 1 / (share + (phi - 1) / float(self.rarer[index]))
+
+    def _chunk_ratio(self, index: int, b: int) -> float:
+        """Return the variance of the means of all windows of b rows over that of independent rows."""
+        sums = np.concatenate([[0.0], np.cumsum(self.block_sums[index])])
+        steps = b // STEP_ROWS
+        means = (sums[steps:] - sums[:-steps]) / b
+        return float(b * (means @ means) / means.size / (1 - b / self.rows))
 
 
-def series_dependence(
-    series: NDArray[np.float64], window_rows: Sequence[int], *, are_indicators: bool
-) -> SeriesDependence:
+NO_SERIES = SeriesDependence(0, (), np.zeros(0), np.zeros((0, 0)))
+
+
+def dependence_of_array(stored: NDArray[np.float64]) -> SeriesDependence:
+    """Return what `SeriesDependence.to_array` wrote; an empty array has no series."""
+    if not stored.size:
+        return NO_SERIES
+    rows, count = int(stored[0]), int(stored[1])
+    lags, rarer = stored[2 : 2 + count].astype(np.int64), stored[2 + count : 2 + 2 * count]
+    blocks = rows // STEP_ROWS
+    start = 2 + 2 * count
+    sums = stored[start : start + count * blocks].reshape(count, blocks)
+    parts = np.split(stored[start + count * blocks :], np.cumsum(lags)[:-1]) if count else []
+    return SeriesDependence(rows, tuple(parts), rarer, sums)
+
+
+def series_dependence(series: NDArray[np.float64], *, are_indicators: bool) -> SeriesDependence:
     """Measure the dependence of series on a reference.
 
     Parameters
     ----------
     series
         The reference's rows in their order, shape (m, series). Constant series are left out.
-    window_rows
-        Lengths of windows that will be compared.
     are_indicators
         Whether the values are 0 and 1.
     """
-    series = series[:, series.std(axis=0) > 0]
+    if not series.size:
+        return NO_SERIES
+    series = series[:, series.std(axis=0) > LARGEST_ROUNDING * np.abs(series).max(axis=0)]
     m, count = series.shape
+    if not count:
+        return NO_SERIES
     centred = series - series.mean(axis=0)
     variance = (centred**2).mean(axis=0)
-    size = next_fast_len(m + m // 2 + 1, real=True)
-    spectrum = rfft(centred, size, axis=0)
-    covariance = irfft(np.abs(spectrum) ** 2, size, axis=0)[1 : m // 2 + 1]
-    rho = covariance / (m * variance)
-    correlation_time = 1 + 2 * np.cumsum(rho, axis=0)
-    lags = np.arange(1, m // 2 + 1)
-    qualifies = lags[:, None] >= TIMES_OF_CORRELATION * correlation_time
-    last = np.where(qualifies.any(axis=0), qualifies.argmax(axis=0), m // 2 - 1) + 1
-    chunk_rows = np.array(sorted({b for b in (*CHUNK_ROWS, *window_rows) if b <= m // 2}), dtype=np.int64)
-    sums = np.concatenate([np.zeros((1, count)), np.cumsum(centred, axis=0)])
-    ratios = np.empty((count, chunk_rows.size))
-    for place, b in enumerate(chunk_rows.tolist()):
-        starts = np.arange(0, m - b + 1, STEP_ROWS)
-        means = (sums[starts + b] - sums[starts]) / b
-        ratios[:, place] = b * (means**2).mean(axis=0) / variance / (1 - b / m)
+    half = m // 2
+    size = next_fast_len(m + half + 1, real=True)
+    last, correlations = np.full(count, half), []
+    for index in range(count):
+        spectrum = rfft(centred[:, index], size)
+        covariance = irfft(spectrum.real**2 + spectrum.imag**2, size)[1 : half + 1]
+        rho = covariance / (m * variance[index])
+        correlation_time = 1 + 2 * np.cumsum(rho)
+        qualifies = np.arange(1, half + 1) >= TIMES_OF_CORRELATION * correlation_time
+        last[index] = int(qualifies.argmax()) + 1 if qualifies.any() else half
+        correlations.append(rho[: last[index]].copy())
+    blocks = m // STEP_ROWS
+    parts = (centred[: blocks * STEP_ROWS] / np.sqrt(variance)).reshape(blocks, STEP_ROWS, count)
     successes = series.sum(axis=0)
     rarer = np.minimum(successes, m - successes) if are_indicators else np.full(count, float(m))
-    return SeriesDependence(
-        m, tuple(rho[: last[index], index].copy() for index in range(count)), rarer, chunk_rows, ratios
-    )
+    return SeriesDependence(m, tuple(correlations), rarer, parts.sum(axis=1).T.copy())
+
+
+def category_groups(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return a group for each category: up to five with about equal shares, of categories with similar counts.
+
+    Parameters
+    ----------
+    counts
+        Rows of each category, shape (k,).
+    """
+    # Codes may be in the order of appearance, so that equally frequent categories must not be taken in their order.
+    order = np.lexsort([np.random.default_rng(0).permutation(counts.size), -counts])
+    # A category belongs to the group in which the middle of its share lies.
+    middles = (np.cumsum(counts[order]) - counts[order] / 2) / max(1, counts.sum())
+    groups = np.empty(counts.size, dtype=np.int64)
+    groups[order] = np.minimum((GROUPS * middles).astype(np.int64), GROUPS - 1)
+    return groups
+
+
+def group_dependence(codes: NDArray[np.int64], groups: NDArray[np.int64]) -> SeriesDependence:
+    """Measure the dependence of categories: of the indicators of their groups.
+
+    Parameters
+    ----------
+    codes
+        The categories of the reference's rows in their order, 0 to k - 1, shape (m,).
+    groups
+        Of each category (`category_groups`), shape (k,).
+    """
+    indicators = (groups[codes][:, None] == np.arange(GROUPS)).astype(np.float64)
+    return series_dependence(indicators, are_indicators=True)
+
+
+def looks_sorted(codes: NDArray[np.float64] | NDArray[np.int64]) -> bool:
+    """Return whether values rise or fall all the way, or equal ones lie together, as after sorting by them.
+
+    The dependence of such a reference comes from its order, and says nothing about that of windows.
+    """
+    rising, falling = (int(np.count_nonzero(each)) for each in (codes[1:] > codes[:-1], codes[1:] < codes[:-1]))
+    changes = rising + falling
+    if changes < FEWEST_STEPS:
+        # Few values: each of them begins once, in as many runs as there are values, and no run is short.
+        values = np.unique(codes)
+        return bool(1 < values.size == changes + 1 and codes.size >= FEWEST_STEPS * values.size)
+    return min(rising, falling) <= MOST_OUT_OF_ORDER * changes

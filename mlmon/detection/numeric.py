@@ -1,5 +1,6 @@
 """Tests of numeric features: location, scale, shape and tails, all from sums over rows."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -7,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtrc, fdtrc, ndtr, ndtri, stdtr
 
-from mlmon.detection.dependence import SeriesDependence, series_dependence
-from mlmon.detection.shares import share_p_values
+from mlmon.detection.shares import share_effects, share_p_values
 
 ATOM_SHARE = 0.05  # a value on more of the rows is a bin of its own
 SMALLEST_EXPECTED = 10.0  # rows of the window in a bin
@@ -16,16 +16,21 @@ LOWER_TAILS, UPPER_TAILS = (0.001, 0.005, 0.01), (0.99, 0.995, 0.999)
 TAILS = len(LOWER_TAILS) + len(UPPER_TAILS)
 LARGEST_NU = 2000.0  # beyond it F is chi-squared
 SMALLEST_SKEWNESS = 1e-6
+MOST_CELLS = 10_000
+FEWEST_SORTED = 200  # values from which on sorting them first is faster
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NumericScores:
     """The scores of a numeric feature, which depend on its reference alone.
 
+    The normal score of a value is the normal quantile of its rank in the reference, the mean rank of its cell. Cells
+    end at values of the reference: at each of up to 10,000, or at as many evenly spaced ones.
+
     Attributes
     ----------
-    ordered
-        The finite reference values, ascending, shape (m,).
+    rows
+        m, the finite values of the reference.
     boundaries
         Upper ends of the bins of the shape test, shape (bins - 1,): a bin holds x with lower < x <= upper.
     tail_cuts
@@ -34,11 +39,9 @@ class NumericScores:
         Of the normal score and of its square in the reference, shape (2,).
     bin_counts, tail_counts
         Rows of the reference.
-    dependence
-        Of the two scores.
     """
 
-    ordered: NDArray[np.float64]
+    rows: int
     boundaries: NDArray[np.float64]
     tail_cuts: NDArray[np.float64]
     means: NDArray[np.float64]
@@ -46,58 +49,107 @@ class NumericScores:
     skewness: NDArray[np.float64]
     bin_counts: NDArray[np.int64]
     tail_counts: NDArray[np.int64]
-    dependence: SeriesDependence
 
-    def sums(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def sums(self, scores: NDArray[np.float64], ordered: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return what the tests need to know about finite values, added up; sums of parts add up to that of the whole.
+
+        Parameters
+        ----------
+        scores, ordered
+            The normal scores of the values in any order, and the values, ascending.
 
         Returns
         -------
         ndarray
             The number of values, the sums of the score and of its square, and the counts by tail and by bin.
         """
-        scores = normal_scores(self.ordered, values)
-        bins = np.bincount(self.boundaries.searchsorted(values, "left"), minlength=self.boundaries.size + 1)
-        head = np.array([values.size, scores.sum(), (scores * scores).sum()])
-        return np.concatenate([head, _tail_counts(values, self.tail_cuts), bins])
+        n = ordered.size
+        inner = ordered.searchsorted(self.boundaries, "right")
+        bins = np.diff(np.concatenate([[0], inner, [n]]))
+        return np.concatenate([[n, scores.sum(), scores @ scores], _tail_counts(ordered, self.tail_cuts), bins])
 
 
-def normal_scores(ordered: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the normal quantiles of the values' ranks in a reference, whose values are given in ascending order."""
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoreCells:
+    """The cells of a reference's normal scores.
+
+    Attributes
+    ----------
+    cuts
+        Upper ends of the cells, ascending, shape (cells - 1,).
+    scores
+        Shape (cells,); the last cell has no upper end.
+    """
+
+    cuts: NDArray[np.float64]
+    scores: NDArray[np.float64]
+
+    def of_rows(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the normal scores of values, in their order; NaN has a score without meaning."""
+        if values.size < FEWEST_SORTED:
+            return self.scores[self.cuts.searchsorted(values)]
+        order = values.argsort()  # a search of neighbours after each other is several times faster
+        found = np.empty(values.size)
+        found[order] = self.of_ordered(values[order])
+        return found
+
+    def of_ordered(self, ordered: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the normal scores of ascending values."""
+        if ordered.size <= self.cuts.size:
+            return self.scores[self.cuts.searchsorted(ordered)]
+        ends = ordered.searchsorted(self.cuts, "right")
+        return np.repeat(self.scores, np.diff(np.concatenate([[0], ends, [ordered.size]])))
+
+
+def score_cells(ordered: NDArray[np.float64]) -> ScoreCells:
+    """Return the cells of a reference, whose finite values are given in ascending order, shape (m,), m at least 1."""
     m = ordered.size
-    ranks = ordered.searchsorted(values, "left") + ordered.searchsorted(values, "right")
-    scores: NDArray[np.float64] = ndtri(np.clip(ranks / (2 * m), 0.5 / m, 1 - 0.5 / m))
+    step = -(-m // MOST_CELLS)
+    if step == 1 and (ordered[1:] > ordered[:-1]).all():
+        return ScoreCells(ordered, _scores_of_untied(m))
+    cuts = np.unique(np.append(ordered[step - 1 :: step], ordered[-1]))
+    through, before = ordered.searchsorted(cuts, "right"), ordered.searchsorted(cuts, "left")
+    # A value that many rows have is a cell of its own, so that those just below it do not share its rank.
+    frequent = cuts[through - before > max(step, m / MOST_CELLS)]
+    cuts = np.union1d(cuts, np.nextafter(frequent, -np.inf))
+    through = ordered.searchsorted(cuts, "right")
+    ranks = (np.concatenate([[0], through]) + np.append(through, m)) / (2 * m)
+    return ScoreCells(cuts, ndtri(np.clip(ranks, 0.5 / m, 1 - 0.5 / m)))
+
+
+@functools.lru_cache(maxsize=8)
+def _scores_of_untied(m: int) -> NDArray[np.float64]:
+    ranks = np.append(np.arange(0.5, m), m - 0.5) / m
+    scores: NDArray[np.float64] = ndtri(ranks)
+    scores.flags.writeable = False
     return scores
 
 
-def numeric_scores(values: NDArray[np.float64], window_rows: Sequence[int]) -> NumericScores:
-    """Return the scores of a reference.
+def numeric_scores(ordered: NDArray[np.float64], scores: NDArray[np.float64]) -> NumericScores:
+    """Return what the tests need to know of a reference.
 
     Parameters
     ----------
-    values
-        The finite values of its rows in their order, shape (m,), at least one.
-    window_rows
-        Lengths of windows that will be compared.
+    ordered
+        Its finite values, ascending, shape (m,), m at least 1.
+    scores
+        Their normal scores (`ScoreCells`), in any order, shape (m,).
     """
-    ordered = np.sort(values)
     cuts = np.quantile(ordered, [*LOWER_TAILS, *UPPER_TAILS], method="inverted_cdf")
     boundaries = _boundaries(ordered)
-    a = normal_scores(ordered, values)
-    both = np.column_stack([a, a * a])
-    means, deviations = both.mean(axis=0), both.std(axis=0)
+    both = np.stack([scores, scores * scores])
+    means, deviations = both.mean(axis=1), both.std(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        skewness = ((both - means) ** 3).mean(axis=0) / deviations**3
+        skewness = ((both - means[:, None]) ** 3).mean(axis=1) / deviations**3
     return NumericScores(
-        ordered=ordered,
+        rows=ordered.size,
         boundaries=boundaries,
         tail_cuts=cuts,
         means=means,
         deviations=deviations,
         skewness=np.where(deviations > 0, skewness, 0.0),
-        bin_counts=np.bincount(boundaries.searchsorted(ordered, "left"), minlength=boundaries.size + 1),
+        bin_counts=np.diff(np.concatenate([[0], ordered.searchsorted(boundaries, "right"), [ordered.size]])),
         tail_counts=_tail_counts(ordered, cuts),
-        dependence=series_dependence(both, window_rows, are_indicators=False),
     )
 
 
@@ -129,6 +181,17 @@ class NumericPanel:
         """The length of a feature's sums."""
         return 3 + TAILS + int(self.bin_counts.shape[1])
 
+    def of(self, places: NDArray[np.int64]) -> "NumericPanel":
+        """Return some of the features."""
+        return NumericPanel(
+            self.rows[places],
+            self.means[places],
+            self.deviations[places],
+            self.skewness[places],
+            self.bin_counts[places],
+            self.tail_counts[places],
+        )
+
 
 def panel_of(scores: Sequence[NumericScores]) -> NumericPanel:
     """Return the scores of several features side by side."""
@@ -137,7 +200,7 @@ def panel_of(scores: Sequence[NumericScores]) -> NumericPanel:
     for place, each in enumerate(scores):
         counts[place, : each.bin_counts.size] = each.bin_counts
     return NumericPanel(
-        rows=np.array([each.ordered.size for each in scores], dtype=np.float64),
+        rows=np.array([each.rows for each in scores], dtype=np.float64),
         means=np.array([each.means for each in scores]).reshape(-1, 2),
         deviations=np.array([each.deviations for each in scores]).reshape(-1, 2),
         skewness=np.array([each.skewness for each in scores]).reshape(-1, 2),
@@ -148,7 +211,7 @@ def panel_of(scores: Sequence[NumericScores]) -> NumericPanel:
 
 def numeric_p_values(
     panel: NumericPanel, sums: NDArray[np.float64], phi: NDArray[np.float64], nu: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
     """Return the p-values of location, scale, shape and tails, and their effects.
 
     Parameters
@@ -163,8 +226,9 @@ def numeric_p_values(
     Returns
     -------
     tuple of ndarray
-        p-values and effects, shape (..., d, 4). Effects of location, scale and tails are in standard deviations of the
-        score in the reference, the one of tails is of the tail with the smallest p-value; that of shape is Cohen's w.
+        p-values and effects, shape (..., d, 4), and the tail with the smallest p-value, shape (..., d). Effects of
+        location, scale and tails are in standard deviations of the score in the reference, with their sign; that of
+        shape is Cohen's w.
     """
     n, m = sums[..., 0], panel.rows
     p_values, effects = np.ones((*n.shape, 4)), np.zeros((*n.shape, 4))
@@ -178,18 +242,15 @@ def numeric_p_values(
         )
         tails = sums[..., 3 : 3 + TAILS]
         of_tails = share_p_values(tails, n[..., None], panel.tail_counts, m[:, None], phi=phi[:, None], nu=nu[:, None])
-        shares = panel.tail_counts / m[:, None]
-        deviations = np.sqrt(shares * (1 - shares))
-        changes = np.abs(tails / n[..., None] - shares)
-        sizes = np.where(deviations > 0, changes / deviations, np.where(changes > 0, np.inf, 0.0))
+        changes = share_effects(tails, n[..., None], panel.tail_counts, m[:, None])
     strongest = of_tails.argmin(axis=-1)[..., None]
     p_values[..., 3] = np.minimum(1.0, TAILS * np.take_along_axis(of_tails, strongest, -1)[..., 0])
-    effects[..., 3] = np.nan_to_num(np.take_along_axis(sizes, strongest, -1)[..., 0], posinf=np.inf)
+    effects[..., 3] = np.nan_to_num(np.take_along_axis(changes, strongest, -1)[..., 0])
     labels, counts = _pools(panel, n.reshape(-1, m.size).min(axis=0, initial=np.inf))
     before = np.einsum("db,dbc->dc", panel.bin_counts, labels)
     now = np.einsum("...db,dbc->...dc", sums[..., 3 + TAILS :], labels)
     p_values[..., 2], effects[..., 2] = chi_squared_p_values(before, now, counts - 1, phi, nu)
-    return p_values, effects
+    return p_values, effects, strongest[..., 0]
 
 
 def mean_p_values(
@@ -260,35 +321,31 @@ def chi_squared_p_values(
         by_f = fdtrc(*np.broadcast_arrays(df, finite, scaled / df))
         p_values = np.where(nu > LARGEST_NU, chdtrc(df, scaled), by_f)
         effects = np.sqrt(np.maximum(0.0, statistic - phi * degrees) / effective)
-    return np.where(is_valid, p_values, 1.0), np.where(is_valid, effects, 0.0)
+    w: NDArray[np.float64] = np.where(is_valid, effects, 0.0)
+    p: NDArray[np.float64] = np.where(is_valid, p_values, 1.0)
+    return p, w
 
 
 def _pools(panel: NumericPanel, n: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return which bins are pooled, shape (d, bins, pools), so that each pool expects ten rows, and their number."""
     d, bins = panel.bin_counts.shape
-    labels, counts = np.zeros((d, bins, bins)), np.ones(d)
-    for feature in range(d):
-        needed, held, pool = SMALLEST_EXPECTED * panel.rows[feature] / max(n[feature], 1.0), 0.0, 0
-        present = np.flatnonzero(panel.bin_counts[feature])
-        ends = np.append(present[1:], bins) if present.size else present
-        of_bin = np.zeros(bins, dtype=np.int64)
-        for first, end in zip(present.tolist(), ends.tolist(), strict=True):
-            if held >= needed:
-                pool, held = pool + 1, 0.0
-            held += panel.bin_counts[feature, first]
-            of_bin[first:end] = pool
-        if held < needed and pool:
-            of_bin[of_bin == pool] = pool - 1
-            pool -= 1
-        labels[feature, np.arange(bins), of_bin] = 1.0
-        counts[feature] = pool + 1
-    return labels, counts
+    needed = SMALLEST_EXPECTED * panel.rows / np.maximum(n, 1.0)
+    held, pool, of_bin = np.zeros(d), np.zeros(d, dtype=np.int64), np.zeros((d, bins), dtype=np.int64)
+    for place in range(bins):
+        begins = (held >= needed) & (panel.bin_counts[:, place] > 0)
+        pool += begins
+        held = np.where(begins, 0.0, held) + panel.bin_counts[:, place]
+        of_bin[:, place] = pool
+    last = pool - ((held < needed) & (pool > 0))
+    of_bin = np.minimum(of_bin, last[:, None])
+    labels: NDArray[np.float64] = (of_bin[:, :, None] == np.arange(bins)).astype(np.float64)
+    return labels, (last + 1).astype(np.float64)
 
 
-def _tail_counts(values: NDArray[np.float64], cuts: NDArray[np.float64]) -> NDArray[np.int64]:
+def _tail_counts(ordered: NDArray[np.float64], cuts: NDArray[np.float64]) -> NDArray[np.int64]:
     """Return how many values are at most each of the lower cuts, and above each of the upper ones."""
-    at_most = np.sort(values).searchsorted(cuts, "right")
-    counts: NDArray[np.int64] = np.where(np.arange(TAILS) < len(LOWER_TAILS), at_most, values.size - at_most)
+    at_most = ordered.searchsorted(cuts, "right")
+    counts: NDArray[np.int64] = np.where(np.arange(TAILS) < len(LOWER_TAILS), at_most, ordered.size - at_most)
     return counts
 
 

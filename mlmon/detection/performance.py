@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlmon.detection.dependence import SeriesDependence, series_dependence
-from mlmon.detection.numeric import mean_p_values, normal_scores
+from mlmon.detection.numeric import ScoreCells, mean_p_values, score_cells
 from mlmon.detection.shares import share_p_values
 from mlmon.figures import number_text, share_text
 
@@ -106,6 +106,8 @@ class ErrorBaseline:
         As `PerformanceDrop.baseline` and `PerformanceDrop.is_share`.
     ordered
         The errors in ascending order, shape (m,).
+    cells
+        Their normal scores; None if a share is compared.
     larger_than
         The share of errors above this value is compared; None if the location of errors is.
     mean, deviation
@@ -119,6 +121,7 @@ class ErrorBaseline:
     name: str
     is_share: bool
     ordered: NDArray[np.float64]
+    cells: ScoreCells | None
     larger_than: float | None
     mean: float
     deviation: float
@@ -131,7 +134,8 @@ class ErrorBaseline:
         if self.larger_than is not None:
             k, before = int((errors > self.larger_than).sum()), int((self.ordered > self.larger_than).sum())
             return float(share_p_values(k, n, before, m, phi=phi, nu=nu)), k * m > before * n
-        effect = (float(normal_scores(self.ordered, errors).mean()) - self.mean) / self.deviation
+        scores = (self.cells or score_cells(self.ordered)).of_rows(errors)
+        effect = (float(scores.mean()) - self.mean) / self.deviation
         arguments = (effect, self.skewness, n * m / (n + m) / phi, (m - n) / (m + n), nu)
         return float(mean_p_values(*(np.array([value]) for value in arguments))[0]), effect > 0
 
@@ -153,21 +157,22 @@ def error_baseline(name: str, errors: NDArray[np.float64], *, is_share: bool, wi
     """
     ordered = np.sort(errors)
     if errors.size < SMALLEST_BASELINE:
-        return ErrorBaseline(name, is_share, ordered, 0.0, 0.0, 0.0, 0.0, None)
+        return ErrorBaseline(name, is_share, ordered, None, 0.0, 0.0, 0.0, 0.0, None)
     larger_than = 0.0 if is_share else float(ordered[0]) if ordered[0] == ordered[-1] else None
-    scores = normal_scores(ordered, errors) if larger_than is None else (errors > larger_than).astype(np.float64)
+    cells = score_cells(ordered) if larger_than is None else None
+    scores = (errors > (larger_than or 0.0)).astype(np.float64) if cells is None else cells.of_rows(errors)
     mean, deviation = float(scores.mean()), float(scores.std())
-    lengths = sorted({*_lengths(window_rows), LONG_WINDOW})
-    dependence = series_dependence(scores[:, None], lengths, are_indicators=larger_than is not None)
+    longest = max(*_lengths(window_rows), LONG_WINDOW)
+    dependence = series_dependence(scores[:, None], are_indicators=larger_than is not None)
     skewness = 0.0
     if larger_than is None:
         # Means of dependent rows can be skewed although the rows are not: large errors may last longer than small ones.
         # A mean of n rows has the skewness of one of b rows times sqrt(b phi_n / (n phi_b)).
-        b = min(math.ceil(BLOCK_TIMES * dependence.at(max(lengths)).phi), errors.size // FEWEST_BLOCKS)
+        b = min(math.ceil(BLOCK_TIMES * dependence.at(longest).phi), errors.size // FEWEST_BLOCKS)
         blocks = (scores[: errors.size // b * b] - mean).reshape(-1, b).mean(axis=1)
         variance = float((blocks**2).mean())
         skewness = float((blocks**3).mean()) * deviation / variance**2 if variance > 0 else 0.0
-    return ErrorBaseline(name, is_share, ordered, larger_than, mean, deviation, skewness, dependence)
+    return ErrorBaseline(name, is_share, ordered, cells, larger_than, mean, deviation, skewness, dependence)
 
 
 def judge_performance(

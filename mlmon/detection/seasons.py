@@ -10,8 +10,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mlmon.detection.dependence import SeriesDependence, series_dependence
-from mlmon.detection.numeric import LOWER_TAILS, NumericPanel, NumericScores, normal_scores, numeric_scores
+from mlmon.detection.dependence import SeriesDependence, dependence_of_array, series_dependence
+from mlmon.detection.numeric import (
+    LOWER_TAILS,
+    TAILS,
+    NumericPanel,
+    NumericScores,
+    ScoreCells,
+    numeric_scores,
+    score_cells,
+)
 from mlmon.detection.phases import SMALLEST_EXPLAINED, Season, explaining_phases
 
 SMALLEST_SPREAD = 0.05  # of a phase, relative to that of all rows
@@ -30,14 +38,14 @@ class NumericSeason:
         What a phase is.
     explained
         The share of the normal score's variance that the phases of other cycles explain.
-    ordered
-        The finite reference values, ascending, shape (m,).
     centres, spreads
         Mean and mean absolute deviation of the normal score, shape (phases + 1,).
     rows
         Rows of the reference with which a phase is compared, shape (phases + 1,).
-    scores
-        Of the residuals, instead of those of the values. Its dependence is that of the residuals.
+    ordered
+        The residuals of the reference's finite values, ascending, shape (m,).
+    scores, dependence
+        Of the residuals, instead of those of the values.
     means
         Of the residuals' normal score and of its square, shape (phases + 1, 2).
     bin_shares, tail_shares
@@ -46,46 +54,85 @@ class NumericSeason:
 
     season: Season
     explained: float
-    ordered: NDArray[np.float64]
     centres: NDArray[np.float64]
     spreads: NDArray[np.float64]
     rows: NDArray[np.float64]
+    ordered: NDArray[np.float64]
     scores: NumericScores
+    dependence: SeriesDependence
     means: NDArray[np.float64]
     bin_shares: NDArray[np.float64]
     tail_shares: NDArray[np.float64]
 
-    def residuals(self, values: NDArray[np.float64], local: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return how far the normal scores of finite values are from the centre of their phase, in its spreads.
+    def to_array(self) -> NDArray[np.float64]:
+        """Return everything as one array, which `numeric_season_of_array` reads."""
+        own, phases = self.scores, self.rows.size
+        head = [list(Season).index(self.season), self.explained, phases, self.ordered.size, own.bin_counts.size]
+        parts = [self.centres, self.spreads, self.rows, self.ordered, own.boundaries, own.tail_cuts, own.means]
+        parts += [own.deviations, own.skewness, self.means, self.bin_shares, self.tail_shares]
+        parts += [each.astype(np.float64) for each in (own.bin_counts, own.tail_counts)]
+        parts.append(self.dependence.to_array())
+        return np.concatenate([np.array(head, dtype=np.float64), *(part.ravel() for part in parts)])
+
+    def residuals(self, scores: NDArray[np.float64], local: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return how far normal scores are from the centre of their phase, in its spreads.
 
         Parameters
         ----------
-        values
-            Of a window or a part of it, shape (n,).
+        scores
+            Of the values of a window or a part of it (`mlmon.detection.numeric.ScoreCells`), shape (n,).
         local
             The rows' wall-clock times (`phases.local_times`), shape (n,).
         """
         codes = self.season.codes(local)
-        residuals: NDArray[np.float64] = normal_scores(self.ordered, values) - self.centres[codes]
-        return residuals / self.spreads[codes]
+        residuals: NDArray[np.float64] = (scores - self.centres[codes]) / self.spreads[codes]
+        return residuals
 
 
-def numeric_season(
-    values: NDArray[np.float64], local: NDArray[np.int64], window_rows: Sequence[int]
-) -> NumericSeason | None:
+def numeric_season_of_array(stored: NDArray[np.float64]) -> NumericSeason | None:
+    """Return what `NumericSeason.to_array` wrote; None of an empty array."""
+    if not stored.size:
+        return None
+    place, explained = int(stored[0]), float(stored[1])
+    phases, rows, bins = stored[2:5].astype(np.int64).tolist()
+    sizes = [phases, phases, phases, rows, bins - 1, TAILS, 2, 2, 2, 2 * phases, bins * phases, TAILS * phases, bins]
+    parts = np.split(stored[5:], np.cumsum([*sizes, TAILS]))
+    own = NumericScores(
+        rows=rows,
+        boundaries=parts[4],
+        tail_cuts=parts[5],
+        means=parts[6],
+        deviations=parts[7],
+        skewness=parts[8],
+        bin_counts=parts[12].astype(np.int64),
+        tail_counts=parts[13].astype(np.int64),
+    )
+    return NumericSeason(
+        season=list(Season)[place],
+        explained=explained,
+        centres=parts[0],
+        spreads=parts[1],
+        rows=parts[2],
+        ordered=parts[3],
+        scores=own,
+        dependence=dependence_of_array(parts[14]),
+        means=parts[9].reshape(phases, 2),
+        bin_shares=parts[10].reshape(phases, bins),
+        tail_shares=parts[11].reshape(phases, TAILS),
+    )
+
+
+def numeric_season(scores: NDArray[np.float64], local: NDArray[np.int64]) -> NumericSeason | None:
     """Return a feature's reference by phase, or None if phases explain nothing or the reference is too short for them.
 
     Parameters
     ----------
-    values
-        The finite values of the reference's rows, ordered by time, shape (m,), at least one.
+    scores
+        Normal scores of the finite values of the reference's rows, ordered by time, shape (m,), at least one.
     local
         The rows' wall-clock times (`phases.local_times`), shape (m,).
-    window_rows
-        Lengths of windows that will be compared.
     """
-    ordered = np.sort(values)
-    y = normal_scores(ordered, values)[:, None]
+    y = scores[:, None]
     found = explaining_phases(y, local)
     if found is None:
         return None
@@ -102,29 +149,40 @@ def numeric_season(
     else:
         spreads, row_spreads = np.ones_like(spreads), np.ones_like(sizes)
     residuals = (deviations / spreads[phases.codes])[:, 0]  # as those of a window
-    scores = numeric_scores(residuals, window_rows)
-    a = normal_scores(scores.ordered, ((y - phases.row_means(y, centres).corrected) / row_spreads)[:, 0])
+    ordered = np.sort(residuals)
+    cells = score_cells(ordered)
+    a = cells.of_rows(((y - phases.row_means(y, centres).corrected) / row_spreads)[:, 0])
     both = np.column_stack([a, a * a])
     both -= phases.means(both)[phases.codes]
-    dependence = series_dependence(both, window_rows, are_indicators=False)
-    a = normal_scores(scores.ordered, residuals)
-    bins = scores.boundaries.searchsorted(residuals, "left")[:, None] == np.arange(scores.boundaries.size + 1)
-    is_low = residuals[:, None] <= scores.tail_cuts[: len(LOWER_TAILS)]
-    is_high = residuals[:, None] > scores.tail_cuts[len(LOWER_TAILS) :]
-    means = phases.means(np.column_stack([a, a * a, is_low, is_high, bins]))
-    head = 2 + scores.tail_cuts.size
+    dependence = series_dependence(both, are_indicators=False)
+    own = numeric_scores(ordered, cells.of_rows(residuals))
+    means = phases.means(_tested(residuals, cells, own))
+    # Rows whose phase has no rows of its own are centred by the mean of all rows, so that they keep their cycle.
+    without_phase = (scores - centres[-1, 0]) / spreads[-1, 0]
+    means[~phases.has_own] = _tested(without_phase, cells, own).mean(axis=0)
+    head = 2 + own.tail_cuts.size
     return NumericSeason(
         season=phases.season,
         explained=explained,
-        ordered=ordered,
         centres=centres[:, 0],
         spreads=spreads[:, 0],
         rows=phases.rows,
-        scores=replace(scores, dependence=dependence),
+        ordered=ordered,
+        scores=own,
+        dependence=dependence,
         means=means[:, :2],
         bin_shares=means[:, head:],
         tail_shares=means[:, 2:head],
     )
+
+
+def _tested(residuals: NDArray[np.float64], cells: ScoreCells, own: NumericScores) -> NDArray[np.float64]:
+    """Return what the tests average of each row, shape (m, 8 + bins): score and square, then indicators."""
+    a = cells.of_rows(residuals)
+    is_low = residuals[:, None] <= own.tail_cuts[: len(LOWER_TAILS)]
+    is_high = residuals[:, None] > own.tail_cuts[len(LOWER_TAILS) :]
+    bins = own.boundaries.searchsorted(residuals, "left")[:, None] == np.arange(own.boundaries.size + 1)
+    return np.column_stack([a, a * a, is_low, is_high, bins])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -147,6 +205,13 @@ class ShareSeason:
     shares: NDArray[np.float64]
     dependence: SeriesDependence
 
+    def to_array(self) -> NDArray[np.float64]:
+        """Return everything as one array, which `share_season_of_array` reads."""
+        head = [list(Season).index(self.season), self.explained, *self.shares.shape]
+        return np.concatenate(
+            [np.array(head, dtype=np.float64), self.rows, self.shares.ravel(), self.dependence.to_array()]
+        )
+
     def counts(self, phase_rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the counts of the reference with which a window is compared, shape (k,): real numbers whose sum is m.
 
@@ -159,12 +224,17 @@ class ShareSeason:
         return m * (weights @ self.shares)
 
 
-def share_season(
-    codes: NDArray[np.int64],
-    groups: NDArray[np.int64],
-    local: NDArray[np.int64],
-    window_rows: Sequence[int],
-) -> ShareSeason | None:
+def share_season_of_array(stored: NDArray[np.float64]) -> ShareSeason | None:
+    """Return what `ShareSeason.to_array` wrote; None of an empty array."""
+    if not stored.size:
+        return None
+    phases, k = int(stored[2]), int(stored[3])
+    rows, shares, dependence = np.split(stored[4:], np.cumsum([phases, phases * k]))
+    season = list(Season)[int(stored[0])]
+    return ShareSeason(season, float(stored[1]), rows, shares.reshape(phases, k), dependence_of_array(dependence))
+
+
+def share_season(codes: NDArray[np.int64], groups: NDArray[np.int64], local: NDArray[np.int64]) -> ShareSeason | None:
     """Return the shares of categories by phase, or None as of `numeric_season`, or if there are too many categories.
 
     Parameters
@@ -175,8 +245,6 @@ def share_season(
         The group of each category, shape (k,), whose indicators' dependence is measured. Of missing values, (0, 1).
     local
         The rows' wall-clock times, shape (m,).
-    window_rows
-        Lengths of windows that will be compared.
     """
     indicators = (groups[codes][:, None] == np.unique(groups)).astype(np.float64)
     found = explaining_phases(indicators, local, most_phases=MOST_SHARES // groups.size - 1)
@@ -187,7 +255,7 @@ def share_season(
     counts = np.bincount(cells, minlength=phases.has_own.size * groups.size).reshape(-1, groups.size)
     counts = np.where(phases.has_own[:, None], counts, counts.sum(axis=0))
     residuals = indicators - phases.row_means(indicators, phases.means(indicators)).corrected
-    dependence = series_dependence(residuals, window_rows, are_indicators=False)
+    dependence = series_dependence(residuals, are_indicators=False)
     successes = indicators.sum(axis=0)[residuals.std(axis=0) > 0]
     rarer = np.minimum(successes, codes.size - successes)
     return ShareSeason(

@@ -2,11 +2,11 @@
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import gammaln, ndtri
-from scipy.stats import t as student
+from scipy.special import gammaln, ndtri, stdtr
 
 FLOORED_FROM = 1.05  # dispersion from which on a count of effective rows is rounded down
 SMALLEST_TERM = 1e-17  # of the tail's sum, relative to the sum
+TERMS_AT_ONCE = 32
 
 
 def share_p_values(
@@ -63,9 +63,43 @@ def share_p_values(
     found = np.minimum(1.0, 2 * tail)
     uncertain = np.isfinite(degrees) & (found < 1)
     if uncertain.any():
-        found[uncertain] = 2 * student.sf(-ndtri(found[uncertain] / 2), degrees[uncertain])
+        found[uncertain] = 2 * stdtr(degrees[uncertain], ndtri(found[uncertain] / 2))
     p_values[chosen] = np.minimum(1.0, found)
     return p_values.reshape(shape)
+
+
+def share_effects(
+    current: NDArray[np.float64], n: NDArray[np.float64], reference: NDArray[np.float64], m: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the changes of shares in standard deviations of the outcome in the reference, with their sign.
+
+    An outcome that no row of the reference has counts as half a row, one that every row has as all but half a row.
+    Arguments are those of `share_p_values`.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = np.clip(reference / m, 0.5 / m, 1 - 0.5 / m)
+        changes: NDArray[np.float64] = (current / n - reference / m) / np.sqrt(share * (1 - share))
+    return np.nan_to_num(changes)
+
+
+def smallest_visible_shares(
+    n: ArrayLike, reference: ArrayLike, m: ArrayLike, *, alpha: ArrayLike, phi: ArrayLike = 1.0, nu: ArrayLike = np.inf
+) -> NDArray[np.float64]:
+    """Return the smallest shares above those of the reference whose p-values are at most alpha; 1 if there is none.
+
+    By bisection, to a row of the window.
+    """
+    rows, before, m, phi, nu, level = np.broadcast_arrays(
+        *(np.asarray(each, dtype=np.float64) for each in (n, reference, m, phi, nu, alpha))
+    )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        low, high = np.floor(rows * before / m), rows.copy()
+    while (high - low > 1).any():
+        middle = np.floor((low + high) / 2)
+        is_visible = share_p_values(middle, rows, before, m, phi=phi, nu=nu) <= level
+        low, high = np.where(is_visible, low, middle), np.where(is_visible, middle, high)
+    shares: NDArray[np.float64] = high / np.maximum(rows, 1.0)
+    return shares
 
 
 def hypergeometric_tail(
@@ -87,13 +121,17 @@ def hypergeometric_tail(
     total = term.copy()
     x = count.copy()
     active = np.flatnonzero(term > 0)
+    steps = np.arange(TERMS_AT_ONCE)
     while active.size:
-        a, b = marked[active] - x[active], drawn[active] - x[active]
-        ratio = a * b / ((x[active] + 1) * (unmarked[active] - b + 1))
-        term[active] *= np.maximum(ratio, 0.0)
-        x[active] += 1
-        total[active] += term[active]
-        active = active[(term[active] > SMALLEST_TERM * total[active]) & (x[active] < largest[active])]
+        # Each term is the one before times a ratio, which falls, and is 0 beyond the largest count.
+        at = x[active, None] + steps
+        a, b = marked[active, None] - at, drawn[active, None] - at
+        ratios = np.maximum(a, 0.0) * np.maximum(b, 0.0) / ((at + 1) * (unmarked[active, None] - b + 1))
+        terms = term[active, None] * np.cumprod(ratios, axis=1)
+        total[active] += terms.sum(axis=1)
+        term[active] = terms[:, -1]
+        x[active] += TERMS_AT_ONCE
+        active = active[term[active] > SMALLEST_TERM * total[active]]
     return np.minimum(1.0, total)
 
 

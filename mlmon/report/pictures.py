@@ -8,9 +8,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from mlmon.figures import number_text, share_text, short_number_text
+from mlmon.figures import category_text, number_text, share_text, short_number_text
 from mlmon.results import QUANTILE_LEVELS, Distribution
-from mlmon.sentences import category_text
 
 WIDTH, HEIGHT = 1000, 200  # of a histogram, in units of its SVG
 MOST_CATEGORIES = 12

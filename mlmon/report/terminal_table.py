@@ -6,7 +6,7 @@ from mlmon.figures import plain_text
 from mlmon.report.views import FeatureView
 
 LONGEST_NAME = 32
-HEADINGS = ("feature", "state", "score", "threshold", "p-value", "effect w", "missing", "quality", "what changed")
+HEADINGS = ("feature", "state", "score", "threshold", "p-value", "effect", "missing", "quality", "what changed")
 NUMBERS = slice(2, 8)  # the columns that are aligned to the right
 
 

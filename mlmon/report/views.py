@@ -24,23 +24,21 @@ from mlmon.sentences import (
     FILE_ADVICE,
     LEFT_OUT_TEXTS,
     STATUS_TEXTS,
-    correlation_sentence,
     coverage_sentence,
     evidence_of,
-    found_by,
     joint_sentence,
     p_value_text,
     quality_sentence,
     sentence_of,
-    smallest_change_of,
-    subject_of,
+    smallest_visible_texts,
     verdict_sentence,
 )
 
 NOTHING = "-"
+SHOWN_PHI = 1.05
 GLOSSARY = (
     ("p", P_VALUE),
-    ("w", EFFECT),
+    ("Effect", EFFECT),
     ("phi", PHI.removeprefix("phi: ")),
     (MEASURES[Method.JENSEN_SHANNON_DIVERGENCE].name, MEASURES[Method.JENSEN_SHANNON_DIVERGENCE].text),
 )
@@ -73,7 +71,6 @@ class Finding:
     sentence: str
     evidence: str
     window: str
-    smallest_change: str
     is_listed: bool
 
 
@@ -98,6 +95,8 @@ class FeatureView:
         What changed; empty if the verdict lists nothing.
     score, threshold, p_value, effect, missing
         Numbers as text, or a dash.
+    visible
+        The smallest changes that the window could have shown: what, and how large.
     score_percent, threshold_percent
         Percent of the longest bar of all features.
     """
@@ -118,6 +117,7 @@ class FeatureView:
     findings: tuple[Finding, ...]
     figures: tuple[Figure, ...]
     measures: tuple[Figure, ...]
+    visible: tuple[tuple[str, str], ...]
     quality: tuple[str, ...]
     is_open: bool
 
@@ -210,13 +210,10 @@ def result_view(
             Uncompared(each.feature, LEFT_OUT_TEXTS[each.reason], each.detail) for each in result.coverage.left_out
         ),
         badges=tuple(BADGE_TEXTS[badge] for badge in result.verdict.badges),
-        findings=tuple(finding_of(found, found_by(result, found)) for found in result.listed_hypotheses),
+        findings=tuple(finding_of(found) for found in result.listed_hypotheses),
         features=feature_views(result),
         prediction=prediction_view(result.prediction) if has_predictions else None,
-        together=(
-            *(correlation_sentence(change) for change in result.correlation_changes or ()),
-            *((joint_sentence(result.joint_change),) if result.joint_change else ()),
-        ),
+        together=(joint_sentence(result.joint_change),) if result.joint_change else (),
     )
 
 
@@ -238,7 +235,7 @@ def _feature_view(feature: FeatureResult, longest: float) -> FeatureView:
         name=feature.name,
         kind=feature.kind.value,
         tag=_feature_tag(feature),
-        what="; ".join(sentence_of(found, feature) for found in listed),
+        what="; ".join(sentence_of(found) for found in listed),
         score=_number(feature.score, 3),
         threshold=f"{feature.threshold:g}",
         score_percent=100 * (feature.score or 0.0) / longest,
@@ -246,11 +243,12 @@ def _feature_view(feature: FeatureResult, longest: float) -> FeatureView:
         p_value=p_value_figure(min((found.p_value for found in listed), default=p_value)),
         effect=NOTHING if feature.verdict is None else f"{feature.verdict.effect:.2f}",
         missing=_missing_share(feature.n_missing_current, feature.n_current),
-        status_detail=feature.status_detail,
+        status_detail=feature.status_detail or feature.no_verdict_reason,
         picture=picture_of(feature.distribution),
-        findings=tuple(finding_of(found, feature) for found in feature.hypotheses),
+        findings=tuple(finding_of(found) for found in feature.hypotheses),
         figures=_figures(feature),
         measures=_measures(feature),
+        visible=smallest_visible_texts(feature),
         quality=tuple(
             quality_sentence(finding)
             for finding in sorted(feature.quality, key=lambda finding: (not finding.is_notable, -finding.share))
@@ -278,7 +276,7 @@ def prediction_view(prediction: PredictionResult) -> PredictionView:
         tag = Tag(status_words(prediction.status), tone, STATUS_TEXTS[prediction.status])
     return PredictionView(
         tag=tag,
-        what=sentence_of(found, prediction) if found is not None and found.is_listed else "",
+        what=sentence_of(found) if found is not None and found.is_listed else prediction.no_verdict_reason,
         figures=(
             Figure("Jensen-Shannon divergence", _number(prediction.js_divergence, 3), "natural log", is_score=True),
             Figure("Threshold", f"{prediction.threshold:g}"),
@@ -286,18 +284,19 @@ def prediction_view(prediction: PredictionResult) -> PredictionView:
             Figure("p-value", p_value_figure(prediction.p_value), "if rows were independent"),
         ),
         picture=shares_picture(labels, *shares) if labels else None,
-        findings=() if found is None else (finding_of(found, prediction),),
+        findings=() if found is None else (finding_of(found),),
     )
 
 
-def finding_of(found: HypothesisResult, result: FeatureResult | PredictionResult | None) -> Finding:
-    """Return a hypothesis as it is shown, with the result that it belongs to, if that is known."""
+def finding_of(found: HypothesisResult) -> Finding:
+    """Return a hypothesis as it is shown."""
+    nu = found.degrees_of_dispersion
+    phi = f", phi = {found.dispersion:.1f}" if found.dispersion >= SHOWN_PHI else ""
     return Finding(
-        subject=subject_of(found),
-        sentence=sentence_of(found, result),
+        subject=found.subject,
+        sentence=sentence_of(found),
         evidence=evidence_of(found),
-        window=f"{found.window_rows:,} rows" + (f", phi = {found.dispersion:.1f}" if found.dispersion >= 1.05 else ""),
-        smallest_change=smallest_change_of(found),
+        window=f"{found.window_rows:,} rows{phi}{f' (nu = {nu:.0f})' if phi and nu is not None else ''}",
         is_listed=found.is_listed,
     )
 
@@ -317,6 +316,8 @@ def _feature_tag(feature: FeatureResult) -> Tag:
         return Tag("drift", Tone.ALARM, "The verdict lists this feature: a real change, large enough to matter.")
     if feature.is_drifted:
         return Tag("above threshold", Tone.WARNING, "The score is above its threshold; the verdict raises no alarm.")
+    if feature.no_verdict_reason:
+        return Tag("no verdict", Tone.PLAIN, "The score is below its threshold; the verdict leaves the feature out.")
     if feature.status is ResultStatus.OK:
         return Tag("no drift", Tone.GOOD)
     tone = Tone.PLAIN if feature.status in HARMLESS_STATUSES else Tone.WARNING

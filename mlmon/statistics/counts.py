@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import chdtrc, chdtri
+from scipy.special import chdtrc
 
 OTHER = "other"
 MOST_CATEGORIES = 50
@@ -46,18 +46,15 @@ class UnseenRows:
     n: int
     m: int
 
-    def p_value_at(self, dispersion: float) -> float:
-        """Return the probability of as many by chance: the tail of the hypergeometric distribution.
+    @property
+    def p_value(self) -> float:
+        """The probability of as many by chance: the tail of the hypergeometric distribution.
 
-        If no category occurs once in the reference, it is close to (n/(n+m))**rows. If counts vary `dispersion` times
-        as much as those of independent rows, all counts are divided by it.
+        If no category occurs once in the reference, it is close to (n/(n+m))**rows.
         """
         from scipy.stats import hypergeom  # imported here because it takes 40 MB
 
-        n, both = round(self.n / dispersion), round((self.n + self.m) / dispersion)
-        rows = math.ceil(self.rows / dispersion)
-        singletons = round(self.reference_singletons / dispersion)
-        return float(hypergeom.sf(rows - 1, both, rows + singletons, n))
+        return float(hypergeom.sf(self.rows - 1, self.n + self.m, self.rows + self.reference_singletons, self.n))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,27 +89,17 @@ class ChiSquaredResult:
     unseen: UnseenRows | None = None
     seen: "ChiSquaredResult | None" = None
 
-    def p_value_at(self, dispersion: float) -> float:
-        """Return the p-value if counts vary `dispersion` times as much as those of independent rows.
+    @property
+    def exact_p_value(self) -> float:
+        """The p-value for independent rows, exact for unseen categories.
 
         The expected count of a column without a reference row is too small for the chi-squared law. The p-value is then
         the smaller one of its exact p-value and that of the other columns, doubled because there are two tests.
         """
         if self.unseen is None:
-            if not self.degrees_of_freedom:
-                return 1.0
-            return float(chdtrc(self.degrees_of_freedom, self.statistic / dispersion))
-        p_values = [self.unseen.p_value_at(dispersion)]
-        if self.seen is not None:
-            p_values.append(self.seen.p_value_at(dispersion))
-        return min(1.0, len(p_values) * min(p_values))
-
-    def smallest_detectable_w(self, *, alpha: float, dispersion: float = 1.0) -> float:
-        """Return the smallest debiased w with a p-value of at most `alpha`; infinite with one column."""
-        if not self.degrees_of_freedom:
-            return math.inf
-        statistic = dispersion * float(chdtri(self.degrees_of_freedom, alpha))
-        return math.sqrt(max(0.0, statistic - self.degrees_of_freedom) / self.effective_rows)
+            return self.p_value
+        p_values = [self.unseen.p_value, *(() if self.seen is None else (self.seen.p_value,))]
+        return float(min(1.0, len(p_values) * min(p_values)))
 
 
 def chi_squared(reference: NDArray[np.int64], current: NDArray[np.int64]) -> ChiSquaredResult:
@@ -290,7 +277,7 @@ def compare_categories(counts: CategoryCounts, *, reference_singletons: int) -> 
     if not counts.n_unseen and ((reference + current) * n >= SMALLEST_EXPECTED_COUNT * (n + m)).all():
         return chi_squared(reference, current)
     unseen = UnseenRows(counts.n_unseen, reference_singletons, n=n, m=m)
-    stands_alone = unseen.rows >= SMALLEST_UNSEEN_SHARE * n and unseen.p_value_at(1.0) < UNSEEN_SIGNIFICANCE
+    stands_alone = unseen.rows >= SMALLEST_UNSEEN_SHARE * n and unseen.p_value < UNSEEN_SIGNIFICANCE
     if stands_alone:
         current -= counts.current_unseen
     totals = reference + current
@@ -320,49 +307,6 @@ def _pools(order: Sequence[int], expected: NDArray[np.float64]) -> list[list[int
     elif open_pool:
         pools.append(open_pool)
     return pools
-
-
-@dataclass(frozen=True, slots=True)
-class MissingCounts:
-    """Missing values and rows of two samples."""
-
-    reference_missing: int
-    reference_rows: int
-    current_missing: int
-    current_rows: int
-
-    @property
-    def difference(self) -> float:
-        """Share of missing values in the window less the share in the reference, in [-1, 1]."""
-        return self.current_missing / self.current_rows - self.reference_missing / self.reference_rows
-
-    def p_value_at(self, dispersion: float) -> float:
-        """Return the two-sided p-value of the 2 x 2 table.
-
-        For independent rows this is Fisher's exact test (``scipy.stats.fisher_exact``). If counts vary `dispersion`
-        times as much, it is the chi-squared p-value of X-squared / dispersion.
-        """
-        missing = np.array([self.reference_missing, self.current_missing])
-        table = np.stack([missing, np.array([self.reference_rows, self.current_rows]) - missing])
-        if dispersion > 1.0:
-            return chi_squared(table[:, 0], table[:, 1]).p_value_at(dispersion)
-        from scipy.stats import fisher_exact  # imported here because it takes 40 MB
-
-        return float(fisher_exact(table).pvalue)
-
-    def smallest_detectable_difference(self, *, alpha: float, dispersion: float) -> float:
-        """Return the smallest rise of the share with a p-value of at most `alpha`, by chi-squared.
-
-        With the reference's share p, N = n m / (n + m) and a = n / (n + m), a rise d has X-squared
-        N d^2 / (s (1 - s)) with the pooled share s = p + a d. That is a quadratic equation in d.
-        """
-        n, m = self.current_rows, self.reference_rows
-        share, a = self.reference_missing / m, n / (n + m)
-        c = dispersion * float(chdtri(1, alpha)) / (m * a)
-        # d^2 (1 + c a^2) - d c a (1 - 2 p) - c p (1 - p) = 0
-        linear = c * a * (1 - 2 * share)
-        quadratic = 1 + c * a * a
-        return (linear + math.sqrt(linear * linear + 4 * quadratic * c * share * (1 - share))) / (2 * quadratic)
 
 
 def benjamini_hochberg(p_values: Sequence[float], *, hypotheses: int, rate: float) -> float:

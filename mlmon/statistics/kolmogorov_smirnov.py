@@ -19,7 +19,6 @@ SMALLEST_GRID = 128
 GRID_POINTS_PER_ROOT = 13.0  # of the rows of the window; measured: fewer search more cells, more cost a search each
 SMALL_WINDOW = 100  # rows; below, SciPy computes the exact law of two samples
 LIMIT_LAW_ROWS = 150  # effective rows; from there on the limit law's p-value is at most a tenth too large at p = .02
-LIMIT_LAW_EXCESS = 10.0  # over sqrt(N): how much larger the limit law's p-value is, at most, down to 1e-9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,19 +117,7 @@ def ks_p_value(reference: OrderedReference, current: NDArray[np.float64], distan
     effective_rows = current.size * (reference.values.size / (current.size + reference.values.size))
     if effective_rows < LIMIT_LAW_ROWS:
         return finite_sample_p_value(distance, effective_rows)
-    return limit_p_value(distance, effective_rows)
-
-
-def limit_p_value(distance: float, effective_rows: float, *, alpha: float = 0.0) -> float:
-    """Return Kolmogorov's limit law, ``scipy.stats.kstwobign.sf(sqrt(N) * D)``.
-
-    It is slightly too large. If it is above `alpha` by so little that the finite-sample law may be below, it is that of
-    the finite-sample law.
-    """
-    p_value = float(kolmogorov(math.sqrt(effective_rows) * distance))
-    if alpha < p_value <= alpha * (1 + LIMIT_LAW_EXCESS / math.sqrt(effective_rows)):
-        return finite_sample_p_value(distance, effective_rows)
-    return p_value
+    return float(kolmogorov(math.sqrt(effective_rows) * distance))
 
 
 def finite_sample_p_value(distance: float, effective_rows: float) -> float:

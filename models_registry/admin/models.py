@@ -13,7 +13,7 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 
 from accounts.admin.base import AuditedAdmin, user_of
 from models_registry.models import Model
-from models_registry.services.versions import register_model
+from models_registry.services.versions import register_model, save_changed_model
 
 SHORT_TEXT = {TextField: {"widget": UnfoldAdminTextareaWidget(attrs={"rows": 3})}}
 
@@ -24,8 +24,8 @@ class ModelModelAdmin(AuditedAdmin):
     formfield_overrides = SHORT_TEXT
     list_display = ["name", "description", "version_count", "created_at"]
     search_fields = ["name", "description"]
-    add_fieldsets = [(None, {"fields": ["name", "description"]})]
-    fields = ["name", "description", "page", "capture"]
+    add_fieldsets = [(None, {"fields": ["name", "description", "time_zone"]})]
+    fields = ["name", "description", "time_zone", "page", "capture"]
     fixed_fields = ("name", "page", "capture")
     annotations = {"n_versions": Count("versions")}
     recorded_by_service = ("add",)
@@ -46,9 +46,11 @@ class ModelModelAdmin(AuditedAdmin):
 
     def save_model(self, request: HttpRequest, obj: Model, form: Any, change: bool) -> None:
         if change:
-            super().save_model(request, obj, form, change)
+            save_changed_model(model=obj)
             return
-        created = register_model(name=obj.name, description=obj.description, user=user_of(request))
+        created = register_model(
+            name=obj.name, description=obj.description, time_zone=obj.time_zone, user=user_of(request)
+        )
         obj.pk = created.pk
 
 

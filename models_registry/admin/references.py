@@ -19,7 +19,7 @@ from accounts.roles import Action
 from mlmon.exceptions import ReferenceFileError
 from models_registry.exceptions import ConflictError
 from models_registry.models import ModelVersion, ReferenceDataset, ReferenceStatus, Stage
-from models_registry.reference_report import reports_of
+from models_registry.reference_report import reports_of, times_text
 from models_registry.selectors import load_profile
 from models_registry.services.references import activate_reference, refuse_archived, refuse_large, upload_reference
 
@@ -48,6 +48,16 @@ class ReferenceUploadForm(forms.ModelForm[ReferenceDataset]):
         "actual …) or its values.",
     )
 
+    time_column = forms.CharField(
+        required=False,
+        max_length=255,
+        label="Time column",
+        widget=UnfoldAdminTextInputWidget,
+        help_text="The rows are put in the order of its times. If empty, it is detected by its name (timestamp, date, "
+        "observed_at …) or its type, but not if it has numbers (Unix times). Times without an offset are of the "
+        "model's time zone.",
+    )
+
     missing_values = forms.CharField(
         required=False,
         max_length=255,
@@ -57,7 +67,7 @@ class ReferenceUploadForm(forms.ModelForm[ReferenceDataset]):
 
     class Meta:
         model = ReferenceDataset
-        fields = ["version", "file", "encoding", "missing_values", "label_column"]
+        fields = ["version", "file", "encoding", "missing_values", "label_column", "time_column"]
 
     def clean_missing_values(self) -> list[str]:
         return [value.strip() for value in self.cleaned_data["missing_values"].split(",") if value.strip()]
@@ -93,6 +103,7 @@ def report_context(reference: ReferenceDataset) -> dict[str, Any]:
         context |= {
             "row_count": f"{profile.n_rows:,}",
             "labelled_rows": f"{reference.labelled_rows or 0:,}",
+            "times": times_text(reference, profile),
             "feature_reports": features,
             "prediction": prediction,
         }
@@ -103,7 +114,7 @@ def report_context(reference: ReferenceDataset) -> dict[str, Any]:
 class ReferenceDatasetAdmin(AuditedAdmin):
     empty_text = (
         "Reference data show what is normal for a version; drift checks compare windows with them. Upload a CSV or "
-        "Parquet file with a column for each feature, preferably in the order of time."
+        "Parquet file with a column for each feature, and one with the time of each row."
     )
     form = ReferenceUploadForm
     list_display = [
@@ -124,7 +135,9 @@ class ReferenceDatasetAdmin(AuditedAdmin):
     change_form_outer_before_template = "admin/models_registry/referencedataset/report.html"
     page_context = staticmethod(report_context)
     opens_added_row = True
-    add_fieldsets = [(None, {"fields": ["version", "file", "encoding", "missing_values", "label_column"]})]
+    add_fieldsets = [
+        (None, {"fields": ["version", "file", "encoding", "missing_values", "label_column", "time_column"]})
+    ]
     # Only fields that profiling does not change: the report above is updated without reloading the page.
     fields = [("version", "original_filename"), ("created_by", "created_at")]
 
@@ -155,6 +168,7 @@ class ReferenceDatasetAdmin(AuditedAdmin):
             file=file,
             filename=file.name,
             label_column=form.cleaned_data["label_column"],
+            time_column=form.cleaned_data["time_column"],
             encoding=form.cleaned_data["encoding"],
             missing_values=form.cleaned_data["missing_values"],
             user=user_of(request),

@@ -23,7 +23,7 @@ from django.utils import timezone
 from accounts.actors import Actor, account_of
 from accounts.services.changes import bump_generation, record_change
 from mlmon.exceptions import ReferenceFileError
-from mlmon.profile import ReferenceProfile
+from mlmon.profile import FORMAT_VERSION, ReferenceProfile
 from mlmon.profiling import profile_of
 from mlmon.schema import TaskType
 from mlmon.tables import ReadOptions, ReferenceTable, TableLimits
@@ -31,8 +31,9 @@ from mlmon.values import observed_table
 from models_registry.class_scores import kept_scores, scores_column
 from models_registry.engine import Engine, Predictions
 from models_registry.exceptions import ArtefactError, ConflictError, NonFinitePredictionError, PredictionFailedError
-from models_registry.models import ModelVersion, ReferenceDataset, ReferenceStatus, Stage
+from models_registry.models import OUTDATED_FORMAT, Model, ModelVersion, ReferenceDataset, ReferenceStatus, Stage
 from models_registry.reference_labels import ReferenceLabels, read_labels
+from models_registry.reference_times import ReferenceTimes, read_times
 from models_registry.schema import ModelSchema
 from models_registry.services.stored_files import UploadQueue, store_file
 
@@ -60,6 +61,7 @@ def upload_reference(
     file: File[bytes],
     filename: str,
     label_column: str = "",
+    time_column: str = "",
     encoding: str = "",
     missing_values: Collection[str] = (),
     user: Actor | None = None,
@@ -73,6 +75,8 @@ def upload_reference(
         The version that was trained on it; a CSV or Parquet file; the uploader's name for it.
     label_column
         The column with the ground truth; "" to detect it (`models_registry.reference_labels`).
+    time_column
+        The column with the time of each row; "" to detect it (`models_registry.reference_times`).
     encoding
         Of a CSV file; "" for UTF-8, or UTF-16 with a byte order mark.
     missing_values
@@ -96,6 +100,7 @@ def upload_reference(
             version=version,
             original_filename=Path(filename).name[:255],
             label_column=label_column,
+            time_column=time_column,
             encoding=encoding,
             missing_values=list(missing_values),
             created_by=account_of(user),
@@ -140,11 +145,12 @@ def enqueue_waiting_references() -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Profiled:
-    """The result of profiling a file; `labelled` is None without ground truth."""
+    """The result of profiling a file, whose rows were ordered by time; `labelled` is None without ground truth."""
 
     profile: ReferenceProfile
     labelled: pa.Table | None
     labels: ReferenceLabels
+    times: ReferenceTimes
     ignored_columns: list[str]
     notes: list[str]
 
@@ -179,6 +185,13 @@ def _profile(reference: ReferenceDataset, on_progress: Callable[[str, int], None
     options = ReadOptions(encoding=reference.encoding, missing=frozenset(reference.missing_values))
     table = ReferenceTable(Path(reference.file.path), schema.features, limits, options)
     labels = read_labels(table, schema, reference.label_column)
+    times = read_times(
+        table,
+        reference.time_column,
+        reference.version.model.time_zone,
+        features=[feature.name for feature in schema.features],
+        label_column=labels.column,
+    )
     engine = Engine(Path(reference.version.artefact.path), schema, timeout_seconds=60)
     progress = _progress_of(reference, on_progress)
     features: list[pa.Table] = []
@@ -195,23 +208,30 @@ def _profile(reference: ReferenceDataset, on_progress: Callable[[str, int], None
     progress("profiling", PREDICTED_PERCENT)
     predicted_type = pa.string() if schema.task_type is TaskType.CLASSIFICATION else pa.float64()
     predicted = pa.array(np.concatenate([batch.labels for batch in predictions]), predicted_type)
-    profile = profile_of(pa.concat_tables(features), predicted, schema.classes, schema.task_type)
+    observed, instants, labelled = pa.concat_tables(features), times.instants, None
+    if labels.labelled_rows:
+        labelled = _labelled(schema, predicted, predictions, labels)
+    if instants is not None and (order := times.order()) is not None:
+        observed, predicted, instants = observed.take(order), predicted.take(order), instants[order]
+        labelled = None if labelled is None else labelled.take(order)
+    profile = profile_of(observed, predicted, schema.classes, schema.task_type, times=instants, zone=times.zone)
     progress("saving", PROFILED_PERCENT)
-    labelled = _labelled(schema, predicted, predictions, labels) if labels.labelled_rows else None
-    ignored = [name for name in table.ignored_columns if name != labels.column]
+    if labelled is not None:
+        labelled = labelled.filter(pc.is_valid(pc.field("actual")))
+    ignored = [name for name in table.ignored_columns if name not in (labels.column, times.column)]
     notes = [
         f"{name}: {count:,} values are {value}, a category like any other. If they are missing values, upload the file "
         f"again with the missing value {value}."
         for name, counts in table.spelled_missing.items()
         for value, count in counts.items()
     ]
-    return _Profiled(profile, labelled, labels, ignored, notes)
+    return _Profiled(profile, labelled, labels, times, ignored, notes)
 
 
 def _labelled(
     schema: ModelSchema, predicted: "pa.Array[Any]", predictions: list[Predictions], labels: ReferenceLabels
 ) -> pa.Table:
-    """Return ground truth and predictions of the rows that have ground truth (`selectors.labelled_reference`)."""
+    """Return ground truth and predictions of all rows (`selectors.labelled_reference` has those with ground truth)."""
     columns: dict[str, Any] = {"actual": pa.array(labels.values, predicted.type), "prediction": predicted}
     confidence = [batch.confidence for batch in predictions if batch.confidence is not None]
     if len(confidence) == len(predictions):
@@ -219,7 +239,7 @@ def _labelled(
     scores = [kept for batch in predictions if (kept := kept_scores(batch.scores, schema)) is not None]
     if scores:
         columns["scores"] = scores_column(np.concatenate(scores))
-    return pa.table(columns).filter(pc.is_valid(pc.field("actual")))
+    return pa.table(columns)
 
 
 def _progress_of(
@@ -243,32 +263,84 @@ def _progress_of(
 
 def _store(reference: ReferenceDataset, profiled: _Profiled) -> None:
     """Store the profile and activate it, unless a later upload is already active."""
-    profile_name = _store_by_hash(reference, "profiles", profiled.profile.to_bytes())
+    result = _stored_result(reference, profiled)
+    with transaction.atomic():
+        result["profile_format"] = _format_in_zone(reference, profiled)
+        lock_version(reference.version_id)
+        ready = REFERENCE_QUEUE.held(reference).update(
+            status=ReferenceStatus.READY,
+            progress_step="",
+            progress_percent=100,
+            profiled_at=timezone.now(),
+            **result,
+        )
+        if ready and not reference.version.references.filter(is_active=True, pk__gt=reference.pk).exists():
+            _replace_active(reference, user=reference.created_by, message="Activated after profiling.")
+    reference.refresh_from_db()
+
+
+def _stored_result(reference: ReferenceDataset, profiled: _Profiled) -> dict[str, Any]:
+    """Store the files of a result; return the fields of the reference that describe it, without their format."""
     predictions_name = ""
     if profiled.labelled is not None:
         sink = pa.BufferOutputStream()
         with pa.ipc.new_file(sink, profiled.labelled.schema) as writer:
             writer.write_table(profiled.labelled)
         predictions_name = _store_by_hash(reference, "predictions", sink.getvalue().to_pybytes())
-    with transaction.atomic():
-        lock_version(reference.version_id)
-        ready = REFERENCE_QUEUE.held(reference).update(
-            status=ReferenceStatus.READY,
-            profile_file=profile_name,
-            predictions_file=predictions_name,
-            rows=profiled.profile.n_rows,
-            label_column=profiled.labels.column,
-            labelled_rows=profiled.labels.labelled_rows,
-            labels_note=profiled.labels.note[:LONGEST_ERROR],
-            ignored_columns=profiled.ignored_columns,
-            notes=profiled.notes,
-            progress_step="",
-            progress_percent=100,
-            profiled_at=timezone.now(),
-        )
-        if ready and not reference.version.references.filter(is_active=True, pk__gt=reference.pk).exists():
-            _replace_active(reference, user=reference.created_by, message="Activated after profiling.")
+    first_time, last_time = profiled.times.ends()
+    return {
+        "profile_file": _store_by_hash(reference, "profiles", profiled.profile.to_bytes()),
+        "predictions_file": predictions_name,
+        "rows": profiled.profile.n_rows,
+        "label_column": profiled.labels.column,
+        "labelled_rows": profiled.labels.labelled_rows,
+        "labels_note": profiled.labels.note[:LONGEST_ERROR],
+        "time_column": profiled.times.column,
+        "timed_rows": profiled.times.timed_rows,
+        "first_time": first_time,
+        "last_time": last_time,
+        "times_note": profiled.times.note[:LONGEST_ERROR],
+        "ignored_columns": profiled.ignored_columns,
+        "notes": profiled.notes,
+    }
+
+
+def _format_in_zone(reference: ReferenceDataset, profiled: _Profiled) -> int:
+    """Return the format of a new profile; that of an outdated one if the model has another time zone by now.
+
+    The model is locked until the transaction ends (`versions.save_changed_model`).
+    """
+    model = Model.objects.select_for_update(no_key=True).get(pk=reference.version.model_id)
+    return FORMAT_VERSION if model.time_zone == profiled.times.zone else OUTDATED_FORMAT
+
+
+# --- rebuild --------------------------------------------------------------------------------------------------------
+
+
+def rebuild_next_profile() -> ReferenceDataset | None:
+    """Rebuild one outdated profile from its file, and return its reference; None if there is none.
+
+    Active references come first. One whose file or model cannot be read any more gets a note that says so.
+    """
+    outdated = ReferenceDataset.objects.filter(status=ReferenceStatus.READY, profile_format__lt=FORMAT_VERSION)
+    reference = outdated.select_related("version__model").order_by("-is_active", "pk").first()
+    if reference is None:
+        return None
+    row = ReferenceDataset.objects.filter(pk=reference.pk)
+    try:
+        profiled = _profile(reference, None)
+    except (ReferenceFileError, ArtefactError, PredictionFailedError, OSError) as error:
+        logger.exception("The profile of reference %d could not be rebuilt.", reference.pk)
+        reason = (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
+        note = f"The profile is outdated and could not be rebuilt: {reason} Upload the file again."
+        row.update(profile_format=None, notes=[*reference.notes, note[:LONGEST_ERROR]])
+    else:
+        result = _stored_result(reference, profiled)
+        with transaction.atomic():
+            row.update(profile_format=_format_in_zone(reference, profiled), **result)
+            bump_generation()
     reference.refresh_from_db()
+    return reference
 
 
 def _store_by_hash(reference: ReferenceDataset, folder: str, content: bytes) -> str:

@@ -18,20 +18,41 @@ from mlmon.schema import Feature, FeatureKind, TensorType
 from models_registry.artefacts.inspection import ArtefactLimits, inspect_artefact
 from models_registry.artefacts.report import LONGEST_NAME
 from models_registry.exceptions import ArtefactError, ConflictError
-from models_registry.models import Model, ModelFeature, ModelVersion, Stage
+from models_registry.models import (
+    OUTDATED_FORMAT,
+    Model,
+    ModelFeature,
+    ModelVersion,
+    ReferenceDataset,
+    ReferenceStatus,
+    Stage,
+)
 from models_registry.selectors import other_production_versions
 from models_registry.services.stored_files import store_file
 
 
 @transaction.atomic
-def register_model(*, name: str, description: str = "", user: Actor | None = None) -> Model:
-    """Register a model; raise ValidationError if the name is malformed or taken."""
-    model = Model(name=name, description=description)
+def register_model(*, name: str, description: str = "", time_zone: str = "UTC", user: Actor | None = None) -> Model:
+    """Register a model; raise ValidationError if the name is malformed or taken, or if there is no such time zone."""
+    model = Model(name=name, description=description, time_zone=time_zone)
     model.full_clean()
     model.save()
     bump_generation()
     record_change(user=user, row=model, message="Registered.")
     return model
+
+
+@transaction.atomic
+def save_changed_model(*, model: Model) -> None:
+    """Save a model; after a change of its time zone, have the profiles of its references rebuilt.
+
+    The profiles depend on the zone: it has the hours and weekdays, and the times without an offset are of it.
+    """
+    before = Model.objects.select_for_update(no_key=True).get(pk=model.pk)  # profiles are stored under the same lock
+    model.save()
+    if model.time_zone != before.time_zone:
+        references = ReferenceDataset.objects.filter(version__model=model, status=ReferenceStatus.READY)
+        references.update(profile_format=OUTDATED_FORMAT)
 
 
 # --- upload a version -----------------------------------------------------------------------------------------------

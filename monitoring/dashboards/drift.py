@@ -86,6 +86,13 @@ DRIFT = dashboard(
         .stacking(StackingConfig().mode(StackingMode.PERCENT).group("A"))
         .fill_opacity(30)
         .data_links([DRIFT_PAGE]),
+        states("Confirmed by the verdict", units.NoUnit)
+        .description("Red while the latest check's alarm lists the predictions, or a pair of features.")
+        .with_target(query(gauge("ml_prediction_drift_confirmed"), f"predictions of {BY_MODEL}"))
+        .with_target(query(gauge("ml_correlation_drift_confirmed"), f"correlations of {BY_MODEL}"))
+        .thresholds(steps("green", (1, "red")))
+        .mappings([yes_no("drift", "none")])
+        .data_links([DRIFT_PAGE]),
         states("Open incidents", units.NoUnit)
         .description("Red while a drift incident is open and not snoozed.")
         .with_target(query(gauge("ml_drift_incident_open"), BY_MODEL))

@@ -66,6 +66,16 @@ CHECK: MetricGroup[DriftCheck] = MetricGroup(
             lambda check: None if check.prediction_js_divergence is None else check.prediction_is_drifted,
         ),
         StateMetric(
+            "ml_prediction_drift_confirmed",
+            "1 if the verdict of the latest check is an alarm that lists the predictions.",
+            lambda check: check.prediction_is_confirmed,
+        ),
+        StateMetric(
+            "ml_correlation_drift_confirmed",
+            "1 if the verdict of the latest check is an alarm that lists a pair of features.",
+            lambda check: check.n_confirmed_correlations > 0,
+        ),
+        StateMetric(
             "ml_drift_window_rows", "Number of rows in the window of the latest check.", lambda check: check.n_current
         ),
         StateMetric(

@@ -139,6 +139,7 @@ def model_context(model: Model, time_range: TimeRange, now: datetime) -> dict[st
     rejections, left_out_rejections = _rejection_lines(model, now)
     return {
         "title": model.name,
+        "time_zone": model.time_zone,
         "state": state,
         "line": overview_line(state, reasons, now),
         "reasons": [(TONES[reason.urgency], reason) for reason in reasons],

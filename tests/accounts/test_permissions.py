@@ -142,8 +142,14 @@ def incident_attempts(world: World) -> Iterator[Attempt]:
 def registry_attempts(world: World) -> Iterator[Attempt]:
     empty = register_model(name="empty")
     models, add = address("models_registry_model_changelist"), address("models_registry_model_add")
-    yield Attempt(Action.REGISTER_MODEL, add, {"name": "new", "description": ""}, page=models, asks=True)
-    yield Attempt(Action.REGISTER_MODEL, address("models_registry_model_change", empty), {"description": "another"})
+    yield Attempt(
+        Action.REGISTER_MODEL, add, {"name": "new", "description": "", "time_zone": "UTC"}, page=models, asks=True
+    )
+    yield Attempt(
+        Action.REGISTER_MODEL,
+        address("models_registry_model_change", empty),
+        {"description": "another", "time_zone": "UTC"},
+    )
     yield Attempt(Action.REGISTER_MODEL, address("models_registry_model_delete", empty), {"post": "yes"}, asks=True)
     artefact = SimpleUploadedFile("model.onnx", iris_onnx(2))
     names = "\n".join(IRIS_FEATURES)
@@ -204,6 +210,9 @@ def policy_attempts(world: World) -> Iterator[Attempt]:
         add, listed = address(f"{name}_add"), address(f"{name}_changelist")
         yield Attempt(action, add, {"model": world.version.model_id, **sent}, page=listed, asks=True)
         yield Attempt(action, address(f"{name}_change", row), {"model": second.pk, **sent})
+        if action is Action.SET_DRIFT_POLICY:
+            page = address(f"{name}_change", row)
+            yield Attempt(action, address(f"{name}_seasonal", row), page=page, asks=True)
         yield Attempt(action, address(f"{name}_delete", row), {"post": "yes"}, asks=True)
 
 

@@ -2,9 +2,11 @@
 
 import json
 import threading
+from datetime import date
 from io import StringIO
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.conf import settings
@@ -44,7 +46,12 @@ def test_both_models_are_in_production_with_a_profiled_reference() -> None:
     assert optional == FLIGHT_DELAY.may_be_missing
     assert flights.classes == ["late", "on_time"]
     reference = flights.references.get()
-    assert set(reference.ignored_columns) == {"scheduled_departure", "month"}
+    assert reference.ignored_columns == ["month"]
+    assert (flights.model.time_zone, classifier.model.time_zone) == ("America/New_York", "UTC")
+    assert (reference.time_column, reference.timed_rows) == ("scheduled_departure", 10_000)
+    assert reference.first_time is not None
+    assert reference.first_time.astimezone(ZoneInfo("America/New_York")).date() == date(2013, 1, 1)
+    assert classifier.references.get().times_note == "No column of the file looks like times."
     assert (reference.label_column, reference.rows) == ("late", 10_000)
     assert classifier.references.get().label_column == "species"
     assert DriftPolicy.objects.get(model__name="flight-delay").window_rows == 2000

@@ -20,6 +20,7 @@ from drift.services.checks import run_drift_check
 from inference.models import CapturePolicy
 from inference.stream import redis_client
 from mlmon.measures import MEASURES, PHI
+from mlmon.sentences import sentence_of
 from models_registry.models import ModelFeature, ModelVersion, ReferenceDataset
 from tests.factories import uploaded_version
 from tests.inference.observed import delete_window
@@ -238,7 +239,7 @@ def test_a_check_shows_every_figure(admin_client: Client, check: DriftCheck) -> 
     assert PHI.removeprefix("phi: ") in content
     for name in (
         "sepal_length",
-        "Kolmogorov-Smirnov distance",
+        "KS statistic D",
         "Jensen-Shannon divergence",
         "setosa",
         "above threshold",
@@ -307,11 +308,12 @@ def test_an_incident_shows_what_drifted_and_since_when(admin_client: Client, inc
 
     assert f"since {incident.opened_at:%Y-%m-%d %H:%M}" in content
     assert "1 check has raised the alarm." in content
-    assert "mean went from" in content
+    assert sentence_of(incident.hypotheses[0]) in unescape(content)
     assert "It closes automatically after 3 quiet windows" in content
     subjects = [finding.subject for finding in response.context["findings"]]
     assert {"petal_length", "petal_width"} <= set(subjects)
-    assert [view.name for view in response.context["features"]] == [name for name in subjects if name != "predictions"]
+    names = [name for found in incident.hypotheses for name in (found.name, found.other_name) if name]
+    assert [view.name for view in response.context["features"]] == list(dict.fromkeys(names))
     assert content.count('class="histogram-drawing"') == len(response.context["features"])
     assert reverse(f"{CHECKS}_change", args=[incident.opened_by_id]) in content
     assert len(response.context["history"]) == 1

@@ -8,7 +8,6 @@ from django.test import Client
 from pytest_django.fixtures import Settings
 
 from drift.api.serializers import (
-    CorrelationChangeSerializer,
     DriftReportSerializer,
     FeatureDriftSerializer,
     HypothesisSerializer,
@@ -186,7 +185,7 @@ def test_a_check_with_everything_has_the_described_shape(client: Client, referen
         (verdict["listed"][0], HypothesisSerializer),
         (body["prediction_drift"], PredictionDriftSerializer),
         (body["prediction_drift"]["verdict"], HypothesisSerializer),
-        (body["correlation_changes"][0], CorrelationChangeSerializer),
+        (body["correlations"][0], HypothesisSerializer),
         (body["joint_change"], JointChangeSerializer),
     ]:
         assert set(part) == set(serializer().fields), serializer.__name__
@@ -208,7 +207,8 @@ def test_the_verdict_lists_what_drifted(client: Client, reference: ReferenceData
     (body,) = _get(client, history=1)["checks"]
     verdict = body["verdict"]
     assert (verdict["status"], verdict["false_alarm_budget"], verdict["window_rows"]) == ("alarm", 10_000, [1000, 500])
-    assert [(one["name"], one["p_value"]) for one in verdict["listed"]] == [("distance", 1.6e-19)]
+    listed = [(one["name"], one["other_name"], one["p_value"]) for one in verdict["listed"]]
+    assert listed == [("distance", "", 1.6e-19), ("distance", "air_time", 1e-8)]
     assert "distance" in verdict["sentence"]
 
 

@@ -84,11 +84,11 @@ def test_a_policy_has_one_row_for_each_feature_and_no_negative_threshold(model: 
     )
 
 
-def test_a_window_is_checked_once(check: DriftCheck) -> None:
+def test_an_edition_checks_a_window_once(check: DriftCheck) -> None:
     again = DriftCheck(
         version=check.version, reference=check.reference, status="succeeded", window_end="1-0", rows_seen=100
     )
-    _refused("a_window_is_checked_once", again.save)
+    _refused("an_edition_checks_a_window_once", again.save)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,8 @@ from drift.models import (
 from drift.selectors import criteria_of, due_versions
 from drift.services.checks import run_drift_check
 from drift.services.latest import latest_drift
-from mlmon.results import Criteria, Method, Thresholds
+from mlmon.criteria import Criteria, Thresholds
+from mlmon.results import Method
 from models_registry.models import Model, ModelVersion
 from tests.factories import IRIS_FEATURES, uploaded_version
 from tests.mlmon.observed import append, iris_rows, observations, observe, profiled_reference
@@ -62,7 +63,11 @@ def _observe_ago(version: ModelVersion, rows: int, ago: timedelta) -> None:
 
 def test_the_defaults_are_those_of_the_documentation() -> None:
     assert criteria_of(DriftPolicy(model=Model(name="new"))) == Criteria(
-        Thresholds(feature=0.15, prediction=0.1), gives_verdict=True, false_alarm_budget=10_000
+        Thresholds(feature=0.15, prediction=0.1),
+        gives_verdict=True,
+        false_alarm_budget=10_000,
+        extra_window_rows=(500,),
+        monitors_correlation=True,
     )
 
 

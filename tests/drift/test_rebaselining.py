@@ -19,6 +19,7 @@ from inference.models import CapturePolicy
 from inference.services.archiving import archive_batch
 from inference.services.capture_policies import save_capture_policy
 from inference.stream import stream_key, trim_to_rows
+from mlmon.profile import NumericProfile
 from models_registry.models import ModelVersion, ReferenceDataset
 from models_registry.selectors import active_reference, load_profile
 from models_registry.services.references import profile_reference
@@ -57,7 +58,7 @@ def anna() -> User:
 
 def _rows(reference: ReferenceDataset) -> Rows:
     table = pyarrow.parquet.read_table(reference.file.path)
-    assert table.column_names == list(IRIS_FEATURES)
+    assert table.column_names == [*IRIS_FEATURES, "observed_at"]
     return np.column_stack([table.column(name).to_numpy() for name in IRIS_FEATURES])
 
 
@@ -69,6 +70,29 @@ def test_the_rows_of_the_window_become_the_reference(check: DriftCheck, anna: Us
     assert ready.error_message == ""
     assert active_reference(check.version_id) == ready
     assert load_profile(ready).n_rows == 1000
+
+
+def test_the_rows_keep_their_times(check: DriftCheck, anna: User) -> None:
+    ready = profile_reference(reference_id=make_window_the_reference(check=check, user=anna).pk)
+    assert (ready.time_column, ready.timed_rows, ready.ignored_columns) == ("observed_at", 1000, [])
+    assert (ready.first_time, ready.last_time) == (check.window_started_at, check.window_ended_at)
+
+
+def test_a_feature_may_have_the_name_of_the_times(
+    redis_client: redis.Redis, settings: Settings, tmp_path: Path, anna: User
+) -> None:
+    settings.MEDIA_ROOT = tmp_path
+    names = ("observed_at", *IRIS_FEATURES[1:])
+    version = uploaded_version("classifier", features=names)
+    profiled_reference(version, iris_rows(2000, seed=1), names)
+    observe(version, WINDOW)
+    check = run_drift_check(version_id=version.pk)
+    assert check is not None
+    ready = profile_reference(reference_id=make_window_the_reference(check=check, user=anna).pk)
+    assert (ready.error_message, ready.time_column) == ("", "observed_at_")
+    column = load_profile(ready).features["observed_at"]
+    assert isinstance(column, NumericProfile)
+    np.testing.assert_array_equal(column.sorted_values, np.sort(WINDOW[:, 0]))
 
 
 def test_it_is_logged_with_the_persons_name(check: DriftCheck, anna: User) -> None:

@@ -48,8 +48,8 @@ def test_an_empty_result_is_read_as_it_was_written(reference: ReferenceDataset) 
 def test_no_changed_correlations_differ_from_correlations_that_were_not_compared(
     reference: ReferenceDataset,
 ) -> None:
-    found_none = replace(WITH_EVERYTHING, correlation_changes=(), joint_change=None)
-    assert _stored(reference, found_none).comparison.correlation_changes == ()
+    found_none = replace(WITH_EVERYTHING, correlations=(), joint_change=None)
+    assert _stored(reference, found_none).comparison.correlations == ()
 
 
 def test_infinity_and_nan_can_be_stored(reference: ReferenceDataset) -> None:

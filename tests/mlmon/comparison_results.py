@@ -6,7 +6,6 @@ from mlmon.results import (
     Badge,
     Channel,
     ComparisonResult,
-    CorrelationChange,
     Distribution,
     FeatureResult,
     HypothesisResult,
@@ -17,6 +16,7 @@ from mlmon.results import (
     QualityEvent,
     QualityFinding,
     ResultStatus,
+    Test,
     Verdict,
     VerdictStatus,
 )
@@ -27,7 +27,17 @@ WINDOW_ROWS = 1000
 
 def values_of(name: str, p_value: float, effect: float = 0.3, *, is_listed: bool = False) -> HypothesisResult:
     """Return the hypothesis about a feature's values."""
-    return HypothesisResult(Channel.DISTRIBUTION, name, p_value, effect, True, WINDOW_ROWS, is_listed=is_listed)
+    return HypothesisResult(
+        channel=Channel.DISTRIBUTION,
+        name=name,
+        p_value=p_value,
+        effect=effect,
+        passes_gate=True,
+        window_rows=WINDOW_ROWS,
+        is_listed=is_listed,
+        test=Test.LOCATION,
+        alpha=2.5e-6,
+    )
 
 
 def judged(
@@ -71,9 +81,35 @@ NUMBERS = FeatureResult(
         (), (0.0, 0.1, 4983.0), (9000, 990), (900, 95), (0.0, 1 / 3, 2.0, 3.0, 4983.0), (0.1, 0.2, 0.3, 0.4, 0.5)
     ),
     verdict=HypothesisResult(
-        Channel.DISTRIBUTION, "distance", 1.6e-19, 0.31, True, 500, 1.25, 358.2, 9, 0.19, is_alarm=True, is_listed=True
+        channel=Channel.DISTRIBUTION,
+        name="distance",
+        p_value=1.6e-19,
+        effect=0.31,
+        passes_gate=True,
+        window_rows=500,
+        dispersion=1.25,
+        is_alarm=True,
+        is_listed=True,
+        test=Test.LOCATION,
+        alpha=2.5e-5 / 3,
+        gate=0.15,
+        degrees_of_dispersion=812.5,
+        outcome="median",
+        reference_value=1040.25,
+        current_value=1 / 3,
     ),
-    missing_verdict=HypothesisResult(Channel.MISSING_VALUES, "distance", 0.5, -0.004, False, 1000),
+    missing_verdict=HypothesisResult(
+        channel=Channel.MISSING_VALUES,
+        name="distance",
+        p_value=0.5,
+        effect=-0.004,
+        passes_gate=False,
+        window_rows=1000,
+        test=Test.MISSING,
+        alpha=2.5e-5 / 3,
+        gate=0.02,
+    ),
+    smallest_visible={Test.LOCATION: 0.19, Test.TAILS: 1 / 30},
     quality=(QualityFinding(QualityEvent.OUT_OF_RANGE, 3, 0.003, "above 4,963", is_notable=False),),
 )
 LEVELS = FeatureResult(
@@ -83,6 +119,7 @@ LEVELS = FeatureResult(
     method=Method.CHI_SQUARED,
     score=0.05,
     distribution=Distribution(("zrh", "Ärger 中", "other"), (), (5, 3, 2), (1, 0, 9)),
+    no_verdict_reason="The reference is too short for the verdict.",
     quality=(
         QualityFinding(QualityEvent.UNSEEN_CATEGORIES, 60, 0.06, "ABQ, ACK", is_notable=True),
         QualityFinding(QualityEvent.MISSING_VALUES, 1, 0.001, "", is_notable=False),
@@ -102,17 +139,48 @@ WITH_EVERYTHING = ComparisonResult(
         p_value=0.014,
         reference_dist={"late": 0.25, "in time": 0.75},  # not in the order of the alphabet
         current_dist={"late": 0.3, "in time": 0.7},
-        verdict=HypothesisResult(Channel.PREDICTION, "", 0.014, 0.08, False, 1000, 1.0, 8.5, 2, 0.15),
+        verdict=HypothesisResult(
+            channel=Channel.PREDICTION,
+            name="",
+            p_value=0.014,
+            effect=0.08,
+            passes_gate=False,
+            window_rows=1000,
+            test=Test.CATEGORIES,
+            alpha=2.5e-5,
+            outcome="late",
+            reference_value=0.25,
+            current_value=0.3,
+        ),
     ),
     verdict=Verdict(
         status=VerdictStatus.ALARM,
         false_alarm_budget=10_000,
-        alpha=1e-4 / 7,
-        hypotheses=7,
+        closest="distance",
+        alpha=2.5e-5 / 3,
+        hypotheses=18,
         smallest_p_value=1.6e-19,
         window_rows=(1000, 500),
-        badges=(Badge.BURSTY, Badge.SMALL_REFERENCE),
+        badges=(Badge.BURSTY, Badge.SMALL_REFERENCE, Badge.INSUFFICIENT_REFERENCE),
     ),
-    correlation_changes=(CorrelationChange("distance", "air_time", 0.99, -0.1, 1e-8),),
+    correlations=(
+        HypothesisResult(
+            channel=Channel.CORRELATION,
+            name="distance",
+            other_name="air_time",
+            p_value=1e-8,
+            effect=-2.75,
+            passes_gate=True,
+            window_rows=1000,
+            is_alarm=True,
+            is_listed=True,
+            test=Test.CORRELATION,
+            alpha=2.5e-5,
+            degrees_of_dispersion=333.0,
+            outcome="correlation",
+            reference_value=0.99,
+            current_value=-0.1,
+        ),
+    ),
     joint_change=JointChange(0.71, 2e-30, ("distance", "dest")),
 )

@@ -60,7 +60,7 @@ def test_many_equally_frequent_categories_are_no_drift(rows: int, shops: int) ->
         unknown = {categories[index]: int(current[index]) for index in np.flatnonzero((reference == 0) & (current > 0))}
         aligned = prepared.align(current[known], unknown)
         test = compare_categories(aligned, reference_singletons=prepared.n_singletons)
-        assert 3 * test.p_value_at(1.0) > 1e-4, seed
+        assert 3 * test.exact_p_value > 1e-4, seed
 
 
 def test_more_than_fifty_categories_are_the_top_fifty_and_other() -> None:
@@ -92,7 +92,7 @@ def test_columns_with_enough_rows_are_the_raw_table() -> None:
     expected = chi2_contingency([[500, 300, 200], [120, 50, 30]], correction=False)
     result = compare_categories(larger, reference_singletons=0)  # ... and this one is
     assert result.statistic == pytest.approx(expected.statistic, rel=1e-12)
-    assert result.p_value_at(1.0) == pytest.approx(expected.pvalue, rel=1e-12)
+    assert result.exact_p_value == pytest.approx(expected.pvalue, rel=1e-12)
 
 
 def test_only_unseen_categories_give_the_largest_possible_w() -> None:
@@ -101,7 +101,7 @@ def test_only_unseen_categories_give_the_largest_possible_w() -> None:
     m, n = 10_000, 100
     assert result.statistic == pytest.approx(m + n, rel=1e-12)  # X2 of disjoint samples, by hand
     assert result.cohens_w == pytest.approx(math.sqrt((m + n - 2) * (m + n) / (m * n)), rel=1e-12)
-    assert result.p_value_at(1.0) < 1e-200
+    assert result.exact_p_value < 1e-200
 
 
 def test_a_constant_that_changes_is_an_unseen_category() -> None:
@@ -134,7 +134,7 @@ def test_unseen_categories_stand_alone_from_one_percent_on() -> None:
     def unseen_p_value(unseen: int) -> float | None:
         aligned = align_categories(["a", "b"], _counts(6000, 4000), {"a": 600, "b": 400 - unseen, "new": unseen})
         result = compare_categories(aligned, reference_singletons=0)
-        return None if result.unseen is None else result.unseen.p_value_at(1.0)
+        return None if result.unseen is None else result.unseen.p_value
 
     assert unseen_p_value(9) is None
     # Fisher's exact test of 10 unseen rows of 1000 against 0 of 10,000.
@@ -146,7 +146,7 @@ def test_the_p_value_of_unseen_categories_is_near_the_power_law() -> None:
     aligned = align_categories(["a"], _counts(10_000), {"a": 990, "new": 10})
     unseen = compare_categories(aligned, reference_singletons=0).unseen
     assert unseen is not None
-    assert unseen.p_value_at(1.0) == pytest.approx((1000 / 11_000) ** 10, rel=0.1)
+    assert unseen.p_value == pytest.approx((1000 / 11_000) ** 10, rel=0.1)
 
 
 def test_rare_categories_of_the_reference_predict_unseen_ones() -> None:
@@ -163,10 +163,10 @@ def test_rare_categories_of_the_reference_predict_unseen_ones() -> None:
 def test_the_p_value_with_unseen_categories_uses_both_parts() -> None:
     aligned = align_categories(["a", "b"], _counts(6000, 4000), {"a": 580, "b": 400, "new": 20})
     unseen = fisher_exact(np.array([[20, 980], [0, 10_000]]), alternative="greater").pvalue
-    assert compare_categories(aligned, reference_singletons=0).p_value_at(1.0) == pytest.approx(2 * unseen, rel=1e-9)
+    assert compare_categories(aligned, reference_singletons=0).exact_p_value == pytest.approx(2 * unseen, rel=1e-9)
     shifted = align_categories(["a", "b"], _counts(6000, 4000), {"a": 90, "b": 890, "new": 20})
     rest = chi2_contingency([[6000, 4000], [90, 890]], correction=False).pvalue
-    assert compare_categories(shifted, reference_singletons=0).p_value_at(1.0) == pytest.approx(2 * rest, rel=1e-9)
+    assert compare_categories(shifted, reference_singletons=0).exact_p_value == pytest.approx(2 * rest, rel=1e-9)
 
 
 def test_false_alarms_without_drift_are_rare_with_a_long_tail_of_categories() -> None:
@@ -198,5 +198,5 @@ def test_pooling_keeps_every_row_and_makes_no_small_columns(reference: dict[str,
     seen = m + n - (aligned.n_unseen if stands_alone else 0)
     most_pools = max(1.0, seen * n / (n + m) / SMALLEST_EXPECTED_COUNT)
     assert result.degrees_of_freedom + 1 - stands_alone <= most_pools
-    assert 0 <= result.p_value_at(1.0) <= 1
+    assert 0 <= result.exact_p_value <= 1
     assert result.cohens_w >= 0

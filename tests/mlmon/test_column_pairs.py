@@ -10,9 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from mlmon.criteria import Criteria, Thresholds
 from mlmon.exceptions import ComparisonInputError
 from mlmon.file_comparison import ColumnChoices, FileComparison, compare_files
-from mlmon.results import Channel, Criteria, LeftOutReason, ResultStatus, Thresholds, VerdictStatus
+from mlmon.results import Channel, LeftOutReason, ResultStatus, VerdictStatus
 from mlmon.tables import UNLIMITED
 from mlmon.times import DateOrder
 

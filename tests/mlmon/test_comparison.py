@@ -12,12 +12,12 @@ from scipy.spatial.distance import jensenshannon
 from scipy.stats import chi2_contingency, ks_2samp
 
 from mlmon.comparison import compare
+from mlmon.criteria import Criteria, Thresholds
 from mlmon.prepared import PreparedCategories, PreparedNumbers, prepare
 from mlmon.profile import CategoricalProfile, ColumnProfile, ReferenceProfile, from_bytes
 from mlmon.profiling import column_profile, profile_of
 from mlmon.results import (
     Coverage,
-    Criteria,
     FeatureResult,
     LeftOut,
     LeftOutReason,
@@ -26,7 +26,6 @@ from mlmon.results import (
     PredictionResult,
     QualityEvent,
     ResultStatus,
-    Thresholds,
     VerdictStatus,
 )
 from mlmon.schema import TaskType
@@ -424,34 +423,40 @@ def _correlated(rho: float, rows: int) -> pa.Table:
     return pa.table({"a": first, "b": rho * first + math.sqrt(1 - rho**2) * noise, "city": cities})
 
 
-def test_a_changed_relation_of_features_is_reported_without_an_alarm() -> None:
+def test_a_changed_relation_of_features_is_an_alarm_that_names_the_pair() -> None:
     answers = pa.array(["no", "yes"] * 2500)
     profile = profile_of(_correlated(0.8, 5000), answers, ("no", "yes"), TaskType.CLASSIFICATION)
     criteria = Criteria(SCORES.thresholds, monitors_correlation=True, monitors_joint_distribution=True)
     result = compare(prepare(profile), _correlated(-0.3, 1000), _categories(["no", "yes"] * 500), criteria)
-    assert result.correlation_changes is not None
+    assert result.correlations is not None
     assert result.joint_change is not None
-    (change,) = result.correlation_changes
-    assert {change.first, change.second} == {"a", "b"}
-    assert change.reference_correlation == pytest.approx(0.79, abs=0.03)
-    assert change.current_correlation == pytest.approx(-0.29, abs=0.08)
+    (change,) = result.correlations
+    assert (change.name, change.other_name) == ("a", "b")
+    assert change.reference_value == pytest.approx(0.8, abs=0.03)
+    assert change.current_value == pytest.approx(-0.3, abs=0.08)
     assert result.joint_change.auc > 0.7
     assert set(result.joint_change.telling_features) == {"a", "b"}
-    assert result.verdict.status is VerdictStatus.QUIET
+    assert result.verdict.status is VerdictStatus.ALARM
+    assert [found.key for found in result.listed_hypotheses] == ["correlation:a:b"]
 
 
 def test_features_are_compared_together_only_on_request() -> None:
     window = pa.table({"age": rng.normal(40, 10, size=1000), "city": ["oslo", "rome"] * 500})
     result = compare(prepare(_profile()), window, _categories(["no", "yes"] * 500), SCORES)
-    assert (result.correlation_changes, result.joint_change) == (None, None)
+    assert (result.correlations, result.joint_change) == (None, None)
+    profile = profile_of(_correlated(0.8, 5000), pa.array(["no"] * 5000), ("no",), TaskType.CLASSIFICATION)
+    criteria = Criteria(SCORES.thresholds, monitors_correlation=False)
+    result = compare(prepare(profile), _correlated(-0.3, 1000), None, criteria)
+    assert result.correlations is None
+    assert result.verdict.status is VerdictStatus.QUIET
 
 
-def test_a_reference_without_a_sample_has_no_relations() -> None:
+def test_a_reference_without_a_sample_has_no_joint_change() -> None:
     reference = replace(prepare(_profile()), sample=pa.table({}))
     window = pa.table({"age": rng.normal(40, 10, size=1000), "city": ["oslo", "rome"] * 500})
     criteria = Criteria(SCORES.thresholds, monitors_correlation=True, monitors_joint_distribution=True)
     result = compare(reference, window, _categories(["no", "yes"] * 500), criteria)
-    assert (result.correlation_changes, result.joint_change) == (None, None)
+    assert (result.correlations, result.joint_change) == (None, None)  # one numeric feature is no pair
 
 
 def test_quantiles_are_computed_from_the_values() -> None:

@@ -11,18 +11,17 @@ import pyarrow.parquet
 import pytest
 
 from mlmon.column_kinds import ColumnKind, FileColumn, read_reference
+from mlmon.criteria import Criteria, Thresholds
 from mlmon.exceptions import ComparisonInputError
 from mlmon.file_columns import read_table
 from mlmon.file_comparison import ColumnChoices, FileComparison, compare_files
 from mlmon.results import (
     Channel,
-    Criteria,
     FeatureResult,
     LeftOut,
     LeftOutReason,
     NotCompared,
     ResultStatus,
-    Thresholds,
     VerdictStatus,
 )
 from mlmon.schema import FeatureKind
@@ -238,10 +237,10 @@ def test_predictions_are_classes_or_numbers(tmp_path: Path, kind: str) -> None:
 
 
 def test_rows_are_ordered_by_a_column(tmp_path: Path) -> None:
-    """A category that depends on time: in order its bursts are visible, and the dispersion corrects for them."""
+    """A category in bursts of 60 rows: in order the bursts are visible, and the dispersion corrects for them."""
     rng = np.random.default_rng(4)
     time = np.arange(12_000)
-    category = np.where((time // 600) % 2 == 0, "a", "b")
+    category = np.repeat(rng.choice(["a", "b"], 200), 60)
     shuffled = rng.permutation(time.size)
     before = _parquet(tmp_path, "before", t=time[shuffled], x=category[shuffled])
     now = _parquet(tmp_path, "now", t=np.arange(600), x=["a"] * 600)
@@ -251,9 +250,23 @@ def test_rows_are_ordered_by_a_column(tmp_path: Path) -> None:
     assert in_file_order is not None
     assert in_order is not None
     assert in_file_order.dispersion < 2
-    assert in_order.dispersion > 100  # each window of 600 rows has only one category
+    assert in_order.dispersion == pytest.approx(60, rel=0.5)
     assert in_file_order.is_alarm
-    assert not in_order.is_alarm
+    assert not in_order.is_alarm  # ten bursts in a row have one category
+
+
+def test_a_reference_that_is_too_short_for_its_order_gives_no_verdict(tmp_path: Path) -> None:
+    time = np.arange(12_000)
+    category = np.where((time // 600) % 2 == 0, "a", "b")  # each window of 600 rows has one category only
+    before = _parquet(tmp_path, "before", t=time[::-1], x=category[::-1])
+    now = _parquet(tmp_path, "now", t=np.arange(600), x=["a"] * 600)
+
+    comparison = _compared(before, now, time="t")
+    feature = _feature(comparison, "x")
+    assert comparison.result.verdict.status is VerdictStatus.INSUFFICIENT_DATA
+    assert feature.verdict is None
+    assert feature.no_verdict_reason.startswith("The reference is too short for the verdict: its 12,000 rows resemble")
+    assert feature.is_drifted  # the score is shown, and the threshold decides
 
 
 @pytest.mark.parametrize(

@@ -101,11 +101,76 @@ def test_a_sample_of_whole_rows_is_kept_in_their_order() -> None:
 
 
 def test_the_dispersion_of_bursts_survives_the_file() -> None:
-    rows = np.repeat(np.random.default_rng(8).normal(size=500), 20)  # twenty alike rows at a time: phi is 20
-    observed = pa.table({"x": pa.array(rows)})
-    profile = from_bytes(profile_of(observed, pa.array(rows), [], TaskType.REGRESSION).to_bytes())
-    assert profile.features["x"].dispersion.at(1000) == pytest.approx(20, rel=0.2)
-    assert profile.prediction.dispersion.at(1000) == pytest.approx(20, rel=0.2)
+    """Twenty alike rows at a time: phi is 20."""
+    rng = np.random.default_rng(8)
+    rows, is_missing = np.repeat(rng.normal(size=500), 20), np.repeat(rng.random(500) < 0.1, 20)
+    values = np.where(np.repeat(rng.random(500) < 0.1, 20), np.inf, rows)
+    columns = {
+        "number": pa.array(values),
+        "string": pa.array([f"{value:.0f}" for value in rows]),
+        "code": pa.array(np.round(rows)),
+        "missing": pa.array(rows, mask=is_missing),
+    }
+    own = profile_of(pa.table(columns), pa.array(rows), [], TaskType.REGRESSION)
+    again = from_bytes(own.to_bytes())
+    for name, one in {**again.features, "": again.prediction}.items():
+        before = {**own.features, "": own.prediction}[name]
+        series = [one.category_dependence, one.missing_dependence]
+        own_series = [before.category_dependence, before.missing_dependence]
+        if isinstance(one, NumericProfile) and isinstance(before, NumericProfile):
+            series += [one.dependence, one.infinity_dependence]
+            own_series += [before.dependence, before.infinity_dependence]
+        assert [each.at(1000) for each in series] == [each.at(1000) for each in own_series]
+    number, string, missing = (again.features[name] for name in ("number", "string", "missing"))
+    assert isinstance(number, NumericProfile)
+    assert number.dependence.at(1000).phi == pytest.approx(20, rel=0.25)
+    assert number.infinity_dependence.at(1000).phi == pytest.approx(20, rel=0.25)
+    assert string.category_dependence.at(1000).phi == pytest.approx(20, rel=0.25)
+    assert missing.missing_dependence.at(1000).phi == pytest.approx(20, rel=0.25)
+
+
+def test_scores_and_correlations_survive_the_file() -> None:
+    rng = np.random.default_rng(9)
+    x = rng.normal(size=(5000, 2))
+    both = x @ np.array([[1.0, 0.6], [0.0, 0.8]])  # the correlation of the two is .6
+    columns = {"a": pa.array(both[:, 0]), "name": pa.array(["x", "y"] * 2500), "b": pa.array(both[:, 1])}
+    constant = {"constant": pa.array(np.ones(5000)), "missing": pa.array([None] * 5000, pa.float64())}
+    own = profile_of(pa.table(columns | constant), pa.array(x[:, 0]), [], TaskType.REGRESSION)
+    again = from_bytes(own.to_bytes())
+    assert again.correlated_names == own.correlated_names == ("a", "b")
+    assert own.correlations is not None
+    assert again.correlations is not None
+    for name in ("rows", "means", "deviations", "rho", "spread", "skewness", "chunk_ratios"):
+        np.testing.assert_array_equal(getattr(again.correlations, name), getattr(own.correlations, name))
+    assert again.correlations.rho[0, 1] == pytest.approx(0.6, abs=0.03)
+    for name in ("a", "b"):
+        before, after = own.features[name], again.features[name]
+        assert isinstance(before, NumericProfile)
+        assert isinstance(after, NumericProfile)
+        assert before.scores is not None
+        assert after.scores is not None
+        for part in ("rows", "boundaries", "tail_cuts", "means", "deviations", "skewness", "bin_counts", "tail_counts"):
+            np.testing.assert_array_equal(getattr(after.scores, part), getattr(before.scores, part))
+    for name in ("constant", "missing"):
+        empty = again.features[name]
+        assert isinstance(empty, NumericProfile)
+        assert empty.scores is None
+
+
+def test_one_numeric_feature_has_no_correlations() -> None:
+    observed = pa.table({"a": pa.array(np.arange(100.0)), "name": pa.array(["x", "y"] * 50)})
+    profile = from_bytes(profile_of(observed, pa.array(np.arange(100.0)), [], TaskType.REGRESSION).to_bytes())
+    assert profile.correlations is None
+    assert profile.correlated_names == ()
+
+
+def test_a_sorted_column_is_marked() -> None:
+    rng = np.random.default_rng(10)
+    x = rng.normal(size=2000)
+    columns = {"sorted": pa.array(np.sort(x)), "by_name": pa.array(["b"] * 900 + ["a"] * 1100), "shuffled": pa.array(x)}
+    profile = from_bytes(profile_of(pa.table(columns), pa.array(x), [], TaskType.REGRESSION).to_bytes())
+    marked = {name: column.looks_sorted for name, column in profile.features.items()}
+    assert marked == {"sorted": True, "by_name": True, "shuffled": False}
 
 
 def test_a_profile_of_another_format_is_rejected() -> None:
@@ -141,3 +206,12 @@ def test_moments_of_values_whose_squares_are_beyond_float64() -> None:
     assert isinstance(profile, NumericProfile)
     assert profile.mean == pytest.approx(0.5e308)
     assert profile.std == pytest.approx(0.5e308 * 8**0.5)
+
+
+def test_the_order_in_which_equally_frequent_categories_appear_is_no_dependence() -> None:
+    """Rows in random order are independent, so that a window's share varies as much as that of one row: phi is 1."""
+    codes = np.random.default_rng(5).permutation(np.repeat(np.arange(1000), 2))
+    profile = column_profile(pa.array([f"category {code}" for code in codes]))
+    found = profile.category_dependence.at(500)
+    assert found.phi == pytest.approx(1.0, abs=0.3)
+    assert found.needed_rows == 0

@@ -7,9 +7,10 @@ import pyarrow as pa
 import pytest
 
 from mlmon.comparison import compare
+from mlmon.criteria import Criteria, Thresholds
 from mlmon.prepared import prepare
 from mlmon.profiling import profile_of
-from mlmon.results import Criteria, FeatureResult, QualityEvent, Thresholds
+from mlmon.results import FeatureResult, QualityEvent
 from mlmon.schema import TaskType
 
 CRITERIA = Criteria(Thresholds(feature=0.15, prediction=0.1))

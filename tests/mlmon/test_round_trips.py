@@ -21,9 +21,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mlmon.column_pairs import ColumnChoices, ColumnPairs
+from mlmon.criteria import Criteria, Thresholds
 from mlmon.file_columns import read_table
 from mlmon.file_comparison import compare_files
-from mlmon.results import ComparisonResult, Criteria, Thresholds, VerdictStatus
+from mlmon.results import ComparisonResult, VerdictStatus
 from mlmon.tables import UNLIMITED
 
 EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "150"))

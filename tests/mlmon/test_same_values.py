@@ -15,8 +15,9 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 
+from mlmon.criteria import Criteria, Thresholds
 from mlmon.file_comparison import ColumnChoices, FileComparison, compare_files
-from mlmon.results import Criteria, ResultStatus, Thresholds, VerdictStatus
+from mlmon.results import ResultStatus, VerdictStatus
 from mlmon.tables import UNLIMITED
 
 CRITERIA = Criteria(thresholds=Thresholds(feature=0.15, prediction=0.1))

@@ -87,7 +87,7 @@ def test_the_installed_wheel_compares_two_files(
 ) -> None:
     ended = _run(environment, tmp_path, "-m", "mlmon", "compare", *files, "--json", "out.json", "--html", "out.html")
     assert (ended.returncode, ended.stderr) == (1, "")
-    assert ended.stdout.startswith("price changed: mean went from ")
+    assert ended.stdout.startswith("price changed: median went from ")
     body = json.loads((tmp_path / "out.json").read_text())
     assert body["drifted_features"] == ["price"]
     assert body["current"] == {"file": "current.csv", "rows": 600}

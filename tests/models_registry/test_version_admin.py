@@ -47,10 +47,14 @@ def move(name: str, version: ModelVersion) -> str:
 
 
 def test_registering_a_model(client: Client) -> None:
-    response = client.post("/admin/models_registry/model/add/", {"name": "classifier", "description": "iris"})
+    response = client.post(
+        "/admin/models_registry/model/add/", {"name": "classifier", "description": "iris", "time_zone": "UTC"}
+    )
     assert response.status_code == 302
     assert Model.objects.get().description == "iris"
-    again = client.post("/admin/models_registry/model/add/", {"name": "Not A Name", "description": ""})
+    again = client.post(
+        "/admin/models_registry/model/add/", {"name": "Not A Name", "description": "", "time_zone": "UTC"}
+    )
     assert "lower-case letters" in again.content.decode()
 
 

@@ -16,11 +16,15 @@ examples:
   With a description for people:
     manage.py register_model credit-eu --description "Will a loan be paid back? Owner: the risk team." --json
 
+  With the time zone whose hours and weekdays its traffic follows:
+    manage.py register_model credit-us --time-zone America/New_York
+
 Next: upload_version. It also registers new names; this command is for models with a description.
 
 exit status:
   0  registered
-  1  the name is taken or malformed: use at most 63 lower-case letters, digits, '.', '_' and '-'
+  1  the name is taken or malformed: use at most 63 lower-case letters, digits, '.', '_' and '-'; or there is no such
+     time zone
   2  an option is invalid
   3  the database is unavailable
 """
@@ -33,11 +37,22 @@ class Command(TeachingCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("model", help="name of the model")
         parser.add_argument("--description", default="", help="free text, shown in the admin and by the API")
+        parser.add_argument(
+            "--time-zone", default="UTC", metavar="NAME", help="IANA name of its hours and weekdays (default: UTC)"
+        )
         add_json_option(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         model = register_model(
-            name=options["model"], description=options["description"], user=command("register_model")
+            name=options["model"],
+            description=options["description"],
+            time_zone=options["time_zone"],
+            user=command("register_model"),
         )
-        body = {"name": model.name, "description": model.description, "created_at": model.created_at}
+        body = {
+            "name": model.name,
+            "description": model.description,
+            "time_zone": model.time_zone,
+            "created_at": model.created_at,
+        }
         self.write_result(body, [f"{model.name} is registered."], as_json=options["json"])

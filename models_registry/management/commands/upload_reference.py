@@ -13,7 +13,7 @@ from mlmon.csv_files import encoding_named
 from mlmon.exceptions import ReferenceFileError
 from mlmon.figures import plain_text, short_number_text
 from models_registry.models import ReferenceDataset, ReferenceStatus
-from models_registry.reference_report import ColumnReport, reports_of
+from models_registry.reference_report import ColumnReport, reports_of, times_text
 from models_registry.selectors import load_profile, version_named
 from models_registry.services.references import profile_reference, upload_reference
 
@@ -24,6 +24,10 @@ examples:
 
   With the column of the ground truth, to measure and estimate accuracy:
     manage.py upload_reference credit 1.0.0 holdout.csv --label-column defaulted
+
+  With the column of the times, so that the rows are put in their order (--time is needed for Unix times only, or if
+  the column is not named timestamp, time, date or the like):
+    manage.py upload_reference credit 1.0.0 holdout.csv --time applied_on
 
   A CSV file that is not UTF-8, such as one that Excel saved in western Europe:
     manage.py upload_reference credit 1.0.0 holdout.csv --encoding cp1252
@@ -60,6 +64,12 @@ class Command(TeachingCommand):
             help="column with the ground truth (default: detected by its name or its values)",
         )
         parser.add_argument(
+            "--time",
+            default="",
+            metavar="COLUMN",
+            help="column with the time of each row (default: detected by its name, or its type in Parquet)",
+        )
+        parser.add_argument(
             "--encoding",
             type=_encoding,
             default="",
@@ -83,6 +93,7 @@ class Command(TeachingCommand):
                 file=File(content),
                 filename=path.name,
                 label_column=options["label_column"],
+                time_column=options["time"],
                 encoding=options["encoding"],
                 missing_values=options["missing"],
                 user=command("upload_reference"),
@@ -96,7 +107,10 @@ class Command(TeachingCommand):
         if reference.status != ReferenceStatus.READY:
             raise CommandError(plain_text(reference.error_message), returncode=ExitStatus.FOUND)
         lines = [] if options["json"] else _report_lines(reference)
-        names = ("id", "rows", "label_column", "labelled_rows", "labels_note", "ignored_columns", "notes")
+        names = (
+            *("id", "rows", "label_column", "labelled_rows", "labels_note"),
+            *("time_column", "timed_rows", "first_time", "last_time", "times_note", "ignored_columns", "notes"),
+        )
         body = {name: getattr(reference, name) for name in names}
         self.write_result(body, lines, as_json=options["json"])
 
@@ -109,7 +123,8 @@ def _encoding(name: str) -> str:
 
 
 def _report_lines(reference: ReferenceDataset) -> list[str]:
-    features, prediction = reports_of(load_profile(reference))
+    profile = load_profile(reference)
+    features, prediction = reports_of(profile)
     lines = [f"{reference.version}: {reference.rows:,} rows are now its reference data."]
     lines += [f"  {report.name}: {_described(report)}" for report in features]
     lines.append(f"  predictions: {_described(prediction)}")
@@ -117,6 +132,7 @@ def _report_lines(reference: ReferenceDataset) -> list[str]:
         lines.append(f"  ground truth: {reference.label_column}, {reference.labelled_rows:,} rows")
     else:
         lines.append(f"  ground truth: none. {reference.labels_note}")
+    lines.append(f"  times: {times_text(reference, profile)}")
     if reference.ignored_columns:
         lines.append(f"  ignored columns: {', '.join(reference.ignored_columns)}")
     lines += [f"  {plain_text(note)}" for note in reference.notes]

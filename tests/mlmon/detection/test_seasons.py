@@ -1,20 +1,37 @@
 """Seasonal references. Oracles: SciPy's ranks, distributions and contingency tables on sums over phases."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.stats import chi2_contingency, norm, rankdata
 from scipy.stats import t as student
 
-from mlmon.detection.dependence import series_dependence
-from mlmon.detection.numeric import TAILS, numeric_p_values, numeric_scores, panel_of
+from mlmon.detection.dependence import SeriesDependence, series_dependence
+from mlmon.detection.numeric import (
+    TAILS,
+    NumericScores,
+    ScoreCells,
+    numeric_p_values,
+    numeric_scores,
+    panel_of,
+    score_cells,
+)
 from mlmon.detection.phases import NO_TIME, Season
 from mlmon.detection.rule import NUMERIC_TESTS, SMALLEST_EFFECT, largest_p_value
-from mlmon.detection.seasons import NumericSeason, numeric_season, share_season, window_panel, window_weights
+from mlmon.detection.seasons import (
+    NumericSeason,
+    numeric_season,
+    numeric_season_of_array,
+    share_season,
+    share_season_of_array,
+    window_panel,
+    window_weights,
+)
 
 HOUR = 3_600_000_000
-WINDOWS = (1000, 500)
-ROWS_PER_HOUR, DAYS = 40, 20
+ROWS_PER_HOUR, DAYS = 40, 10  # fewer than 10,000 rows, so that each has a score of its own
 M = ROWS_PER_HOUR * 24 * DAYS
 MONDAY = int(np.datetime64("2026-03-16", "us").astype(np.int64))
 LOCAL = MONDAY + np.arange(M + 40_000) * (HOUR // ROWS_PER_HOUR)
@@ -25,34 +42,57 @@ VALUES = 3 * DAILY + rng.normal(size=LOCAL.size) * (1 + 0.5 * DAILY)
 INFINITE = np.full(1, np.inf)
 
 
-def season_of(values: NDArray[np.float64]) -> NumericSeason:
-    found = numeric_season(values[:M], LOCAL[:M], WINDOWS)
-    assert found is not None
-    return found
+@dataclass(frozen=True)
+class Reference:
+    """The first M rows: the scores of their values, and their season with the scores of its residuals."""
+
+    cells: ScoreCells
+    season: NumericSeason
+    residual_cells: ScoreCells
+
+    @staticmethod
+    def of(values: NDArray[np.float64]) -> "Reference":
+        cells = score_cells(np.sort(values[:M]))
+        season = numeric_season(cells.of_rows(values[:M]), LOCAL[:M])
+        assert season is not None
+        return Reference(cells, season, score_cells(season.ordered))
+
+    def residuals(self, values: NDArray[np.float64], local: NDArray[np.int64]) -> NDArray[np.float64]:
+        return self.season.residuals(self.cells.of_rows(values), local)
 
 
-SEASON = season_of(VALUES)
+REFERENCE = Reference.of(VALUES)
+SEASON = REFERENCE.season
+
+
+def plain_scores(values: NDArray[np.float64]) -> tuple[NumericScores, SeriesDependence]:
+    """Return what the tests of a reference without a season need."""
+    ordered = np.sort(values)
+    a = score_cells(ordered).of_rows(values)
+    return numeric_scores(ordered, a), series_dependence(np.column_stack([a, a * a]), are_indicators=False)
 
 
 def window_result(
-    season: NumericSeason, values: NDArray[np.float64], local: NDArray[np.int64], phi: float = 1.0, nu: float = np.inf
+    reference: Reference, values: NDArray[np.float64], local: NDArray[np.int64], phi: float = 1.0, nu: float = np.inf
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the p-values and effects of one window."""
+    season = reference.season
     counts = np.bincount(season.season.codes(local), minlength=season.rows.size)
     panel = window_panel(panel_of([season.scores]), [season], [counts])
-    sums = season.scores.sums(season.residuals(values, local))[None, :]
-    p_values, effects = numeric_p_values(panel, sums, np.array([phi]), np.array([nu]))
+    residuals = reference.residuals(values, local)
+    sums = season.scores.sums(reference.residual_cells.of_rows(residuals), np.sort(residuals))[None, :]
+    p_values, effects, _ = numeric_p_values(panel, sums, np.array([phi]), np.array([nu]))
     return p_values[0], effects[0]
 
 
-def alarms(season: NumericSeason, values: NDArray[np.float64]) -> int:
+def alarms(reference: Reference, values: NDArray[np.float64]) -> int:
     """Return the alarms in 390 overlapping windows of 500 rows after the reference."""
-    found = season.scores.dependence.at(500)
+    found = reference.season.dependence.at(500)
     limit = largest_p_value(10_000, tests=NUMERIC_TESTS, windows=1)
     count = 0
     for start in range(M, M + 39_000, 100):
         rows = slice(start, start + 500)
-        p_values, effects = window_result(season, values[rows], LOCAL[rows], found.phi, found.nu)
+        p_values, effects = window_result(reference, values[rows], LOCAL[rows], found.phi, found.nu)
         count += bool(((p_values <= limit) & (np.abs(effects) >= SMALLEST_EFFECT)).any())
     return count
 
@@ -60,7 +100,7 @@ def alarms(season: NumericSeason, values: NDArray[np.float64]) -> int:
 def test_residuals_are_normal_scores_in_spreads_from_their_phase() -> None:
     """Normal scores by `rankdata`: (rank - 1/2) / m for values without ties."""
     a = norm.ppf((rankdata(VALUES[:M]) - 0.5) / M)
-    residuals = SEASON.residuals(VALUES[:M], LOCAL[:M])
+    residuals = REFERENCE.residuals(VALUES[:M], LOCAL[:M])
     for hour in range(24):
         own = a[HOURS[:M] == hour]
         sizes = np.abs(own - own.mean())
@@ -71,7 +111,7 @@ def test_residuals_are_normal_scores_in_spreads_from_their_phase() -> None:
 
 
 def test_equal_spreads_are_not_estimated() -> None:
-    found = season_of(rng.normal(size=LOCAL.size) + 0.3 * DAILY)
+    found = Reference.of(rng.normal(size=LOCAL.size) + 0.3 * DAILY).season
     assert found.spreads.tolist() == [1.0] * 25
 
 
@@ -92,14 +132,14 @@ def test_location_scale_and_shape_compare_with_the_phases_of_the_window(phi_nu: 
     phi, nu = phi_nu
     rows = slice(M + 8 * ROWS_PER_HOUR, M + 8 * ROWS_PER_HOUR + 600)
     values = VALUES[rows] + 0.25
-    p_values, effects = window_result(SEASON, values, LOCAL[rows], phi, nu)
-    residuals, current = SEASON.residuals(VALUES[:M], LOCAL[:M]), SEASON.residuals(values, LOCAL[rows])
+    p_values, effects = window_result(REFERENCE, values, LOCAL[rows], phi, nu)
+    residuals, current = REFERENCE.residuals(VALUES[:M], LOCAL[:M]), REFERENCE.residuals(values, LOCAL[rows])
     ordered = np.sort(residuals)
     m_effective = 1 / sum((1 / 15) ** 2 / (M / 24) for _ in range(15))
     covered = np.isin(HOURS[:M], (np.arange(8, 23)))
     scores = norm.ppf((rankdata(residuals) - 0.5) / M)
-    u = (np.searchsorted(ordered, current, "left") + np.searchsorted(ordered, current, "right")) / (2 * M)
-    now = norm.ppf(np.clip(u, 0.5 / M, 1 - 0.5 / M))
+    # A value has the score of the next larger one of the reference.
+    now = np.sort(scores)[np.minimum(np.searchsorted(ordered, current), M - 1)]
     for place, power in ((0, 1), (1, 2)):
         reference = scores**power
         sd = reference.std()
@@ -141,13 +181,12 @@ def test_the_skewness_of_the_difference_is_that_of_two_means() -> None:
 
 
 def test_a_cycle_does_not_alarm_and_a_change_within_it_does() -> None:
-    found = SEASON.scores.dependence.at(500)
-    plain = numeric_scores(VALUES[:M], WINDOWS).dependence.at(500)
-    assert found.phi < 1.5 < 50 < plain.phi
-    assert alarms(SEASON, VALUES) == 0
-    assert alarms(SEASON, VALUES + 0.5) > 200
+    plain = plain_scores(VALUES[:M])[1].at(500)
+    assert SEASON.dependence.at(500).phi < 1.5 < 50 < plain.phi
+    assert alarms(REFERENCE, VALUES) == 0
+    assert alarms(REFERENCE, VALUES + 0.5) > 200
     early = np.roll(VALUES, -3 * ROWS_PER_HOUR)
-    assert alarms(SEASON, early) > 300
+    assert alarms(REFERENCE, early) > 300
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
@@ -156,17 +195,17 @@ def test_shapes_that_depend_on_the_hour_do_not_alarm(share: float) -> None:
     noise = np.exp(np.random.default_rng(1).normal(size=LOCAL.size)) - np.exp(0.5)
     values = np.where(HOURS < 12, noise, -noise) + 3 * DAILY
     values = np.where(np.random.default_rng(2).random(LOCAL.size) < share, np.round(values), values)
-    assert alarms(season_of(values), values) == 0
+    assert alarms(Reference.of(values), values) == 0
 
 
 def test_a_feature_that_is_constant_by_night() -> None:
     values = np.where(HOURS < 6, 0.0, np.maximum(0.0, 1 + np.random.default_rng(6).normal(size=LOCAL.size)))
-    season = season_of(values)
-    assert alarms(season, values) == 0
+    reference = Reference.of(values)
+    assert alarms(reference, values) == 0
     night = slice(M, M + 5 * ROWS_PER_HOUR)
-    p_values, _ = window_result(season, values[night], LOCAL[night])
+    p_values, _ = window_result(reference, values[night], LOCAL[night])
     assert p_values.min() > 0.95  # not 1: the correction for skewness moves z = 0
-    p_values, effects = window_result(season, np.full(200, 0.5), LOCAL[night])
+    p_values, effects = window_result(reference, np.full(200, 0.5), LOCAL[night])
     assert p_values.min() < 1e-20
     assert np.abs(effects).max() > 1
 
@@ -180,16 +219,21 @@ def test_rows_without_a_time_are_compared_with_all_rows() -> None:
     a = norm.ppf((rankdata(VALUES[:M]) - 0.5) / M)
     places = np.searchsorted(np.sort(VALUES[:M]), values)
     expected = np.sort(a)[places] - a.mean()
-    np.testing.assert_allclose(SEASON.residuals(values, local) * SEASON.spreads[-1], expected, atol=1e-9)
+    np.testing.assert_allclose(REFERENCE.residuals(values, local) * SEASON.spreads[-1], expected, atol=1e-9)
+    # The reference's rows as they would be without times, and not their residuals from their own hours.
+    residuals = np.sort(REFERENCE.residuals(VALUES[:M], np.full(M, NO_TIME)))
+    scores = norm.ppf((np.arange(M) + 0.5) / M)[np.minimum(np.searchsorted(SEASON.ordered, residuals), M - 1)]
+    np.testing.assert_allclose(panel.means[0], [scores.mean(), (scores**2).mean()], rtol=1e-9)
+    np.testing.assert_allclose(panel.tail_counts[0, -1], (residuals > SEASON.scores.tail_cuts[-1]).sum(), rtol=1e-9)
 
 
 def test_features_without_a_season_are_left_as_they_are() -> None:
     noise = rng.normal(size=M)
-    assert numeric_season(noise, LOCAL[:M], WINDOWS) is None
+    assert numeric_season(noise, LOCAL[:M]) is None
     nine_days = 9 * 24 * ROWS_PER_HOUR
-    assert numeric_season(VALUES[:nine_days], LOCAL[:nine_days], WINDOWS) is None
-    assert numeric_season(np.ones(M), LOCAL[:M], WINDOWS) is None
-    plain = panel_of([numeric_scores(noise, WINDOWS), SEASON.scores])
+    assert numeric_season(VALUES[:nine_days], LOCAL[:nine_days]) is None
+    assert numeric_season(np.ones(M), LOCAL[:M]) is None
+    plain = panel_of([plain_scores(noise)[0], SEASON.scores])
     counts = np.zeros(25, dtype=np.int64)
     for phase_rows in ([None, counts], [None, None]):
         panel = window_panel(plain, [None, SEASON], phase_rows)
@@ -204,7 +248,7 @@ def test_features_without_a_season_are_left_as_they_are() -> None:
 def test_shares_by_phase() -> None:
     """Missing values, 2 % by night and 20 % by day."""
     missing = (np.random.default_rng(8).random(LOCAL.size) < np.where(HOURS < 12, 0.02, 0.2)).astype(np.int64)
-    season = share_season(missing[:M], np.arange(2), LOCAL[:M], WINDOWS)
+    season = share_season(missing[:M], np.arange(2), LOCAL[:M])
     assert season is not None
     assert season.season is Season.HOUR_OF_DAY
     counts = np.zeros(25, dtype=np.int64)
@@ -212,15 +256,43 @@ def test_shares_by_phase() -> None:
     expected = np.bincount(missing[:M][(HOURS[:M] >= 2) & (HOURS[:M] < 6)])
     np.testing.assert_allclose(season.counts(counts), expected, rtol=1e-12)
     np.testing.assert_allclose(season.shares[24], np.bincount(missing[:M]) / M, rtol=1e-12)
-    plain = series_dependence(missing[:M, None].astype(float), WINDOWS, are_indicators=True)
+    plain = series_dependence(missing[:M, None].astype(float), are_indicators=True)
     assert season.dependence.at(500).phi < 1.5 < 5 < plain.at(500).phi
     assert season.dependence.rarer.tolist() == [missing[:M].sum()] * 2
 
 
 def test_categories_without_a_season() -> None:
     codes = rng.integers(0, 5, M)
-    assert share_season(codes, np.arange(5), LOCAL[:M], WINDOWS) is None
+    assert share_season(codes, np.arange(5), LOCAL[:M]) is None
     by_hour = (HOURS[:M] * 40 + rng.integers(0, 40, M)).astype(np.int64)
     groups = np.arange(960) // 200
-    assert share_season(by_hour, groups, LOCAL[:M], WINDOWS) is None
-    assert share_season(by_hour // 40, np.arange(24) // 5, LOCAL[:M], WINDOWS) is not None
+    assert share_season(by_hour, groups, LOCAL[:M]) is None
+    assert share_season(by_hour // 40, np.arange(24) // 5, LOCAL[:M]) is not None
+
+
+def test_a_season_is_read_as_it_was_written() -> None:
+    """One with a spread for each phase, and one with many equal values."""
+    values = np.where(HOURS < 6, 0.0, np.round(VALUES, 1))
+    for season in (SEASON, Reference.of(values).season):
+        read = numeric_season_of_array(season.to_array())
+        assert read is not None
+        assert (read.season, read.explained, read.scores.rows) == (season.season, season.explained, M)
+        for name in ("centres", "spreads", "rows", "ordered", "means", "bin_shares", "tail_shares"):
+            np.testing.assert_array_equal(getattr(read, name), getattr(season, name))
+        for name in ("boundaries", "tail_cuts", "means", "deviations", "skewness", "bin_counts", "tail_counts"):
+            np.testing.assert_array_equal(getattr(read.scores, name), getattr(season.scores, name))
+        assert [read.dependence.at(n) for n in (500, 5000)] == [season.dependence.at(n) for n in (500, 5000)]
+    assert numeric_season_of_array(np.zeros(0)) is None
+
+
+def test_shares_by_phase_are_read_as_they_were_written() -> None:
+    codes = np.minimum(HOURS[:M] // 3, rng.integers(0, 8, M))
+    season = share_season(codes, np.array([0, 0, 1, 1, 2, 2, 3, 4]), LOCAL[:M])
+    assert season is not None
+    read = share_season_of_array(season.to_array())
+    assert read is not None
+    assert (read.season, read.explained) == (season.season, season.explained)
+    np.testing.assert_array_equal(read.rows, season.rows)
+    np.testing.assert_array_equal(read.shares, season.shares)
+    assert [read.dependence.at(n) for n in (500, 5000)] == [season.dependence.at(n) for n in (500, 5000)]
+    assert share_season_of_array(np.zeros(0)) is None

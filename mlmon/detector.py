@@ -1,0 +1,134 @@
+"""What the verdict's tests know about a reference: scores side by side, and the dispersion of windows of any length."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlmon.detection.correlation import pair_dependence
+from mlmon.detection.dependence import Dependence, SeriesDependence
+from mlmon.detection.numeric import NumericPanel, panel_of
+from mlmon.profile import MOST_VALUES_AS_CATEGORIES, ColumnProfile, NumericProfile, ReferenceProfile
+
+PREDICTIONS = ""  # among the columns
+MOST_LENGTHS = 16
+
+
+def is_ordered(profile: ColumnProfile) -> bool:
+    """Return whether the tests of numbers are those of a column; otherwise the tests of categories are."""
+    return (
+        isinstance(profile, NumericProfile)
+        and profile.n_distinct > MOST_VALUES_AS_CATEGORIES
+        and profile.scores is not None
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ColumnDispersion:
+    """The dispersion of one column in windows of one length: of its values, missing values and infinities."""
+
+    values: Dependence
+    missing: Dependence
+    infinities: Dependence
+
+
+class Detector:
+    """A reference's scores, ready for the tests of windows.
+
+    Parameters
+    ----------
+    is_seasonal
+        Whether columns with a season are compared by phase.
+
+    Attributes
+    ----------
+    profile
+        Of the reference.
+    has_seasons
+        Whether any column has a season.
+    panel, places
+        The scores of ordered columns side by side, and the place of each in them, by name; that of the predictions is
+        "".
+    correlated
+        The features whose correlations are compared.
+    pairs
+        The number of pairs that can be tested.
+    nbytes
+        Memory in bytes of what the profile's columns do not count.
+    """
+
+    def __init__(self, profile: ReferenceProfile, *, is_seasonal: bool = False) -> None:
+        self.profile, self.is_seasonal = profile, is_seasonal
+        self.columns: Mapping[str, ColumnProfile] = {**profile.features, PREDICTIONS: profile.prediction}
+        self.has_seasons = any(
+            column.category_season or column.missing_season or getattr(column, "season", None)
+            for column in self.columns.values()
+        )
+        scores = {
+            name: column.season.scores if is_seasonal and column.season else column.scores
+            for name, column in self.columns.items()
+            if isinstance(column, NumericProfile) and column.scores is not None and is_ordered(column)
+        }
+        self.panel: NumericPanel = panel_of(list(scores.values()))
+        self.places = {name: place for place, name in enumerate(scores)}
+        self.correlated = profile.correlated_names
+        correlations = profile.correlations
+        self.pairs = 0 if correlations is None else int(np.count_nonzero(correlations.spread) // 2)
+        self.nbytes = 0 if correlations is None else correlations.chunk_ratios.nbytes + 3 * correlations.rho.nbytes
+        for column in self.columns.values():
+            parts = [column.missing_dependence, column.category_dependence]
+            parts += [column.dependence, column.infinity_dependence] if isinstance(column, NumericProfile) else []
+            self.nbytes += sum(_nbytes(part) for part in parts)
+        self._dispersions: dict[int, Mapping[str, ColumnDispersion]] = {}
+        self._of_pairs: dict[int, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
+
+    def dispersion(self, n: int) -> Mapping[str, ColumnDispersion]:
+        """Return the dispersion of every column in windows of n rows."""
+        found = self._dispersions.get(n)
+        if found is None:
+            found = {name: _dispersion(column, n, self.is_seasonal) for name, column in self.columns.items()}
+            if len(self._dispersions) >= MOST_LENGTHS:  # a window grows at first, and then keeps its length
+                self._dispersions.clear()
+            self._dispersions[n] = found
+        return found
+
+    def pair_dispersion(self, n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return phi and nu of the pairs of correlated features in windows of n rows, shape (d, d) each."""
+        found = self._of_pairs.get(n)
+        if found is None:
+            if self.profile.correlations is None:
+                raise ValueError("The reference has no pair of numeric features.")
+            lags = []
+            for name in self.correlated:
+                column = self.columns[name]
+                if isinstance(column, NumericProfile):
+                    lags.append(column.dependence.autocorrelations[0])
+            if len(self._of_pairs) >= MOST_LENGTHS:
+                self._of_pairs.clear()
+            found = pair_dependence(self.profile.correlations, lags, n)
+            self._of_pairs[n] = found
+        return found
+
+
+def _dispersion(column: ColumnProfile, n: int, is_seasonal: bool) -> ColumnDispersion:
+    series, season = column.category_dependence, column.category_season
+    of_missing, missing_season = column.missing_dependence, column.missing_season
+    if is_seasonal and season is not None:
+        series = season.dependence
+    if is_seasonal and missing_season is not None:
+        of_missing = missing_season.dependence
+    if isinstance(column, NumericProfile) and is_ordered(column):
+        series = column.season.dependence if is_seasonal and column.season else column.dependence
+    values = series.at(n)
+    # A reference without missing values says nothing about how they come. The dispersion of its values is at least a
+    # guess, because what stops a value from coming stops its neighbours too. The same holds for infinities.
+    missing = of_missing.at(n) if of_missing.autocorrelations else values
+    infinities = values
+    if isinstance(column, NumericProfile) and column.infinity_dependence.autocorrelations:
+        infinities = column.infinity_dependence.at(n)
+    return ColumnDispersion(values, missing, infinities)
+
+
+def _nbytes(series: SeriesDependence) -> int:
+    return int(series.block_sums.nbytes + sum(each.nbytes for each in series.autocorrelations))

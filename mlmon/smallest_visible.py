@@ -1,0 +1,99 @@
+"""The smallest change of each kind that a window could have shown as an alarm."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import numpy as np
+from scipy.special import chdtri, fdtri, stdtrit
+
+from mlmon.detection.numeric import LARGEST_NU, TAILS
+from mlmon.detection.rule import SMALLEST_EFFECT, SMALLEST_MISSING_DIFFERENCE
+from mlmon.detection.shares import smallest_visible_shares
+from mlmon.detector import PREDICTIONS, Detector, is_ordered
+from mlmon.prepared import PreparedReference
+from mlmon.profile import CategoricalProfile
+from mlmon.results import Channel, Test
+from mlmon.verdict import VerdictPlan
+from mlmon.window_tests import CATEGORY_TESTS, ORDERED_TESTS
+
+MOST_BINS = 10
+UPPER_SHARE = 0.01  # of the reference beyond the cut that stands for the tails
+LARGEST_DEGREES = 1e9
+NOTHING_VISIBLE: Mapping[str, Mapping[Test, float]] = MappingProxyType({})
+
+
+def smallest_visible(
+    reference: PreparedReference, detector: Detector, plan: VerdictPlan
+) -> Mapping[str, Mapping[Test, float]]:
+    """Return for each feature and test the smallest effect that is an alarm, or share, if the test is of shares.
+
+    In the main window, with the missing values and the mix of phases that the reference has. A test that no finite
+    effect would pass is left out. It is computed once for each plan.
+    """
+    key = (plan.budget, plan.features, plan.window_rows, detector.is_seasonal)
+    if key not in reference.visible:
+        reference.visible.clear()
+        reference.visible[key] = _computed(reference.n_rows, detector, plan)
+    return reference.visible[key]
+
+
+def _computed(reference_rows: int, detector: Detector, plan: VerdictPlan) -> Mapping[str, Mapping[Test, float]]:
+    rows, windows = plan.window_rows[0], len(plan.window_rows)
+    names = [name for name in detector.columns if name != PREDICTIONS]
+    profiles = [detector.columns[name] for name in names]
+    dispersions = [detector.dispersion(rows)[name] for name in names]
+    ordered = np.array([is_ordered(each) for each in profiles], dtype=np.bool_)
+    missing = np.array([each.n_missing for each in profiles], dtype=np.float64)
+    categories = np.array(
+        [max(1, len(each.categories) if isinstance(each, CategoricalProfile) else each.n_distinct) for each in profiles]
+    )
+    m = np.maximum(1.0, reference_rows - missing)
+    n = np.maximum(1.0, np.round(rows * m / reference_rows))
+    phi = np.array([each.values.phi for each in dispersions])
+    nu = np.array([min(max(1.0, each.values.nu), LARGEST_DEGREES) for each in dispersions])
+    effective = n * m / (n + m) / phi
+    alpha = plan.alpha(Channel.DISTRIBUTION) / windows / np.where(ordered, len(ORDERED_TESTS), len(CATEGORY_TESTS))
+    of_means = np.maximum(SMALLEST_EFFECT, -stdtrit(nu, alpha / 2) / np.sqrt(effective))
+    df = np.where(ordered, MOST_BINS, np.minimum(categories, MOST_BINS)) - 1.0
+    some = np.maximum(df, 1.0)
+    critical = np.where(nu > LARGEST_NU, chdtri(some, alpha), some * fdtri(some, np.minimum(nu, LARGEST_NU), 1 - alpha))
+    of_tables = np.maximum(SMALLEST_EFFECT, np.sqrt(np.maximum(0.0, critical - some) / effective))
+    # The share test has a correction of its own: for the tails, or for the categories. A category is one that the
+    # reference does not have.
+    of_shares = smallest_visible_shares(
+        n,
+        np.where(ordered, UPPER_SHARE * m, 0.0),
+        m,
+        alpha=alpha / np.where(ordered, TAILS, categories + 1),
+        phi=phi,
+        nu=nu,
+    )
+    of_missing = smallest_visible_shares(
+        float(rows),
+        missing,
+        float(reference_rows),
+        alpha=plan.alpha(Channel.MISSING_VALUES) / windows,
+        phi=np.array([each.missing.phi for each in dispersions]),
+        nu=np.array([max(1.0, each.missing.nu) for each in dispersions]),
+    )
+    of_missing = np.maximum(of_missing, missing / reference_rows + SMALLEST_MISSING_DIFFERENCE)
+    found: dict[str, Mapping[Test, float]] = {}
+    for place, name in enumerate(names):
+        sizes: dict[Test, float] = {}
+        if ordered[place]:
+            sizes = {
+                Test.LOCATION: of_means[place],
+                Test.SCALE: of_means[place],
+                Test.SHAPE: of_tables[place],
+                Test.TAILS: of_shares[place],
+            }
+        elif df[place] > 0:
+            sizes = {Test.CATEGORIES: of_tables[place], Test.CATEGORY: of_shares[place]}
+        else:
+            sizes = {Test.CATEGORY: of_shares[place]}
+        if dispersions[place].values.needed_rows:
+            sizes = {}
+        if not dispersions[place].missing.needed_rows:
+            sizes[Test.MISSING] = of_missing[place]
+        found[name] = {test: float(size) for test, size in sizes.items() if np.isfinite(size)}
+    return found
