@@ -204,7 +204,7 @@ def _incident_line(incident: Mapping[str, Any]) -> str:
     until = f"until {incident['closed_at']:.19}" if incident["closed_at"] else "still open"
     return (
         f"{', '.join(incident['features'])}: since {incident['opened_at']:.19}, {until}, alarms: "
-        f"{incident['alarms']}; strongest p = {strongest['p_value']:.1g}, w = {strongest['effect']:.2f}"
+        f"{incident['alarms']}; strongest p = {strongest['p_value']:.1g}: {strongest['sentence']}"
     )
 
 
