@@ -230,7 +230,7 @@ class DriftPolicyAdmin(AuditedAdmin):
                 "Cycles",
                 {
                     "fields": ["is_seasonal"],
-                    "description": "The button \"Seasonal comparison: preview\" shows what this would change.",
+                    "description": 'The button "Seasonal comparison: preview" shows what this would change.',
                 },
             ),
             ("Between features", {"fields": ["monitors_correlation", "monitors_joint_distribution"]}),

@@ -7,7 +7,7 @@ from scipy.stats import chi2, chi2_contingency, hypergeom
 
 from mlmon.detection.categorical import categorical_p_values
 from mlmon.detection.dependence import category_groups, group_dependence
-from mlmon.detection.rule import largest_p_value
+from mlmon.detection.rule import PARTS
 
 M, N = 10_000, 1_000
 SHARES = [0.4, 0.25, 0.2, 0.1, 0.05]
@@ -61,7 +61,7 @@ def test_a_few_rare_rows_join_the_smallest_column() -> None:
     By itself, the column of the rest would raise an alarm whenever it has five rows: in 1.7 of 10,000 windows, by
     Poisson's law, where the budget of ten features allows less than one in a million.
     """
-    m, n, windows, alpha = 100_000, 500, 50_000, largest_p_value(10_000, tests=20, windows=2)
+    m, n, windows, alpha = 100_000, 500, 50_000, 1 / (10_000 * PARTS * 20 * 2)
     shares = [*(0.999 * np.array(SHARES)), *[0.0001] * 10]
     reference, current = rng.multinomial(m, shares), rng.multinomial(n, shares, size=windows)
     before = np.append(reference[:5], reference[5:].sum())
