@@ -1,7 +1,8 @@
 """False alarms and delays of seasonal comparisons (`Criteria.is_seasonal`), beside those of plain ones.
 
-``python -m benchmarks.seasonal_reference [--streams N] [--only WORD ...] [--json FILE]`` runs the shipped check on N
-simulated streams of each kind: quiet ones with 200 overlapping checks, and ones in which one of ten features changes.
+``python -m benchmarks.seasonal_reference [--streams N] [--only WORD ...] [--kind KIND] [--json FILE]`` runs the shipped
+check on N simulated streams of each kind: quiet ones with 200 overlapping checks, and ones in which one of ten features
+changes.
 """
 
 import statistics
@@ -24,10 +25,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argument_parser("seasonal_reference", __doc__, DURATION)
     parser.add_argument("--streams", type=int, default=30, metavar="N", help="of each kind (default: %(default)s)")
     parser.add_argument("--only", nargs="+", default=[""], metavar="WORD", help="only kinds whose name contains a word")
+    parser.add_argument("--kind", choices=("quiet", "changed", "all"), default="all", help="(default: %(default)s)")
     parsed = parser.parse_args(arguments)
     started = time.monotonic()
     outcomes = {}
-    for name, stream in {**QUIET, **CHANGED}.items():
+    kinds = {"quiet": QUIET, "changed": CHANGED, "all": {**QUIET, **CHANGED}}[parsed.kind]
+    for name, stream in kinds.items():
         if any(word in name for word in parsed.only):
             progress(name)
             outcomes[name] = [outcomes_of(stream, seed) for seed in range(SEED, SEED + parsed.streams)]

@@ -150,6 +150,15 @@ def test_categories_and_missing_values_by_hour(criteria: Criteria, name: str) ->
     assert hypothesis.season == ("hour_of_day" if criteria is BY_PHASE else "")
 
 
+def test_few_numbers_are_compared_as_their_names() -> None:
+    codes = np.searchsorted(np.sort(COLOURS), RED_BY_HOUR).astype(np.float64)
+    columns = {"name": RED_BY_HOUR, "number": codes}
+    result = at(M + 1700, columns, BY_PHASE, reference_of(first(columns), times=TIMES[:M]))
+    name, number = verdict_of(result, "name"), verdict_of(result, "number")
+    assert number.season == "hour_of_day"
+    assert replace(number, name="name") == name
+
+
 @BOTH
 def test_missing_values_by_hour_are_no_notable_finding(criteria: Criteria) -> None:
     """By night ten times as many values are missing as by day, as in the reference."""
