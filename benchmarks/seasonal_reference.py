@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks.report import argument_parser, conditions, lower_bound, progress, table, write_json
 from benchmarks.seasonal_streams import CHANGED, QUIET, Outcome, outcomes_of
 
-DURATION = "Takes about twenty minutes with 30 streams on one core."
+DURATION = "Takes about forty minutes with 30 streams on one core."
 SEED = 20_261_130
 RULES = ("seasonal", "plain")
 
