@@ -5,7 +5,9 @@ its own order, from autocorrelations and from the variance of the means of chunk
 sure it is.
 """
 
+import functools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,12 +75,29 @@ class SeriesDependence:
 
     def at(self, n: int) -> Dependence:
         """Return the dispersion of windows of n rows: the largest phi and the smallest nu over the series."""
-        found = [self._of_series(index, n) for index in range(len(self.autocorrelations))]
-        if not found:
+        count = len(self.autocorrelations)
+        if not count:
             return Dependence(1.0, math.inf)
-        return Dependence(
-            max(each.phi for each in found), min(each.nu for each in found), max(each.needed_rows for each in found)
-        )
+        chunk = max(STEP_ROWS, STEP_ROWS * round(n / STEP_ROWS))
+        lengths = [b for b in sorted({*CHUNK_ROWS, chunk}) if b <= self.rows // 2]
+        degrees, least, most = _chunk_limits(self.rows, tuple(lengths), FLAG_LEVEL / count)
+        by_lags, nus = self._by_autocorrelation(np.array([*lengths, n]))
+        ratios = self._chunk_ratios(lengths)
+        is_flagged = (ratios > by_lags[:, :-1] * most / degrees).any(axis=1)
+        phi, nu = by_lags[:, -1], nus[:, -1]
+        if chunk in lengths:
+            place = lengths.index(chunk)
+            own = ratios[:, place]
+            largest = np.maximum(1.0, own * degrees[place] / least[place])
+            nu = np.where(is_flagged, np.minimum(nu, degrees[place]), np.where(phi > largest, np.inf, nu))
+            phi = np.where(is_flagged, np.maximum(phi, own), np.minimum(phi, largest))
+        else:  # no two chunks of this length, so that nothing shows how much flagged series vary
+            nu = np.where(is_flagged, 0.0, nu)
+        smallest = float(nu.min())
+        if smallest >= FEWEST_DEGREES:
+            return Dependence(float(phi.max()), smallest)
+        needed = max(self.rows * FEWEST_DEGREES / smallest if smallest else 0.0, (FEWEST_DEGREES + 1) * n)
+        return Dependence(float(phi.max()), smallest, ROUNDED_TO * math.ceil(needed / ROUNDED_TO))
 
     def to_array(self) -> NDArray[np.float64]:
         """Return everything as one array, which `dependence_of_array` reads."""
@@ -86,44 +105,41 @@ class SeriesDependence:
         head = np.array([self.rows, len(lags), *lags, *self.rarer], dtype=np.float64)
         return np.concatenate([head, self.block_sums.ravel(), *self.autocorrelations])
 
-    def _of_series(self, index: int, n: int) -> Dependence:
-        phi, nu = self._by_autocorrelation(index, n)
-        chunk = max(STEP_ROWS, STEP_ROWS * round(n / STEP_ROWS))
-        level = FLAG_LEVEL / len(self.autocorrelations)
-        ratios = {b: self._chunk_ratio(index, b) for b in {*CHUNK_ROWS, chunk} if b <= self.rows // 2}
-        is_flagged = False
-        for b, ratio in ratios.items():
-            degrees = self.rows // b - 1
-            limit = self._by_autocorrelation(index, b)[0] * float(chdtri(degrees, level)) / degrees
-            is_flagged = is_flagged or ratio > limit
-        if chunk in ratios:
-            ratio, degrees = ratios[chunk], self.rows // chunk - 1
-            if is_flagged:
-                phi, nu = max(phi, ratio), min(nu, degrees)
-            else:
-                largest = max(1.0, ratio * degrees / float(chdtri(degrees, 1 - level)))
-                phi, nu = (largest, math.inf) if phi > largest else (phi, nu)
-        elif is_flagged:  # no two chunks of this length, so that nothing shows how much windows vary
-            nu = 0.0
-        if nu >= FEWEST_DEGREES:
-            return Dependence(phi, nu)
-        needed = max(self.rows * FEWEST_DEGREES / nu if nu else 0.0, (FEWEST_DEGREES + 1) * n)
-        return Dependence(phi, nu, ROUNDED_TO * math.ceil(needed / ROUNDED_TO))
+    def _by_autocorrelation(self, lengths: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return phi and nu by the autocorrelations, for windows of these lengths, shape (series, lengths) each."""
+        phi = np.empty((len(self.autocorrelations), lengths.size))
+        shares = np.empty(phi.shape[0])
+        for place, rho in enumerate(self.autocorrelations):
+            lags = np.minimum(rho.size, np.maximum(lengths - 1, 0))
+            sums = np.concatenate([[0.0], np.cumsum(rho)])[lags]
+            weighted = np.concatenate([[0.0], np.cumsum(rho * np.arange(1, rho.size + 1))])[lags]
+            shares[place] = (2 * rho.size + 1) / self.rows
+            phi[place] = (1 + 2 * (sums - weighted / lengths)) * (1 + shares[place])
+        phi = np.maximum(1.0, phi)
+        return phi, 1 / (shares[:, None] + (phi - 1) / self.rarer[:, None])
 
-    def _by_autocorrelation(self, index: int, n: int) -> tuple[float, float]:
-        rho = self.autocorrelations[index]
-        share = (2 * rho.size + 1) / self.rows
-        near = rho[: max(0, n - 1)]
-        weights = 1 - np.arange(1, near.size + 1) / n
-        phi = max(1.0, (1 + 2 * float(weights @ near)) * (1 + share))
-        return phi, 1 / (share + (phi - 1) / float(self.rarer[index]))
+    def _chunk_ratios(self, lengths: Sequence[int]) -> NDArray[np.float64]:
+        """Return the variance of the means of all windows over that of independent rows, shape (series, lengths)."""
+        count, blocks = self.block_sums.shape
+        running = np.zeros((count, blocks + 1))
+        np.cumsum(self.block_sums, axis=1, out=running[:, 1:])
+        ratios = np.empty((count, len(lengths)))
+        for place, b in enumerate(lengths):
+            steps = b // STEP_ROWS
+            sums = running[:, steps:] - running[:, :-steps]
+            ratios[:, place] = (sums * sums).mean(axis=1) / b / (1 - b / self.rows)
+        return ratios
 
-    def _chunk_ratio(self, index: int, b: int) -> float:
-        """Return the variance of the means of all windows of b rows over that of independent rows."""
-        sums = np.concatenate([[0.0], np.cumsum(self.block_sums[index])])
-        steps = b // STEP_ROWS
-        means = (sums[steps:] - sums[:-steps]) / b
-        return float(b * (means @ means) / means.size / (1 - b / self.rows))
+
+@functools.lru_cache(maxsize=256)  # references of a fleet have few different sizes
+def _chunk_limits(
+    rows: int, lengths: tuple[int, ...], level: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return C - 1 for chunks of these lengths, and the limits that chi-squared passes with 1 - `level` and `level`."""
+    degrees = np.array([rows // b - 1 for b in lengths], dtype=np.float64)
+    least: NDArray[np.float64] = chdtri(degrees, 1 - level).astype(np.float64)
+    most: NDArray[np.float64] = chdtri(degrees, level).astype(np.float64)
+    return degrees, least, most
 
 
 NO_SERIES = SeriesDependence(0, (), np.zeros(0), np.zeros((0, 0)))
