@@ -122,7 +122,7 @@ def test_a_feature_that_is_always_null_shows_in_the_api_the_gauges_and_on_the_pa
     drift = emptied["drift"]
     seat = drift["feature_drift"]["seat"]
     assert (drift["verdict"]["status"], [found["name"] for found in drift["verdict"]["listed"]]) == ("alarm", ["seat"])
-    assert drift["verdict"]["sentence"].startswith("seat changed: 100 % missing, 0 % in the reference")
+    assert drift["verdict"]["sentence"].startswith("seat changed: 100 % missing; the reference has 0 %")
     assert drift["coverage"] == {"compared": 3, "not_compared": [], "left_out": []}
     assert (seat["score"], seat["n_current"], seat["n_missing_current"], seat["is_confirmed"]) == (1.0, 0, 1000, True)
     # Without values, the score is the rise in missing values.
@@ -132,7 +132,7 @@ def test_a_feature_that_is_always_null_shows_in_the_api_the_gauges_and_on_the_pa
         "ml_feature_missing_ratio": [1.0],
     }
     for page in ("incident", "check"):
-        assert "100 % missing, 0 % in the reference" in emptied[page]
+        assert "100 % missing; the reference has 0 %" in emptied[page]
     assert "no drift" not in emptied["check"].partition('aria-label="Verdict"')[2].partition("</section>")[0]
     assert "Drift incident for" in emptied["model"]
 
