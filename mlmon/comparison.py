@@ -284,7 +284,8 @@ def _rows_of(name: str, window: ColumnWindow, column: Column, scope: _Scope, *, 
     longest = max(scope.plan.window_rows)
     latest = column.slice(len(column) - longest)
     if isinstance(window, NumericWindow):
-        return ColumnRows(name, window.reference, latest.cast(pa.float64()).to_numpy(), is_judged)
+        ordered = window.finite if window.rows == longest else None
+        return ColumnRows(name, window.reference, latest.cast(pa.float64()).to_numpy(), is_judged, ordered=ordered)
     return ColumnRows(name, window.reference, latest, is_judged, window.codes if window.rows == longest else None)
 
 

@@ -119,6 +119,8 @@ class ColumnRows:
         Whether the values will be tested, or only the share of missing ones.
     codes
         Of categories, if they are known: as `mlmon.windows.CategoricalWindow.codes`.
+    ordered
+        The finite values ascending, if they are known.
     """
 
     name: str
@@ -126,6 +128,7 @@ class ColumnRows:
     values: "NDArray[np.float64] | Column"
     is_judged: bool = True
     codes: NDArray[np.integer] | None = None
+    ordered: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -259,6 +262,10 @@ def _missing_by_phase(
 def _numbers(columns: Sequence[_Ordered], windows: Windows) -> list[WindowedNumbers]:
     """Add up several columns of ordered values side by side."""
     rows, longest = windows.rows, int(windows.rows.max())
+    if rows.size == 1 and longest > MOST_SCORED_ROWS and windows.local is None:
+        return [
+            _of_one_window(*column, windows) for column in columns
+        ]  # stacked, they would be copied and sorted again
     values = np.stack([np.asarray(each.values) for each, _, _ in columns])
     d = len(columns)
     is_finite = np.isfinite(values)
@@ -319,6 +326,27 @@ def _numbers(columns: Sequence[_Ordered], windows: Windows) -> list[WindowedNumb
             )
         )
     return found
+
+
+def _of_one_window(each: ColumnRows, reference: PreparedNumbers, scoring: Scoring, windows: Windows) -> WindowedNumbers:
+    """Add up a column of ordered values in its only window, which is long."""
+    values, own = np.asarray(each.values), scoring.own
+    ordered = each.ordered if each.ordered is not None else np.sort(values[np.isfinite(values)])
+    infinities = np.zeros(2, dtype=np.int64) if ordered.size == values.size else _infinities(values)
+    before = reference.ordered.values if own.rows < reference.n_values else np.zeros(0)
+    return WindowedNumbers(
+        name=each.name,
+        reference=reference,
+        own=own,
+        rows=windows.rows,
+        present=np.array([ordered.size + infinities.sum()]),
+        values=values,
+        sums=own.sums(scoring.cells.of_ordered(ordered), ordered)[None, :],
+        infinities=infinities[None, :],
+        reference_infinities=_infinities(before),
+        scores=_latest_scores(scoring.cells, values) if windows.with_scores else None,
+        is_judged=each.is_judged,
+    )
 
 
 def _sums(
