@@ -336,8 +336,17 @@ def _emptied(story: Story) -> None:
         "check": html.unescape(story.page(f"/admin/drift/driftcheck/{drift['check_id']}/change/")),
         "model": html.unescape(story.page(f"/models/{CLAIMS}")),
     }
+    await_condition(_claims_are_checked, "the last rows of claims are not checked", seconds=PATIENCE_SECONDS)
     _close_incident(CLAIMS)
     story.await_both(f"[RESOLVED] DriftConfirmed of {CLAIMS}")
+
+
+def _claims_are_checked() -> bool:
+    """Return whether no further check is due: it would find the drift again and open another incident."""
+    from drift.models import DriftCheck
+
+    last = DriftCheck.objects.filter(version__model__name=CLAIMS).latest("id")
+    return last.rows_seen > 3 * WINDOW - BATCH
 
 
 def _close_incident(model: str) -> None:
