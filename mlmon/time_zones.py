@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, available_timezones
 import numpy as np
 from numpy.typing import NDArray
 
-from mlmon.detection.phases import MICROSECONDS_PER_SECOND, SECONDS_PER_QUARTER
+from mlmon.detection.phases import quarter_offsets
 from mlmon.exceptions import TimeZoneError
 from mlmon.values import shown
 
@@ -53,13 +53,6 @@ def instants_of_clocks(local: NDArray[np.int64], zone: str) -> NDArray[np.int64]
     numpy.ndarray
         Microseconds since 1970 in UTC, shape (rows,).
     """
-    quarter = SECONDS_PER_QUARTER * MICROSECONDS_PER_SECOND
-    quarters, places = np.unique(local // quarter, return_inverse=True)
-    clock, first = ZoneInfo(zone), datetime(1970, 1, 1, tzinfo=ZoneInfo(zone))
-    offsets = np.zeros(quarters.size, dtype=np.int64)
-    for place, number in enumerate(quarters.tolist()):
-        # Added to a time with a zone, a duration moves its clock's hands.
-        offset = clock.utcoffset(first + timedelta(seconds=number * SECONDS_PER_QUARTER))
-        offsets[place] = round(offset.total_seconds() * MICROSECONDS_PER_SECOND) if offset else 0
-    instants: NDArray[np.int64] = local - offsets[places]
-    return instants
+    first = datetime(1970, 1, 1, tzinfo=ZoneInfo(zone))
+    # Added to a time with a zone, a duration moves its clock's hands.
+    return local - quarter_offsets(local, lambda seconds: (first + timedelta(seconds=seconds)).utcoffset())

@@ -51,8 +51,11 @@ class VerdictPlan:
 
     def alpha(self, channel: Channel) -> float:
         """Return the largest p-value of a hypothesis that is an alarm."""
-        hypotheses = {Channel.PREDICTION: 1, Channel.CORRELATION: self.pairs}.get(channel, self.features)
-        return 1.0 / (self.budget * PARTS * max(1, hypotheses))
+        return 1.0 / (self.budget * PARTS * self.hypotheses(channel))
+
+    def hypotheses(self, channel: Channel) -> int:
+        """Return the number of hypotheses that divide a channel's part of the budget, at least 1."""
+        return max(1, {Channel.PREDICTION: 1, Channel.CORRELATION: self.pairs}.get(channel, self.features))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +129,8 @@ def judge(
     hypotheses: dict[tuple[Channel, str], HypothesisResult] = {}
     pairs: list[HypothesisResult] = []
     for channel, found in channels.items():
-        of_channel = {Channel.PREDICTION: 1, Channel.CORRELATION: plan.pairs}.get(channel, plan.features)
         p_values = [tested.result.p_value for tested in found.hypotheses]
-        rejected = benjamini_hochberg(p_values, hypotheses=max(1, of_channel), rate=FALSE_DISCOVERY_RATE)
+        rejected = benjamini_hochberg(p_values, hypotheses=plan.hypotheses(channel), rate=FALSE_DISCOVERY_RATE)
         for tested in found.hypotheses:
             one = tested.result
             is_alarm = one.is_alarm and has_alarm

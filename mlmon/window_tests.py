@@ -141,10 +141,11 @@ def missing_tests(detector: Detector, columns: Sequence[WindowedColumn], alpha: 
 def correlation_tests(detector: Detector, columns: Sequence[WindowedColumn], alpha: float) -> ChannelTests:
     """Test the correlations of all pairs of features; return those that are an alarm or have a p-value below .01."""
     reference = detector.profile.correlations
-    chosen = [each for each in columns if each.scores is not None and each.name in detector.correlated]
+    place_of = {name: place for place, name in enumerate(detector.correlated)}
+    chosen = [each for each in columns if each.scores is not None and each.name in place_of]
     if reference is None or len(chosen) < 2:
         return ChannelTests([], 0, {})
-    places = [detector.correlated.index(each.name) for each in chosen]
+    places = [place_of[each.name] for each in chosen]
     part = reference.of(places)
     scores = np.column_stack([each.scores for each in chosen if each.scores is not None])
     standardised = part.standardised(scores)

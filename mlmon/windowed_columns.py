@@ -263,9 +263,8 @@ def _numbers(columns: Sequence[_Ordered], windows: Windows) -> list[WindowedNumb
     """Add up several columns of ordered values side by side."""
     rows, longest = windows.rows, int(windows.rows.max())
     if rows.size == 1 and longest > MOST_SCORED_ROWS and windows.local is None:
-        return [
-            _of_one_window(*column, windows) for column in columns
-        ]  # stacked, they would be copied and sorted again
+        # Stacked, they would be copied and sorted again.
+        return [_of_one_window(*column, windows) for column in columns]
     values = np.stack([np.asarray(each.values) for each, _, _ in columns])
     d = len(columns)
     is_finite = np.isfinite(values)
@@ -298,31 +297,14 @@ def _numbers(columns: Sequence[_Ordered], windows: Windows) -> list[WindowedNumb
     found = []
     for place, (each, reference, scoring) in enumerate(columns):
         is_seasonal = scorings[place] is not scoring
-        season = reference.profile.season if is_seasonal else None
         if windows.with_scores and (is_seasonal or not by_row):  # correlations are not by phase
             of_rows[place] = _latest_scores(scoring.cells, values[place])
-        infinities = np.zeros((rows.size, 2), dtype=np.int64)
-        if sizes[place] < longest:
-            infinities = np.stack([_infinities(values[place, longest - n :]) for n in rows.tolist()])
-        before = reference.ordered.values if scoring.own.rows < reference.n_values else np.zeros(0)
-        missing_by_phase, missing_season = _missing_by_phase(each, windows)
+        season = reference.profile.season if is_seasonal else None
         found.append(
-            WindowedNumbers(
-                name=each.name,
-                reference=reference,
-                own=scorings[place].own,
-                rows=rows,
-                present=sums[place][:, 0].astype(np.int64) + infinities.sum(axis=1),
-                values=values[place],
-                sums=sums[place],
-                infinities=infinities,
-                reference_infinities=_infinities(before),
-                missing_by_phase=missing_by_phase,
-                missing_season=missing_season,
+            replace(
+                _added_up(each, reference, scorings[place].own, windows, sums[place], of_rows[place]),
                 season=season,
                 phase_rows=None if season is None else windows.phase_rows(season.season, is_finite[place]),
-                scores=of_rows[place],
-                is_judged=each.is_judged,
             )
         )
     return found
@@ -330,21 +312,41 @@ def _numbers(columns: Sequence[_Ordered], windows: Windows) -> list[WindowedNumb
 
 def _of_one_window(each: ColumnRows, reference: PreparedNumbers, scoring: Scoring, windows: Windows) -> WindowedNumbers:
     """Add up a column of ordered values in its only window, which is long."""
-    values, own = np.asarray(each.values), scoring.own
+    values = np.asarray(each.values)
     ordered = each.ordered if each.ordered is not None else np.sort(values[np.isfinite(values)])
-    infinities = np.zeros(2, dtype=np.int64) if ordered.size == values.size else _infinities(values)
-    before = reference.ordered.values if own.rows < reference.n_values else np.zeros(0)
+    sums = scoring.own.sums(scoring.cells.of_ordered(ordered), ordered)[None, :]
+    scores = _latest_scores(scoring.cells, values) if windows.with_scores else None
+    return _added_up(each, reference, scoring.own, windows, sums, scores)
+
+
+def _added_up(
+    each: ColumnRows,
+    reference: PreparedNumbers,
+    own: NumericScores,
+    windows: Windows,
+    sums: NDArray[np.float64],
+    scores: NDArray[np.float64] | None,
+) -> WindowedNumbers:
+    """Return a column whose finite values are added up, with the counts of its other values."""
+    values, rows = np.asarray(each.values), windows.rows
+    infinities = np.zeros((rows.size, 2), dtype=np.int64)
+    if sums[rows.argmax(), 0] < values.size:
+        infinities = np.stack([_infinities(values[values.size - n :]) for n in rows.tolist()])
+    before = reference.ordered.values if reference.finite.size < reference.n_values else np.zeros(0)
+    missing_by_phase, missing_season = _missing_by_phase(each, windows)
     return WindowedNumbers(
         name=each.name,
         reference=reference,
         own=own,
-        rows=windows.rows,
-        present=np.array([ordered.size + infinities.sum()]),
+        rows=rows,
+        present=sums[:, 0].astype(np.int64) + infinities.sum(axis=1),
         values=values,
-        sums=own.sums(scoring.cells.of_ordered(ordered), ordered)[None, :],
-        infinities=infinities[None, :],
+        sums=sums,
+        infinities=infinities,
         reference_infinities=_infinities(before),
-        scores=_latest_scores(scoring.cells, values) if windows.with_scores else None,
+        missing_by_phase=missing_by_phase,
+        missing_season=missing_season,
+        scores=scores,
         is_judged=each.is_judged,
     )
 

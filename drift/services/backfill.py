@@ -84,7 +84,7 @@ def backfill(request: BackfillRequest) -> Iterator[BackfillStep]:
         )
     )
     earlier = DriftCheck.objects.filter(version=request.version, is_backfilled=True, rule_edition__lt=RULE_EDITION)
-    earlier_checks = {check.window_end: check for check in earlier.defer("result").order_by("rule_edition")}
+    latest_earlier = {check.window_end: check for check in earlier.defer("result").order_by("rule_edition")}
     kept = pa.table({})
     for part in iterate_archive(request.version.pk, since=request.since, until=request.until):
         # A window has rows of one schema: those before a change are dropped.
@@ -102,7 +102,7 @@ def backfill(request: BackfillRequest) -> Iterator[BackfillStep]:
                 step = replace(step, was_there=True)
             elif is_wanted and window.table.num_rows >= policy.minimum_rows:
                 check = store_check(request.version, request.reference, window, policy, is_backfilled=True)
-                step = replace(step, check=check, was_there=check is None, earlier=earlier_checks.get(window.end_id))
+                step = replace(step, check=check, was_there=check is None, earlier=latest_earlier.get(window.end_id))
             yield step
         yield BackfillStep(part.table.num_rows - processed)
         kept = kept.slice(max(0, kept.num_rows - policy.longest_window_rows))
@@ -138,9 +138,7 @@ def check_again(request: BackfillRequest) -> Iterator[BackfillStep]:
         ended_at = earlier.window_ended_at or earlier.created_at
         until = ended_at + timedelta(microseconds=1)
         table = read_observations(request.version.pk, rows=policy.longest_window_rows, until=until)
-        oldest = policy.oldest_observed_at(ended_at)
-        if oldest is not None:
-            table = table.filter(pc.greater_equal(table.column("observed_at"), pa.scalar(oldest, OBSERVED_AT_TYPE)))
+        table = _young_enough(table, policy, ended_at)
         step = BackfillStep(rows=1, earlier=earlier)
         if table.num_rows >= max(policy.minimum_rows, earlier.n_current):
             window = Window(table=table, end_id=earlier.window_end, rows_seen=earlier.rows_seen)
@@ -153,11 +151,16 @@ def _window_at(request: BackfillRequest, policy: DriftPolicy, kept: pa.Table, pa
     """Return the window that ends after `rows` rows of `part`, which is the end of `kept`."""
     end = kept.num_rows - part.table.num_rows + rows
     table = kept.slice(max(0, end - policy.longest_window_rows), min(end, policy.longest_window_rows))
-    observed_at = table.column("observed_at")
-    ended_at: Any = observed_at[-1].as_py()
-    oldest = policy.oldest_observed_at(ended_at)
-    if oldest is not None:
-        table = table.filter(pc.greater_equal(observed_at, pa.scalar(oldest, OBSERVED_AT_TYPE)))
+    ended_at: Any = table.column("observed_at")[-1].as_py()
+    table = _young_enough(table, policy, ended_at)
     row = part.first.row + rows - 1
     end_id = f"archive-{part.first.stream_number}-{row}-reference-{request.reference.pk}"
     return Window(table=table, end_id=end_id, rows_seen=row)
+
+
+def _young_enough(table: pa.Table, policy: DriftPolicy, ended_at: datetime) -> pa.Table:
+    """Return the rows that a window with this end may have under `policy`."""
+    oldest = policy.oldest_observed_at(ended_at)
+    if oldest is None:
+        return table
+    return table.filter(pc.greater_equal(table.column("observed_at"), pa.scalar(oldest, OBSERVED_AT_TYPE)))

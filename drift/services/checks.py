@@ -81,8 +81,7 @@ def run_drift_check(*, version_id: int, only_if_due: bool = False) -> DriftCheck
         if only_if_due and not is_due_now(policy, reference, latest_check(version)):
             return None
         window = read_policy_window(client, version_id, policy)
-        is_checked = version.drift_checks.filter(window_end=window.end_id, rule_edition=RULE_EDITION).exists()
-        if is_checked or window.table.num_rows < policy.minimum_rows:
+        if _is_checked(version, window) or window.table.num_rows < policy.minimum_rows:
             return None
         return store_check(version, reference, window, policy)
     finally:
@@ -113,12 +112,22 @@ def prepared_reference(reference: ReferenceDataset) -> PreparedReference:
     return prepare(load_profile(reference))
 
 
-def compare_window(window: Window, reference: ReferenceDataset, policy: DriftPolicy) -> ComparisonResult:
-    """Compare a window, as `read_policy_window` returns it, with a reference."""
+def compare_window(
+    window: Window, reference: ReferenceDataset, policy: DriftPolicy, *, with_details: bool = True
+) -> ComparisonResult:
+    """Compare a window, as `read_policy_window` returns it, with a reference; details as `mlmon.comparison.compare`."""
     predictions = window.table.column("prediction") if "prediction" in window.table.column_names else None
     criteria, prepared = criteria_of(policy), prepared_reference(reference)
     times: Any = window.table.column("observed_at").cast(pa.int64()).to_numpy() if policy.is_seasonal else None
-    return compare(prepared, window.features, predictions, criteria, window_rows=policy.window_rows, times=times)
+    return compare(
+        prepared,
+        window.features,
+        predictions,
+        criteria,
+        window_rows=policy.window_rows,
+        times=times,
+        with_details=with_details,
+    )
 
 
 def failure_reason(error: Exception) -> str:
@@ -174,11 +183,15 @@ def store_check(
             if result is not None and not is_backfilled:
                 follow_incident(check=check, result=result)
     except IntegrityError:
-        if not version.drift_checks.filter(window_end=window.end_id, rule_edition=RULE_EDITION).exists():
+        if not _is_checked(version, window):
             raise
         logger.info("Another worker has checked this window of version %d.", version.pk)
         return None
     return check
+
+
+def _is_checked(version: ModelVersion, window: Window) -> bool:
+    return version.drift_checks.filter(window_end=window.end_id, rule_edition=RULE_EDITION).exists()
 
 
 def check_by_hand(*, version: ModelVersion, user: Actor) -> DriftCheck:

@@ -109,15 +109,16 @@ def season_preview(policy: DriftPolicy) -> SeasonPreview:
     table = read_observations(version.pk, rows=longest + (MOST_WINDOWS - 1) * step)
     windows: list[BothVerdicts] = []
     latest: list[ComparisonResult] = []
-    for end in range(table.num_rows, policy.minimum_rows - 1, -step):
+    for end in range(table.num_rows, policy.minimum_rows - 1, -step)[:MOST_WINDOWS]:
         rows = table.slice(max(0, end - longest), min(end, longest))
         ended_at: Any = rows.column("observed_at")[-1].as_py()
         window = Window(table=rows, end_id="", rows_seen=end)
-        both = [compare_window(window, reference, each) for each in (plain, seasonal)]
+        # Of the latest window, the smallest visible shifts are shown too.
+        both = [compare_window(window, reference, each, with_details=not latest) for each in (plain, seasonal)]
         latest = latest or both
         windows.append(BothVerdicts(ended_at, *map(_words, both)))
     features = tuple(_features(prepared.detector, prepared.seasonal, policy.window_rows, latest))
-    return SeasonPreview("", zone, features, tuple(windows[:MOST_WINDOWS][::-1]))
+    return SeasonPreview("", zone, features, tuple(windows[::-1]))
 
 
 @transaction.atomic

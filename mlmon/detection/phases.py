@@ -1,7 +1,8 @@
 """Phases of rows, such as the hour of day, and whether they explain a feature."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
@@ -70,15 +71,29 @@ def local_times(times: NDArray[np.int64] | NDArray[np.datetime64], zone: str) ->
     """
     local = times.astype("datetime64[us]").astype(np.int64) if times.dtype.kind == "M" else times.astype(np.int64)
     is_known = local != NO_TIME
-    quarter = SECONDS_PER_QUARTER * MICROSECONDS_PER_SECOND
-    quarters, places = np.unique(local[is_known] // quarter, return_inverse=True)
     clock = ZoneInfo(zone)
+    local[is_known] += quarter_offsets(
+        local[is_known], lambda seconds: datetime.fromtimestamp(seconds, clock).utcoffset()
+    )
+    return local
+
+
+def quarter_offsets(times: NDArray[np.int64], offset_at: Callable[[int], timedelta | None]) -> NDArray[np.int64]:
+    """Return the offset of each time in microseconds: that of the start of its quarter of an hour, asked for once.
+
+    Parameters
+    ----------
+    times
+        Microseconds since 1970, by UTC or by a wall clock, shape (rows,).
+    offset_at
+        Returns the offset at a number of seconds since 1970; None is an offset of 0.
+    """
+    quarters, places = np.unique(times // (SECONDS_PER_QUARTER * MICROSECONDS_PER_SECOND), return_inverse=True)
     offsets = np.zeros(quarters.size, dtype=np.int64)
     for place, number in enumerate(quarters.tolist()):
-        offset = datetime.fromtimestamp(number * SECONDS_PER_QUARTER, clock).utcoffset()
+        offset = offset_at(number * SECONDS_PER_QUARTER)
         offsets[place] = round(offset.total_seconds() * MICROSECONDS_PER_SECOND) if offset else 0
-    local[is_known] += offsets[places]
-    return local
+    return offsets[places]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
