@@ -43,19 +43,28 @@ def die_with_parent(death_signal: int = signal.SIGTERM, *, parent_pid: int | Non
         os.kill(os.getpid(), death_signal)
 
 
-def kill_when_orphaned(parent_pid: int, *, after_seconds: float) -> None:
-    """Kill this process `after_seconds` after `parent_pid` has ended, from a thread.
+def end_when_orphaned(parent_pid: int, *, within_seconds: float) -> None:
+    """Send this process TERM when `parent_pid` ends, and kill it if it still runs `within_seconds` later.
 
-    `die_with_parent` alone is not enough for a worker: a request that never ends would keep it alive.
+    Call it in the main thread, which handles SIGUSR2 for it. The kernel's alarm kills: a thread could not if another
+    one held the interpreter lock for ever, as granian's main thread can when it stops (its issue 875).
     """
 
-    def wait_and_kill() -> None:
+    def end(*_: object) -> None:
+        signal.setitimer(signal.ITIMER_REAL, within_seconds)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def wait() -> None:
         while os.getppid() == parent_pid:
             time.sleep(ORPHAN_POLL_SECONDS)
-        time.sleep(after_seconds)
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGUSR2)
 
-    threading.Thread(target=wait_and_kill, name="orphan-killer", daemon=True).start()
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process
+    signal.signal(signal.SIGUSR2, end)
+    if sys.platform == "linux":
+        die_with_parent(signal.SIGUSR2, parent_pid=parent_pid)
+    else:
+        threading.Thread(target=wait, name="orphan-watch", daemon=True).start()
 
 
 def wake_for_signals(*, every_seconds: float = WAKE_SECONDS) -> None:

@@ -19,7 +19,7 @@ from granian.log import LogLevels
 from granian.server import Server
 
 from mlmon_site.ports import port_number
-from mlmon_site.processes import die_with_parent, kill_when_orphaned, wake_for_signals
+from mlmon_site.processes import end_when_orphaned, wake_for_signals
 from mlmon_site.scrape_server import ScrapeProcess
 from monitoring.metrics.slots import reset_metrics
 
@@ -39,9 +39,8 @@ def load_application() -> Callable[..., Any]:
     # worker that is still loading would ignore TERM.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN if parent else signal.SIG_DFL)
-    die_with_parent(signal.SIGTERM, parent_pid=parent.pid if parent else None)
     if parent is not None and parent.pid is not None:
-        kill_when_orphaned(parent.pid, after_seconds=STOP_SECONDS)
+        end_when_orphaned(parent.pid, within_seconds=STOP_SECONDS)
     wake_for_signals()
     from mlmon_site.wsgi import application
 
