@@ -15,6 +15,7 @@ from scipy.special import ndtri
 
 from benchmarks.false_alarm_checks import CRITERIA, STEP_ROWS, WINDOW_ROWS, is_insufficient, observed, prepared
 from mlmon.comparison import compare
+from mlmon.detection.dependence import OutcomeBlocks
 from mlmon.detection.phases import local_times
 from mlmon.prepared import PreparedReference
 from mlmon.results import Channel, VerdictStatus
@@ -149,7 +150,8 @@ def _checked(
             break
     detector = reference.seasonal if is_seasonal and reference.seasonal is not None else reference.detector
     found = [detector.dispersion(SHORT_ROWS)[name] for name in current]
-    phi = np.median([(each.missing if stream.kind == "missing" else each.values).phi for each in found])
+    dispersions = [each.missing if stream.kind == "missing" else each.values for each in found]
+    phi = np.median([1.0 if isinstance(each, OutcomeBlocks) else each.phi for each in dispersions])
     return Outcome(rows, insufficient, seasonal, float(phi), alarmed)
 
 

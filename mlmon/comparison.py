@@ -10,9 +10,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mlmon.criteria import Criteria
+from mlmon.detection.dependence import OutcomeBlocks
 from mlmon.detection.phases import LARGEST_SHARE_WITHOUT_PHASE, NO_TIME, local_times
 from mlmon.detection.rule import SMALLEST_MISSING_DIFFERENCE
 from mlmon.detection.shares import share_p_values
@@ -262,7 +264,8 @@ def _compare_columns(
             detail = f"{n_categories} categories in {reference.n_values} reference rows: an identifier is not compared."
     quality: list[QualityFinding] = []
     if rise > 0:
-        quality.append(_missing_finding(name, missing, window.rows, n_missing, scope))
+        latest = column.slice(len(column) - window.rows)
+        quality.append(_missing_finding(name, latest, missing, n_missing, scope))
     if status is ResultStatus.INSUFFICIENT_DATA and window.rows >= SMALLEST_SAMPLE <= reference.n_values:
         # The values of the window are missing, which is a change of its own.
         fields |= {"method": None, "score": rise, "is_drifted": True} if rise > fields["threshold"] else {}
@@ -310,11 +313,15 @@ def _scores(window: ColumnWindow, fields: _Fields, scope: _Scope) -> _Fields:
     }
 
 
-def _missing_finding(name: str, missing: int, rows: int, reference_missing: int, scope: _Scope) -> QualityFinding:
-    share, reference_rows = missing / rows, scope.plan.reference_rows
-    before = reference_missing / reference_rows
+def _missing_finding(name: str, latest: Column, missing: int, reference_missing: int, scope: _Scope) -> QualityFinding:
+    rows, reference_rows = len(latest), scope.plan.reference_rows
+    share, before = missing / rows, reference_missing / reference_rows
     spread = scope.detector.dispersion(rows)[name].missing
-    p_value = share_p_values(missing, rows, reference_missing, reference_rows, phi=spread.phi, nu=max(spread.nu, 1.0))
+    if isinstance(spread, OutcomeBlocks):
+        p_value = share_p_values(*spread.counts(np.asarray(pc.is_null(latest, nan_is_null=True))))
+    else:
+        counts = missing, rows, reference_missing, reference_rows
+        p_value = share_p_values(*counts, phi=spread.phi, nu=max(spread.nu, 1.0))
     return QualityFinding(
         event=QualityEvent.MISSING_VALUES,
         count=missing,

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlmon.detection.correlation import pair_dependence
-from mlmon.detection.dependence import Dependence, SeriesDependence
+from mlmon.detection.dependence import NO_SERIES, Dependence, OutcomeBlocks, SeriesDependence, outcome_blocks
 from mlmon.detection.numeric import NumericPanel, panel_of
 from mlmon.profile import MOST_VALUES_AS_CATEGORIES, ColumnProfile, NumericProfile, ReferenceProfile
 
@@ -26,10 +26,16 @@ def is_ordered(profile: ColumnProfile) -> bool:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ColumnDispersion:
-    """The dispersion of one column in windows of one length: of its values, missing values and infinities."""
+    """The dispersion of one column in windows of one length: of its values, missing values and infinities.
+
+    Attributes
+    ----------
+    missing
+        The blocks in which missing values are counted if the reference shows too little of how they come.
+    """
 
     values: Dependence
-    missing: Dependence
+    missing: Dependence | OutcomeBlocks
     infinities: Dependence
 
 
@@ -87,7 +93,10 @@ class Detector:
         """Return the dispersion of every column in windows of n rows."""
         found = self._dispersions.get(n)
         if found is None:
-            found = {name: _dispersion(column, n, self.is_seasonal) for name, column in self.columns.items()}
+            found = {
+                name: _dispersion(column, n, self.profile.n_rows, self.is_seasonal)
+                for name, column in self.columns.items()
+            }
             if len(self._dispersions) >= MOST_LENGTHS:  # a window grows at first, and then keeps its length
                 self._dispersions.clear()
             self._dispersions[n] = found
@@ -111,7 +120,7 @@ class Detector:
         return found
 
 
-def _dispersion(column: ColumnProfile, n: int, is_seasonal: bool) -> ColumnDispersion:
+def _dispersion(column: ColumnProfile, n: int, rows: int, is_seasonal: bool) -> ColumnDispersion:
     series, season = column.category_dependence, column.category_season
     of_missing, missing_season = column.missing_dependence, column.missing_season
     if is_seasonal and season is not None:
@@ -120,14 +129,12 @@ def _dispersion(column: ColumnProfile, n: int, is_seasonal: bool) -> ColumnDispe
         of_missing = missing_season.dependence
     if isinstance(column, NumericProfile) and is_ordered(column):
         series = column.season.dependence if is_seasonal and column.season else column.dependence
-    values = series.at(n)
-    # A reference without missing values says nothing about how they come. The dispersion of its values is at least a
-    # guess, because what stops a value from coming stops its neighbours too. The same holds for infinities.
-    missing = of_missing.at(n) if of_missing.autocorrelations else values
-    infinities = values
-    if isinstance(column, NumericProfile) and column.infinity_dependence.autocorrelations:
-        infinities = column.infinity_dependence.at(n)
-    return ColumnDispersion(values, missing, infinities)
+    shown = of_missing.at(n)
+    missing: Dependence | OutcomeBlocks = shown
+    if not of_missing.autocorrelations or shown.needed_rows:
+        missing = outcome_blocks(column.missing_dependence, outcomes=column.n_missing, rows=rows)
+    of_infinities = column.infinity_dependence if isinstance(column, NumericProfile) else NO_SERIES
+    return ColumnDispersion(series.at(n), missing, of_infinities.at(n))
 
 
 def _nbytes(series: SeriesDependence) -> int:

@@ -1,11 +1,13 @@
 """The smallest change of each kind that a window could have shown as an alarm."""
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 
 import numpy as np
 from scipy.special import chdtri, fdtri, stdtrit
 
+from mlmon.detection.dependence import OutcomeBlocks
 from mlmon.detection.numeric import LARGEST_NU, TAILS
 from mlmon.detection.rule import SMALLEST_EFFECT, SMALLEST_MISSING_DIFFERENCE
 from mlmon.detection.shares import smallest_visible_shares
@@ -27,8 +29,9 @@ def smallest_visible(
 ) -> Mapping[str, Mapping[Test, float]]:
     """Return for each feature and test the smallest effect that is an alarm, or share, if the test is of shares.
 
-    In the main window, with the missing values and the mix of phases that the reference has. A test that no finite
-    effect would pass is left out. It is computed once for each plan.
+    In the main window, with the missing values and the mix of phases that the reference has; more missing values come
+    one by one where the reference does not show how they come. A test that no finite effect would pass is left out. It
+    is computed once for each plan.
     """
     key = (plan.budget, plan.features, plan.window_rows, detector.is_seasonal)
     if key not in reference.visible:
@@ -68,14 +71,18 @@ def _computed(reference_rows: int, detector: Detector, plan: VerdictPlan) -> Map
         phi=phi,
         nu=nu,
     )
-    of_missing = smallest_visible_shares(
-        float(rows),
-        missing,
-        float(reference_rows),
-        alpha=plan.alpha(Channel.MISSING_VALUES) / windows,
-        phi=np.array([each.missing.phi for each in dispersions]),
-        nu=np.array([max(1.0, each.missing.nu) for each in dispersions]),
-    )
+    counts, longest = np.ones((3, len(names))), np.ones(len(names))
+    of_rows, degrees = np.ones(len(names)), np.full(len(names), np.inf)
+    for place, each in enumerate(dispersions):
+        if isinstance(each.missing, OutcomeBlocks):  # of rows that come one by one: each is an event of its own
+            blocks, longest[place] = each.missing, each.missing.rows
+            counts[:, place] = math.ceil(rows / blocks.rows), blocks.reference_events, blocks.reference_blocks
+        else:
+            counts[:, place] = rows, missing[place], reference_rows
+            of_rows[place], degrees[place] = each.missing.phi, max(1.0, each.missing.nu)
+    level = plan.alpha(Channel.MISSING_VALUES) / windows
+    visible = smallest_visible_shares(*counts, alpha=level, phi=of_rows, nu=degrees)
+    of_missing = np.where(visible < 1, visible / longest, 1.0)
     of_missing = np.maximum(of_missing, missing / reference_rows + SMALLEST_MISSING_DIFFERENCE)
     found: dict[str, Mapping[Test, float]] = {}
     for place, name in enumerate(names):
@@ -93,7 +100,6 @@ def _computed(reference_rows: int, detector: Detector, plan: VerdictPlan) -> Map
             sizes = {Test.CATEGORY: of_shares[place]}
         if dispersions[place].values.needed_rows:
             sizes = {}
-        if not dispersions[place].missing.needed_rows:
-            sizes[Test.MISSING] = of_missing[place]
+        sizes[Test.MISSING] = of_missing[place]
         found[name] = {test: float(size) for test, size in sizes.items() if np.isfinite(size)}
     return found

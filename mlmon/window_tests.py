@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from mlmon.detection.categorical import categorical_p_values
 from mlmon.detection.correlation import correlation_p_values, product_sums
-from mlmon.detection.dependence import FEWEST_DEGREES, Dependence
+from mlmon.detection.dependence import FEWEST_DEGREES, NO_SERIES, Dependence, OutcomeBlocks, outcome_blocks
 from mlmon.detection.numeric import numeric_p_values
 from mlmon.detection.rule import SMALLEST_EFFECT, SMALLEST_MISSING_DIFFERENCE
 from mlmon.detection.seasons import window_panel
@@ -22,6 +22,7 @@ MOST_TESTED_TOGETHER = 64  # categories of a column
 LARGEST_KEPT_P_VALUE = 0.01  # of a pair that is no alarm; an incident closes once all its own are larger
 ORDERED_TESTS = (Test.LOCATION, Test.SCALE, Test.SHAPE, Test.TAILS)
 INFINITY_TESTS = (Test.INFINITIES, Test.INFINITIES)
+INFINITIES = (-np.inf, np.inf)
 CATEGORY_TESTS = (Test.CATEGORIES, Test.CATEGORY)
 
 
@@ -74,6 +75,7 @@ class _Tested:
     passes: NDArray[np.bool_]
     dispersions: list[list[Dependence]]  # by window and column
     numbers: NDArray[np.int64]  # of tests of each column
+    seasons: list[list[str]]  # by window and column: the phases by which they are compared
 
 
 def value_tests(
@@ -112,27 +114,38 @@ def missing_tests(detector: Detector, columns: Sequence[WindowedColumn], alpha: 
     chosen = [each for each in columns if each.reference.profile.n_missing or (each.present < each.rows).any()]
     if not chosen:
         return ChannelTests([], 0, {})
-    rows = np.array([each.rows for each in chosen]).T.astype(np.float64)
-    missing = rows - np.array([each.present for each in chosen]).T
-    before, reference_rows = np.ones_like(rows), np.ones_like(rows)
+    lengths = chosen[0].rows.tolist()
+    shape = len(lengths), len(chosen)
+    shown = [[Dependence(1.0, np.inf)] * len(chosen) for _ in lengths]
+    seasons = [[""] * len(chosen) for _ in lengths]
+    counts, effects, phi, nu = np.ones((4, *shape)), np.zeros(shape), np.ones(shape), np.full(shape, np.inf)
     for place, each in enumerate(chosen):
-        profile, by_phase = each.reference.profile, each.missing_by_phase
-        before[:, place], reference_rows[:, place] = profile.n_missing, profile.n_missing + each.reference.n_values
-        if by_phase is not None:
-            before[:, place], reference_rows[:, place] = by_phase
-    dispersions = [[detector.dispersion(n)[each.name].missing for each in chosen] for n in chosen[0].rows.tolist()]
-    phi, nu = _arrays(dispersions)
-    p_values = share_p_values(missing, rows, before, reference_rows, phi=phi, nu=nu)
-    effects = missing / rows - before / reference_rows
+        missing, n_missing = each.rows - each.present, each.reference.profile.n_missing
+        for window, n in enumerate(lengths):
+            now, before, m = int(missing[window]), float(n_missing), float(n_missing + each.reference.n_values)
+            dispersion = detector.dispersion(n)[each.name].missing
+            if isinstance(dispersion, OutcomeBlocks):
+                counts[:, window, place] = dispersion.counts(each.is_missing[-n:])
+                shown[window][place] = Dependence(max(1.0, now / max(1.0, counts[0, window, place])), np.inf)
+            else:
+                if each.missing_by_phase is not None:
+                    before, m = (float(of_windows[window]) for of_windows in each.missing_by_phase)
+                    seasons[window][place] = each.missing_season
+                counts[:, window, place] = now, n, before, m
+                phi[window, place], nu[window, place] = dispersion.phi, max(1.0, dispersion.nu)
+                shown[window][place] = dispersion
+            effects[window, place] = now / n - before / m
+    p_values = share_p_values(*counts, phi=phi, nu=nu)
     tested = _Tested(
         columns=chosen,
         tests=(Test.MISSING,),
         p_values=p_values[..., None],
         effects=effects[..., None],
-        marks=np.zeros((*p_values.shape, 1), dtype=np.int64),
+        marks=np.zeros((*shape, 1), dtype=np.int64),
         passes=(np.abs(effects) >= SMALLEST_MISSING_DIFFERENCE)[..., None],
-        dispersions=dispersions,
+        dispersions=shown,
         numbers=np.ones(len(chosen), dtype=np.int64),
+        seasons=seasons,
     )
     channels = [Channel.MISSING_VALUES] * len(chosen)
     return _strongest(tested, channels, {Channel.MISSING_VALUES: alpha}, SMALLEST_MISSING_DIFFERENCE)
@@ -219,8 +232,13 @@ def _ordered_tests(detector: Detector, columns: Sequence[WindowedNumbers]) -> _T
             before, m = each.reference_infinities.astype(np.float64), np.array(float(each.reference.n_values))
             spread = [[detector.dispersion(length)[each.name].infinities] for length in lengths]
             own_phi, own_nu = _arrays(spread)
-            p_values[:, place, 4:] = share_p_values(now, n, before, m, phi=own_phi, nu=own_nu)
-            effects[:, place, 4:] = share_effects(now, n, before, m)
+            effects[:, place, ordered:] = share_effects(now, n, before, m)
+            p_values[:, place, ordered:] = share_p_values(now, n, before, m, phi=own_phi, nu=own_nu)
+            for mark in np.flatnonzero(each.reference_infinities == 0).tolist():
+                blocks = outcome_blocks(NO_SERIES, outcomes=0, rows=detector.profile.n_rows)
+                is_infinite = each.values == INFINITIES[mark]
+                counts = np.array([blocks.counts(is_infinite[-length:]) for length in lengths])
+                p_values[:, place, ordered + mark] = share_p_values(*counts.T)
     return _Tested(
         columns=columns,
         tests=tests,
@@ -230,6 +248,7 @@ def _ordered_tests(detector: Detector, columns: Sequence[WindowedNumbers]) -> _T
         passes=np.abs(effects) >= SMALLEST_EFFECT,
         dispersions=dispersions,
         numbers=np.where(has_infinities, len(tests), len(ORDERED_TESTS)),
+        seasons=[[each.season_name for each in columns]] * len(lengths),
     )
 
 
@@ -266,6 +285,7 @@ def _category_tests(detector: Detector, columns: Sequence[WindowedCategories]) -
         passes=passes,
         dispersions=dispersions,
         numbers=np.full(len(columns), len(CATEGORY_TESTS)),
+        seasons=[[each.season_name for each in columns]] * len(lengths),
     )
 
 
@@ -288,11 +308,7 @@ def _strongest(
         window, test = divmod(chosen, tests)
         at = window, place, test
         channel = channels[place]
-        dispersion, season = tested.dispersions[window][place], column.season_name
-        if channel is Channel.MISSING_VALUES:
-            season = column.missing_season
-        elif tested.tests[test] is Test.INFINITIES:
-            season = ""  # their shares are compared with those of all rows
+        dispersion = tested.dispersions[window][place]
         result = HypothesisResult(
             channel=channel,
             name=column.name,
@@ -306,7 +322,8 @@ def _strongest(
             alpha=alphas[channel],
             gate=gate,
             degrees_of_dispersion=dispersion.nu if np.isfinite(dispersion.nu) else None,
-            season=season,
+            # The shares of infinities are compared with those of all rows.
+            season="" if tested.tests[test] is Test.INFINITIES else tested.seasons[window][place],
         )
         hypotheses.append(Candidate(result, column, int(tested.marks[at])))
     return ChannelTests(hypotheses, windows * int(tested.numbers.sum()), needed_rows)

@@ -65,6 +65,11 @@ class WindowedNumbers:
     is_judged: bool = True
 
     @property
+    def is_missing(self) -> NDArray[np.bool_]:
+        """Of the rows of the longest window."""
+        return np.isnan(self.values)
+
+    @property
     def season_name(self) -> str:
         """The phases by which the values are compared; "" if they are not."""
         return "" if self.season is None else self.season.season.value
@@ -84,6 +89,8 @@ class WindowedCategories:
         Rows by category, shapes (W, k) and (k,).
     expected_counts
         Rows of the reference with which each window is compared, shape (W, k): real numbers if it is by phase.
+    is_missing
+        Of the rows of the longest window.
     season_name
         The phases by which the categories are compared; "" if they are not.
     """
@@ -96,6 +103,7 @@ class WindowedCategories:
     counts: NDArray[np.int64]
     reference_counts: NDArray[np.int64]
     expected_counts: NDArray[np.float64]
+    is_missing: NDArray[np.bool_]
     missing_by_phase: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
     missing_season: str = ""
     season_name: str = ""
@@ -240,6 +248,7 @@ def _counted(
         counts=counts,
         reference_counts=reference_counts,
         expected_counts=expected,
+        is_missing=codes < 0,
         missing_by_phase=missing_by_phase,
         missing_season=missing_season,
         season_name=season_name,

@@ -24,6 +24,8 @@ BURSTY_PHI = 10.0  # beyond it longer windows are needed
 ROUNDED_TO = 1000  # rows that a reference would need
 GROUPS = 5  # of categories whose dependence is measured
 LARGEST_ROUNDING = 1e-12  # standard deviation of a constant series, relative to its size
+# Of a block in which an outcome is one event: if the reference never has it, and if it shows long or few bursts of it.
+EVENT_ROWS, LONG_EVENT_ROWS = 20, 100
 FEWEST_STEPS = 20  # of a column that looks sorted by more than its few values
 MOST_OUT_OF_ORDER = 0.01  # share of its steps
 
@@ -129,6 +131,60 @@ class SeriesDependence:
             sums = running[:, steps:] - running[:, :-steps]
             ratios[:, place] = (sums * sums).mean(axis=1) / b / (1 - b / self.rows)
         return ratios
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeBlocks:
+    """Blocks of rows in which an outcome is one event, however many rows of the block have it.
+
+    For an outcome that the reference has never, or too seldom to show how it comes: its rows may come in bursts, but
+    blocks longer than the bursts have it independently of each other.
+
+    Attributes
+    ----------
+    rows
+        Of a block.
+    reference_events, reference_blocks
+        Blocks of the reference with the outcome, and all of them: real numbers.
+    """
+
+    rows: int
+    reference_events: float
+    reference_blocks: float
+
+    def counts(self, outcomes: NDArray[np.bool_]) -> tuple[float, float, float, float]:
+        """Return what `mlmon.detection.shares.share_p_values` compares: events and blocks of a window and a reference.
+
+        If the window has relatively fewer events, as many as expected: the reference's are an upper bound.
+
+        Parameters
+        ----------
+        outcomes
+            Whether each row of the window has the outcome, the latest last, shape (n,), n at least 1.
+        """
+        has_outcome = np.bitwise_or.reduceat(outcomes[::-1], np.arange(0, outcomes.size, self.rows))
+        blocks, expected_share = float(has_outcome.size), self.reference_events / self.reference_blocks
+        events = max(float(np.count_nonzero(has_outcome)), expected_share * blocks)
+        return events, blocks, self.reference_events, self.reference_blocks
+
+
+def outcome_blocks(series: SeriesDependence, *, outcomes: int, rows: int) -> OutcomeBlocks:
+    """Return the blocks of an outcome of which a reference shows too little.
+
+    Parameters
+    ----------
+    series
+        Of the outcome's indicator; without any if it is constant.
+    outcomes, rows
+        Rows of the reference with the outcome, and all of them.
+    """
+    if not series.autocorrelations:
+        return OutcomeBlocks(EVENT_ROWS, outcomes / EVENT_ROWS, rows / EVENT_ROWS)
+    # An indicator with this autocorrelation at lag 1 has so many runs; a run touches at most one block more than it
+    # fills.
+    runs = outcomes * (1 - outcomes / rows) * (1 - float(series.autocorrelations[0][0]))
+    blocks = rows / LONG_EVENT_ROWS
+    return OutcomeBlocks(LONG_EVENT_ROWS, min(blocks, runs + outcomes / LONG_EVENT_ROWS), blocks)
 
 
 @functools.lru_cache(maxsize=256)  # references of a fleet have few different sizes

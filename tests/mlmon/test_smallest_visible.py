@@ -83,7 +83,7 @@ def test_a_new_category_just_above_the_smallest_visible_share_is_an_alarm() -> N
 @pytest.mark.parametrize("before", [0.0, 0.05])
 @pytest.mark.parametrize("rows", [500, 10_000])
 def test_missing_values_just_above_the_smallest_visible_share_are_an_alarm(before: float, rows: int) -> None:
-    """Of the longer window two points more, because fewer do not matter."""
+    """They are spread evenly. Of the longer window two points more, because fewer do not matter."""
     values = X.copy()
     values[rng.permutation(M)[: int(before * M)]] = np.nan
     reference = reference_of({"x": values})
@@ -93,7 +93,7 @@ def test_missing_values_just_above_the_smallest_visible_share_are_an_alarm(befor
     least = int(np.ceil(share * rows - 1e-9))
     for count, is_alarm in ((least + (rows > 500), True), (least - 1, False)):
         window[:] = normal_quantiles(rows, 2)
-        window[:count] = np.nan
+        window[np.linspace(0, rows - 1, count).astype(int)] = np.nan
         found = feature_of(judged(reference, {"x": window}), "x").missing_verdict
         assert found is not None
         assert found.is_alarm is is_alarm
@@ -124,6 +124,6 @@ def test_each_kind_of_column_has_its_tests() -> None:
     assert found["number"] == {Test.LOCATION, Test.SCALE, Test.SHAPE, Test.TAILS, Test.MISSING}
     assert found["colour"] == found["code"] == of_categories
     assert found["constant"] == {Test.CATEGORY, Test.MISSING}
-    assert found["walk"] == set()  # its missing values would come as its values do
+    assert found["walk"] == {Test.MISSING}  # its reference is too short for its values alone
     assert all(size > 0 for name in columns for size in feature_of(result, name).smallest_visible.values())
     assert feature_of(judged(reference_of(columns), window), "number").smallest_visible == {}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.signal import lfilter
-from scipy.stats import chi2_contingency, f, norm, rankdata
+from scipy.stats import chi2_contingency, f, hypergeom, norm, rankdata
 from scipy.stats import t as student
 
 from mlmon.criteria import Criteria
@@ -88,20 +88,70 @@ def test_p_values_of_categories_are_corrected_for_two_tests_and_the_windows() ->
     assert found.p_value == pytest.approx(2 * 2 * f.sf(statistic / phi / 3, 3, nu), rel=1e-6, abs=0)
 
 
-def test_p_values_of_missing_values_are_corrected_for_the_windows_alone() -> None:
-    """The dispersion of a reference without missing values is that of its values: bursts take values away too."""
-    current = rng.normal(size=N)
-    current[::10] = math.nan
-    result = judged(reference_of({"x": rng.normal(size=M)}), {"x": current}, criteria=TWO_WINDOWS)
+def test_missing_values_that_the_reference_has_too_are_compared_by_row() -> None:
+    before, current = rng.normal(size=M), rng.normal(size=N)
+    before[rng.permutation(M)[: M // 20]] = math.nan
+    current[::5] = math.nan
+    result = judged(reference_of({"x": before}), {"x": current}, criteria=TWO_WINDOWS)
     found = feature_of(result, "x").missing_verdict
     assert found is not None
     assert (found.test, found.window_rows, found.gate) == (Test.MISSING, N, 0.02)
-    assert found.effect == pytest.approx(0.1)
+    assert found.effect == pytest.approx(0.15)
     assert result.verdict.status is VerdictStatus.ALARM
     nu = found.degrees_of_dispersion
     assert nu is not None
-    expected = 2 * share_p_values(100, N, 0, M, phi=found.dispersion, nu=nu)
+    expected = 2 * share_p_values(N // 5, N, M // 20, M, phi=found.dispersion, nu=nu)
     assert found.p_value == pytest.approx(float(expected), rel=1e-9, abs=0)
+
+
+def test_missing_values_that_the_reference_lacks_are_counted_in_blocks_of_20_rows() -> None:
+    """Doubled for two sides, and for two windows: SciPy's hypergeometric tail of three blocks of fifty."""
+    current = rng.normal(size=N)
+    current[[3, 500, *range(700, 720), *range(720, 740)]] = math.nan
+    result = judged(reference_of({"x": rng.normal(size=M)}), {"x": current}, criteria=TWO_WINDOWS)
+    found = feature_of(result, "x").missing_verdict
+    assert found is not None
+    assert found.effect == pytest.approx(42 / N)
+    assert found.window_rows == N
+    assert (found.dispersion, found.degrees_of_dispersion) == (42 / 4, None)
+    expected = 4 * hypergeom.sf(3, (N + M) // 20, 4, N // 20)
+    assert found.p_value == pytest.approx(expected, rel=1e-9, abs=0)
+
+
+@pytest.mark.parametrize(("bursts", "missing", "rows"), [(0, 160, 500), (1, 1_000, 1_000), (30, 500, 500)])
+def test_a_feature_that_is_suddenly_always_missing_is_an_alarm(bursts: int, missing: int, rows: int) -> None:
+    """However little a reference of 2,000 rows shows of its missing values: none, one burst, or thirty."""
+    before, current = rng.normal(size=2_000), rng.normal(size=rows)
+    for start in rng.permutation(100)[:bursts] * 20:
+        before[start : start + 10] = math.nan
+    current[-missing:] = math.nan
+    found = feature_of(judged(reference_of({"x": before}), {"x": current}), "x").missing_verdict
+    assert found is not None
+    assert found.is_alarm
+
+
+def test_fewer_missing_values_than_a_short_reference_has_are_no_alarm() -> None:
+    """The number of its blocks is an upper bound, so that fewer blocks in a window show nothing."""
+    before, current = rng.normal(size=2_000), rng.normal(size=N)
+    before[1_000:1_700] = math.nan
+    found = feature_of(judged(reference_of({"x": before}), {"x": current}), "x").missing_verdict
+    assert found is not None
+    assert (found.p_value, found.is_alarm) == (1.0, False)
+
+
+def test_two_bursts_after_a_reference_without_missing_values_are_no_alarm() -> None:
+    current = rng.normal(size=500)
+    current[[*range(100, 115), *range(300, 320)]] = math.nan
+    assert judged(reference_of({"x": rng.normal(size=2_000)}), {"x": current}).verdict.status is VerdictStatus.QUIET
+
+
+def test_infinities_that_the_reference_lacks_are_counted_in_blocks_too() -> None:
+    burst, spread = rng.normal(size=N), rng.normal(size=N)
+    burst[200:230] = math.inf
+    spread[np.linspace(0, N - 1, 30).astype(int)] = math.inf
+    reference = reference_of({"x": rng.normal(size=M)})
+    assert judged(reference, {"x": burst}).verdict.status is VerdictStatus.QUIET
+    assert judged(reference, {"x": spread}).verdict.status is VerdictStatus.ALARM
 
 
 def test_the_tests_of_all_channels_are_counted() -> None:
@@ -113,7 +163,8 @@ def test_the_tests_of_all_channels_are_counted() -> None:
     # In two windows: four tests of x and y each, two of colour, one of missing x, two of predictions, one of the pair.
     assert result.verdict.hypotheses == 2 * (4 + 4 + 2 + 1 + 2 + 1)
     assert result.verdict.status is VerdictStatus.QUIET
-    assert result.verdict.smallest_p_value == min(found.p_value for found in result.hypotheses)
+    closest = min(result.hypotheses, key=lambda found: found.p_value / found.alpha)
+    assert result.verdict.smallest_p_value == closest.p_value
     without = replace(TWO_WINDOWS, monitors_correlation=False)
     fewer = judged(reference, window, rng.choice(["yes", "no"], N), without)
     assert fewer.verdict.hypotheses == 2 * (4 + 4 + 2 + 1 + 2)
