@@ -7,7 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlmon.detection.correlation import pair_dependence
-from mlmon.detection.dependence import NO_SERIES, Dependence, OutcomeBlocks, SeriesDependence, outcome_blocks
+from mlmon.detection.dependence import (
+    NO_SERIES,
+    Dependence,
+    OutcomeBlocks,
+    SeriesDependence,
+    dependences_at,
+    outcome_blocks,
+)
 from mlmon.detection.numeric import NumericPanel, panel_of
 from mlmon.profile import MOST_VALUES_AS_CATEGORIES, ColumnProfile, NumericProfile, ReferenceProfile
 
@@ -93,13 +100,36 @@ class Detector:
         """Return the dispersion of every column in windows of n rows."""
         found = self._dispersions.get(n)
         if found is None:
-            found = {
-                name: _dispersion(column, n, self.profile.n_rows, self.is_seasonal)
-                for name, column in self.columns.items()
-            }
+            found = self._dispersion_of_columns(n)
             if len(self._dispersions) >= MOST_LENGTHS:  # a window grows at first, and then keeps its length
                 self._dispersions.clear()
             self._dispersions[n] = found
+        return found
+
+    def _dispersion_of_columns(self, n: int) -> Mapping[str, ColumnDispersion]:
+        series: list[SeriesDependence] = []
+        for column in self.columns.values():
+            of_values, of_missing, of_infinities = column.category_dependence, column.missing_dependence, NO_SERIES
+            if self.is_seasonal and column.category_season is not None:
+                of_values = column.category_season.dependence
+            if self.is_seasonal and column.missing_season is not None:
+                of_missing = column.missing_season.dependence
+            if isinstance(column, NumericProfile):
+                of_infinities = column.infinity_dependence
+                if is_ordered(column):
+                    season = column.season if self.is_seasonal else None
+                    of_values = column.dependence if season is None else season.dependence
+            series += of_values, of_missing, of_infinities
+        shown = dependences_at(series, n)
+        found = {}
+        for place, (name, column) in enumerate(self.columns.items()):
+            values, missing, infinities = shown[3 * place : 3 * place + 3]
+            if not series[3 * place + 1].autocorrelations or missing.needed_rows:
+                rows = self.profile.n_rows
+                blocks = outcome_blocks(column.missing_dependence, outcomes=column.n_missing, rows=rows)
+                found[name] = ColumnDispersion(values, blocks, infinities)
+            else:
+                found[name] = ColumnDispersion(values, missing, infinities)
         return found
 
     def pair_dispersion(self, n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -118,23 +148,6 @@ class Detector:
             found = pair_dependence(self.profile.correlations, lags, n)
             self._of_pairs[n] = found
         return found
-
-
-def _dispersion(column: ColumnProfile, n: int, rows: int, is_seasonal: bool) -> ColumnDispersion:
-    series, season = column.category_dependence, column.category_season
-    of_missing, missing_season = column.missing_dependence, column.missing_season
-    if is_seasonal and season is not None:
-        series = season.dependence
-    if is_seasonal and missing_season is not None:
-        of_missing = missing_season.dependence
-    if isinstance(column, NumericProfile) and is_ordered(column):
-        series = column.season.dependence if is_seasonal and column.season else column.dependence
-    shown = of_missing.at(n)
-    missing: Dependence | OutcomeBlocks = shown
-    if not of_missing.autocorrelations or shown.needed_rows:
-        missing = outcome_blocks(column.missing_dependence, outcomes=column.n_missing, rows=rows)
-    of_infinities = column.infinity_dependence if isinstance(column, NumericProfile) else NO_SERIES
-    return ColumnDispersion(series.at(n), missing, of_infinities.at(n))
 
 
 def _nbytes(series: SeriesDependence) -> int:

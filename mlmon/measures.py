@@ -6,7 +6,7 @@ Scores, policies, API, pages and reports read them from here.
 
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
@@ -18,8 +18,6 @@ from scipy.special import rel_entr
 from mlmon.statistics.bins import LARGEST
 
 if TYPE_CHECKING:
-    from mlmon.prepared import PreparedNumbers
-    from mlmon.statistics.counts import ChiSquaredResult
     from mlmon.windows import CategoricalWindow, NumericWindow
 
 PSEUDO_COUNT = 0.5  # rows added to each bin of both samples, so that an empty bin does not make PSI infinite
@@ -73,102 +71,103 @@ class MeasureDefinition:
     oracle
         The software whose figures it equals.
     numeric
-        Computes it for a column of numbers.
+        Computes it for columns of numbers, which costs less for several at once.
     categorical
-        Computes it for a column of categories; None if it needs an order.
+        Computes it for columns of categories; None if it needs an order.
     """
 
     name: str
     text: str
     largest: float
     oracle: str
-    numeric: "Callable[[NumericWindow], Measure]"
-    categorical: "Callable[[CategoricalWindow], Measure] | None"
+    numeric: "Callable[[Sequence[NumericWindow]], list[Measure]]"
+    categorical: "Callable[[Sequence[CategoricalWindow]], list[Measure]] | None"
 
 
-def hellinger_distance(reference: Counts, current: Counts) -> float:
+def hellinger_distance(reference: Counts, current: Counts) -> NDArray[np.float64]:
     """Return sqrt(1/2 sum (sqrt p - sqrt q)^2) of two rows of counts: 0 for equal shares, 1 for disjoint ones.
 
     Parameters
     ----------
     reference, current
-        Counts (or shares), shape (k,), not negative. ValueError if a sample has no rows.
+        Counts (or shares), shape (..., k), not negative. ValueError if a sample has no rows.
     """
     difference = np.sqrt(_shares(reference)) - np.sqrt(_shares(current))
-    return min(1.0, math.sqrt(float(difference @ difference) / 2.0))
+    distance: NDArray[np.float64] = np.sqrt((difference * difference).sum(axis=-1) / 2.0)
+    return np.minimum(1.0, distance)
 
 
-def l_infinity_distance(reference: Counts, current: Counts) -> float:
+def l_infinity_distance(reference: Counts, current: Counts) -> NDArray[np.float64]:
     """Return max |p - q| of two rows of counts, the largest change of a single share, in [0, 1].
 
     Parameters
     ----------
     reference, current
-        Counts (or shares), shape (k,), not negative. ValueError if a sample has no rows.
+        Counts (or shares), shape (..., k), not negative. ValueError if a sample has no rows.
     """
-    return float(np.abs(_shares(reference) - _shares(current)).max())
+    largest: NDArray[np.float64] = np.abs(_shares(reference) - _shares(current)).max(axis=-1)
+    return largest
 
 
-def jensen_shannon_divergence(reference: Counts, current: Counts) -> float:
+def jensen_shannon_divergence(reference: Counts, current: Counts) -> NDArray[np.float64]:
     """Return the divergence of two rows of counts, natural logarithm: 0 for equal shares, ln 2 for disjoint ones.
 
     Parameters
     ----------
     reference, current
-        Counts (or shares), shape (k,), not negative. ValueError if a sample has no rows.
+        Counts (or shares), shape (..., k), not negative. ValueError if a sample has no rows.
 
     Returns
     -------
-    float
-        In nats, in [0, ln 2]: the square of ``scipy.spatial.distance.jensenshannon``.
+    NDArray
+        In nats, in [0, ln 2], shape (...): the square of ``scipy.spatial.distance.jensenshannon``.
 
     Examples
     --------
-    >>> round(jensen_shannon_divergence(np.array([50, 50]), np.array([80, 20])), 4)
+    >>> float(jensen_shannon_divergence(np.array([50, 50]), np.array([80, 20])).round(4))
     0.0507
     """
     p, q = _shares(reference), _shares(current)
     mean = (p + q) / 2
-    divergence = float((rel_entr(p, mean) + rel_entr(q, mean)).sum()) / 2
-    return min(max(divergence, 0.0), math.log(2.0))  # rounding gives -1e-17 for equal shares
+    divergence: NDArray[np.float64] = (rel_entr(p, mean) + rel_entr(q, mean)).sum(axis=-1) / 2
+    return np.clip(divergence, 0.0, math.log(2.0))  # rounding gives -1e-17 for equal shares
 
 
-def jensen_shannon_distance(reference: Counts, current: Counts) -> float:
+def jensen_shannon_distance(reference: Counts, current: Counts) -> NDArray[np.float64]:
     """Return the root of `jensen_shannon_divergence`: 0 for equal shares, sqrt(ln 2) = .8326 for disjoint ones.
 
     It is a metric (D. M. Endres and J. E. Schindelin, *A new metric for probability distributions*, 2003), and what
     evidently calls "jensenshannon". nannyml uses the logarithm to base 2: its figures are 1 / sqrt(ln 2) = 1.2011 times
     as large, over other bins.
     """
-    return math.sqrt(jensen_shannon_divergence(reference, current))
+    return np.sqrt(jensen_shannon_divergence(reference, current))
 
 
-def population_stability_index(reference: Counts, current: Counts) -> float:
+def population_stability_index(reference: Counts, current: Counts) -> NDArray[np.float64]:
     """Return sum (p - q) ln(p / q), with half a row added to every bin of both samples.
 
     Parameters
     ----------
     reference, current
-        Counts, shape (k,), not negative. Bins that are empty in both are left out, so that naming a category without
-        rows changes nothing. ValueError if a sample has no rows.
+        Counts, shape (..., k), not negative. Bins that are empty in both are left out, so that naming a category
+        without rows changes nothing. ValueError if a sample has no rows.
 
     Returns
     -------
-    float
-        At least 0, without an upper bound: the sum of both Kullback-Leibler divergences (H. Jeffreys, 1946), in nats.
-        Because of the half row, samples of equal shares but different sizes differ a little: by less than k / (4 n)
-        with n rows in the smaller one.
+    NDArray
+        Shape (...), at least 0, without an upper bound: the sum of both Kullback-Leibler divergences (H. Jeffreys,
+        1946), in nats. Because of the half row, samples of equal shares but different sizes differ a little: by less
+        than k / (4 n) with n rows in the smaller one.
     """
-    m, n = int(reference.sum()), int(current.sum())
-    if not m or not n:
+    m, n = reference.sum(axis=-1, keepdims=True), current.sum(axis=-1, keepdims=True)
+    if not (m.all() and n.all()):
         raise ValueError("Both samples need at least one row.")
-    filled = (reference + current) > 0
-    if not filled.all():
-        reference, current = reference[filled], current[filled]
-    added = PSEUDO_COUNT * reference.size
+    is_filled = (reference + current) > 0
+    added = PSEUDO_COUNT * is_filled.sum(axis=-1, keepdims=True)
     p = (reference + PSEUDO_COUNT) / (m + added)
     q = (current + PSEUDO_COUNT) / (n + added)
-    return max(0.0, float((p - q) @ np.log(p / q)))
+    index: NDArray[np.float64] = np.where(is_filled, (p - q) * np.log(p / q), 0.0).sum(axis=-1)
+    return np.maximum(0.0, index)
 
 
 def wasserstein_distance(reference: NDArray[np.float64], current: NDArray[np.float64]) -> float:
@@ -246,14 +245,15 @@ def _quantile_steps(m: int, n: int) -> _QuantileSteps:
 
 
 def _shares(counts: Counts) -> NDArray[np.float64]:
-    rows = counts.sum()
-    if not rows:
+    rows = counts.sum(axis=-1, keepdims=True)
+    if not rows.all():
         raise ValueError("Both samples need at least one row.")
     shares: NDArray[np.float64] = counts / rows
     return shares
 
 
-def _normalised_wasserstein(reference: "PreparedNumbers", current: NDArray[np.float64]) -> Measure:
+def _normalised_wasserstein(window: "NumericWindow") -> Measure:
+    reference, current = window.reference, window.finite
     if not (current.size and reference.finite.size):
         return Measure(None)
     std = reference.profile.std
@@ -261,18 +261,37 @@ def _normalised_wasserstein(reference: "PreparedNumbers", current: NDArray[np.fl
     return Measure(distance if math.isfinite(distance) else None, {"reference_standard_deviation": std})
 
 
-def _effect_of(test: "ChiSquaredResult") -> Measure:
-    parameters = {"statistic": test.statistic, "degrees_of_freedom": test.degrees_of_freedom, "p_value": test.p_value}
-    return Measure(test.cohens_w, parameters)
+def _effects(windows: "Sequence[NumericWindow] | Sequence[CategoricalWindow]") -> list[Measure]:
+    tests = [window.test for window in windows]
+    return [
+        Measure(
+            test.cohens_w,
+            {"statistic": test.statistic, "degrees_of_freedom": test.degrees_of_freedom, "p_value": test.p_value},
+        )
+        for test in tests
+    ]
 
 
-def _in_bins(formula: Callable[[Counts, Counts], float], counts: Pair | None) -> Measure:
-    return Measure(None) if counts is None else Measure(formula(*counts), {"bins": counts[0].size})
+def _of_counts(
+    formula: "Callable[[Counts, Counts], NDArray[np.float64]]", pairs: Sequence[Pair | None], unit: str
+) -> list[Measure]:
+    """Return a formula of several pairs of counts; `unit` is what they count in."""
+    given = [pair for pair in pairs if pair is not None]
+    if not given:
+        return [Measure(None) for _ in pairs]
+    # Bins that are empty in both samples, as those behind a shorter pair, change no formula.
+    counts = np.zeros((2, len(given), max(before.size for before, _ in given)), dtype=np.int64)
+    for place, (before, now) in enumerate(given):
+        counts[0, place, : before.size], counts[1, place, : now.size] = before, now
+    values = iter(formula(counts[0], counts[1]).tolist())
+    return [Measure(None) if pair is None else Measure(next(values), {unit: pair[0].size}) for pair in pairs]
 
 
-def _by_category(formula: Callable[[Counts, Counts], float], window: "CategoricalWindow") -> Measure:
-    counts = window.categories
-    return Measure(formula(counts.reference, counts.current), {"categories": counts.reference.size})
+def _by_category(
+    formula: "Callable[[Counts, Counts], NDArray[np.float64]]", windows: "Sequence[CategoricalWindow]"
+) -> list[Measure]:
+    counts = [(window.categories.reference, window.categories.current) for window in windows]
+    return _of_counts(formula, counts, "categories")
 
 
 MEASURES: Mapping[Method, MeasureDefinition] = {
@@ -282,7 +301,9 @@ MEASURES: Mapping[Method, MeasureDefinition] = {
         "rows.",
         largest=1.0,
         oracle="scipy.stats.ks_2samp",
-        numeric=lambda window: Measure(window.simple_test.statistic, {"p_value": window.simple_test.p_value}),
+        numeric=lambda windows: [
+            Measure(test.statistic, {"p_value": test.p_value}) for test in (window.simple_test for window in windows)
+        ],
         categorical=None,
     ),
     Method.CHI_SQUARED: MeasureDefinition(
@@ -292,8 +313,8 @@ MEASURES: Mapping[Method, MeasureDefinition] = {
         "than 20 values, between the reference's deciles.",
         largest=math.inf,  # about sqrt((n + m) / N)
         oracle="scipy.stats.chi2_contingency, without continuity correction",
-        numeric=lambda window: _effect_of(window.test),
-        categorical=lambda window: _effect_of(window.test),
+        numeric=_effects,
+        categorical=_effects,
     ),
     Method.WASSERSTEIN: MeasureDefinition(
         name="Wasserstein distance, normalised",
@@ -301,7 +322,7 @@ MEASURES: Mapping[Method, MeasureDefinition] = {
         "deviations of the reference (ddof 0, at least .001).",
         largest=math.inf,
         oracle="evidently",
-        numeric=lambda window: _normalised_wasserstein(window.reference, window.finite),
+        numeric=lambda windows: [_normalised_wasserstein(window) for window in windows],
         categorical=None,
     ),
     Method.POPULATION_STABILITY_INDEX: MeasureDefinition(
@@ -310,8 +331,10 @@ MEASURES: Mapping[Method, MeasureDefinition] = {
         "bin.",
         largest=math.inf,
         oracle="its formula; N(0,1) against N(1,1) in deciles is .926",
-        numeric=lambda window: _in_bins(population_stability_index, window.counts.deciles),
-        categorical=lambda window: _by_category(population_stability_index, window),
+        numeric=lambda windows: _of_counts(
+            population_stability_index, [window.counts.deciles for window in windows], "bins"
+        ),
+        categorical=lambda windows: _by_category(population_stability_index, windows),
     ),
     Method.JENSEN_SHANNON_DISTANCE: MeasureDefinition(
         name="Jensen-Shannon distance",
@@ -319,8 +342,10 @@ MEASURES: Mapping[Method, MeasureDefinition] = {
         "categories.",
         largest=math.sqrt(math.log(2.0)),
         oracle="evidently",
-        numeric=lambda window: _in_bins(jensen_shannon_distance, window.counts.sturges),
-        categorical=lambda window: _by_category(jensen_shannon_distance, window),
+        numeric=lambda windows: _of_counts(
+            jensen_shannon_distance, [window.counts.sturges for window in windows], "bins"
+        ),
+        categorical=lambda windows: _by_category(jensen_shannon_distance, windows),
     ),
     Method.JENSEN_SHANNON_DIVERGENCE: MeasureDefinition(
         name="Jensen-Shannon divergence",
@@ -328,8 +353,10 @@ MEASURES: Mapping[Method, MeasureDefinition] = {
         "logarithm, over Sturges' bins of both samples, or categories.",
         largest=math.log(2.0),
         oracle="scipy.spatial.distance.jensenshannon, squared",
-        numeric=lambda window: _in_bins(jensen_shannon_divergence, window.counts.sturges),
-        categorical=lambda window: _by_category(jensen_shannon_divergence, window),
+        numeric=lambda windows: _of_counts(
+            jensen_shannon_divergence, [window.counts.sturges for window in windows], "bins"
+        ),
+        categorical=lambda windows: _by_category(jensen_shannon_divergence, windows),
     ),
     Method.HELLINGER: MeasureDefinition(
         name="Hellinger distance",
@@ -337,8 +364,8 @@ MEASURES: Mapping[Method, MeasureDefinition] = {
         "categories.",
         largest=1.0,
         oracle="nannyml",
-        numeric=lambda window: _in_bins(hellinger_distance, window.counts.doane),
-        categorical=lambda window: _by_category(hellinger_distance, window),
+        numeric=lambda windows: _of_counts(hellinger_distance, [window.counts.doane for window in windows], "bins"),
+        categorical=lambda windows: _by_category(hellinger_distance, windows),
     ),
     Method.L_INFINITY: MeasureDefinition(
         name="L-infinity distance",
@@ -346,8 +373,8 @@ MEASURES: Mapping[Method, MeasureDefinition] = {
         "distance.",
         largest=1.0,
         oracle="nannyml",
-        numeric=lambda window: _in_bins(l_infinity_distance, window.counts.doane),
-        categorical=lambda window: _by_category(l_infinity_distance, window),
+        numeric=lambda windows: _of_counts(l_infinity_distance, [window.counts.doane for window in windows], "bins"),
+        categorical=lambda windows: _by_category(l_infinity_distance, windows),
     ),
 }
 

@@ -85,7 +85,7 @@ class Scoring:
     cells
         The scores of values.
     edges
-        The ends of the bins, then the cuts of the tails.
+        The cuts of the tails, then the ends of the bins but the last.
     nbytes
         Memory in bytes of what the profile does not have.
     """
@@ -100,7 +100,7 @@ class Scoring:
         """Return the scores of a column whose finite values are given in ascending order."""
         cells = score_cells(finite)
         nbytes = 0 if cells.cuts is finite else cells.cuts.nbytes + cells.scores.nbytes
-        return Scoring(own, cells, np.concatenate([own.boundaries, own.tail_cuts]), nbytes)
+        return Scoring(own, cells, np.concatenate([own.tail_cuts, own.boundaries]), nbytes)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -61,28 +61,21 @@ def _computed(reference_rows: int, detector: Detector, plan: VerdictPlan) -> Map
     some = np.maximum(df, 1.0)
     critical = np.where(nu > LARGEST_NU, chdtri(some, alpha), some * fdtri(some, np.minimum(nu, LARGEST_NU), 1 - alpha))
     of_tables = np.maximum(SMALLEST_EFFECT, np.sqrt(np.maximum(0.0, critical - some) / effective))
-    # The share test has a correction of its own: for the tails, or for the categories. A category is one that the
-    # reference does not have.
-    of_shares = smallest_visible_shares(
-        n,
-        np.where(ordered, UPPER_SHARE * m, 0.0),
-        m,
-        alpha=alpha / np.where(ordered, TAILS, categories + 1),
-        phi=phi,
-        nu=nu,
-    )
-    counts, longest = np.ones((3, len(names))), np.ones(len(names))
-    of_rows, degrees = np.ones(len(names)), np.full(len(names), np.inf)
+    # Share tests: first of the tails (corrected for their number), or of a category that the reference does not have
+    # (for that of the categories), then of missing values.
+    counts = np.array([[n, np.ones_like(n)], [np.where(ordered, UPPER_SHARE * m, 0.0), missing], [m, np.ones_like(m)]])
+    alphas = np.array([alpha / np.where(ordered, TAILS, categories + 1), np.ones_like(alpha)])
+    alphas[1] = plan.alpha(Channel.MISSING_VALUES) / windows
+    phis, nus, longest = np.array([phi, np.ones_like(phi)]), np.array([nu, np.full_like(nu, np.inf)]), np.ones_like(phi)
     for place, each in enumerate(dispersions):
         if isinstance(each.missing, OutcomeBlocks):  # of rows that come one by one: each is an event of its own
             blocks, longest[place] = each.missing, each.missing.rows
-            counts[:, place] = math.ceil(rows / blocks.rows), blocks.reference_events, blocks.reference_blocks
+            counts[:, 1, place] = math.ceil(rows / blocks.rows), blocks.reference_events, blocks.reference_blocks
         else:
-            counts[:, place] = rows, missing[place], reference_rows
-            of_rows[place], degrees[place] = each.missing.phi, max(1.0, each.missing.nu)
-    level = plan.alpha(Channel.MISSING_VALUES) / windows
-    visible = smallest_visible_shares(*counts, alpha=level, phi=of_rows, nu=degrees)
-    of_missing = np.where(visible < 1, visible / longest, 1.0)
+            counts[:, 1, place] = rows, missing[place], reference_rows
+            phis[1, place], nus[1, place] = each.missing.phi, max(1.0, each.missing.nu)
+    of_shares, of_missing = smallest_visible_shares(*counts, alpha=alphas, phi=phis, nu=nus)
+    of_missing = np.where(of_missing < 1, of_missing / longest, 1.0)
     of_missing = np.maximum(of_missing, missing / reference_rows + SMALLEST_MISSING_DIFFERENCE)
     found: dict[str, Mapping[Test, float]] = {}
     for place, name in enumerate(names):

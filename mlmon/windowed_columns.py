@@ -17,6 +17,7 @@ from mlmon.windows import Column
 
 MOST_SCORED_ROWS = 5_000  # of which correlations are computed
 MOST_VALUES_AT_ONCE = 2_000_000
+FIRST_BIN = 3 + TAILS  # among a window's sums
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,6 +130,8 @@ class ColumnRows:
         Of categories, if they are known: as `mlmon.windows.CategoricalWindow.codes`.
     ordered
         The finite values ascending, if they are known.
+    ranks
+        How many values of the reference are below each value, in ascending order, if they are known.
     """
 
     name: str
@@ -137,6 +140,7 @@ class ColumnRows:
     is_judged: bool = True
     codes: NDArray[np.integer] | None = None
     ordered: NDArray[np.float64] | None = None
+    ranks: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -293,11 +297,18 @@ def _numbers(columns: Sequence[_Ordered], windows: Windows) -> list[WindowedNumb
     by_row = windows.with_scores and longest <= MOST_SCORED_ROWS
     order = compared.argsort(axis=1) if by_row or rows.size > 1 else None
     ordered = np.sort(compared, axis=1) if order is None else np.take_along_axis(compared, order, 1)
-    scores, ends = np.zeros((d, longest)), []
-    for place, scoring in enumerate(scorings):
-        finite = ordered[place, : sizes[place]]
-        scores[place, : finite.size] = scoring.cells.of_ordered(finite)
-        ends.append(finite.searchsorted(scoring.edges, "right"))
+    scores = np.zeros((d, longest))
+    # How many values are at most each cut of the tails, and at most the end of each bin but the last.
+    widths = [scoring.edges.size for scoring in scorings]
+    ends = np.repeat(sizes[:, None], max(widths), axis=1)
+    for place, (each, reference, own) in enumerate(columns):
+        finite, scoring = ordered[place, : sizes[place]], scorings[place]
+        has_ranks = each.ranks is not None and each.ranks.size == finite.size
+        if has_ranks and scoring is own and scoring.cells.cuts is reference.ordered.values:
+            scores[place, : finite.size] = scoring.cells.scores[each.ranks]
+        else:
+            scores[place, : finite.size] = scoring.cells.of_ordered(finite)
+        ends[place, : widths[place]] = finite.searchsorted(scoring.edges, "right")
     sums = _sums(rows, order, sizes, scores, ends)
     if by_row and order is not None:
         placed = np.empty((d, longest))
@@ -308,14 +319,13 @@ def _numbers(columns: Sequence[_Ordered], windows: Windows) -> list[WindowedNumb
         is_seasonal = scorings[place] is not scoring
         if windows.with_scores and (is_seasonal or not by_row):  # correlations are not by phase
             of_rows[place] = _latest_scores(scoring.cells, values[place])
-        season = reference.profile.season if is_seasonal else None
-        found.append(
-            replace(
-                _added_up(each, reference, scorings[place].own, windows, sums[place], of_rows[place]),
-                season=season,
-                phase_rows=None if season is None else windows.phase_rows(season.season, is_finite[place]),
-            )
-        )
+        width = FIRST_BIN + widths[place] - TAILS + 1
+        column = _added_up(each, reference, scorings[place].own, windows, sums[:, place, :width], of_rows[place])
+        season = reference.profile.season
+        if is_seasonal and season is not None:
+            phase_rows = windows.phase_rows(season.season, is_finite[place])
+            column = replace(column, season=season, phase_rows=phase_rows)
+        found.append(column)
     return found
 
 
@@ -341,7 +351,7 @@ def _added_up(
     infinities = np.zeros((rows.size, 2), dtype=np.int64)
     if sums[rows.argmax(), 0] < values.size:
         infinities = np.stack([_infinities(values[values.size - n :]) for n in rows.tolist()])
-    before = reference.ordered.values if reference.finite.size < reference.n_values else np.zeros(0)
+    has_infinities = reference.finite.size < reference.n_values
     missing_by_phase, missing_season = _missing_by_phase(each, windows)
     return WindowedNumbers(
         name=each.name,
@@ -352,7 +362,7 @@ def _added_up(
         values=values,
         sums=sums,
         infinities=infinities,
-        reference_infinities=_infinities(before),
+        reference_infinities=_infinities(reference.ordered.values) if has_infinities else np.zeros(2, dtype=np.int64),
         missing_by_phase=missing_by_phase,
         missing_season=missing_season,
         scores=scores,
@@ -365,9 +375,9 @@ def _sums(
     order: NDArray[np.int64] | None,
     sizes: NDArray[np.int64],
     scores: NDArray[np.float64],
-    ends: Sequence[NDArray[np.int64]],
-) -> list[NDArray[np.float64]]:
-    """Return for each column what `mlmon.detection.numeric.numeric_p_values` needs of each window.
+    ends: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """Return what `mlmon.detection.numeric.numeric_p_values` needs of each window, shape (W, d, width).
 
     Parameters
     ----------
@@ -378,25 +388,27 @@ def _sums(
     scores
         In the order of the values, with 0 behind them.
     ends
-        For each column: how many of its values are at most each edge.
+        How many of a column's values are at most each cut of the tails, and at most the end of each bin but the last;
+        all of them for bins that a column does not have. Shape (d, 6 + bins - 1).
     """
     d, longest = scores.shape
-    found: list[list[NDArray[np.float64]]] = [[] for _ in ends]
-    squares, inner = scores * scores, [ends_of.size - TAILS for ends_of in ends]
-    for n in rows.tolist():
-        at_most = list(ends)
-        heads = np.stack([sizes, scores.sum(axis=1), squares.sum(axis=1)], axis=1)
+    sums = np.empty((rows.size, d, 3 + ends.shape[1] + 1))
+    squares = scores * scores
+    for window, n in enumerate(rows.tolist()):
+        at_most, heads = ends, (sizes, scores.sum(axis=1), squares.sum(axis=1))
         if order is not None and n < longest:
             is_inside = (order >= longest - n) & (np.arange(longest) < sizes[:, None])
-            below = np.concatenate([np.zeros((d, 1), dtype=np.int64), np.cumsum(is_inside, axis=1)], axis=1)
-            heads = np.stack([below[:, -1], (scores * is_inside).sum(axis=1), (squares * is_inside).sum(axis=1)], 1)
-            at_most = [below[place, ends_of] for place, ends_of in enumerate(ends)]
-        for place, counts in enumerate(at_most):
-            head, bins = heads[place], inner[place]
-            tails = counts[bins:].astype(np.float64)
-            tails[len(LOWER_TAILS) :] = head[0] - tails[len(LOWER_TAILS) :]
-            found[place].append(np.concatenate([head, tails, np.diff(np.r_[0.0, counts[:bins], head[0]])]))
-    return [np.stack(of_column) for of_column in found]
+            below = np.zeros((d, longest + 1), dtype=np.int64)
+            np.cumsum(is_inside, axis=1, out=below[:, 1:])
+            heads = below[:, -1], (scores * is_inside).sum(axis=1), (squares * is_inside).sum(axis=1)
+            at_most = np.take_along_axis(below, ends, axis=1)
+        found, n_values = sums[window], heads[0][:, None]
+        found[:, 0], found[:, 1], found[:, 2] = heads
+        tails, bins = at_most[:, :TAILS], at_most[:, TAILS:]
+        found[:, 3:FIRST_BIN] = tails
+        found[:, 3 + len(LOWER_TAILS) : FIRST_BIN] = n_values - tails[:, len(LOWER_TAILS) :]
+        found[:, FIRST_BIN:] = np.diff(bins, axis=1, prepend=0, append=n_values)
+    return sums
 
 
 def _latest_scores(cells: ScoreCells, values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,6 +1,7 @@
 """One column of a window beside its prepared reference: counts and figures for the measures."""
 
 import math
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
 
@@ -14,7 +15,7 @@ from mlmon.prepared import PreparedCategories, PreparedColumn, PreparedNumbers
 from mlmon.results import QUANTILE_LEVELS, Distribution
 from mlmon.statistics.bins import LARGEST, counts_between, counts_inside, quantiles_of_sorted, sturges_edges
 from mlmon.statistics.counts import CategoryCounts, ChiSquaredResult, compare_bins, compare_categories
-from mlmon.statistics.kolmogorov_smirnov import ks_distance, ks_p_value
+from mlmon.statistics.kolmogorov_smirnov import ks_tests
 
 Column: TypeAlias = "pa.ChunkedArray[Any]"  # pyarrow's classes take no parameters at run time
 
@@ -67,6 +68,8 @@ class NumericWindow:
 
     Attributes
     ----------
+    values
+        All of them; NaN is missing.
     ordered, finite
         The values that are not missing, and the finite ones of them, ascending.
     n_values
@@ -77,8 +80,13 @@ class NumericWindow:
         Both samples by value; None if the reference has more than 20 values.
     decile_counts
         The values between the reference's deciles.
+    has_bins
+        Whether the chi-squared test is that of the deciles; otherwise it is by value.
     constant
         The only value of the window, if there is one.
+    ranks
+        How many values of the reference are below each of `ordered`, once they were tested; None if that was not
+        needed.
     """
 
     reference: PreparedNumbers
@@ -88,7 +96,7 @@ class NumericWindow:
     def __init__(self, reference: PreparedNumbers, column: Column, rows: int) -> None:
         values = column.slice(len(column) - rows).cast(pa.float64()).to_numpy()
         ordered = np.sort(values)  # NaN comes last
-        self.reference, self.rows = reference, rows
+        self.reference, self.values, self.rows = reference, values, rows
         self.ordered = ordered[: ordered.searchsorted(math.nan)]
         self.n_values = self.ordered.size
         is_finite = np.isfinite(self.ordered[:1]).all() and np.isfinite(self.ordered[-1:]).all()
@@ -100,6 +108,9 @@ class NumericWindow:
         self.reference_mean = reference_mean if math.isfinite(reference_mean) else None
         self.categories = None if reference.categories is None else reference.categories.count(self.ordered)
         self.decile_counts = counts_between(self.ordered, reference.deciles.edges)
+        infinities = self.n_values - self.finite.size + reference.n_values - reference.finite.size
+        self.has_bins = self.categories is None and not infinities
+        self.ranks: NDArray[np.int64] | None = None
         self.constant: ConstantValue | None = None
         if self.n_values and self.ordered[0] == self.ordered[-1]:
             value, before = self.ordered[0], reference.ordered.values
@@ -109,8 +120,8 @@ class NumericWindow:
     @cached_property
     def simple_test(self) -> SimpleTest:
         """The Kolmogorov-Smirnov test."""
-        distance = ks_distance(self.reference.ordered, self.ordered)
-        return SimpleTest(distance, ks_p_value(self.reference.ordered, self.ordered, distance))
+        test_together([self])
+        return self.simple_test
 
     @cached_property
     def test(self) -> ChiSquaredResult:
@@ -118,19 +129,8 @@ class NumericWindow:
 
         Infinities are categories of their own beside the deciles.
         """
-        reference = self.reference
-        if self.categories is not None and reference.categories is not None:
-            singletons = reference.categories.reference.n_singletons
-            return compare_categories(self.categories, reference_singletons=singletons)
-        if self.finite.size == self.n_values and reference.finite.size == reference.n_values:
-            return compare_bins(reference.deciles.counts, self.decile_counts)
-        cut_points = np.union1d(reference.deciles.edges, [-math.inf, LARGEST])
-        before = counts_between(reference.ordered.values, cut_points)
-        now = counts_between(self.ordered, cut_points)
-        unseen = np.where(before == 0, now, 0)
-        names = tuple(map(str, range(before.size)))
-        counts = CategoryCounts(names, before, now, unseen, (), n_unseen=int(unseen.sum()))
-        return compare_categories(counts, reference_singletons=0)
+        test_together([self])
+        return self.test
 
     @cached_property
     def counts(self) -> BinCounts:
@@ -168,6 +168,37 @@ class NumericWindow:
             reference_quantiles=quantiles_of_sorted(reference, QUANTILE_LEVELS),
             current_quantiles=quantiles_of_sorted(self.finite, QUANTILE_LEVELS),
         )
+
+
+def test_together(windows: Sequence[NumericWindow]) -> None:
+    """Compute the tests of windows side by side, which costs less than one after the other.
+
+    The windows and their references have values. `simple_test`, `test` and `ranks` of each window are set.
+    """
+    found = ks_tests([each.reference.ordered for each in windows], [each.ordered for each in windows])
+    binned = [each for each in windows if each.has_bins]
+    tests = compare_bins([(each.reference.deciles.counts, each.decile_counts) for each in binned])
+    for each, test in zip(binned, tests, strict=True):
+        each.test = test
+    for each, (distance, p_value, ranks) in zip(windows, found, strict=True):
+        each.simple_test, each.ranks = SimpleTest(distance, p_value), ranks
+        if not each.has_bins:
+            each.test = _test_of_categories(each)
+
+
+def _test_of_categories(window: NumericWindow) -> ChiSquaredResult:
+    """Test a window by value if there are few values, or else with infinities as categories beside the deciles."""
+    reference = window.reference
+    if window.categories is not None and reference.categories is not None:
+        singletons = reference.categories.reference.n_singletons
+        return compare_categories(window.categories, reference_singletons=singletons)
+    cut_points = np.union1d(reference.deciles.edges, [-math.inf, LARGEST])
+    before = counts_between(reference.ordered.values, cut_points)
+    now = counts_between(window.ordered, cut_points)
+    unseen = np.where(before == 0, now, 0)
+    names = tuple(map(str, range(before.size)))
+    counts = CategoryCounts(names, before, now, unseen, (), n_unseen=int(unseen.sum()))
+    return compare_categories(counts, reference_singletons=0)
 
 
 class CategoricalWindow:

@@ -26,7 +26,8 @@ from drift.selectors import criteria_of, is_due_now, latest_check, policy_for
 from drift.services.incidents import follow_incident
 from inference.services.archiving import first_unarchived
 from inference.stream import Window, read_window, read_window_since, redis_client, rows_seen, trim_to_rows
-from mlmon.comparison import COLUMN_ERRORS, compare
+from mlmon.comparison import compare
+from mlmon.feature_comparison import COLUMN_ERRORS
 from mlmon.prepared import PreparedReference, prepare
 from mlmon.results import ComparisonResult
 from mlmon.verdict import RULE_EDITION

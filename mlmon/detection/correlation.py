@@ -191,10 +191,14 @@ def correlation_p_values(
         # Scores that hardly vary in the window have no correlation to speak of. Their scale is tested elsewhere.
         varies = sums[..., 2, :, :] / n - (sums[..., 1, :, :] / n) ** 2 >= SMALLEST_VARIANCE
         is_tested = (reference.spread > 0) & varies & np.swapaxes(varies, -1, -2)
-        standardised = np.nan_to_num(np.where(is_tested, effects / reference.spread, 0.0))
-        effective, ratio = np.nan_to_num(n * m / (n + m) / phi), np.nan_to_num((m - n) / (m + n))
-        p_values = mean_p_values(standardised, reference.skewness, effective, ratio, nu)
-    return np.where(is_tested, p_values, 1.0), np.where(is_tested, effects, 0.0), np.tanh(transformed)
+        standardised = effects / reference.spread
+    # Each pair once; the other triangle of the matrices is the same.
+    pairs = np.triu(is_tested, k=1)
+    (n, m, phi, nu, skewness) = (each[pairs] for each in np.broadcast_arrays(n, m, phi, nu, reference.skewness))
+    p_values = np.ones(pairs.shape)
+    p_values[pairs] = mean_p_values(standardised[pairs], skewness, n * m / (n + m) / phi, (m - n) / (m + n), nu)
+    p_values = np.minimum(p_values, np.swapaxes(p_values, -1, -2))
+    return p_values, np.where(is_tested, effects, 0.0), np.tanh(transformed)
 
 
 def _row_moments(

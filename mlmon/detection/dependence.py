@@ -77,29 +77,7 @@ class SeriesDependence:
 
     def at(self, n: int) -> Dependence:
         """Return the dispersion of windows of n rows: the largest phi and the smallest nu over the series."""
-        count = len(self.autocorrelations)
-        if not count:
-            return Dependence(1.0, math.inf)
-        chunk = max(STEP_ROWS, STEP_ROWS * round(n / STEP_ROWS))
-        lengths = [b for b in sorted({*CHUNK_ROWS, chunk}) if b <= self.rows // 2]
-        degrees, least, most = _chunk_limits(self.rows, tuple(lengths), FLAG_LEVEL / count)
-        by_lags, nus = self._by_autocorrelation(np.array([*lengths, n]))
-        ratios = self._chunk_ratios(lengths)
-        is_flagged = (ratios > by_lags[:, :-1] * most / degrees).any(axis=1)
-        phi, nu = by_lags[:, -1], nus[:, -1]
-        if chunk in lengths:
-            place = lengths.index(chunk)
-            own = ratios[:, place]
-            largest = np.maximum(1.0, own * degrees[place] / least[place])
-            nu = np.where(is_flagged, np.minimum(nu, degrees[place]), np.where(phi > largest, np.inf, nu))
-            phi = np.where(is_flagged, np.maximum(phi, own), np.minimum(phi, largest))
-        else:  # no two chunks of this length, so that nothing shows how much flagged series vary
-            nu = np.where(is_flagged, 0.0, nu)
-        smallest = float(nu.min())
-        if smallest >= FEWEST_DEGREES:
-            return Dependence(float(phi.max()), smallest)
-        needed = max(self.rows * FEWEST_DEGREES / smallest if smallest else 0.0, (FEWEST_DEGREES + 1) * n)
-        return Dependence(float(phi.max()), smallest, ROUNDED_TO * math.ceil(needed / ROUNDED_TO))
+        return dependences_at([self], n)[0]
 
     def to_array(self) -> NDArray[np.float64]:
         """Return everything as one array, which `dependence_of_array` reads."""
@@ -107,30 +85,83 @@ class SeriesDependence:
         head = np.array([self.rows, len(lags), *lags, *self.rarer], dtype=np.float64)
         return np.concatenate([head, self.block_sums.ravel(), *self.autocorrelations])
 
-    def _by_autocorrelation(self, lengths: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return phi and nu by the autocorrelations, for windows of these lengths, shape (series, lengths) each."""
-        phi = np.empty((len(self.autocorrelations), lengths.size))
-        shares = np.empty(phi.shape[0])
-        for place, rho in enumerate(self.autocorrelations):
-            lags = np.minimum(rho.size, np.maximum(lengths - 1, 0))
-            sums = np.concatenate([[0.0], np.cumsum(rho)])[lags]
-            weighted = np.concatenate([[0.0], np.cumsum(rho * np.arange(1, rho.size + 1))])[lags]
-            shares[place] = (2 * rho.size + 1) / self.rows
-            phi[place] = (1 + 2 * (sums - weighted / lengths)) * (1 + shares[place])
-        phi = np.maximum(1.0, phi)
-        return phi, 1 / (shares[:, None] + (phi - 1) / self.rarer[:, None])
 
-    def _chunk_ratios(self, lengths: Sequence[int]) -> NDArray[np.float64]:
-        """Return the variance of the means of all windows over that of independent rows, shape (series, lengths)."""
-        count, blocks = self.block_sums.shape
-        running = np.zeros((count, blocks + 1))
-        np.cumsum(self.block_sums, axis=1, out=running[:, 1:])
-        ratios = np.empty((count, len(lengths)))
-        for place, b in enumerate(lengths):
-            steps = b // STEP_ROWS
-            sums = running[:, steps:] - running[:, :-steps]
-            ratios[:, place] = (sums * sums).mean(axis=1) / b / (1 - b / self.rows)
-        return ratios
+def dependences_at(series: Sequence[SeriesDependence], n: int) -> list[Dependence]:
+    """Return `SeriesDependence.at` of several features side by side, which costs less than one after the other."""
+    found = [Dependence(1.0, math.inf)] * len(series)
+    by_rows: dict[int, list[int]] = {}
+    for place, each in enumerate(series):
+        if each.autocorrelations:
+            by_rows.setdefault(each.rows, []).append(place)
+    for m, places in by_rows.items():
+        for place, dependence in zip(places, _dependences([series[place] for place in places], m, n), strict=True):
+            found[place] = dependence
+    return found
+
+
+def _dependences(features: Sequence[SeriesDependence], m: int, n: int) -> list[Dependence]:
+    """Return the dispersion of features with one series or more each, all of references of m rows."""
+    chunk = max(STEP_ROWS, STEP_ROWS * round(n / STEP_ROWS))
+    lengths = [b for b in sorted({*CHUNK_ROWS, chunk}) if b <= m // 2]
+    counts = [len(each.autocorrelations) for each in features]
+    limits = [_chunk_limits(m, tuple(lengths), FLAG_LEVEL / count) for count in counts]
+    degrees = limits[0][0]
+    least, most = (np.repeat(np.stack([each[of] for each in limits]), counts, axis=0) for of in (1, 2))
+    by_lags, nus = _by_autocorrelation(features, m, np.array([*lengths, n]))
+    ratios = _chunk_ratios(np.concatenate([each.block_sums for each in features]), m, lengths)
+    is_flagged = (ratios > by_lags[:, :-1] * most / degrees).any(axis=1)
+    phi, nu = by_lags[:, -1], nus[:, -1]
+    if chunk in lengths:
+        place = lengths.index(chunk)
+        own = ratios[:, place]
+        largest = np.maximum(1.0, own * degrees[place] / least[:, place])
+        nu = np.where(is_flagged, np.minimum(nu, degrees[place]), np.where(phi > largest, np.inf, nu))
+        phi = np.where(is_flagged, np.maximum(phi, own), np.minimum(phi, largest))
+    else:  # no two chunks of this length, so that nothing shows how much flagged series vary
+        nu = np.where(is_flagged, 0.0, nu)
+    starts = np.cumsum([0, *counts[:-1]])
+    found = []
+    for largest_phi, smallest in zip(
+        np.maximum.reduceat(phi, starts).tolist(), np.minimum.reduceat(nu, starts).tolist(), strict=True
+    ):
+        needed = 0.0
+        if smallest < FEWEST_DEGREES:
+            needed = max(m * FEWEST_DEGREES / smallest if smallest else 0.0, (FEWEST_DEGREES + 1) * n)
+        found.append(Dependence(largest_phi, smallest, ROUNDED_TO * math.ceil(needed / ROUNDED_TO)))
+    return found
+
+
+def _by_autocorrelation(
+    features: Sequence[SeriesDependence], m: int, lengths: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return phi and nu by the autocorrelations, for windows of these lengths, shape (series, lengths) each."""
+    series = [rho for each in features for rho in each.autocorrelations]
+    widths = np.array([rho.size for rho in series])
+    starts = np.cumsum(widths) - widths
+    rho = np.concatenate([*series, [0.0]])
+    weights = rho * np.concatenate([*(np.arange(1, width + 1) for width in widths.tolist()), [0]])
+    sums, weighted = np.empty((2, widths.size, lengths.size))
+    for place, length in enumerate(lengths.tolist()):
+        # Each sum is that of its own series, so that no other feature has a part in its rounding.
+        lags = np.minimum(widths, length - 1)
+        ends = np.stack([starts, starts + lags], axis=1).ravel()
+        sums[:, place], weighted[:, place] = (np.add.reduceat(each, ends)[::2] * (lags > 0) for each in (rho, weights))
+    shares = (2 * widths[:, None] + 1) / m
+    phi = np.maximum(1.0, (1 + 2 * (sums - weighted / lengths)) * (1 + shares))
+    return phi, 1 / (shares + (phi - 1) / np.concatenate([each.rarer for each in features])[:, None])
+
+
+def _chunk_ratios(block_sums: NDArray[np.float64], m: int, lengths: Sequence[int]) -> NDArray[np.float64]:
+    """Return the variance of the means of all windows over that of independent rows, shape (series, lengths)."""
+    count, blocks = block_sums.shape
+    running = np.zeros((count, blocks + 1))
+    np.cumsum(block_sums, axis=1, out=running[:, 1:])
+    ratios = np.empty((count, len(lengths)))
+    for place, b in enumerate(lengths):
+        steps = b // STEP_ROWS
+        sums = running[:, steps:] - running[:, :-steps]
+        ratios[:, place] = (sums * sums).mean(axis=1) / b / (1 - b / m)
+    return ratios
 
 
 @dataclass(frozen=True, slots=True)

@@ -282,13 +282,14 @@ def mean_p_values(
     g = skewness * ratio / np.sqrt(effective)
     is_skewed = np.abs(g) > SMALLEST_SKEWNESS
     safe = np.where(is_skewed, g, 1.0)
-    transformed = (np.maximum(0.0, 1 + safe * z / 2) ** (1 / 3) - 1 + safe * safe / 36) * 6 / safe
+    transformed = (np.cbrt(np.maximum(0.0, 1 + safe * z / 2)) - 1 + safe * safe / 36) * 6 / safe
     size = np.abs(np.where(is_skewed, transformed, z))
     degrees = np.broadcast_to(nu, size.shape)
-    p_values: NDArray[np.float64] = np.where(
-        np.isinf(degrees), 2 * ndtr(-size), 2 * stdtr(np.minimum(degrees, 1e9), -size)
-    )
-    return np.where(effective > 0, np.minimum(1.0, p_values), 1.0)
+    is_certain = np.isinf(degrees)
+    p_values = np.empty(size.shape)
+    p_values[is_certain] = ndtr(-size[is_certain])
+    p_values[~is_certain] = stdtr(degrees[~is_certain], -size[~is_certain])
+    return np.where(effective > 0, np.minimum(1.0, 2 * p_values), 1.0)
 
 
 def chi_squared_p_values(

@@ -7,7 +7,6 @@ does not have get a column of their own. The most frequent ones are those of bot
 reference alone are there in part by chance, so that all of them would become rarer in the window.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -129,35 +128,45 @@ def chi_squared(reference: NDArray[np.int64], current: NDArray[np.int64]) -> Chi
     """
     if reference.shape != current.shape:
         raise ValueError("Both samples need a count for each category.")
+    return chi_squared_of_rows(reference[None], current[None])[0]
+
+
+def chi_squared_of_rows(reference: NDArray[np.int64], current: NDArray[np.int64]) -> list[ChiSquaredResult]:
+    """Return `chi_squared` of each row of counts, shapes (d, k)."""
     totals = reference + current
-    if not totals.all():
-        filled = totals > 0
-        reference, current, totals = reference[filled], current[filled], totals[filled]
-    m, n = float(reference.sum()), float(current.sum())
-    if not m or not n:
+    m, n = reference.sum(axis=1).astype(np.float64), current.sum(axis=1).astype(np.float64)
+    if not (m.all() and n.all()):
         raise ValueError("Both samples need at least one row.")
-    differences = reference * (n / m) - current  # between the counts that the reference predicts and the window's
-    statistic = float((differences * differences / totals).sum()) * (m / n)
-    degrees_of_freedom, effective_rows = totals.size - 1, n * (m / (n + m))
-    return ChiSquaredResult(
-        statistic=statistic,
-        degrees_of_freedom=degrees_of_freedom,
-        effective_rows=effective_rows,
-        p_value=float(chdtrc(degrees_of_freedom, statistic)) if degrees_of_freedom else 1.0,
-        cohens_w=math.sqrt(max(0.0, (statistic - degrees_of_freedom) / effective_rows)),
-    )
+    # Between the counts that the reference predicts and the window's.
+    differences = reference * (n / m)[:, None] - current
+    statistics = (differences * differences / np.maximum(totals, 1)).sum(axis=1) * (m / n)
+    degrees, effective = np.count_nonzero(totals, axis=1) - 1, n * (m / (n + m))
+    p_values = np.where(degrees > 0, chdtrc(np.maximum(degrees, 1), statistics), 1.0)
+    sizes = np.sqrt(np.maximum(0.0, (statistics - degrees) / effective))
+    columns = (statistics, degrees, effective, p_values, sizes)
+    return [ChiSquaredResult(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
 
 
-def compare_bins(reference: NDArray[np.int64], current: NDArray[np.int64]) -> ChiSquaredResult:
-    """Test the counts of two samples in ordered bins.
+def compare_bins(pairs: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]) -> list[ChiSquaredResult]:
+    """Test the counts of pairs of samples, a reference and a window, in ordered bins.
 
     Neighbouring bins are joined until each expects 20 rows of the window, because the chi-squared law needs expected
     counts of that size. Bins that are left over at the end join the last pool.
     """
+    pooled = [_pooled_neighbours(reference, current) for reference, current in pairs]
+    counts = np.zeros((2, len(pooled), max((before.size for before, _ in pooled), default=0)), dtype=np.int64)
+    for place, (before, now) in enumerate(pooled):
+        counts[0, place, : before.size], counts[1, place, : now.size] = before, now
+    return chi_squared_of_rows(counts[0], counts[1])
+
+
+def _pooled_neighbours(
+    reference: NDArray[np.int64], current: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     totals = reference + current
     smallest = SMALLEST_EXPECTED_COUNT * int(totals.sum()) / int(current.sum())
     if (totals >= smallest).all():
-        return chi_squared(reference, current)
+        return reference, current
     starts, held = [0], 0
     for index, total in enumerate(totals.tolist()):
         if held >= smallest:
@@ -166,7 +175,7 @@ def compare_bins(reference: NDArray[np.int64], current: NDArray[np.int64]) -> Ch
         held += total
     if held < smallest and len(starts) > 1:
         starts.pop()
-    return chi_squared(np.add.reduceat(reference, starts), np.add.reduceat(current, starts))
+    return np.add.reduceat(reference, starts), np.add.reduceat(current, starts)
 
 
 @dataclass(frozen=True, slots=True)

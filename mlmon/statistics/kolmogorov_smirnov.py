@@ -8,7 +8,9 @@ what is already known are searched value by value.
 
 import math
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,7 @@ FINEST_GRID = 4096
 SMALLEST_GRID = 128
 GRID_POINTS_PER_ROOT = 13.0  # of the rows of the window; measured: fewer search more cells, more cost a search each
 SMALL_WINDOW = 100  # rows; below, SciPy computes the exact law of two samples
+MOST_RANKED_ROWS = 5_000  # of a window; finding the rank of each value takes less time up to here than the grid does
 LIMIT_LAW_ROWS = 150  # effective rows; from there on the limit law's p-value is at most a tenth too large at p = .02
 
 
@@ -66,6 +69,59 @@ class OrderedReference:
         return self.grids[size]
 
 
+class KolmogorovSmirnov(NamedTuple):
+    """A distance with its p-value, and what was found on the way.
+
+    Attributes
+    ----------
+    distance, p_value
+        As `ks_distance` and `ks_p_values` return them.
+    ranks
+        How many values of the reference are below each value of the window, shape (n,); None if it was not needed.
+    """
+
+    distance: float
+    p_value: float
+    ranks: NDArray[np.int64] | None
+
+
+def ks_tests(references: Sequence[OrderedReference], windows: Sequence[NDArray[np.float64]]) -> list[KolmogorovSmirnov]:
+    """Compare several windows with a reference each, as `ks_distance` does.
+
+    Parameters
+    ----------
+    references
+        Of m values each.
+    windows
+        Ascending, without NaN, not empty.
+    """
+    ranks: list[NDArray[np.int64] | None] = [None] * len(windows)
+    distances = [0.0] * len(windows)
+    untied: dict[int, dict[int, NDArray[np.float64]]] = {}  # F at the window's values, by its length and place
+    for place, (reference, current) in enumerate(zip(references, windows, strict=True)):
+        if current.size > MOST_RANKED_ROWS:
+            distances[place] = ks_distance(reference, current)
+            continue
+        values, n = reference.values, current.size
+        starts = np.append(0, 1 + np.flatnonzero(current[1:] != current[:-1]))
+        distinct = current[starts]
+        below = values.searchsorted(distinct)
+        ranks[place] = below if starts.size == n else np.repeat(below, np.diff(starts, append=n))
+        at_most = _at_most(values, distinct, below)
+        if starts.size == n and at_most is below:  # neither sample has a value twice, nor one of the other
+            untied.setdefault(n, {})[place] = below / values.size
+            continue
+        from_left = np.abs(below / values.size - starts / n).max()
+        distances[place] = float(max(from_left, np.abs(at_most / values.size - np.append(starts[1:], n) / n).max()))
+    for n, shares in untied.items():
+        f, steps = np.stack(list(shares.values())), np.arange(n + 1) / n
+        largest = np.maximum((f - steps[:-1]).max(axis=1), (steps[1:] - f).max(axis=1))
+        for place, distance in zip(shares, largest.tolist(), strict=True):
+            distances[place] = distance
+    p_values = ks_p_values(references, windows, distances)
+    return [KolmogorovSmirnov(*found) for found in zip(distances, p_values, ranks, strict=True)]
+
+
 def ks_distance(reference: OrderedReference, current: NDArray[np.float64]) -> float:
     """Return sup |F - G|, in [0, 1]: the statistic of ``scipy.stats.ks_2samp``. Infinities are values like others.
 
@@ -94,30 +150,29 @@ def ks_distance(reference: OrderedReference, current: NDArray[np.float64]) -> fl
     return max(known, _largest_inside(reference.values, current, at_most[cells], below[cells + 1]))
 
 
-def ks_p_value(reference: OrderedReference, current: NDArray[np.float64], distance: float) -> float:
-    """Return the two-sided p-value of a distance between independent rows; with ties it is conservative.
+def ks_p_values(
+    references: Sequence[OrderedReference], windows: Sequence[NDArray[np.float64]], distances: Sequence[float]
+) -> list[float]:
+    """Return the two-sided p-values of distances between independent rows; with ties they are conservative.
 
     Windows of fewer than 100 rows have that of ``scipy.stats.ks_2samp``, which is exact for references of up to 10,000
     rows. Others have the finite-sample law up to 150 effective rows, and beyond those the limit law, which costs a
     thousandth of it and is conservative: the less so, the larger the sample and the larger the p-value.
-
-    Parameters
-    ----------
-    reference, current, distance
-        As given to, and returned by, `ks_distance`.
     """
-    if current.size < SMALL_WINDOW:
+    m, n = (np.array([each.size for each in of]) for of in ([each.values for each in references], windows))
+    # Two samples of m and n rows differ by chance as one sample of N rows differs from its law.
+    effective_rows = n * (m / (n + m))
+    p_values: list[float] = kolmogorov(np.sqrt(effective_rows) * np.asarray(distances)).tolist()
+    for place in np.flatnonzero(n < SMALL_WINDOW).tolist():
         from scipy.stats import ks_2samp  # imported here because it takes 40 MB
 
         with warnings.catch_warnings():
             # SciPy warns if it cannot compute the exact law, and returns that of the finite-sample law.
             warnings.simplefilter("ignore", RuntimeWarning)
-            return float(ks_2samp(reference.values, current).pvalue)
-    # Two samples of m and n rows differ by chance as one sample of N rows differs from its law.
-    effective_rows = current.size * (reference.values.size / (current.size + reference.values.size))
-    if effective_rows < LIMIT_LAW_ROWS:
-        return finite_sample_p_value(distance, effective_rows)
-    return float(kolmogorov(math.sqrt(effective_rows) * distance))
+            p_values[place] = float(ks_2samp(references[place].values, windows[place]).pvalue)
+    for place in np.flatnonzero((n >= SMALL_WINDOW) & (effective_rows < LIMIT_LAW_ROWS)).tolist():
+        p_values[place] = finite_sample_p_value(distances[place], float(effective_rows[place]))
+    return p_values
 
 
 def finite_sample_p_value(distance: float, effective_rows: float) -> float:

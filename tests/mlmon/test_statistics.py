@@ -14,7 +14,7 @@ from scipy.stats import chi2_contingency, ks_2samp
 from mlmon.measures import jensen_shannon_divergence
 from mlmon.statistics.bins import counts_between, decile_cut_points, decile_labels
 from mlmon.statistics.counts import benjamini_hochberg, chi_squared
-from mlmon.statistics.kolmogorov_smirnov import OrderedReference, finite_sample_p_value, ks_distance, ks_p_value
+from mlmon.statistics.kolmogorov_smirnov import OrderedReference, finite_sample_p_value, ks_distance, ks_tests
 
 TOLERANCE = 1e-12
 
@@ -30,7 +30,11 @@ def _samples(seed: int, m: int, n: int, digits: int) -> tuple[NDArray[np.float64
 
 
 def _distance(reference: NDArray[np.float64], current: NDArray[np.float64]) -> float:
-    return ks_distance(OrderedReference(reference), current)
+    """Return the distance by the grid, which is that by ranks."""
+    distance = ks_distance(OrderedReference(reference), current)
+    (by_ranks,) = ks_tests([OrderedReference(reference)], [current])
+    assert by_ranks.distance == pytest.approx(distance, abs=TOLERANCE)
+    return distance
 
 
 def _binned(
@@ -46,7 +50,7 @@ def _binned(
 def test_ks_is_scipys(m: int, n: int, digits: int) -> None:
     reference, current = _samples(m + n, m, n, digits)
     expected = ks_2samp(reference, current, method="asymp")
-    distance = ks_distance(OrderedReference(reference), current)
+    distance = _distance(reference, current)
     assert distance == pytest.approx(expected.statistic, abs=TOLERANCE)
     assert finite_sample_p_value(distance, m * n / (m + n)) == pytest.approx(expected.pvalue, abs=TOLERANCE)
 
@@ -54,10 +58,9 @@ def test_ks_is_scipys(m: int, n: int, digits: int) -> None:
 def test_small_windows_have_the_exact_law_and_then_the_finite_sample_law() -> None:
     for m, n in ((1000, 40), (300, 120)):
         reference, current = _samples(n, m, n, 12)
-        prepared = OrderedReference(reference)
         expected = ks_2samp(reference, current, method="exact" if n == 40 else "asymp")
-        p_value = ks_p_value(prepared, current, ks_distance(prepared, current))
-        assert p_value == pytest.approx(expected.pvalue, rel=1e-9)
+        (found,) = ks_tests([OrderedReference(reference)], [current])
+        assert found.p_value == pytest.approx(expected.pvalue, rel=1e-9)
 
 
 def test_one_value_against_one_has_p_value_1() -> None:

@@ -54,9 +54,9 @@ quickly = settings(deadline=None, max_examples=40)
 
 def _values(window: NumericWindow | CategoricalWindow) -> dict[Method, float | None]:
     if isinstance(window, NumericWindow):
-        return {method: definition.numeric(window).value for method, definition in MEASURES.items()}
+        return {method: definition.numeric([window])[0].value for method, definition in MEASURES.items()}
     return {
-        method: definition.categorical(window).value
+        method: definition.categorical([window])[0].value
         for method, definition in MEASURES.items()
         if definition.categorical is not None
     }
@@ -207,7 +207,7 @@ def test_both_samples_can_be_exchanged(reference: NDArray[np.float64], current: 
 @quickly
 @given(reference=counts, current=counts)
 def test_joining_categories_makes_no_distance_larger_except_l_infinity(
-    distance: Callable[[NDArray[np.int64], NDArray[np.int64]], float],
+    distance: Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float64]],
     reference: NDArray[np.int64],
     current: NDArray[np.int64],
 ) -> None:

@@ -114,7 +114,7 @@ def test_distance_needs_finite_values() -> None:
 
 
 def _normalised(reference: NDArray[np.float64], current: NDArray[np.float64]) -> float | None:
-    return MEASURES[Method.WASSERSTEIN].numeric(numeric_window(reference, current)).value
+    return MEASURES[Method.WASSERSTEIN].numeric([numeric_window(reference, current)])[0].value
 
 
 def test_normalised_distances_are_those_that_evidently_printed() -> None:
