@@ -25,7 +25,7 @@ from mlmon.schema import FeatureKind
 from mlmon.verdict import VerdictPlan
 from mlmon.window_tests import SMALLEST_SAMPLE
 from mlmon.windowed_columns import ColumnRows
-from mlmon.windows import Column, ColumnWindow, ConstantValue, NumericWindow, open_window, test_together
+from mlmon.windows import Column, ColumnWindow, ConstantValue, NumericWindow, numbers_of, open_window, test_together
 
 logger = logging.getLogger(__name__)
 
@@ -141,13 +141,13 @@ def not_compared_fields(failed: NotCompared, kind: FeatureKind, scope: Scope) ->
 
 def column_rows(name: str, window: ColumnWindow, column: Column, plan: VerdictPlan, *, is_judged: bool) -> ColumnRows:
     """Return what the verdict needs of a column: the rows of the longest window."""
-    longest = max(plan.window_rows)
-    latest, is_longest = column.slice(len(column) - longest), window.rows == longest
-    if isinstance(window, NumericWindow):
-        values = window.values if is_longest else latest.cast(pa.float64()).to_numpy()
-        ordered, ranks = (window.finite, window.ranks) if is_longest else (None, None)
-        return ColumnRows(name, window.reference, values, is_judged, ordered=ordered, ranks=ranks)
-    return ColumnRows(name, window.reference, latest, is_judged, window.codes if is_longest else None)
+    longest, reference = max(plan.window_rows), window.reference
+    if window.rows == longest:
+        if isinstance(window, NumericWindow):
+            return ColumnRows(name, reference, window.values, is_judged, ordered=window.finite, ranks=window.ranks)
+        return ColumnRows(name, reference, window.column, is_judged, window.codes)
+    latest = column.slice(len(column) - longest)
+    return ColumnRows(name, reference, numbers_of(latest) if isinstance(window, NumericWindow) else latest, is_judged)
 
 
 def status_of_sizes(n_reference: int, n_current: int) -> tuple[ResultStatus, str]:

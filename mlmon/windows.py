@@ -54,6 +54,12 @@ class BinCounts(NamedTuple):
     doane: Pair | None
 
 
+def numbers_of(column: Column) -> NDArray[np.float64]:
+    """Return a column of numbers as float64; null becomes NaN."""
+    numbers: NDArray[np.float64] = (column if column.type == pa.float64() else column.cast(pa.float64())).to_numpy()
+    return numbers
+
+
 class NumericWindow:
     """The last rows of a numeric column.
 
@@ -94,7 +100,7 @@ class NumericWindow:
     finite: NDArray[np.float64]
 
     def __init__(self, reference: PreparedNumbers, column: Column, rows: int) -> None:
-        values = column.slice(len(column) - rows).cast(pa.float64()).to_numpy()
+        values = numbers_of(column.slice(len(column) - rows))
         ordered = np.sort(values)  # NaN comes last
         self.reference, self.values, self.rows = reference, values, rows
         self.ordered = ordered[: ordered.searchsorted(math.nan)]
@@ -219,6 +225,8 @@ class CategoricalWindow:
         Number of values that are not missing.
     categories
         Both samples by category.
+    column
+        The rows of the window.
     codes
         The category of each row by its place in the reference; -1 if it is missing or not in the reference.
     constant
@@ -236,7 +244,7 @@ class CategoricalWindow:
         if counts[0] > column.null_count:
             others: Any = column.filter(pa.array(codes < 0)).drop_null().value_counts()
             unknown = dict(zip(others.field(0).to_pylist(), others.field(1).to_pylist(), strict=True))
-        self.reference, self.rows, self.codes = reference, rows, codes
+        self.reference, self.column, self.rows, self.codes = reference, column, rows, codes
         self.n_values = rows - column.null_count
         self.categories = reference.categories.align(known, unknown)
         self.constant: ConstantValue | None = None

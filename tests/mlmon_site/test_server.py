@@ -46,6 +46,19 @@ def test_a_worker_loads_no_large_library_at_start() -> None:
     assert result.stdout == "[]\n"
 
 
+@pytest.mark.parametrize("module", ["mlmon_site.wsgi", "mlmon_site.celery"])
+def test_matrix_products_use_one_thread(module: str) -> None:
+    code = (
+        f"import {module}, scipy.linalg, threadpoolctl\n"
+        "print([each['num_threads'] for each in threadpoolctl.threadpool_info() if each['internal_api'] == 'openblas'])"
+    )
+    environment = {name: value for name, value in environment_of_tests().items() if name != "OPENBLAS_NUM_THREADS"}
+    result = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+    assert set(result.stdout.strip("[]\n").split(", ")) == {"1"}
+
+
 def test_term_ends_the_server_and_its_processes(web_server: WebServer) -> None:
     workers = child_pids(web_server.process.pid)
     web_server.process.send_signal(signal.SIGTERM)
