@@ -5,10 +5,12 @@ import gzip
 import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO, Any, NamedTuple, cast
+from typing import IO, Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +30,7 @@ SAMPLE_BYTES = 1 << 16  # whose values say which type to try
 LONGEST_ROW = 1 << 20  # bytes; also what one thread parses at once
 _BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _NUMBER = pa.float64()
+_Item = TypeVar("_Item")
 
 
 class _Rows(NamedTuple):
@@ -115,7 +118,13 @@ class CsvFile:
         """
         if not columns:
             return
-        types, rows, rest = dict(types), 0, b""
+        for table, fraction in _read_ahead(self._tables(columns, dict(types))):
+            for batch in table.combine_chunks().to_batches(max_chunksize=BATCH_ROWS):
+                yield batch, fraction
+
+    def _tables(self, columns: Sequence[str], types: dict[str, Any]) -> Iterator[tuple[pa.Table, float]]:
+        """Yield the rows of each part of the file, and the share of the file that has been read."""
+        rows, rest = 0, b""
         skipped = self._layout.header_bytes
         for chunk, fraction, is_last in self._chunks(CHUNK_BYTES):
             content = rest + (chunk[skipped:] if skipped else chunk)
@@ -132,9 +141,8 @@ class CsvFile:
                     sample = _end_of_rows(content[: min(end, SAMPLE_BYTES)], self._layout) or end
                     self._narrow(types, self._strings(_Rows.of(content, sample, 0), columns))
                 table = self._parsed(_Rows.of(content, end, rows), columns, types)
-                for batch in table.combine_chunks().to_batches(max_chunksize=BATCH_ROWS):
-                    rows += batch.num_rows
-                    yield batch, fraction
+                yield table, fraction
+                rows += table.num_rows
             rest = content[end:]
             if len(rest) > LONGEST_ROW or (is_last and rest):
                 raise ReferenceFileError(
@@ -272,6 +280,16 @@ def first_bytes(path: Path) -> tuple[bytes, bool]:
     """Return the first bytes of a file, unpacked if it is compressed with gzip, and whether it is."""
     with _unpacked(path) as (content, file):
         return content.read(16), content is not file
+
+
+def _read_ahead(items: Iterator[_Item]) -> Iterator[_Item]:
+    """Yield the items. From the second on, the next one is made in a thread while the caller uses the one before."""
+    yield from islice(items, 1)
+    with ThreadPoolExecutor(1, thread_name_prefix="csv-reader") as thread:
+        following = thread.submit(next, items, None)
+        while (item := following.result()) is not None:
+            following = thread.submit(next, items, None)
+            yield item
 
 
 @contextmanager

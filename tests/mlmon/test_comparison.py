@@ -238,16 +238,20 @@ def test_one_bad_column_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
     age = reference.features["age"]
     assert isinstance(age, PreparedNumbers)
     broken = replace(age, ordered=OrderedReference(np.array(["a", "b"] * 50, dtype=object)))
-    reference = replace(reference, features={"age": broken, "city": reference.features["city"], "gone": age})
-    window = pa.table({"age": np.arange(100.0), "city": ["oslo", "rome"] * 50, "new": ["x"] * 100})
+    reference = replace(
+        reference, features={"age": broken, "city": reference.features["city"], "gone": age, "height": age}
+    )
+    heights = rng.normal(40, 10, size=100)  # a number that is measured together with the broken one
+    window = pa.table({"age": heights, "city": ["oslo", "rome"] * 50, "height": heights, "new": ["x"] * 100})
     result = compare(reference, window, _categories(["no", "yes"] * 50), SCORES)
     assert [(feature.name, feature.status.value) for feature in result.features] == [
         ("age", "error"),
         ("city", "ok"),
         ("gone", "missing_column"),
+        ("height", "ok"),
     ]
     assert result.coverage == Coverage(
-        compared=1,
+        compared=2,
         not_compared=(
             NotCompared("age", ResultStatus.ERROR, result.features[0].status_detail),
             NotCompared("gone", ResultStatus.MISSING_COLUMN, "The window has no such column."),

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -254,3 +255,21 @@ def test_rows_are_cut_where_the_csv_module_ends_them(text: str, chunk_bytes: int
         assert list(zip(read["x"], read["y"], strict=True)) == rows
     else:
         assert "never closed" in reason or any(len(row) != 2 for row in rows)
+
+
+def test_parts_that_are_read_ahead_keep_their_order_and_their_errors(tmp_path: Path) -> None:
+    """The next part of the file is read in a thread, which ends with the caller's reading."""
+    content = b"a,b\n" + b"".join(b"%d,x\n" % row for row in range(2_000))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("mlmon.csv_files.CHUNK_BYTES", 1_000)
+        assert strings(opened(content, tmp_path))["a"] == [str(row) for row in range(2_000)]
+        batches = opened(content + b"1,2,3\n", tmp_path).arrow_batches(["a"])
+        before = [next(batches)[0].num_rows for _ in range(5)]
+        assert sum(before) > 500
+        with pytest.raises(ReferenceFileError, match=r"Row 2001 has 3 values; the header has 2\."):
+            list(batches)
+        batches = opened(content, tmp_path).arrow_batches(["a"])
+        next(batches)
+        next(batches)
+        del batches
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("csv-reader")]
