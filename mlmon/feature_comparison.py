@@ -95,8 +95,7 @@ def compare_features(
             found.append(_open(name, reference, column, scope))
         except COLUMN_ERRORS as error:
             found.append(_failed(name, reference.kind, error, scope))
-    opened = {place: each for place, each in enumerate(found) if isinstance(each, _Opened)}
-    measured = {place: each for place, each in opened.items() if each.is_measured}
+    measured = {place: each for place, each in enumerate(found) if isinstance(each, _Opened) and each.is_measured}
     try:
         _measure(list(measured.values()), with_details=scope.with_details)
     except COLUMN_ERRORS:  # of one of them: the others are measured without it

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import rel_entr
 
 from mlmon.statistics.bins import LARGEST
+from mlmon.statistics.counts import side_by_side
 
 if TYPE_CHECKING:
     from mlmon.windows import CategoricalWindow, NumericWindow
@@ -279,11 +280,7 @@ def _of_counts(
     given = [pair for pair in pairs if pair is not None]
     if not given:
         return [Measure(None) for _ in pairs]
-    # Bins that are empty in both samples, as those behind a shorter pair, change no formula.
-    counts = np.zeros((2, len(given), max(before.size for before, _ in given)), dtype=np.int64)
-    for place, (before, now) in enumerate(given):
-        counts[0, place, : before.size], counts[1, place, : now.size] = before, now
-    values = iter(formula(counts[0], counts[1]).tolist())
+    values = iter(formula(*side_by_side(given)).tolist())
     return [Measure(None) if pair is None else Measure(next(values), {unit: pair[0].size}) for pair in pairs]
 
 

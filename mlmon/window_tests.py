@@ -120,12 +120,12 @@ def missing_tests(detector: Detector, columns: Sequence[WindowedColumn], alpha: 
     seasons = [[""] * len(chosen) for _ in lengths]
     counts, effects, phi, nu = np.ones((4, *shape)), np.zeros(shape), np.ones(shape), np.full(shape, np.inf)
     for place, each in enumerate(chosen):
-        missing, n_missing = each.rows - each.present, each.reference.profile.n_missing
+        missing, n_missing, is_missing = each.rows - each.present, each.reference.profile.n_missing, each.is_missing
         for window, n in enumerate(lengths):
             now, before, m = int(missing[window]), float(n_missing), float(n_missing + each.reference.n_values)
             dispersion = detector.dispersion(n)[each.name].missing
             if isinstance(dispersion, OutcomeBlocks):
-                counts[:, window, place] = dispersion.counts(each.is_missing[-n:])
+                counts[:, window, place] = dispersion.counts(is_missing[-n:])
                 shown[window][place] = Dependence(max(1.0, now / max(1.0, counts[0, window, place])), np.inf)
             else:
                 if each.missing_by_phase is not None:
@@ -234,8 +234,8 @@ def _ordered_tests(detector: Detector, columns: Sequence[WindowedNumbers]) -> _T
             own_phi, own_nu = _arrays(spread)
             effects[:, place, ordered:] = share_effects(now, n, before, m)
             p_values[:, place, ordered:] = share_p_values(now, n, before, m, phi=own_phi, nu=own_nu)
+            blocks = outcome_blocks(NO_SERIES, outcomes=0, rows=detector.profile.n_rows)
             for mark in np.flatnonzero(each.reference_infinities == 0).tolist():
-                blocks = outcome_blocks(NO_SERIES, outcomes=0, rows=detector.profile.n_rows)
                 is_infinite = each.values == INFINITIES[mark]
                 counts = np.array([blocks.counts(is_infinite[-length:]) for length in lengths])
                 p_values[:, place, ordered + mark] = share_p_values(*counts.T)

@@ -153,11 +153,18 @@ def compare_bins(pairs: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]) -
     Neighbouring bins are joined until each expects 20 rows of the window, because the chi-squared law needs expected
     counts of that size. Bins that are left over at the end join the last pool.
     """
-    pooled = [_pooled_neighbours(reference, current) for reference, current in pairs]
-    counts = np.zeros((2, len(pooled), max((before.size for before, _ in pooled), default=0)), dtype=np.int64)
-    for place, (before, now) in enumerate(pooled):
+    return chi_squared_of_rows(*side_by_side([_pooled_neighbours(*pair) for pair in pairs]))
+
+
+def side_by_side(pairs: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]) -> NDArray[np.int64]:
+    """Return pairs of counts in rows, shape (2, d, k), with zeros behind those of a shorter pair.
+
+    Columns that are empty in both samples change none of the tests and measures of counts.
+    """
+    counts = np.zeros((2, len(pairs), max((before.size for before, _ in pairs), default=0)), dtype=np.int64)
+    for place, (before, now) in enumerate(pairs):
         counts[0, place, : before.size], counts[1, place, : now.size] = before, now
-    return chi_squared_of_rows(counts[0], counts[1])
+    return counts
 
 
 def _pooled_neighbours(

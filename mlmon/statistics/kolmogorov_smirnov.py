@@ -108,7 +108,7 @@ def ks_tests(references: Sequence[OrderedReference], windows: Sequence[NDArray[n
         below = values.searchsorted(distinct)
         ranks[place] = below if starts.size == n else np.repeat(below, np.diff(starts, append=n))
         at_most = _at_most(values, distinct, below)
-        if starts.size == n and at_most is below:  # neither sample has a value twice, nor one of the other
+        if starts.size == n and at_most is below:  # the window has no value twice, and none of the reference's
             untied.setdefault(n, {})[place] = below / values.size
             continue
         from_left = np.abs(below / values.size - starts / n).max()
