@@ -81,6 +81,7 @@ def binary_columns(data: Dataset) -> Dataset:
 DATASETS: dict[str, Callable[[], Dataset]] = {
     "iris": lambda: iris().labelled(["setosa", "versicolor", "virginica"]),
     "iris 0 1 2": iris,
+    "iris tenths": lambda: replace(iris(), x=np.rint(iris().x * 10), rows=np.rint(iris().rows * 10)),
     "iris 2 9 10": lambda: iris().labelled([2, 9, 10]),
     "iris binary columns": lambda: binary_columns(iris().labelled(["setosa", "versicolor", "virginica"])),
     "iris missing": lambda: with_missing(iris().labelled(["setosa", "versicolor", "virginica"])),

@@ -42,9 +42,9 @@ _make_attribute = helper.make_attribute
 class Case:
     """An estimator, the data it is trained on, and how it is exported.
 
-    ``options`` are skl2onnx's for this estimator, and ``opset`` its ``target_opset``; None leaves the defaults. ``dtype``
-    is that of the example rows, from which skl2onnx takes the type of the input. ``fixes`` names the refused model that
-    this one replaces.
+    ``options`` are skl2onnx's for this estimator, and ``opset`` its ``target_opset``; None leaves the defaults.
+    ``dtype`` is that of the example rows, from which skl2onnx takes the type of the input. ``fixes`` names the refused
+    model that this one replaces.
     """
 
     make: Callable[[], Any]
