@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -63,11 +63,6 @@ def write(name: str, entry: Entry) -> str:
     described["onnxruntime"], described["outputs"] = compare(read_model(name))
     _write_json(json_path, described)
     return str(described["onnxruntime"])
-
-
-def with_fix(entry: Entry, refused: str) -> Entry:
-    """Return the entry as the one that follows the advice for a refused model."""
-    return replace(entry, fixes=refused)
 
 
 def _write_json(path: Path, described: dict[str, Any]) -> None:

@@ -166,6 +166,16 @@ def _options() -> Iterator[tuple[str, Case]]:
             Case(make=lambda: _scaled(linear_model.LogisticRegression()), data="cancer", options=options[name]),
         )
     yield "logistic-3-double", Case(make=_logistic, data="iris", dtype=np.float64)
+    yield (
+        "logistic-3-double-no-zipmap",
+        Case(
+            make=_logistic,
+            data="iris",
+            options={"zipmap": False},
+            dtype=np.float64,
+            fixes="sklearn-logistic-3-double",
+        ),
+    )
     yield "forest-3-double", Case(make=lambda: _trees(ensemble.RandomForestClassifier), data="iris", dtype=np.float64)
     yield (
         "tree-decision-path",
@@ -277,6 +287,7 @@ def _classifiers() -> Iterator[tuple[str, Case]]:
     for name, make in makers.items():
         yield f"{name}-2", Case(make=make, data="cancer 0 1")
         yield f"{name}-3", Case(make=make, data="iris")
+    yield "one-vs-one-3-integers", Case(make=makers["one-vs-one"], data="iris 0 1 2", fixes="sklearn-one-vs-one-3")
     yield "output-code-3", Case(make=lambda: multiclass.OutputCodeClassifier(_logistic(), random_state=0), data="iris")
     yield "voting-hard-3-defaults", Case(make=lambda: ensemble.VotingClassifier(voters), data="iris")
     yield "bernoulli-nb-3", Case(make=naive_bayes.BernoulliNB, data="iris binary columns")
