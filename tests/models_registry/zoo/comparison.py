@@ -16,7 +16,6 @@ _DTYPES = {"float": np.float32, "double": np.float64, "float16": np.float16, "bo
 
 def compare(model: ZooModel) -> tuple[str, dict[str, str | None]]:
     """Return how ONNX Runtime's outputs differ from the framework's, and which field each output holds."""
-    onnxruntime.set_default_logger_severity(4)
     try:
         outputs = run(model)
     except Exception as error:
@@ -34,7 +33,9 @@ def compare(model: ZooModel) -> tuple[str, dict[str, str | None]]:
 
 def run(model: ZooModel) -> dict[str, NDArray[Any]]:
     """Return the outputs for all rows, by name; the columns of `zipmap="columns"` are one output."""
-    session = onnxruntime.InferenceSession(model.path, providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(model.path, options, providers=["CPUExecutionProvider"])
     inputs = session.get_inputs()
     batch = next((each.shape[0] for each in inputs if each.shape and isinstance(each.shape[0], int)), len(model.rows))
     rows = list(model.rows)

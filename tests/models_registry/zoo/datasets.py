@@ -82,6 +82,8 @@ DATASETS: dict[str, Callable[[], Dataset]] = {
     "iris": lambda: iris().labelled(["setosa", "versicolor", "virginica"]),
     "iris 0 1 2": iris,
     "iris tenths": lambda: replace(iris(), x=np.rint(iris().x * 10), rows=np.rint(iris().rows * 10)),
+    "iris tenths strings": lambda: DATASETS["iris tenths"]().labelled(["setosa", "versicolor", "virginica"]),
+    "iris two labels": lambda: replace(iris(), y=np.column_stack([iris().y > 0, iris().x[:, 0] > 6]).astype(int)),
     "iris 2 9 10": lambda: iris().labelled([2, 9, 10]),
     "iris binary columns": lambda: binary_columns(iris().labelled(["setosa", "versicolor", "virginica"])),
     "iris missing": lambda: with_missing(iris().labelled(["setosa", "versicolor", "virginica"])),

@@ -34,6 +34,7 @@ class Net:
     example_rows: int = 1
     is_scripted: bool = False
     is_one_row: bool = False
+    dtype: Any = torch.float32
 
 
 class _Standardise(nn.Module):  # type: ignore[misc]
@@ -196,6 +197,10 @@ NETS: dict[str, Net] = {
     "batch-mean": Net(make=_iris(before=lambda x: x - x.mean(dim=0, keepdim=True)), example_rows=8),
     "label-and-probabilities": Net(make=_iris(after=_with_label), head="label and probabilities"),
     "dictionary": Net(make=_iris(after=_with_dictionary), head="dictionary"),
+    "threshold": _cancer(
+        make=lambda: _Around(_net("cancer 0 1", 1), after=lambda out: out >= 0), head="label", loss=_bce_logits
+    ),
+    "double": Net(make=lambda: _net("iris 0 1 2", 3).double(), dtype=torch.float64),
     "embedding": Net(make=_OnlyEmbedded, data="iris tenths", integers=(0,)),
     "embedding-and-floats": _diabetes(make=_Embedded, inputs=((1,), (0, 2, 3)), integers=(0,)),
     "two-inputs": Net(make=_TwoInputs, inputs=((0, 1), (2, 3))),

@@ -29,45 +29,51 @@ _DEFAULTS = ("legacy", "dynamo")
 _DYNAMIC = ("legacy-dynamic", "dynamo-dynamic-inline")
 _EXPORTED: dict[str, tuple[str, ...]] = {
     "sigmoid": _ALL,
-    "logit": _ALL,
-    "sigmoid-squeezed": _ALL,
     "logits": _ALL,
-    "softmax": _ALL,
-    "regression": _ALL,
-    "regression-squeezed": _ALL,
     "hidden-64": (*_ALL, "dynamo-dynamic", "dynamo-inline"),
-    "two-hidden-64": ("dynamo", "dynamo-dynamic"),
     "view": _ALL,
     "view-per-row": _ALL,
-    "eight-rows": _ALL,
-    "embedding": _ALL,
     "embedding-and-floats": _ALL,
     "two-inputs": _ALL,
-    "batch-norm": _ALL,
     "batch-norm-train": _ALL,
-    "two-logits": _DYNAMIC,
+    "logit": _DEFAULTS,
+    "sigmoid-squeezed": _DEFAULTS,
+    "softmax": _DEFAULTS,
+    "regression": _DEFAULTS,
+    "regression-squeezed": _DEFAULTS,
+    "eight-rows": _DEFAULTS,
+    "embedding": _DEFAULTS,
+    "dropout": _DEFAULTS,
+    "dropout-train": _DEFAULTS,
+    "batch-norm": ("legacy", "legacy-dynamic", "dynamo"),
+    "batch-mean": ("legacy", *_DYNAMIC),
+    "two-hidden-64": ("dynamo",),
+    "two-logits": ("dynamo-dynamic-inline",),
     "log-softmax": _DYNAMIC,
     "two-targets": _DYNAMIC,
     "first-target": _DYNAMIC,
-    "batch-mean": ("legacy", *_DYNAMIC),
     "label-and-probabilities": _DYNAMIC,
-    "dictionary": _DYNAMIC,
-    "layer-norm": _DYNAMIC,
-    "gelu": _DYNAMIC,
-    "dropout": _DEFAULTS,
-    "dropout-train": _DEFAULTS,
-    "loop": ("legacy-dynamic", "dynamo-dynamic-inline"),
+    "dictionary": ("dynamo-dynamic-inline",),
+    "threshold": ("dynamo-dynamic-inline",),
+    "double": ("legacy-dynamic",),
+    "layer-norm": ("dynamo-dynamic-inline",),
+    "gelu": ("dynamo-dynamic-inline",),
+    "loop": _DYNAMIC,
     "loop-unrolled": _DYNAMIC,
     "arctangent": ("legacy-dynamic", "custom-operator"),
 }
 # What the user exports after the advice.
 _FIXES = {
-    "view-per-row": "view",
-    "batch-norm": "batch-norm-train",
-    "dropout": "dropout-train",
-    "first-target": "two-targets",
-    "loop-unrolled": "loop",
-}
+    f"torch-{fix}-{variant}": f"torch-{refused}-{variant}"
+    for fix, refused, variants in (
+        ("view-per-row", "view", _ALL),
+        ("batch-norm", "batch-norm-train", ("legacy", "legacy-dynamic")),
+        ("dropout", "dropout-train", _DEFAULTS),
+        ("first-target", "two-targets", _DYNAMIC),
+        ("loop-unrolled", "loop", ("legacy-dynamic",)),
+    )
+    for variant in variants
+} | {"torch-arctangent-legacy-dynamic": "torch-arctangent-custom-operator"}
 
 
 def recipes() -> Recipes:
@@ -87,9 +93,6 @@ def entry(name: str, variant: str) -> Entry:
     tensors = _tensors(net, data.rows)
     with torch.no_grad():
         output = torch.cat([module(row) for row in tensors[0].split(1)]) if net.is_one_row else module(*tensors)
-    fixed = f"torch-{_FIXES[name]}-{variant}" if name in _FIXES else None
-    if (name, variant) == ("arctangent", "legacy-dynamic"):
-        fixed = "torch-arctangent-custom-operator"
     described = {
         key: each.numpy() if isinstance(each, torch.Tensor) else each for key, each in HEADS[net.head](output).items()
     }
@@ -101,7 +104,7 @@ def entry(name: str, variant: str) -> Entry:
         options=_VARIANTS[variant] + (", exported in training mode" if net.mode == "train" else ""),
         features=tuple(data.features[column] for column in columns),
         rows=[[value for part in parts for value in part] for parts in zip(*(t.numpy() for t in tensors), strict=True)],
-        fixes=fixed,
+        fixes=_FIXES.get(f"torch-{name}-{variant}"),
         **described,
     )
 
@@ -109,7 +112,7 @@ def entry(name: str, variant: str) -> Entry:
 def _tensors(net: Net, x: Any) -> tuple[Any, ...]:
     """Return the rows as the network's inputs."""
     return tuple(
-        torch.tensor(x[:, columns], dtype=torch.int64 if position in net.integers else torch.float32)
+        torch.tensor(x[:, columns], dtype=torch.int64 if position in net.integers else net.dtype)
         for position, columns in enumerate(net.inputs)
     )
 
@@ -125,6 +128,7 @@ def _trained(net: Net) -> Any:
         optimizer.zero_grad()
         output = (module.body if net.is_one_row else module)(*inputs)
         output = output[-1] if isinstance(output, tuple) else output
+        output = module.body(*inputs) if net.head == "label" else output
         output = output["logits"] if isinstance(output, dict) else output
         net.loss(output, target).backward()
         optimizer.step()
@@ -190,6 +194,7 @@ HEADS: dict[str, Callable[[Any], dict[str, Any]]] = {
     "label and probabilities": lambda out: _classification(*out),
     "dictionary": lambda out: HEADS["logits"](out["logits"]),
     "log-probabilities": lambda s: _classification(s.argmax(dim=1), s.exp(), scores=s, score_kind="log-probabilities"),
+    "label": lambda label: {"task": "classification", "predictions": label.ravel()},
     "number": lambda y: {"task": "regression", "predictions": y.ravel()},
     "numbers": lambda y: {"task": "regression", "predictions": y},
 }
