@@ -187,8 +187,9 @@ def _linear_classifiers() -> Iterator[tuple[str, Case]]:
         ),
     )
     yield "svc-2-no-zipmap", Case(make=svm.SVC, data="cancer 2 10", options={"zipmap": False})
-    yield "svc-2-raw-scores", Case(make=svm.SVC, data="cancer", options={"raw_scores": True, "zipmap": False})
-    yield "svc-3-raw-scores", Case(make=svm.SVC, data="iris", options={"raw_scores": True, "zipmap": False})
+    raw = {"raw_scores": True, "zipmap": False}
+    yield "svc-2-raw-scores", Case(make=svm.SVC, data="cancer", options=raw, fixes="sklearn-svc-2")
+    yield "svc-3-raw-scores", Case(make=svm.SVC, data="iris", options=raw)
     yield "svc-3-ovo", Case(make=lambda: svm.SVC(decision_function_shape="ovo"), data="iris")
     yield "svc-3-strings", Case(make=svm.SVC, data="iris")
 

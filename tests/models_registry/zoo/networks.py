@@ -121,6 +121,19 @@ class _HalvedThrice(_Halved):
         return self.last(h)
 
 
+class _Branched(nn.Module):  # type: ignore[misc]
+    """Choose a layer by the mean of the rows, which becomes an If."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = _Standardise("iris 0 1 2")
+        self.small, self.large = nn.Linear(4, 3), nn.Linear(4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.scale(x)
+        return self.large(h) if bool(h.mean() > 0) else self.small(h)
+
+
 def _same(x: Any) -> Any:
     return x
 
@@ -205,6 +218,7 @@ NETS: dict[str, Net] = {
     "embedding-and-floats": _diabetes(make=_Embedded, inputs=((1,), (0, 2, 3)), integers=(0,)),
     "two-inputs": Net(make=_TwoInputs, inputs=((0, 1), (2, 3))),
     "eight-rows": Net(make=lambda: _net("iris 0 1 2", 3), example_rows=8),
+    "branch": Net(make=_Branched, is_scripted=True),
     "loop": Net(make=_Halved, is_scripted=True),
     "loop-unrolled": Net(make=_HalvedThrice),
     "arctangent": Net(make=lambda: _Around(_net("iris 0 1 2", 3), after=torch.atan)),

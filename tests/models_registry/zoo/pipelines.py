@@ -13,7 +13,7 @@ from skl2onnx.common.data_types import FloatTensorType, Int64TensorType, StringT
 from sklearn.compose import ColumnTransformer, make_column_transformer
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
-from sklearn.impute import SimpleImputer
+from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
@@ -113,9 +113,9 @@ def recipes() -> Recipes:
     }
     for name, step in steps.items():
         found[f"pipeline-{name}"] = partial(_numeric, step, "diabetes", LinearRegression())
-    found["pipeline-imputer-missing"] = partial(
-        _numeric, SimpleImputer(), "cancer missing", LogisticRegression(max_iter=9000)
-    )
+    last = LogisticRegression(max_iter=9000)
+    found["pipeline-imputer-missing"] = partial(_numeric, SimpleImputer(), "cancer missing", last)
+    found["pipeline-knn-imputer-missing"] = partial(_numeric, KNNImputer(), "cancer missing", last)
     return found
 
 
@@ -210,12 +210,12 @@ def _entry(
         chosen = {id(pipeline): options} if options else None
         path.write_bytes(to_onnx(pipeline, initial_types=types, options=chosen).SerializeToString())
 
-    named = ", ".join(f"{key}={value!r}" for key, value in options.items()) if options else "defaults"
+    named = ", ".join(f"{key}={value!r}" for key, value in (options or {}).items())
     return Entry(
         export=export,
         framework=package("scikit-learn"),
         exporter=package("skl2onnx"),
-        options=f"{named}; {note}",
+        options=f"{named or 'defaults'}; {note}",
         features=features,
         rows=rows,
         **found,

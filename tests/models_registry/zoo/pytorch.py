@@ -58,6 +58,7 @@ _EXPORTED: dict[str, tuple[str, ...]] = {
     "double": ("legacy-dynamic",),
     "layer-norm": ("dynamo-dynamic-inline",),
     "gelu": ("dynamo-dynamic-inline",),
+    "branch": ("legacy-dynamic",),
     "loop": _DYNAMIC,
     "loop-unrolled": _DYNAMIC,
     "arctangent": ("legacy-dynamic", "custom-operator"),
