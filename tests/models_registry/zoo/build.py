@@ -6,6 +6,7 @@ installed frameworks allow.
 
 import importlib
 import json
+import re
 import sys
 import traceback
 import warnings
@@ -45,6 +46,7 @@ def main(prefixes: list[str]) -> None:
         except Exception as error:
             last = traceback.extract_tb(error.__traceback__)[-1]
             message = str(error).strip().splitlines()[0] if str(error).strip() else ""
+            message = re.sub(r"\x1b\[\d+m", "", message)
             failures[name] = f"{type(error).__name__} in {Path(last.filename).name}: {message}"[:300]
             print(f"{name}: NOT EXPORTED: {failures[name]}", flush=True)  # noqa: T201
             for left in FILES.glob(f"{name}.*"):

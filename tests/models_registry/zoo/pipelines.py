@@ -80,6 +80,13 @@ def recipes() -> Recipes:
         found[f"pipeline-{name}"] = partial(_mixed, make, None)
         if name == "one-hot":
             found["pipeline-one-hot-no-zipmap"] = partial(_mixed, make, {"zipmap": False})
+            found["pipeline-one-hot-data-frame"] = partial(_mixed, make, None, frame_type="float64")
+            found["pipeline-one-hot-data-frame-no-zipmap"] = partial(
+                _mixed, make, {"zipmap": False}, frame_type="float64"
+            )
+            found["pipeline-one-hot-data-frame-float32"] = partial(
+                _mixed, make, None, frame_type="float32", fixes="pipeline-one-hot-data-frame"
+            )
     one_hot = [("numbers", numbers, _NUMBERS), ("strings", encoders["one-hot"], _STRINGS)]
     found["pipeline-boosting"] = partial(
         _mixed,
@@ -123,25 +130,36 @@ def _pipeline(columns: list[tuple[str, Any, list[str]]], last: Any) -> Any:
     return make_pipeline(ColumnTransformer(columns), last)
 
 
-def _mixed(make: Callable[[], Any], options: Any, *, is_regression: bool = False) -> Entry:
-    """Return the entry of a pipeline with an input for each column."""
+def _mixed(
+    make: Callable[[], Any],
+    options: Any,
+    *,
+    is_regression: bool = False,
+    frame_type: str | None = None,
+    fixes: str | None = None,
+) -> Entry:
+    """Return the entry of a pipeline with an input for each column.
+
+    skl2onnx takes the inputs' types from the data frame, with income as ``frame_type``, or from `_TYPES` if it is None.
+    """
     frame, decided = applicants()
     target = frame["age"] * 2.5 + (frame["job"] == "nurse") * 20 if is_regression else decided
     pipeline = make().fit(frame[HELD_OUT:], target[HELD_OUT:])
     rows = frame[:HELD_OUT]
     if _refuses_unseen(pipeline, rows):
         rows = frame[3 : 3 + HELD_OUT]
-    return _entry(
+    number = float if frame_type == "float64" else np.float32
+    typed = rows[:1].astype({"income": frame_type, "region": object, "job": object}) if frame_type else None
+    found = _entry(
         pipeline,
         features=tuple(_COLUMNS),
-        rows=[
-            [None if value != value else value for value in row] for row in rows.astype(object).itertuples(index=False)
-        ],
-        types=list(_TYPES.items()),
+        rows=[[number(income), *others] for income, *others in rows.astype(object).itertuples(index=False)],
+        types=list(_TYPES.items()) if typed is None else typed,
         options=options,
         found=predicted(pipeline, rows),
-        note="an input for each column",
+        note="an input for each column" + (f", types from a data frame of {frame_type}" if frame_type else ""),
     )
+    return replace(found, fixes=fixes)
 
 
 def _refuses_unseen(pipeline: Any, rows: pd.DataFrame) -> bool:
@@ -208,7 +226,8 @@ def _entry(
 ) -> Entry:
     def export(path: Path) -> None:
         chosen = {id(pipeline): options} if options else None
-        path.write_bytes(to_onnx(pipeline, initial_types=types, options=chosen).SerializeToString())
+        example = {"X": types} if isinstance(types, pd.DataFrame) else {"initial_types": types}
+        path.write_bytes(to_onnx(pipeline, **example, options=chosen).SerializeToString())
 
     named = ", ".join(f"{key}={value!r}" for key, value in (options or {}).items())
     return Entry(
