@@ -84,6 +84,13 @@ class _Embedded(nn.Module):  # type: ignore[misc]
         return self.layers(torch.cat([self.embedding(sex).flatten(1), numbers / 50], dim=1))
 
 
+class _EmbeddedWithin(_Embedded):
+    """Read unknown positions as the nearest known one: the fix of `_Embedded`."""
+
+    def forward(self, sex: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+        return super().forward(sex.clamp(0, 2), numbers)
+
+
 class _OnlyEmbedded(nn.Module):  # type: ignore[misc]
     """Take all columns as whole numbers for an embedding."""
 
@@ -132,6 +139,14 @@ class _Branched(nn.Module):  # type: ignore[misc]
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         h = self.scale(x)
         return self.large(h) if bool(h.mean() > 0) else self.small(h)
+
+
+class _ChosenByRow(_Branched):
+    """Choose a layer for each row by its mean: the fix of `_Branched`."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.scale(x)
+        return torch.where(h.mean(dim=1, keepdim=True) > 0, self.large(h), self.small(h))
 
 
 def _same(x: Any) -> Any:
@@ -216,9 +231,11 @@ NETS: dict[str, Net] = {
     "double": Net(make=lambda: _net("iris 0 1 2", 3).double(), dtype=torch.float64),
     "embedding": Net(make=_OnlyEmbedded, data="iris tenths", integers=(0,)),
     "embedding-and-floats": _diabetes(make=_Embedded, inputs=((1,), (0, 2, 3)), integers=(0,)),
+    "embedding-within": _diabetes(make=_EmbeddedWithin, inputs=((1,), (0, 2, 3)), integers=(0,)),
     "two-inputs": Net(make=_TwoInputs, inputs=((0, 1), (2, 3))),
     "eight-rows": Net(make=lambda: _net("iris 0 1 2", 3), example_rows=8),
     "branch": Net(make=_Branched, is_scripted=True),
+    "where": Net(make=_ChosenByRow),
     "loop": Net(make=_Halved, is_scripted=True),
     "loop-unrolled": Net(make=_HalvedThrice),
     "arctangent": Net(make=lambda: _Around(_net("iris 0 1 2", 3), after=torch.atan)),

@@ -34,6 +34,7 @@ _EXPORTED: dict[str, tuple[str, ...]] = {
     "view": _ALL,
     "view-per-row": _ALL,
     "embedding-and-floats": _ALL,
+    "embedding-within": _ALL,
     "two-inputs": _ALL,
     "batch-norm-train": _ALL,
     "logit": _DEFAULTS,
@@ -59,6 +60,7 @@ _EXPORTED: dict[str, tuple[str, ...]] = {
     "layer-norm": ("dynamo-dynamic-inline",),
     "gelu": ("dynamo-dynamic-inline",),
     "branch": ("legacy-dynamic",),
+    "where": ("legacy-dynamic",),
     "loop": _DYNAMIC,
     "loop-unrolled": _DYNAMIC,
     "arctangent": ("legacy-dynamic", "custom-operator"),
@@ -72,6 +74,8 @@ _FIXES = {
         ("dropout", "dropout-train", _DEFAULTS),
         ("first-target", "two-targets", _DYNAMIC),
         ("loop-unrolled", "loop", ("legacy-dynamic",)),
+        ("embedding-within", "embedding-and-floats", _ALL),
+        ("where", "branch", ("legacy-dynamic",)),
     )
     for variant in variants
 } | {"torch-arctangent-legacy-dynamic": "torch-arctangent-custom-operator"}
