@@ -145,7 +145,7 @@ def _upload(model: Model, demo: DemoModel, folder: Path) -> ModelVersion:
         version = upload_version(
             model=model,
             version=VERSION,
-            artefact=File(content),
+            files=[File(content)],
             feature_names=demo.feature_names or None,
             optional=demo.may_be_missing,
             notes="From the demo's folder; demo/README.md describes how it was made.",

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 
 import redis
 from django.conf import settings
@@ -56,7 +55,7 @@ class LoadedVersion:
         self.schema: ModelSchema = row.schema()
         self.capture = CaptureRule(policy.sampling_rate, frozenset(policy.never_stored_features))
         self.artefact_sha256 = row.artefact_sha256
-        self._artefact_path = Path(row.artefact.path)
+        self._artefact_path = row.served_path()
         self._engine: Engine | None = None
         if previous and previous.artefact_sha256 == self.artefact_sha256 and previous.schema == self.schema:
             self._engine = previous._engine

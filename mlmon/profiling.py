@@ -63,7 +63,7 @@ def profile_of(
     local = None if times is None else local_times(times, zone)
     features = {name: column_profile(observed.column(name).combine_chunks(), local) for name in observed.column_names}
     prediction = column_profile(predictions, local)
-    if task_type is TaskType.CLASSIFICATION and isinstance(prediction, CategoricalProfile):
+    if task_type is not TaskType.REGRESSION and isinstance(prediction, CategoricalProfile):
         counts = dict(zip(prediction.categories, prediction.counts.tolist(), strict=True))
         prediction = CategoricalProfile(
             categories=tuple(classes),

@@ -12,10 +12,11 @@ class FeatureKind(StrEnum):
 
 
 class TaskType(StrEnum):
-    """What a model predicts: one of its classes, or a number."""
+    """What a model predicts: one of its classes, a number, or whether a row is an anomaly (class "-1") or not ("1")."""
 
     CLASSIFICATION = "classification"
     REGRESSION = "regression"
+    ANOMALY = "anomaly"
 
 
 class TensorType(StrEnum):

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from models_registry.schema import ModelSchema
+from models_registry.schema import ModelSchema, ScoreKind
 
 MOST_KEPT_CLASSES = 50  # the scores of more classes would be larger than the features
 
@@ -36,16 +36,16 @@ def kept_scores(scores: NDArray[np.float64] | None, schema: ModelSchema) -> NDAr
     Parameters
     ----------
     scores
-        The model's output, shape (n, classes), or None.
+        The model's scores, shape (n, classes), or None.
 
     Returns
     -------
     array or None
-        Shape (n, classes), in [0, 1]. If the schema says that the scores are not probabilities, their softmax.
+        Shape (n, classes), in [0, 1]: the probabilities, or the softmax of logits. None if the scores are margins.
     """
-    if scores is None or not 2 < len(schema.classes) <= MOST_KEPT_CLASSES:
+    if scores is None or schema.score_kind is ScoreKind.MARGINS or not 2 < len(schema.classes) <= MOST_KEPT_CLASSES:
         return None
-    if schema.scores_are_probabilities:
+    if schema.score_kind is ScoreKind.PROBABILITIES:
         return np.clip(scores, 0, 1).astype(np.float32)
     powers = np.exp(scores - scores.max(axis=1, keepdims=True))  # as in `softmax_of`
     return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float32)

@@ -11,7 +11,7 @@ import onnxruntime as ort
 from numpy.typing import DTypeLike, NDArray
 
 from mlmon.schema import TaskType, TensorType
-from mlmon.values import FeatureColumns, category_name
+from mlmon.values import FeatureColumns
 from models_registry.class_scores import softmax_of
 from models_registry.exceptions import (
     ArtefactError,
@@ -19,8 +19,8 @@ from models_registry.exceptions import (
     PredictionFailedError,
     PredictionTimeoutError,
 )
-from models_registry.onnx_session import MOST_ROWS_AT_ONCE, ONNX_RUNTIME_ERRORS, deadline, load_session
-from models_registry.schema import ModelSchema
+from models_registry.onnx_session import ONNX_RUNTIME_ERRORS, deadline, label_text, load_session, results_by_row
+from models_registry.schema import ModelSchema, ScoreKind
 
 _Tensor = NDArray[Any]
 
@@ -47,16 +47,21 @@ class Predictions:
     class_index
         Classification: shape (n,), int64, position of the label in the schema's classes. Regression: None.
     confidence
-        Shape (n,), float64 in [0, 1]: the probability of the predicted class. None for regression and for a
-        classifier without scores.
+        Shape (n,), float64 in [0, 1]: the probability of the predicted class. None without probabilities or logits.
     scores
-        Shape (n, classes), float64, as output by the model (probabilities only if the schema says so), or None.
+        Shape (n, classes), float64: probabilities, logits or margins, as the schema says. Of one number in a row:
+        (1 - p, p) for a probability p of the second class, (0, s) for a logit s, (-s, s) for a margin s. None without
+        scores, and of an anomaly model.
+    score
+        Shape (n,), float64: the margin of the predicted class, or the score of an anomaly model, as the model gives it.
+        None in other cases.
     """
 
     labels: NDArray[np.object_] | NDArray[np.float64]
     class_index: NDArray[np.int64] | None
     confidence: NDArray[np.float64] | None
     scores: NDArray[np.float64] | None
+    score: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +126,11 @@ class Engine:
         self._outputs = [name for name in (schema.label_output, schema.score_output) if name]
         self._class_positions = {name: position for position, name in enumerate(schema.classes)}
         self._class_names = np.array(schema.classes, dtype=np.object_)
-        self._interpret = self._regression if schema.task_type is TaskType.REGRESSION else self._classification
+        self._interpret = {
+            TaskType.REGRESSION: self._regression,
+            TaskType.CLASSIFICATION: self._classification,
+            TaskType.ANOMALY: self._anomalies,
+        }[schema.task_type]
         missing = set(self._outputs) - {each.name for each in self._session.get_outputs()}
         if missing or not self._outputs:
             raise ArtefactError(f"The model has no output {', '.join(sorted(missing)) or 'that the schema names'}.")
@@ -152,15 +161,13 @@ class Engine:
         limit = deadline(self._timeout_seconds, partial(setattr, options, "terminate", True))
         try:
             # In slices as large as the upload's trial has tried, because memory grows with the rows.
-            parts = [
+            step = self.schema.rows_at_once
+            runs = [
                 self._session.run(
-                    self._outputs,
-                    {name: tensor[start : start + MOST_ROWS_AT_ONCE] for name, tensor in feed.items()},
-                    options,
+                    self._outputs, {name: tensor[start : start + step] for name, tensor in feed.items()}, options
                 )
-                for start in range(0, rows, MOST_ROWS_AT_ONCE)
+                for start in range(0, rows, step)
             ]
-            results = parts[0] if len(parts) == 1 else [np.concatenate(column) for column in zip(*parts, strict=True)]
         except ONNX_RUNTIME_ERRORS as error:
             if limit.has_passed:
                 raise PredictionTimeoutError(
@@ -169,43 +176,69 @@ class Engine:
             raise PredictionFailedError(f"ONNX Runtime failed: {error}") from error
         finally:
             limit.lift()
-        return self._interpret(dict(zip(self._outputs, results, strict=True)), rows)
+        results = {}
+        for position, name in enumerate(self._outputs):
+            parts = [
+                _by_row(name, run[position], min(step, rows - start))
+                for start, run in zip(range(0, rows, step), runs, strict=True)
+            ]
+            results[name] = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return self._interpret(results)
 
-    def _regression(self, results: dict[str, _Tensor], rows: int) -> Predictions:
-        name = self.schema.label_output
-        values = _shaped(name, results[name], (rows,)).astype(np.float64, copy=False)
-        is_finite = np.isfinite(values)
-        if not is_finite.all():
-            raise NonFinitePredictionError(int(np.argmin(is_finite)), "the prediction is not a finite number.")
+    def _regression(self, results: dict[str, _Tensor]) -> Predictions:
+        values = _column(self.schema.label_output, results).astype(np.float64, copy=False)
+        _refuse_non_finite(np.isfinite(values), "the prediction is not a finite number.")
         return Predictions(labels=values, class_index=None, confidence=None, scores=None)
 
-    def _classification(self, results: dict[str, _Tensor], rows: int) -> Predictions:
+    def _anomalies(self, results: dict[str, _Tensor]) -> Predictions:
+        class_index = self._positions(_column(self.schema.label_output, results))
+        score = None
+        if name := self.schema.score_output:
+            score = _column(name, results).astype(np.float64, copy=False)
+            _refuse_non_finite(np.isfinite(score), "the model's score is NaN or infinite.")
+        return Predictions(self._class_names[class_index], class_index, confidence=None, scores=None, score=score)
+
+    def _classification(self, results: dict[str, _Tensor]) -> Predictions:
         schema = self.schema
-        scores = None
+        kind, scores, class_index = schema.score_kind, None, None
         if name := schema.score_output:
-            scores = _shaped(name, results[name], (rows, len(schema.classes))).astype(np.float64, copy=False)
+            scores = results[name].astype(np.float64, copy=False)
+            if scores.shape[1] == 1 and len(schema.classes) == 2:
+                number = scores[:, 0]
+                class_index = (number >= (0.5 if kind is ScoreKind.PROBABILITIES else 0.0)).astype(np.int64)
+                # A margin has the opposite margin beside it; the softmax of (0, logit) is the sigmoid of the logit.
+                first = np.zeros(len(number)) if kind is ScoreKind.LOGITS else -number
+                if kind is ScoreKind.PROBABILITIES:
+                    first = 1 - number
+                scores = np.column_stack([first, number])
+            elif scores.shape[1] != len(schema.classes):
+                raise PredictionFailedError(
+                    f"Output {name!r} has {scores.shape[1]} numbers a row; expected {len(schema.classes)}."
+                )
             largest = scores.max(axis=1)  # NaN if one of them is
             # The softmax of infinite scores does not exist; -inf beside finite scores is the logarithm of 0.
-            is_valid = ~np.isnan(largest) if schema.scores_are_probabilities else np.isfinite(largest)
-            if not is_valid.all():
-                raise NonFinitePredictionError(int(np.argmin(is_valid)), "the model's scores are NaN or infinite.")
-        if name := schema.label_output:
-            class_index = self._positions(_shaped(name, results[name], (rows,)))
-        elif scores is not None:
-            class_index = scores.argmax(axis=1)
-        else:
+            is_valid = ~np.isnan(largest) if kind is ScoreKind.PROBABILITIES else np.isfinite(largest)
+            _refuse_non_finite(is_valid, "the model's scores are NaN or infinite.")
+        if schema.label_output:
+            class_index = self._positions(_column(schema.label_output, results))
+        elif scores is None:
             raise PredictionFailedError("The schema names neither a label output nor a score output.")
-        confidence = None
-        if scores is not None:
-            chosen = scores[np.arange(rows), class_index]
-            if schema.scores_are_probabilities:
-                confidence = np.minimum(np.maximum(chosen, 0.0), 1.0)  # float32 rounding can give 1.0000001
-            else:
-                confidence = softmax_of(scores, chosen)
-        return Predictions(self._class_names[class_index], class_index, confidence, scores)
+        elif class_index is None:
+            class_index = scores.argmax(axis=1)
+        labels = self._class_names[class_index]
+        if scores is None:
+            return Predictions(labels, class_index, confidence=None, scores=None)
+        chosen = scores[np.arange(len(scores)), class_index]
+        if kind is ScoreKind.MARGINS:
+            return Predictions(labels, class_index, confidence=None, scores=scores, score=chosen)
+        if kind is ScoreKind.PROBABILITIES:
+            confidence = np.minimum(np.maximum(chosen, 0.0), 1.0)  # float32 rounding can give 1.0000001
+        else:
+            confidence = softmax_of(scores, chosen)
+        return Predictions(labels, class_index, confidence, scores)
 
     def _positions(self, labels: _Tensor) -> NDArray[np.int64]:
-        name_of = category_name if labels.dtype.kind == "f" else str
+        name_of = label_text if labels.dtype.kind in "fb" else str
         names = [name_of(label) for label in labels.tolist()]
         try:
             return np.array([self._class_positions[name] for name in names], dtype=np.int64)
@@ -235,13 +268,23 @@ def _inputs_of(schema: ModelSchema, session: ort.InferenceSession) -> tuple[_Inp
     )
 
 
-def _shaped(name: str, result: _Tensor, shape: tuple[int, ...]) -> _Tensor:
-    try:
-        if len(result) == shape[0]:
-            return result.reshape(shape)
-    except (TypeError, ValueError):  # no axis, or too many numbers for the shape
-        pass
-    raise PredictionFailedError(f"Output {name!r} has shape {np.shape(result)}; expected {shape}.")
+def _by_row(name: str, result: Any, rows: int) -> _Tensor:
+    table = results_by_row(result, rows)
+    if table is None:
+        raise PredictionFailedError(f"Output {name!r} has shape {np.shape(result)}; expected a result for {rows} rows.")
+    return table
+
+
+def _column(name: str, results: dict[str, _Tensor]) -> _Tensor:
+    table = results[name]
+    if table.shape[1] != 1:
+        raise PredictionFailedError(f"Output {name!r} has {table.shape[1]} results a row; expected 1.")
+    return table[:, 0]
+
+
+def _refuse_non_finite(is_valid: NDArray[np.bool_], reason: str) -> None:
+    if not is_valid.all():
+        raise NonFinitePredictionError(int(np.argmin(is_valid)), reason)
 
 
 def _resident_bytes() -> int:

@@ -1,5 +1,13 @@
 """Errors of the registry. Their messages are for the person who caused them."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mlmon.schema import TaskType
+
+if TYPE_CHECKING:
+    from models_registry.schema import ScoreKind
+
 
 class RegistryError(Exception):
     """Base class of the registry's errors."""
@@ -25,6 +33,31 @@ class ConflictError(RegistryError):
 
 class ArtefactError(RegistryError):
     """The uploaded file is not a model that can be served."""
+
+
+class UndeclaredOutputError(ArtefactError):
+    """The file does not prove what its outputs mean, and the uploader has not stated it.
+
+    Attributes
+    ----------
+    question
+        What the file leaves open.
+    choices
+        What can be stated: task, kind of the scores (None: nothing), and what that means.
+    """
+
+    def __init__(self, question: str, choices: Sequence[tuple[TaskType, "ScoreKind | None", str]]) -> None:
+        self.question = question
+        self.choices = tuple(choices)
+        super().__init__(f"{question} {self.advice('task={task}', 'scores={scores}')}")
+
+    def advice(self, task_text: str, scores_text: str) -> str:
+        """Return the choices as a sentence, each with `task_text` and `scores_text` filled in."""
+        sentences = []
+        for task, scores, meaning in self.choices:
+            stated = [task_text.format(task=task)] + ([scores_text.format(scores=scores)] if scores else [])
+            sentences.append(f"{' '.join(stated)} ({meaning})")
+        return f"State {', or '.join(sentences)}."
 
 
 class PredictionFailedError(RegistryError):

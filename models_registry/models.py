@@ -1,5 +1,7 @@
 """Models, their versions and features, and their reference data."""
 
+from pathlib import Path
+
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
@@ -10,7 +12,7 @@ from mlmon.csv_files import encoding_named
 from mlmon.exceptions import ReferenceFileError, TimeZoneError
 from mlmon.schema import Feature, FeatureKind, TaskType, TensorType
 from mlmon.time_zones import check_time_zone
-from models_registry.schema import ModelSchema
+from models_registry.schema import MOST_ROWS_AT_ONCE, ModelSchema, ScoreKind
 
 # A name becomes a Prometheus label, a part of URLs and a part of file names.
 MODEL_NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?$"
@@ -80,7 +82,10 @@ class ModelVersion(models.Model):
     promoted_at = models.DateTimeField(
         null=True, editable=False, help_text="When it first went to production; empty: never."
     )
-    artefact = models.FileField(upload_to="artefacts/", max_length=255)
+    artefact = models.FileField(upload_to="artefacts/", max_length=255, help_text="The file as it was uploaded.")
+    normalised = models.FileField(
+        upload_to="artefacts/", max_length=255, blank=True, help_text="What is served, if the file had to be changed."
+    )
     artefact_sha256 = models.CharField(max_length=64)
     artefact_bytes = models.PositiveBigIntegerField()
     framework = models.CharField(max_length=128, blank=True, help_text="The producer named in the ONNX file.")
@@ -88,7 +93,19 @@ class ModelVersion(models.Model):
     classes = models.JSONField(default=list, blank=True)
     label_output = models.CharField(max_length=255, blank=True)
     score_output = models.CharField(max_length=255, blank=True)
-    scores_are_probabilities = models.BooleanField(default=False)
+    score_kind = models.CharField(
+        "scores",
+        max_length=16,
+        blank=True,
+        choices=[(k.value, k.value) for k in ScoreKind],
+        help_text="What scores are.",
+    )
+    rows_at_once = models.PositiveIntegerField(
+        default=MOST_ROWS_AT_ONCE, help_text="The most rows of one run of the model; larger requests are split."
+    )
+    remarks = models.JSONField(
+        default=list, blank=True, help_text="What was changed to serve the file, and what was assumed."
+    )
     notes = models.TextField(blank=True)
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -108,6 +125,12 @@ class ModelVersion(models.Model):
                 condition=Q(task_type__in=[t.value for t in TaskType]), name="model_version_task_type_is_known"
             ),
             models.CheckConstraint(condition=Q(artefact_bytes__gt=0), name="model_version_artefact_is_not_empty"),
+            models.CheckConstraint(
+                condition=Q(score_output="", score_kind="")
+                | (~Q(score_output="") & Q(score_kind__in=[k.value for k in ScoreKind])),
+                name="model_version_scores_have_a_kind",
+            ),
+            models.CheckConstraint(condition=Q(rows_at_once__gt=0), name="model_version_runs_have_rows"),
         ]
 
     def __str__(self) -> str:
@@ -121,8 +144,13 @@ class ModelVersion(models.Model):
             classes=tuple(self.classes),
             label_output=self.label_output,
             score_output=self.score_output,
-            scores_are_probabilities=self.scores_are_probabilities,
+            score_kind=ScoreKind(self.score_kind) if self.score_kind else None,
+            rows_at_once=self.rows_at_once,
         )
+
+    def served_path(self) -> Path:
+        """Return the path of the ONNX file that is served."""
+        return Path((self.normalised or self.artefact).path)
 
 
 class ModelFeature(models.Model):

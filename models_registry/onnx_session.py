@@ -7,14 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import onnxruntime as ort
+from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state
 
+from mlmon.values import category_name
 from models_registry.exceptions import ArtefactError
 
-# Rows of one run, as tried when the version was uploaded. Larger requests are split.
-MOST_ROWS_AT_ONCE = 512
 # Every error of ONNX Runtime: its own exceptions have no common base class, and its bindings raise built-in ones. The
 # time limit of a Celery task, raised by a signal handler while a model runs, is none of them.
 ONNX_RUNTIME_ERRORS: tuple[type[Exception], ...] = (
@@ -51,6 +53,26 @@ def load_session(artefact: Path | bytes) -> ort.InferenceSession:
         return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except ONNX_RUNTIME_ERRORS as error:
         raise ArtefactError(f"ONNX Runtime cannot load the model: {error}") from error
+
+
+def results_by_row(result: object, rows: int) -> NDArray[Any] | None:
+    """Return an output of one run as an array of shape rows x width; None if it does not have a result for each row.
+
+    Exporters write one result for each row as rows, rows x width, 1 x rows, or as a scalar for a single row.
+    """
+    array = np.asarray(result)
+    if array.ndim > 2 or array.size % rows:
+        return None
+    if rows == 1 or array.shape[0] == rows:
+        return array.reshape(rows, -1)
+    return array.reshape(rows, 1) if array.shape == (1, rows) else None
+
+
+def label_text(label: object) -> str:
+    """Return a predicted label as the name of a class: 2.0 is "2", and a boolean is "true" or "false"."""
+    if isinstance(label, float):
+        return category_name(label)
+    return str(label).lower() if isinstance(label, bool) else str(label)
 
 
 @dataclass(slots=True, eq=False)

@@ -1,7 +1,6 @@
 """Queries of the registry, for this app and those above it."""
 
 import re
-from pathlib import Path
 
 import pyarrow as pa
 from django.db.models import QuerySet
@@ -46,7 +45,7 @@ def version_problems(version: ModelVersion) -> list[str]:
     if version.stage == Stage.ARCHIVED:
         return []
     problems = []
-    if not Path(version.artefact.path).is_file():
+    if not version.served_path().is_file():
         problems.append("Its ONNX file is missing.")
     latest = version.references.order_by("-id").first()
     if latest is not None and latest.status == ReferenceStatus.FAILED:

@@ -2,14 +2,16 @@
 
 import functools
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from unittest.mock import patch
 
 from django.core.files.base import ContentFile
 
+from mlmon.schema import TaskType
 from models_registry.artefacts.inspection import ArtefactLimits, ArtefactReport, inspect_artefact
 from models_registry.models import Model, ModelVersion
+from models_registry.schema import Declaration
 from models_registry.services.versions import promote, register_model, upload_version
 
 IRIS_FEATURES = ("sepal_length", "sepal_width", "petal_length", "petal_width")
@@ -49,6 +51,7 @@ def uploaded_version(
     onnx: bytes | None = None,
     features: Sequence[str] | None = IRIS_FEATURES,
     optional: Sequence[str] = (),
+    task: TaskType | None = None,
     production: bool = True,
 ) -> ModelVersion:
     """Return a version of model `name`, registered and uploaded, in production unless told otherwise."""
@@ -57,7 +60,8 @@ def uploaded_version(
         row = upload_version(
             model=model,
             version=version,
-            artefact=ContentFile(onnx or iris_onnx(), name="model.onnx"),
+            files=[ContentFile(onnx or iris_onnx(), name="model.onnx")],
+            declared=Declaration(task),
             feature_names=features,
             optional=optional,
         )
@@ -66,14 +70,26 @@ def uploaded_version(
     return row
 
 
-def _inspected_once(path: Path, *, limits: ArtefactLimits) -> ArtefactReport:
+def _inspected_once(
+    path: Path,
+    *,
+    limits: ArtefactLimits,
+    normalised_path: Path,
+    data_files: Mapping[str, Path],
+    declared: Declaration,
+) -> ArtefactReport:
     """Try the same file out once for all tests: a trial is a process of its own, and takes a third of a second."""
-    return _report(path.read_bytes(), limits)
+    assert not data_files
+    report, normalised = _report(path.read_bytes(), limits, declared)
+    if report.is_normalised:
+        normalised_path.write_bytes(normalised)
+    return report
 
 
 @functools.lru_cache
-def _report(artefact: bytes, limits: ArtefactLimits) -> ArtefactReport:
-    with tempfile.NamedTemporaryFile(suffix=".onnx") as file:
-        file.write(artefact)
-        file.flush()
-        return inspect_artefact(Path(file.name), limits=limits)
+def _report(artefact: bytes, limits: ArtefactLimits, declared: Declaration) -> tuple[ArtefactReport, bytes]:
+    with tempfile.TemporaryDirectory() as folder:
+        path, normalised = Path(folder) / "model.onnx", Path(folder) / "normalised.onnx"
+        path.write_bytes(artefact)
+        report = inspect_artefact(path, limits=limits, normalised_path=normalised, declared=declared)
+        return report, normalised.read_bytes() if report.is_normalised else b""

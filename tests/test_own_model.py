@@ -138,7 +138,7 @@ def is_loaded_by_all_processes(server: WebServer) -> bool:
 
 def uploaded() -> tuple[Any, ModelVersion]:
     pipeline, onnx = trained()
-    version = upload_version(model=register_model(name="credit"), version="1.0.0", artefact=ContentFile(onnx))
+    version = upload_version(model=register_model(name="credit"), version="1.0.0", files=[ContentFile(onnx)])
     income = FeatureEdit(name="income", kind=FeatureKind.NUMERIC, is_required=False)
     edit_features(version=version, edits={0: income})
     promote(version=version)

@@ -24,7 +24,13 @@ class ClassOrNumberField(serializers.Field[object, object, object, object]):
 
 class PredictionSerializer(serializers.Serializer[object]):
     prediction = ClassOrNumberField(help_text="The class, or the number of a regression.")
-    confidence = serializers.FloatField(allow_null=True, help_text="Probability of the predicted class.")
+    confidence = serializers.FloatField(
+        allow_null=True, help_text="Probability of the predicted class; null if the model gives none."
+    )
+    score = serializers.FloatField(
+        required=False,
+        help_text="Margin of the predicted class without probabilities, or the score of an anomaly model.",
+    )
     prediction_id = serializers.UUIDField(help_text="Send the ground truth with this id.")
 
 

@@ -105,6 +105,9 @@ class PredictView(APIView):
             {"prediction": label, "confidence": one, "prediction_id": prediction_id}
             for label, one, prediction_id in zip(labels, confidences, outcome.prediction_ids, strict=True)
         ]
+        if outcome.predictions.score is not None:
+            for row, score in zip(rows, outcome.predictions.score.tolist(), strict=True):
+                row["score"] = score
         about = {
             "latency_ms": round(outcome.latency_ms, 3),
             "model_name": outcome.version.model_name,

@@ -25,6 +25,7 @@ from mlmon.exceptions import RowValueError
 from mlmon.schema import TaskType
 from models_registry.class_scores import kept_scores
 from models_registry.engine import Predictions
+from models_registry.schema import ScoreKind
 
 MICROSECOND = timedelta(microseconds=1)
 
@@ -201,7 +202,7 @@ def _batch(version: LoadedVersion, items: Sequence[ObservationItem]) -> Observat
     if schema.score_output:  # then the rows that are served here have scores, and both are one window
         unknown = np.full(len(schema.classes), np.nan)
         given = np.array([unknown if item.probabilities is None else item.probabilities for item in items])
-        scores = kept_scores(given, replace(schema, scores_are_probabilities=True))
+        scores = kept_scores(given, replace(schema, score_kind=ScoreKind.PROBABILITIES))
     return ObservationBatch(
         version_id=version.id,
         model_name=version.model_name,

@@ -2,32 +2,28 @@
 
 from dataclasses import replace
 from functools import partialmethod
+from pathlib import Path
 from typing import Any
 
-from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import flatten_fieldsets
-from django.core.exceptions import ValidationError
-from django.http import HttpRequest, HttpResponse
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.utils.html import format_html
+from django.urls import path, reverse
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.admin import TabularInline
 from unfold.decorators import action, display
 from unfold.forms import PaginationInlineFormSet
-from unfold.widgets import (
-    UnfoldAdminFileFieldWidget,
-    UnfoldAdminSelectWidget,
-    UnfoldAdminTextareaWidget,
-    UnfoldAdminTextInputWidget,
-)
 
 from accounts.admin.base import AuditedAdmin, user_of
 from accounts.admin.page_parts import Column, Panel, Panels, confirmation_page
 from accounts.roles import Action
 from mlmon.schema import FeatureKind
 from models_registry.admin.models import SHORT_TEXT
-from models_registry.exceptions import ArtefactError, ConflictError
+from models_registry.admin.upload_form import VersionUploadForm
+from models_registry.exceptions import ConflictError
 from models_registry.models import ModelFeature, ModelVersion, Stage
 from models_registry.selectors import consequences_of_stage, other_production_versions
 from models_registry.services.versions import (
@@ -36,7 +32,6 @@ from models_registry.services.versions import (
     edit_features,
     promote,
     set_stage,
-    upload_version,
 )
 
 STAGE_LABELS = {
@@ -62,58 +57,6 @@ STAGE_ACTIONS = {
 FEATURES_PER_PAGE = 100  # Django accepts 1,000 fields of a form; a feature has five
 
 version_panels: Panels[ModelVersion] = Panels()
-
-
-class VersionUploadForm(forms.ModelForm[ModelVersion]):
-    """Upload an ONNX file; validation inspects it, so that the error appears beside the field."""
-
-    artefact = forms.FileField(
-        label="ONNX file",
-        widget=UnfoldAdminFileFieldWidget,
-        help_text="Export with zipmap=False. Pickle and joblib files are refused, because loading one runs its code.",
-    )
-    feature_names = forms.CharField(
-        required=False,
-        widget=UnfoldAdminTextareaWidget(attrs={"rows": 5}),
-        help_text="One name per line, in the order of the model's inputs. If empty, the names of the graph are used.",
-    )
-
-    class Meta:
-        model = ModelVersion
-        fields = ["model", "version", "notes"]
-        widgets = {
-            "model": UnfoldAdminSelectWidget(),
-            "version": UnfoldAdminTextInputWidget(attrs={"placeholder": "1.0.0"}),
-            "notes": UnfoldAdminTextareaWidget(attrs={"rows": 3}),
-        }
-
-    user: Any = None
-    uploaded: ModelVersion | None = None
-
-    def _post_clean(self) -> None:
-        """Upload as the last step of validation: after it, the form would find the row a duplicate of itself."""
-        super()._post_clean()  # type: ignore[misc]
-        if self.errors:
-            return
-        names = [name.strip() for name in self.cleaned_data["feature_names"].splitlines() if name.strip()]
-        try:
-            self.uploaded = upload_version(
-                model=self.cleaned_data["model"],
-                version=self.cleaned_data["version"],
-                artefact=self.cleaned_data["artefact"],
-                feature_names=names or None,
-                notes=self.cleaned_data["notes"],
-                user=self.user,
-            )
-        except ArtefactError as error:
-            self.add_error("artefact", str(error))
-        except ValidationError as error:
-            self.add_error(None, error)
-
-    def save(self, commit: bool = True) -> Any:
-        """Return the row that the service saved."""
-        self.save_m2m = self._save_m2m  # type: ignore[method-assign,attr-defined]
-        return self.uploaded
 
 
 class FeatureFormSet(PaginationInlineFormSet):
@@ -224,14 +167,17 @@ class ModelVersionAdmin(AuditedAdmin):
     search_fields = ["model__name", "version"]
     list_select_related = ["model"]
     actions_detail = [{"title": "Change stage", "icon": "moving", "items": list(STAGE_ACTIONS)}]
-    add_fieldsets = [(None, {"fields": ["model", "version", "artefact", "feature_names", "notes"]})]
+    add_fieldsets = [
+        (None, {"fields": ["model", "version", "artefact", "feature_names", "notes"]}),
+        ("Where the file does not prove it", {"fields": [("task", "scores"), "classes", "check"]}),
+    ]
     fieldsets: Any = [
         (None, {"fields": [("model", "version"), ("stage", "traffic_weight"), "notes"]}),
         (
             "Outputs",
-            {"fields": ["task_type", "class_names", ("label_output", "score_output"), "scores_are_probabilities"]},
+            {"fields": ["task_type", "class_names", ("label_output", "score_output"), "score_kind"]},
         ),
-        ("Artefact", {"fields": ["framework", "sha256", "size", ("created_by", "created_at")]}),
+        ("Artefact", {"fields": ["framework", "remarks_list", "sha256", "size", ("created_by", "created_at")]}),
     ]
     fixed_fields = [name for name in flatten_fieldsets(fieldsets) if name != "notes"]
     inlines = [FeatureInline]
@@ -297,6 +243,35 @@ class ModelVersionAdmin(AuditedAdmin):
     def class_names(self, obj: ModelVersion) -> str:
         return ", ".join(obj.classes)
 
+    @display(description="Changed or assumed")
+    def remarks_list(self, obj: ModelVersion) -> str:
+        if not obj.remarks:
+            return "Nothing: the file is served as it was uploaded."
+        return format_html("<ul>{}</ul>", format_html_join("", "<li>{}</li>", ((remark,) for remark in obj.remarks)))
+
     @display(description="SHA-256")
     def sha256(self, obj: ModelVersion) -> SafeString:
-        return format_html('<span class="long-word">{}</span>', obj.artefact_sha256)
+        return format_html(
+            '<span class="long-word">{}</span> <a href="{}">Download the uploaded file</a>',
+            obj.artefact_sha256,
+            reverse("admin:models_registry_modelversion_artefact", args=[obj.pk]),
+        )
+
+    def get_urls(self) -> list[Any]:
+        name = "models_registry_modelversion_artefact"
+        return [
+            path("<path:object_id>/artefact/", self.admin_site.admin_view(self.download), name=name),
+            *super().get_urls(),
+        ]
+
+    def download(self, request: HttpRequest, object_id: str) -> FileResponse:
+        """Return the file as it was uploaded."""
+        version = self.row_or_404(request, object_id)
+        if not self.has_view_permission(request, version):
+            raise PermissionDenied
+        try:
+            content = version.artefact.open()
+        except FileNotFoundError:
+            raise Http404("The file is missing.") from None
+        filename = f"{version.model.name}-{version.version}{Path(version.artefact.name).suffix}"
+        return FileResponse(content, as_attachment=True, filename=filename)

@@ -20,6 +20,9 @@ class FeatureSerializer(serializers.ModelSerializer[ModelFeature]):
 class VersionSerializer(serializers.ModelSerializer[ModelVersion]):
     features = FeatureSerializer(many=True)
     classes = serializers.ListField(child=serializers.CharField())
+    remarks = serializers.ListField(
+        child=serializers.CharField(), help_text="What was changed to serve the file, and what was assumed."
+    )
 
     class Meta:
         model = ModelVersion
@@ -30,6 +33,8 @@ class VersionSerializer(serializers.ModelSerializer[ModelVersion]):
             "framework",
             "task_type",
             "classes",
+            "score_kind",
+            "remarks",
             "features",
             "artefact_sha256",
             "artefact_bytes",
@@ -59,6 +64,8 @@ MODEL_EXAMPLE = OpenApiExample(
                 "framework": "skl2onnx 1.20.0",
                 "task_type": "classification",
                 "classes": ["setosa", "versicolor", "virginica"],
+                "score_kind": "probabilities",
+                "remarks": [],
                 "features": [
                     {"name": name, "kind": "numeric", "is_required": True, "tensor_type": "float32"}
                     for name in ("sepal_length", "sepal_width", "petal_length", "petal_width")

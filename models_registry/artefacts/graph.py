@@ -1,5 +1,7 @@
-"""An ONNX file, parsed without running it: is it safe to load, and which inputs, outputs and classes does it have?"""
+"""An ONNX file, parsed without running it: its inputs, and what its operators prove about its outputs."""
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +10,8 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import numpy_helper
 
 from mlmon.schema import TensorType
-from models_registry.artefacts.operators import ALLOWED_OPERATORS, SHAPE_OPERATORS, SIZE_INPUTS, SUBGRAPH_OPERATORS
-from models_registry.artefacts.report import InputTensor
+from models_registry.artefacts.advice import advice_for
+from models_registry.artefacts.report import InputTensor, OutputOrigin
 from models_registry.exceptions import ArtefactError
 
 _TENSOR_TYPES: dict[int, TensorType] = {
@@ -20,9 +22,24 @@ _TENSOR_TYPES: dict[int, TensorType] = {
     onnx.TensorProto.BOOL: TensorType.BOOL,
     onnx.TensorProto.STRING: TensorType.STRING,
 }
-# Operators that may lie between a classifier and its label output.
-_PASSES_LABELS = frozenset({"Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
-_REGRESSORS = frozenset({"LinearRegressor", "SVMRegressor", "TreeEnsembleRegressor"})
+# Operators that may lie between the operator that computes an output and the output.
+_ONLY_RESHAPES = frozenset({"Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
+_ORIGINS = {
+    "LinearRegressor": OutputOrigin.REGRESSOR,
+    "SVMRegressor": OutputOrigin.REGRESSOR,
+    "TreeEnsembleRegressor": OutputOrigin.REGRESSOR,
+    "LinearClassifier": OutputOrigin.CLASSIFIER,
+    "SVMClassifier": OutputOrigin.CLASSIFIER,
+    "TreeEnsembleClassifier": OutputOrigin.CLASSIFIER,
+    "Softmax": OutputOrigin.SOFTMAX,
+    "LogSoftmax": OutputOrigin.LOG_SOFTMAX,
+    "Sigmoid": OutputOrigin.SIGMOID,
+}
+_MOST_THRESHOLDS = 1_000
+_NORMALISERS = frozenset({"Exp", "Softmax"})  # AdaBoost makes probabilities of the votes
+_SHAPE_ONLY = frozenset({"Shape", "Size"})
+# Exporters that write a label output for every classifier, so that a number without one is a regression.
+_LABEL_EXPORTERS = frozenset({"skl2onnx", "onnxmltools", "catboost"})
 
 # First bytes of files that people upload by mistake; the longest match comes first.
 _OTHER_FORMATS: tuple[tuple[bytes, str], ...] = (
@@ -77,44 +94,25 @@ def read_graph(path: Path) -> onnx.ModelProto:
     return model
 
 
-def refuse_unsafe(model: onnx.ModelProto) -> None:
-    """Refuse a model that could read other files, run forever or use unlimited memory.
-
-    Raises
-    ------
-    ArtefactError
-        The message names the part that is refused, and what to do.
-    """
-    if model.functions:
-        raise ArtefactError(
-            "The model defines its own functions, which are not supported. Export it with its functions inlined "
-            "(onnx.inliner.inline_local_functions)."
-        )
-    if model.training_info:
-        raise ArtefactError("The model contains training graphs. Export it for inference only.")
-    if model.graph.sparse_initializer:
-        raise ArtefactError(
-            "The model contains sparse initializers, which are not supported. Store them as dense tensors."
-        )
-    _refuse_external_data(model.graph)
-    for node in model.graph.node:
-        _refuse_operator(node)
-    _refuse_value_dependent_shapes(model.graph)
-
-
-def graph_inputs(graph: onnx.GraphProto, *, max_features: int) -> list[InputTensor]:
+def graph_inputs(model: onnx.ModelProto, *, max_features: int) -> list[InputTensor]:
     """Return the inputs that a caller must provide (initializers that are listed as inputs are constants).
 
     Raises
     ------
     ArtefactError
-        An input is not a table of numbers or strings with a fixed width and a free number of rows.
+        An input is not a table of numbers or strings with a fixed width.
     """
-    constants = {initializer.name for initializer in graph.initializer}
-    inputs = [_described(each) for each in graph.input if each.name not in constants]
+    constants = {initializer.name for initializer in model.graph.initializer}
+    inputs = [_described(each, model.producer_name) for each in model.graph.input if each.name not in constants]
     if not inputs:
         raise ArtefactError("The model has no input.")
     names = [each["name"] for each in inputs]
+    left_out = [name for name in names if re.search(r"/.*:\d+$", name)]
+    if model.producer_name == "tf2onnx" and len(names) > 1 and left_out:
+        raise ArtefactError(
+            f"Input {left_out[0]!r} is a constant of the model that the exporter left out (Keras' Normalization). "
+            f"{advice_for(model.producer_name, 'constant')}"
+        )
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise ArtefactError(f"Input name {repeated[0]!r} is used twice. Give every input its own name.")
@@ -135,77 +133,91 @@ def stored_classes(graph: onnx.GraphProto, label_output: str) -> tuple[str, ...]
         return ()
     for attribute in node.attribute:
         if attribute.name.startswith("classlabels_") and (attribute.strings or attribute.ints):
-            return tuple(_text(label) for label in (*attribute.strings, *attribute.ints))
+            return label_texts([*attribute.strings, *attribute.ints])
     if node.op_type in ("ArrayFeatureExtractor", "Gather"):
-        return _constant_labels(graph, node.input[0])
+        labels = constant_values(graph, node.input[0])
+        return label_texts(labels) if all(isinstance(label, bytes | str | int) for label in labels) else ()
     if node.op_type == "LabelEncoder":
         return _encoded_labels(node)
     return ()
 
 
-def is_regressor(graph: onnx.GraphProto, output: str) -> bool:
-    """Return whether an output comes directly from a regression operator, whatever its width."""
-    node = _origin(graph, output)
-    return node is not None and node.op_type in _REGRESSORS
+def constant_values(graph: onnx.GraphProto, name: str) -> list[object]:
+    """Return the values of a constant tensor; none if it is not a constant."""
+    tensors = [tensor for tensor in graph.initializer if tensor.name == name]
+    tensors += [
+        attribute.t
+        for node in graph.node
+        if node.op_type == "Constant" and name in node.output
+        for attribute in node.attribute
+        if attribute.name == "value"
+    ]
+    values: list[object] = numpy_helper.to_array(tensors[0]).ravel().tolist() if tensors else []
+    return values
 
 
-def _refuse_external_data(graph: onnx.GraphProto) -> None:
-    attributes = [attribute for node in graph.node for attribute in node.attribute]
-    single = (attribute.t for attribute in attributes if attribute.HasField("t"))
-    several = (tensor for attribute in attributes for tensor in attribute.tensors)
-    for tensor in (*graph.initializer, *single, *several):
-        if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
-            raise ArtefactError(
-                f"Tensor {tensor.name!r} is stored in another file (external data). Save the model as one file: "
-                "onnx.save(onnx.load(path), path, save_as_external_data=False)."
-            )
+def label_texts(labels: Sequence[object]) -> tuple[str, ...]:
+    """Return class labels as strings; raise ArtefactError if one is not UTF-8."""
+    texts = []
+    for label in labels:
+        try:
+            texts.append(label.decode("utf-8") if isinstance(label, bytes) else str(label))
+        except UnicodeDecodeError:
+            message = f"Class label {label!r} is not UTF-8. Export the model with labels in UTF-8."
+            raise ArtefactError(message) from None
+    return tuple(texts)
 
 
-def _refuse_operator(node: onnx.NodeProto) -> None:
-    domain = "" if node.domain == "ai.onnx" else node.domain
-    if node.op_type == "ZipMap":
-        raise ArtefactError(
-            "The model ends in ZipMap, which returns dictionaries instead of a tensor. Convert it again with "
-            'options={"zipmap": False} (skl2onnx) or zipmap=False (onnxmltools).'
-        )
-    if node.op_type in SUBGRAPH_OPERATORS:
-        raise ArtefactError(
-            f"Operator {node.op_type} contains a subgraph, which can run forever; it is not supported. "
-            "Unroll it, or choose an estimator that exports without it."
-        )
-    if domain not in ALLOWED_OPERATORS:
-        raise ArtefactError(
-            f"Operator {node.op_type} belongs to the custom domain {domain!r}. Only the standard domains ai.onnx and "
-            "ai.onnx.ml are supported: export without custom or vendor operators."
-        )
-    if node.op_type not in ALLOWED_OPERATORS[domain]:
-        raise ArtefactError(
-            f"Operator {node.op_type} is not supported (models_registry/artefacts/operators.py has the list and its "
-            "reasons). Do that step before the model, or replace it."
-        )
-    for attribute in node.attribute:
-        # Check the fields, not the declared type, which a crafted file can set to anything.
-        if attribute.HasField("g") or attribute.graphs:
-            raise ArtefactError(f"Operator {node.op_type} contains a subgraph, which is not supported.")
-        if attribute.HasField("sparse_tensor") or attribute.sparse_tensors:
-            raise ArtefactError(f"Operator {node.op_type} contains a sparse tensor. Store it as a dense tensor.")
+def origin_of(model: onnx.ModelProto, output: str) -> OutputOrigin:
+    """Return which operator computes an output, ignoring operators that only reshape or cast its values."""
+    node = _origin(model.graph, output)
+    origin = _ORIGINS.get(node.op_type, OutputOrigin.UNKNOWN) if node is not None else OutputOrigin.UNKNOWN
+    if origin is not OutputOrigin.UNKNOWN or model.producer_name.lower() not in _LABEL_EXPORTERS:
+        return origin
+    is_labelled = any(
+        value.type.tensor_type.elem_type in (onnx.TensorProto.INT64, onnx.TensorProto.STRING)
+        for value in model.graph.output
+    )
+    return OutputOrigin.VOTES if is_labelled and _is_vote(model.graph, output) else OutputOrigin.LABEL_EXPORTER
 
 
-def _refuse_value_dependent_shapes(graph: onnx.GraphProto) -> None:
-    """Refuse shapes that depend on a client's numbers; nodes that are not in topological order are refused too."""
-    known = {initializer.name for initializer in graph.initializer} | {""}
+def tree_thresholds(graph: onnx.GraphProto) -> dict[int, list[float]]:
+    """Return some thresholds of the trees by column, for sample rows."""
+    found: dict[int, list[float]] = {}
     for node in graph.node:
-        for position in SIZE_INPUTS.get(node.op_type, ()):
-            if position < len(node.input) and node.input[position] not in known:
-                raise ArtefactError(
-                    f"The shape of {node.op_type}'s result depends on feature values, so one request could use all "
-                    "memory. Export with shapes that depend on the number of rows only."
-                )
-        if node.op_type in SHAPE_OPERATORS or all(name in known for name in node.input):
-            known.update(node.output)
+        attributes = {attribute.name: attribute for attribute in node.attribute}
+        if node.op_type in ("TreeEnsembleClassifier", "TreeEnsembleRegressor") and "nodes_values" in attributes:
+            columns, values = attributes["nodes_featureids"].ints, attributes["nodes_values"].floats
+            for column, threshold in list(zip(columns, values, strict=False))[:_MOST_THRESHOLDS]:
+                if np.isfinite(threshold) and column >= 0:
+                    found.setdefault(column, []).append(threshold)
+    return found
 
 
-def _described(value: onnx.ValueInfoProto) -> InputTensor:
+def _is_vote(graph: onnx.GraphProto, output: str) -> bool:
+    """Return whether an output depends on features only through the classes that several models chose (ArgMax)."""
+    producers = {name: node for node in graph.node for name in node.output}
+    inputs = {value.name for value in graph.input}
+    waiting, seen, is_cut = [output], {output}, False
+    while waiting:
+        name = waiting.pop()
+        if name in inputs:
+            return False
+        node = producers.get(name)
+        if node is None or node.op_type in _SHAPE_ONLY:
+            continue
+        if node.op_type in _NORMALISERS:
+            return False
+        if node.op_type == "ArgMax":
+            is_cut = True
+            continue
+        fresh = [each for each in node.input if each not in seen]
+        seen.update(fresh)
+        waiting += fresh
+    return is_cut
+
+
+def _described(value: onnx.ValueInfoProto, producer: str) -> InputTensor:
     prefix = f"Input {value.name!r}"
     if not value.type.HasField("tensor_type"):
         kind = value.type.WhichOneof("value") or "nothing"
@@ -220,16 +232,20 @@ def _described(value: onnx.ValueInfoProto) -> InputTensor:
     if not tensor.HasField("shape") or len(dimensions) not in (1, 2):
         shape = f"rank {len(dimensions)}" if tensor.HasField("shape") else "no shape"
         raise ArtefactError(f"{prefix} has {shape}; it must be a table of rows x width (rank 2).")
-    if dimensions[0].dim_value > 0:
+    fixed_rows = dimensions[0].dim_value
+    if len(dimensions) == 1 and fixed_rows > 1:
         raise ArtefactError(
-            f"{prefix} accepts exactly {dimensions[0].dim_value} row(s). Export with a free first dimension "
-            '(skl2onnx: FloatTensorType([None, width]); PyTorch: dynamic_axes={"input": {0: "rows"}}).'
+            f"{prefix} is a single row of {fixed_rows} numbers. Export with an example input of shape 1 x {fixed_rows}."
         )
     width = 1 if len(dimensions) == 1 else dimensions[1].dim_value
     if width <= 0:
-        raise ArtefactError(f"{prefix} has no fixed width. Export with a fixed number of columns.")
+        raise ArtefactError(f"{prefix} has no fixed width. {advice_for(producer, 'columns')}")
     return InputTensor(
-        name=value.name, tensor_type=_TENSOR_TYPES[tensor.elem_type].value, width=width, rank=len(dimensions)
+        name=value.name,
+        tensor_type=_TENSOR_TYPES[tensor.elem_type].value,
+        width=width,
+        rank=len(dimensions),
+        fixed_rows=max(fixed_rows, 0),
     )
 
 
@@ -241,27 +257,10 @@ def _origin(graph: onnx.GraphProto, output: str) -> onnx.NodeProto | None:
     producers = {name: node for node in graph.node for name in node.output}
     node = producers.get(output)
     for _ in range(len(graph.node)):
-        if node is None or node.op_type not in _PASSES_LABELS:
+        if node is None or node.op_type not in _ONLY_RESHAPES:
             return node
         node = producers.get(node.input[0])
     return None
-
-
-def _constant_labels(graph: onnx.GraphProto, name: str) -> tuple[str, ...]:
-    tensors = [tensor for tensor in graph.initializer if tensor.name == name]
-    tensors += [
-        attribute.t
-        for node in graph.node
-        if node.op_type == "Constant" and name in node.output
-        for attribute in node.attribute
-        if attribute.name == "value"
-    ]
-    if not tensors:
-        return ()
-    values: list[object] = numpy_helper.to_array(tensors[0]).ravel().tolist()
-    if not all(isinstance(value, bytes | str | int) for value in values):
-        return ()
-    return tuple(_text(value) for value in values)
 
 
 def _encoded_labels(node: onnx.NodeProto) -> tuple[str, ...]:
@@ -274,13 +273,4 @@ def _encoded_labels(node: onnx.NodeProto) -> tuple[str, ...]:
     labels = [*values.strings, *values.ints]
     if len(labels) != len(keys.ints) or sorted(keys.ints) != list(range(len(labels))):
         return ()
-    return tuple(_text(labels[position]) for position in np.argsort(keys.ints).tolist())
-
-
-def _text(label: object) -> str:
-    if isinstance(label, bytes):
-        try:
-            return label.decode("utf-8")
-        except UnicodeDecodeError:
-            raise ArtefactError(f"Class label {label!r} is not UTF-8. Export the model with labels in UTF-8.") from None
-    return str(label)
+    return label_texts([labels[position] for position in np.argsort(keys.ints).tolist()])

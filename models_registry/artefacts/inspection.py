@@ -6,34 +6,24 @@ only then loads the model and predicts sample rows. This module turns its report
 for the uploader.
 """
 
-import hashlib
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlmon.schema import Feature, TaskType
-from models_registry.artefacts.report import (
-    LONGEST_NAME,
-    LONGEST_TENSOR_NAME,
-    OutputTensor,
-    TrialReport,
-    TrialSpecification,
-    features_of,
-    refuse_name,
-)
+from models_registry.artefacts.advice import advice_for
+from models_registry.artefacts.outputs import outputs_of
+from models_registry.artefacts.report import TrialReport, TrialSpecification, features_of
 from models_registry.exceptions import ArtefactError
-from models_registry.onnx_session import MOST_ROWS_AT_ONCE
-from models_registry.schema import ModelSchema
+from models_registry.schema import MOST_ROWS_AT_ONCE, Declaration, ModelSchema
 
 _PROJECT_ROOT = Path(__file__).resolve().parents[2]
 _MIB = 1024 * 1024
-_LABEL_TYPES = frozenset({"int32", "int64", "string"})
-_NUMBER_TYPES = frozenset({"float32", "float64"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +59,32 @@ class ArtefactLimits:
 
 @dataclass(frozen=True, slots=True)
 class ArtefactReport:
-    """What an accepted artefact is."""
+    """What an accepted artefact is.
 
-    sha256: str
-    size_bytes: int
+    Attributes
+    ----------
+    framework
+        The exporter and its version.
+    remarks
+        What was changed in the file to serve it, and what was assumed; a sentence each.
+    is_normalised
+        Whether the normalised model is served instead of the file.
+    """
+
     framework: str
     schema: ModelSchema
+    remarks: tuple[str, ...]
+    is_normalised: bool
 
 
-def inspect_artefact(path: Path, *, limits: ArtefactLimits) -> ArtefactReport:
+def inspect_artefact(
+    path: Path,
+    *,
+    limits: ArtefactLimits,
+    normalised_path: Path,
+    data_files: Mapping[str, Path] | None = None,
+    declared: Declaration = Declaration(),  # noqa: B008 -- immutable
+) -> ArtefactReport:
     """Return what the model file is, after it was loaded and has predicted in a sandboxed process.
 
     Parameters
@@ -86,25 +93,53 @@ def inspect_artefact(path: Path, *, limits: ArtefactLimits) -> ArtefactReport:
         A complete file that does not change meanwhile.
     limits
         Limits of the file and of its trial.
+    normalised_path
+        Where the model is written that is to be served, if it is not the file itself.
+    data_files
+        Uploaded files with tensors of the model (external data), by the name that the model uses.
+    declared
+        What the uploader states about the outputs.
 
     Raises
     ------
+    UndeclaredOutputError
+        The file does not prove what its outputs mean.
     ArtefactError
         The file cannot be served; the message says why and what to do.
     """
-    size = path.stat().st_size
-    if size == 0:
+    data_files = data_files or {}
+    size = path.stat().st_size + sum(each.stat().st_size for each in data_files.values())
+    if path.stat().st_size == 0:
         raise ArtefactError("The file is empty. Upload it again.")
     if size > limits.size_bytes:
         raise ArtefactError(
             f"The file has {size / _MIB:,.1f} MiB; the limit is {limits.size_bytes / _MIB:,.1f} MiB. "
             "Use a smaller model (fewer or shallower trees, float32 weights)."
         )
-    report = _run_trial(path, size, limits)
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    schema = _schema_of(features_of(report["inputs"]), report["outputs"], limits)
-    return ArtefactReport(sha256=sha256, size_bytes=size, framework=report["framework"], schema=schema)
+    specification = TrialSpecification(
+        path=str(path.resolve()),
+        data_files={name: str(place.resolve()) for name, place in data_files.items()},
+        normalised_path=str(normalised_path.resolve()),
+        size_bytes=limits.size_bytes,
+        memory_bytes=limits.memory_bytes + limits.memory_per_size * size,
+        cpu_seconds=limits.cpu_seconds,
+        batch_rows=limits.batch_rows,
+        max_features=limits.max_features,
+    )
+    report = _run_trial(specification, limits)
+    features = features_of(report["inputs"])
+    outputs = outputs_of(report["outputs"], declared, producer=report["producer"], max_classes=limits.max_classes)
+    schema = ModelSchema(
+        outputs.task_type,
+        features,
+        outputs.classes,
+        outputs.label_output,
+        outputs.score_output,
+        outputs.score_kind,
+        report["rows_at_once"],
+    )
+    remarks = (*report["changes"], *outputs.remarks)
+    return ArtefactReport(report["framework"], schema, remarks, report["is_normalised"])
 
 
 def sandbox_environment() -> dict[str, str]:
@@ -113,14 +148,7 @@ def sandbox_environment() -> dict[str, str]:
     return kept | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONUTF8": "1"}
 
 
-def _run_trial(path: Path, size: int, limits: ArtefactLimits) -> TrialReport:
-    specification = TrialSpecification(
-        path=str(path.resolve()),
-        memory_bytes=limits.memory_bytes + limits.memory_per_size * size,
-        cpu_seconds=limits.cpu_seconds,
-        batch_rows=limits.batch_rows,
-        max_features=limits.max_features,
-    )
+def _run_trial(specification: TrialSpecification, limits: ArtefactLimits) -> TrialReport:
     try:
         finished = subprocess.run(
             [sys.executable, "-m", "models_registry.artefacts.trial"],
@@ -171,20 +199,36 @@ def _why_it_failed(report: TrialReport, limits: ArtefactLimits) -> str:
         return _too_much_memory(limits)
     if report["failure"] == "encoding":
         return f"The model predicts strings that are not UTF-8. Export it with labels in UTF-8. ({message})"
+    producer = report["producer"]
     if "Unsupported model IR version" in message:
-        return f"The file's ONNX IR version is newer than this server's. Export with an older one. ({message})"
+        return (
+            "The file's ONNX IR version is newer than this server's. Set it to 10 before you save the model: "
+            f"model.ir_version = 10; onnx.save(model, path). ({message})"
+        )
     if "opset" in message.lower():
-        return f"This server's ONNX Runtime does not support the model's opset. Use target_opset=21. ({message})"
+        advice = advice_for(producer, "opset")
+        return f"This server's ONNX Runtime does not support the model's opset. {advice} ({message})"
     if "Unknown Category" in message:
         return (
             "The model fails on a category that it was not trained with, so one unknown value would be an error "
             "instead of a prediction. Train with OneHotEncoder(handle_unknown='ignore') and export again."
         )
+    if "indices element out of data bounds" in message:
+        return (
+            "The model looks up a row of a table (an embedding) at a position that does not exist for a sample value "
+            "(0 to 6), so one unknown category would be an error instead of a prediction. Limit the positions in the "
+            f"model (x.clamp(0, n - 1)) or give unknown ones a row of their own. ({message})"
+        )
     if report["failure"] == "load":
-        return message
+        return f"{message} {advice_for(producer, 'load')}"
+    if report["tried_rows"] <= 1:
+        return (
+            "The model fails on a row of zeros, ones or empty strings, so a row unlike the training data would be an "
+            f"error instead of a prediction. {advice_for(producer, 'values')} ({message})"
+        )
     return (
-        f"The model fails on sample rows (zeros, ones, empty strings; 1, 3 and {limits.batch_rows} rows). Check that "
-        f"it accepts any number of rows. ({message})"
+        f"The model fails on {report['tried_rows']} sample rows together. Check that it accepts any number of rows. "
+        f"{advice_for(producer, 'rows')} ({message})"
     )
 
 
@@ -194,109 +238,3 @@ def _too_much_memory(limits: ArtefactLimits) -> str:
         f"({limits.memory_bytes / _MIB:,.0f} MiB and {limits.memory_per_size} times the size of its file). "
         "Use a smaller or simpler model."
     )
-
-
-# --- from the outputs to a schema -----------------------------------------------------------------------------------
-
-
-def _schema_of(features: tuple[Feature, ...], outputs: list[OutputTensor], limits: ArtefactLimits) -> ModelSchema:
-    tables = [output for output in outputs if output["width"] is not None]
-    labels = [output for output in tables if output["dtype"] in _LABEL_TYPES and output["width"] == 1]
-    numbers = [output for output in tables if output["dtype"] in _NUMBER_TYPES]
-    if labels:
-        label = _preferred(labels, ("label", "class"), "label")
-        return _labelled_classifier(features, label, numbers, limits)
-    if not numbers:
-        shapes = ", ".join(f"{output['name']!r}: {output['dtype']} {tuple(output['shape'])}" for output in outputs)
-        raise ArtefactError(
-            f"No output has one result for each row; for three rows the model returned {shapes or 'nothing'}. A label "
-            "(rows), scores (rows x classes) or a number (rows) is needed. Check that the first dimension of inputs "
-            "and outputs is free."
-        )
-    number = _preferred(numbers, ("prob",), "number")
-    refuse_name(number["name"], "Output name", LONGEST_TENSOR_NAME)
-    if not number["is_finite"]:
-        raise ArtefactError(f"Output {number['name']!r} is NaN or infinite for every sample row.")
-    if number["width"] == 1:
-        return ModelSchema(TaskType.REGRESSION, features, (), number["name"], "", scores_are_probabilities=False)
-    if number["is_regressor"] or number["name"] == "variable":
-        raise ArtefactError(
-            f"The model predicts {number['width']} numbers a row (multi-output regression). Export one model for each."
-        )
-    classes = tuple(number["stored_classes"])
-    if len(classes) != number["width"]:
-        classes = _numbered_classes(number)
-    return _classifier(features, classes, None, number, limits)
-
-
-def _labelled_classifier(
-    features: tuple[Feature, ...], label: OutputTensor, numbers: list[OutputTensor], limits: ArtefactLimits
-) -> ModelSchema:
-    classes = tuple(label["stored_classes"])
-    fitting = [output for output in numbers if output["width"] == len(classes)]
-    scores = _preferred(fitting or numbers, ("prob",), "score") if numbers else None
-    if not classes and (scores is None or label["dtype"] == "string"):
-        raise ArtefactError(
-            f"The model predicts labels ({label['name']!r}), but its file does not list its classes. Export it with "
-            "its class labels (skl2onnx and onnxmltools store them with the classifier)."
-        )
-    if scores is not None and not scores["is_finite"]:
-        raise ArtefactError(f"The scores {scores['name']!r} are NaN or infinite for every sample row.")
-    if scores is not None:
-        classes = classes or _numbered_classes(scores)
-        if scores["width"] != len(classes):
-            raise ArtefactError(
-                f"The model has {len(classes)} classes, but {scores['width']} scores a row in {scores['name']!r}. "
-                "Export one score for each class (for a support vector machine: decision_function_shape='ovr')."
-            )
-    unknown = [name for name in label["labels"] if name not in classes]
-    if unknown:
-        raise ArtefactError(
-            f"The model predicted {unknown[0]!r} for a sample row, which is not one of its classes "
-            f"({', '.join(classes[:10])}). Export it with its class labels."
-        )
-    if scores is not None and not scores["is_probability"]:
-        # Numbers beside a label may be distances, as of a clusterer: they are smallest at its label, not largest.
-        best = [classes[int(position)] if position else "" for position in scores["rows"]]
-        if any(name not in ("", predicted) for name, predicted in zip(best, label["rows"], strict=True)):
-            scores = None
-    return _classifier(features, classes, label, scores, limits)
-
-
-def _numbered_classes(scores: OutputTensor) -> tuple[str, ...]:
-    return tuple(str(position) for position in range(scores["width"] or 0))
-
-
-def _classifier(
-    features: tuple[Feature, ...],
-    classes: tuple[str, ...],
-    label: OutputTensor | None,
-    scores: OutputTensor | None,
-    limits: ArtefactLimits,
-) -> ModelSchema:
-    if not 2 <= len(classes) <= limits.max_classes:
-        raise ArtefactError(f"The model has {len(classes)} class(es); 2 to {limits.max_classes:,} are supported.")
-    if len(set(classes)) < len(classes):
-        raise ArtefactError("Two classes of the model have the same label. Give every class its own.")
-    for name in classes:
-        refuse_name(name, "Class label", LONGEST_NAME)
-    for output in filter(None, (label, scores)):
-        refuse_name(output["name"], "Output name", LONGEST_TENSOR_NAME)
-    return ModelSchema(
-        task_type=TaskType.CLASSIFICATION,
-        features=features,
-        classes=classes,
-        label_output=label["name"] if label else "",
-        score_output=scores["name"] if scores else "",
-        scores_are_probabilities=scores["is_probability"] if scores else False,
-    )
-
-
-def _preferred(outputs: list[OutputTensor], words: tuple[str, ...], what: str) -> OutputTensor:
-    """Return the only output, or the only one whose name contains one of the words."""
-    named = [output for output in outputs if any(word in output["name"].lower() for word in words)]
-    for candidates in (outputs, named):
-        if len(candidates) == 1:
-            return candidates[0]
-    names = ", ".join(repr(output["name"]) for output in outputs)
-    raise ArtefactError(f"The model has several {what} outputs ({names}). Export it with one of them.")

@@ -2,13 +2,15 @@
 
 They are those that scikit-learn, XGBoost, LightGBM and tabular networks of PyTorch and TensorFlow export. Excluded:
 
-- subgraphs (If, Loop, Scan, SequenceMap): a few bytes can run forever;
+- Loop and SequenceMap: a few bytes can run forever. If and Scan are bounded by the graph and the rows;
 - results whose shape depends on values (NonZero, Compress, Unique, StringSplit), and image resizing: a client's number
   must not decide how much memory a prediction uses. With `SIZE_INPUTS` this makes every shape a function of the number
   of rows alone;
 - random numbers: a prediction must be repeatable;
 - RegexFullMatch: a pattern is a program; ImageDecoder: decoders have bugs;
-- sequences and maps (ZipMap, DictVectorizer): they are not tensors.
+- sequences and maps (DictVectorizer): they are not tensors. A ZipMap at the end is removed before this check.
+
+Of the domain of ONNX Runtime, CDist is allowed, which skl2onnx writes with ``optim="cdist"``.
 """
 
 _ELEMENTWISE = """
@@ -37,14 +39,15 @@ _ML = """
     TreeEnsembleRegressor
 """
 
+# Operators that contain other graphs.
+SUBGRAPH_OPERATORS = frozenset({"If", "Scan"})
+
 # By domain; "" and "ai.onnx" are the same domain.
 ALLOWED_OPERATORS: dict[str, frozenset[str]] = {
-    "": frozenset((_ELEMENTWISE + _REDUCTIONS + _SHAPES + _LAYERS).split()),
+    "": SUBGRAPH_OPERATORS | frozenset((_ELEMENTWISE + _REDUCTIONS + _SHAPES + _LAYERS).split()),
     "ai.onnx.ml": frozenset(_ML.split()),
+    "com.microsoft": frozenset({"CDist"}),
 }
-
-# Operators that contain other graphs.
-SUBGRAPH_OPERATORS = frozenset({"If", "Loop", "Scan", "SequenceMap"})
 
 # Inputs (by position) that determine the shape of a result. Their values must come from constants and shapes.
 SIZE_INPUTS: dict[str, tuple[int, ...]] = {

@@ -1,6 +1,7 @@
 """What the trial of an uploaded model reports, as JSON, and the features that follow from its input tensors."""
 
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import TypedDict
 
 from mlmon.schema import Feature, FeatureKind, TensorType
@@ -9,12 +10,38 @@ from models_registry.exceptions import ArtefactError
 # Limits of the registry's tables.
 LONGEST_TENSOR_NAME = 255
 LONGEST_NAME = 128
+# Between two predictions of the same row that count as equal.
+RELATIVE_TOLERANCE = 1e-5
+ABSOLUTE_TOLERANCE = 1e-6
+
+
+class OutputOrigin(StrEnum):
+    """What computes an output: an operator, votes of several models, or any operator of an exporter of labels.
+
+    The latter (``LABEL_EXPORTER``) writes a label output for every classifier.
+    """
+
+    REGRESSOR = "regressor"
+    CLASSIFIER = "classifier"
+    SOFTMAX = "softmax"
+    LOG_SOFTMAX = "log_softmax"
+    SIGMOID = "sigmoid"
+    VOTES = "votes"
+    LABEL_EXPORTER = "label_exporter"
+    UNKNOWN = "unknown"
 
 
 class TrialSpecification(TypedDict):
-    """The file, and the limits of the process that reads it."""
+    """The file, and the limits of the process that reads it.
+
+    ``data_files`` holds paths of the uploaded files beside the model by the name that the model may use. The
+    normalised model is written to ``normalised_path`` if it differs from the file.
+    """
 
     path: str
+    data_files: dict[str, str]
+    normalised_path: str
+    size_bytes: int
     memory_bytes: int
     cpu_seconds: int
     batch_rows: int
@@ -22,21 +49,27 @@ class TrialSpecification(TypedDict):
 
 
 class InputTensor(TypedDict):
-    """An input of the model: rows x width (rank 2), or rows (rank 1, width 1); ``tensor_type`` of `TensorType`."""
+    """An input of the model: rows x width (rank 2), or rows (rank 1, width 1); ``tensor_type`` of `TensorType`.
+
+    ``fixed_rows`` is the number of rows that the exporter has fixed, or 0.
+    """
 
     name: str
     tensor_type: str
     width: int
     rank: int
+    fixed_rows: int
 
 
 class OutputTensor(TypedDict):
     """An output of the model, over all sample rows.
 
-    ``width`` is the number of columns if every result had the shape rows or rows x width, else None; ``shape`` is that
-    of the result for three rows. ``is_probability`` means that every finite row is in [0, 1] and sums to 1. ``rows``
+    ``width`` is the number of columns if every run had one result for each row, else None; ``shape`` is that of the
+    result for three rows. ``is_probability`` means that every finite row is in [0, 1] and sums to 1; for a width of 1,
+    that it is in [0, 1]. ``is_opposite`` means that the two numbers of each row are each other's negative. ``rows``
     holds, for each row except those of the large batch, the label or the position of the largest number ("" if several
-    are largest). ``stored_classes`` and ``is_regressor`` come from the graph.
+    are largest); for a width of 1, the sign ("0" if negative, else "1"). ``sample`` holds the first numbers of the
+    generic rows. ``stored_classes`` and ``origin`` come from the graph.
     """
 
     name: str
@@ -45,23 +78,32 @@ class OutputTensor(TypedDict):
     width: int | None
     is_finite: bool
     is_probability: bool
+    is_opposite: bool
     labels: list[str]
     rows: list[str]
+    sample: list[float]
     stored_classes: list[str]
-    is_regressor: bool
+    origin: str
 
 
 class TrialReport(TypedDict):
     """The model, or why the file is not one.
 
-    ``failure`` is "refused", "memory", "encoding", "load", "predict", or "" if there is none.
+    ``changes`` has a sentence for each difference between the file and what is served; ``is_normalised`` says that
+    another file is served. ``rows_at_once`` is the largest number of rows of one run. ``failure`` is "refused",
+    "memory", "encoding", "load", "predict", or "" if there is none; ``tried_rows`` is the number of rows that failed.
     """
 
     framework: str
+    producer: str
     inputs: list[InputTensor]
     outputs: list[OutputTensor]
+    changes: list[str]
+    is_normalised: bool
+    rows_at_once: int
     failure: str
     message: str
+    tried_rows: int
 
 
 def features_of(inputs: Sequence[InputTensor]) -> tuple[Feature, ...]:

@@ -192,7 +192,7 @@ def _profile(reference: ReferenceDataset, on_progress: Callable[[str, int], None
         features=[feature.name for feature in schema.features],
         label_column=labels.column,
     )
-    engine = Engine(Path(reference.version.artefact.path), schema, timeout_seconds=60)
+    engine = Engine(reference.version.served_path(), schema, timeout_seconds=60)
     progress = _progress_of(reference, on_progress)
     features: list[pa.Table] = []
     predictions: list[Predictions] = []
@@ -206,7 +206,7 @@ def _profile(reference: ReferenceDataset, on_progress: Callable[[str, int], None
         rows += batch.rows
         progress("reading and predicting", round(PREDICTED_PERCENT * batch.fraction))
     progress("profiling", PREDICTED_PERCENT)
-    predicted_type = pa.string() if schema.task_type is TaskType.CLASSIFICATION else pa.float64()
+    predicted_type = pa.float64() if schema.task_type is TaskType.REGRESSION else pa.string()
     predicted = pa.array(np.concatenate([batch.labels for batch in predictions]), predicted_type)
     observed, instants, labelled = pa.concat_tables(features), times.instants, None
     if labels.labelled_rows:

@@ -1,6 +1,6 @@
 """Registering models, uploading versions and moving them between stages."""
 
-import shutil
+import hashlib
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +27,10 @@ from models_registry.models import (
     ReferenceStatus,
     Stage,
 )
+from models_registry.prediction_check import check_predictions
+from models_registry.schema import Declaration
 from models_registry.selectors import other_production_versions
+from models_registry.services.model_files import copy_files
 from models_registry.services.stored_files import store_file
 
 
@@ -62,70 +65,99 @@ def upload_version(
     *,
     model: Model | str,
     version: str,
-    artefact: File[bytes],
+    files: Sequence[File[bytes]],
     feature_names: Sequence[str] | None = None,
     optional: Collection[str] = (),
     categorical: Collection[str] = (),
+    declared: Declaration = Declaration(),  # noqa: B008 -- immutable
+    check: File[bytes] | None = None,
     notes: str = "",
     user: Actor | None = None,
 ) -> ModelVersion:
     """Inspect an ONNX file and store it as a new version in stage ``staging``.
 
     Nothing is written before the file has passed its inspection (`models_registry.artefacts`). The schema is read from
-    the graph.
+    the graph. The file is kept; if it had to be changed to be served, the changed model is stored beside it.
 
     Parameters
     ----------
     model, version
         The model, and a semantic version that it does not have yet. A name is registered together with the version, so
         a refused file leaves no model behind.
-    artefact
-        The ONNX file.
+    files
+        The ONNX file and the files with its tensors (external data), or a zip archive of them.
     feature_names
         Names that replace those of the graph, in the order of the inputs.
     optional, categorical
         Names of features that may be missing, and of numeric features that are categories: a graph contains neither.
+    declared
+        Task, kind of the scores, and classes, where the graph does not prove them.
+    check
+        Rows with the framework's own predictions (`models_registry.prediction_check`), which must be equal.
     notes, user
         Free text, and who uploads it.
 
     Raises
     ------
+    UndeclaredOutputError
+        The graph does not prove what the model predicts, and `declared` does not state it.
     ArtefactError
         The file is not a model that can be served; the message says why.
+    ReferenceFileError
+        The rows to check cannot be read.
     ValidationError
         The version is malformed or taken, or the features do not fit the model.
     """
     _check_new_version(model, version)
     with tempfile.TemporaryDirectory(prefix="mlmon-upload-") as folder:
-        path = Path(folder) / "model.onnx"  # the inspection is another process: it needs a path
-        artefact.seek(0)
-        with path.open("wb") as copy:
-            shutil.copyfileobj(artefact, copy, 2**20)
-        report = inspect_artefact(path, limits=ArtefactLimits(size_bytes=settings.MLMON_MAX_ARTEFACT_BYTES))
+        stored = copy_files(files, Path(folder), size_bytes=settings.MLMON_MAX_ARTEFACT_BYTES)
+        normalised = Path(folder) / "normalised.onnx"
+        report = inspect_artefact(
+            stored.model,
+            limits=ArtefactLimits(size_bytes=settings.MLMON_MAX_ARTEFACT_BYTES),
+            normalised_path=normalised,
+            data_files=stored.data_files,
+            declared=declared,
+        )
         features = _described_features(report.schema.features, feature_names, optional, categorical)
+        served = normalised if report.is_normalised else stored.model
+        remarks = list(report.remarks)
+        if check is not None:
+            schema = replace(report.schema, features=tuple(features))
+            remarks.append(check_predictions(served, schema, check))
+        sha256 = stored.sha256()
         with transaction.atomic():  # not earlier, because the inspection takes seconds
             row = ModelVersion(
                 model=register_model(name=model, user=user) if isinstance(model, str) else model,
                 version=version,
-                artefact_sha256=report.sha256,
-                artefact_bytes=report.size_bytes,
+                artefact_sha256=sha256,
+                artefact_bytes=stored.kept.stat().st_size,
                 framework=report.framework[:128],
                 task_type=report.schema.task_type.value,
                 classes=list(report.schema.classes),
                 label_output=report.schema.label_output,
                 score_output=report.schema.score_output,
-                scores_are_probabilities=report.schema.scores_are_probabilities,
+                score_kind=report.schema.score_kind or "",
+                rows_at_once=report.schema.rows_at_once,
+                remarks=remarks,
                 notes=notes,
                 created_by=account_of(user),
             )
-            row.artefact.name = f"artefacts/{report.sha256}.onnx"
-            with path.open("rb") as content:
-                store_file(storage=row.artefact.storage, name=row.artefact.name, content=content)
+            row.artefact.name = f"artefacts/{sha256}{stored.kept.suffix}"
+            to_store = {row.artefact.name: stored.kept}
+            if served != stored.kept:
+                with served.open("rb") as content:
+                    digest = hashlib.file_digest(content, "sha256").hexdigest()
+                row.normalised.name = f"artefacts/{digest}.onnx"
+                to_store[row.normalised.name] = served
+            for name, path in to_store.items():
+                with path.open("rb") as content:
+                    store_file(storage=row.artefact.storage, name=name, content=content)
             row.full_clean(exclude={"created_by"})
             row.save()
             _create_features(row, features)
             bump_generation()
-            record_change(user=user, row=row, message=f"Uploaded, sha256 {report.sha256}.")
+            record_change(user=user, row=row, message=f"Uploaded, sha256 {sha256}.")
             return row
 
 

@@ -19,7 +19,7 @@ from mlmon.schema import Feature, FeatureKind, TaskType, TensorType
 from mlmon.values import LONGEST_STRING
 from models_registry.engine import Engine
 from models_registry.exceptions import NonFinitePredictionError
-from models_registry.schema import ModelSchema
+from models_registry.schema import ModelSchema, ScoreKind
 from rest.problems import LONGEST_DETAIL
 from tests.factories import diabetes_onnx, iris_onnx, uploaded_version
 from tests.models_registry import onnx_models as build
@@ -170,7 +170,7 @@ def test_infinite_scores_have_no_softmax() -> None:
         )
         for column, name in enumerate(("first", "second"))
     )
-    schema = ModelSchema(TaskType.CLASSIFICATION, features, ("a", "b"), "", "Y", scores_are_probabilities=False)
+    schema = ModelSchema(TaskType.CLASSIFICATION, features, ("a", "b"), "", "Y", ScoreKind.LOGITS)
     engine = Engine(build.identity_model(**tensors).SerializeToString(), schema, timeout_seconds=5)
     with pytest.raises(NonFinitePredictionError, match="Row 1"):
         engine.predict({"first": np.array([0.0, 1e300]), "second": np.array([0.0, 0.0])})

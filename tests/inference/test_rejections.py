@@ -20,6 +20,7 @@ from inference.services.retention import enforce_retention
 from inference.services.traffic import roll_up_traffic
 from inference.serving import serving
 from inference.traffic import TrafficTally
+from mlmon.schema import TaskType
 from models_registry.models import Model, ModelVersion
 from models_registry.services.versions import promote, register_model
 from tests.factories import uploaded_version
@@ -43,7 +44,9 @@ def version(redis_client: redis.Redis, settings: Settings, tmp_path: Path) -> Mo
     settings.MEDIA_ROOT = tmp_path
     inputs = [value("amount"), value("rooms", TensorProto.INT64), value("city", TensorProto.STRING)]
     model = graph_model([node("Identity", ["amount"], ["Y"])], inputs=inputs)
-    row = uploaded_version("typed", onnx=model.SerializeToString(), features=None, production=False)
+    row = uploaded_version(
+        "typed", onnx=model.SerializeToString(), features=None, task=TaskType.REGRESSION, production=False
+    )
     row.features.filter(name="city").update(is_required=False)
     promote(version=row)
     return row
@@ -211,7 +214,7 @@ def test_requests_without_a_version_or_a_permission_are_counted(
 
 def test_a_row_without_a_finite_prediction_is_counted(client: Client, redis_client: redis.Redis) -> None:
     model = graph_model([node("Log", ["amount"], ["Y"])], inputs=[value("amount")])
-    uploaded_version("typed", onnx=model.SerializeToString(), features=None)
+    uploaded_version("typed", onnx=model.SerializeToString(), features=None, task=TaskType.REGRESSION)
     before = counted()
     assert post(client, PREDICT, {"features": [-4711.0]}).status_code == 422
     assert growth(before) == {("row", "no_finite_prediction"): 1}

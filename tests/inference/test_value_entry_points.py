@@ -12,6 +12,7 @@ from pytest_django.fixtures import Settings
 
 from inference import stream
 from inference.serving import serving
+from mlmon.schema import TaskType
 from models_registry.models import ModelVersion
 from models_registry.services.versions import promote
 from tests.factories import uploaded_version
@@ -44,7 +45,9 @@ def version(redis_client: redis.Redis, settings: Settings, tmp_path: Path) -> Mo
     settings.MEDIA_ROOT = tmp_path
     inputs = [value("anchor"), *(value(kind, element) for kind, element in ELEMENTS.items())]
     model = graph_model([node("Identity", ["anchor"], ["Y"])], inputs=inputs)
-    row = uploaded_version("typed", onnx=model.SerializeToString(), features=None, production=False)
+    row = uploaded_version(
+        "typed", onnx=model.SerializeToString(), features=None, task=TaskType.REGRESSION, production=False
+    )
     row.features.filter(name__in=["float32", "float64", "string"]).update(is_required=False)
     promote(version=row)
     return row

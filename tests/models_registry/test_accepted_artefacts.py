@@ -1,6 +1,5 @@
 """Models that are accepted, and the schema that is read from them."""
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,9 @@ from sklearn.neural_network import MLPClassifier
 
 from mlmon.schema import Feature, FeatureKind, TaskType, TensorType
 from models_registry.artefacts.inspection import sandbox_environment
+from models_registry.schema import Declaration, ScoreKind
 from tests.models_registry import onnx_models as build
-from tests.models_registry.inspection import LIMITS, inspect
+from tests.models_registry.inspection import LIMITS, REGRESSION, inspect
 from tests.models_registry.onnx_models import node
 
 
@@ -22,14 +22,12 @@ def test_the_report_describes_file_and_schema(tmp_path: Path) -> None:
     content = build.iris_export(LogisticRegression(max_iter=500), named=True)
     report = inspect(content, tmp_path)
 
-    assert report.sha256 == hashlib.sha256(content).hexdigest()
-    assert report.size_bytes == len(content)
     assert report.framework.startswith("skl2onnx 1.")
     schema = report.schema
     assert schema.task_type is TaskType.CLASSIFICATION
     assert schema.classes == build.IRIS_NAMES
     assert (schema.label_output, schema.score_output) == ("label", "probabilities")
-    assert schema.scores_are_probabilities
+    assert schema.score_kind is ScoreKind.PROBABILITIES
     assert schema.features == tuple(
         Feature(f"f{i}", FeatureKind.NUMERIC, True, "X", i, TensorType.FLOAT32) for i in range(4)
     )
@@ -55,7 +53,7 @@ def test_a_regressor_predicts_a_number(tmp_path: Path) -> None:
     schema = inspect(content, tmp_path).schema
     assert schema.task_type is TaskType.REGRESSION
     assert (schema.label_output, schema.score_output, schema.classes) == ("variable", "", ())
-    assert not schema.scores_are_probabilities
+    assert schema.score_kind is None
 
 
 @pytest.mark.parametrize("named", [False, True], ids=["numbers", "names"])
@@ -76,7 +74,7 @@ def test_classes_are_read_from_a_label_encoder(tmp_path: Path) -> None:
     )
     schema = inspect(model, tmp_path).schema
     assert schema.classes == ("no", "yes")
-    assert schema.scores_are_probabilities
+    assert schema.score_kind is ScoreKind.PROBABILITIES
 
 
 def test_classes_of_scores_without_labels_are_numbered(tmp_path: Path) -> None:
@@ -85,9 +83,11 @@ def test_classes_of_scores_without_labels_are_numbered(tmp_path: Path) -> None:
         inputs=[build.value("X", shape=[None, 3])],
         outputs=[build.value("logits", shape=[None, 3])],
     )
-    schema = inspect(model, tmp_path).schema
+    report = inspect(model, tmp_path, declared=Declaration(TaskType.CLASSIFICATION, ScoreKind.LOGITS))
+    schema = report.schema
     assert (schema.label_output, schema.score_output, schema.classes) == ("", "logits", ("0", "1", "2"))
-    assert not schema.scores_are_probabilities
+    assert "numbered 0 to 2" in report.remarks[0]
+    assert schema.score_kind is ScoreKind.LOGITS
 
 
 def test_a_model_with_the_most_allowed_features_is_accepted(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_a_model_with_the_most_allowed_features_is_accepted(tmp_path: Path) -> N
         inputs=[build.value("X", shape=[None, width])],
         initializers=[build.constant("axis", [1], np.int64)],
     )
-    assert len(inspect(model, tmp_path).schema.features) == width
+    assert len(inspect(model, tmp_path, declared=REGRESSION).schema.features) == width
 
 
 def test_initializers_listed_as_inputs_are_not_features(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_initializers_listed_as_inputs_are_not_features(tmp_path: Path) -> None:
         inputs=[build.value("X"), build.value("bias", shape=[1])],
         initializers=[build.constant("bias", [1.0], np.float32)],
     )
-    assert [each.name for each in inspect(model, tmp_path).schema.features] == ["X"]
+    assert [each.name for each in inspect(model, tmp_path, declared=REGRESSION).schema.features] == ["X"]
 
 
 def test_shapes_that_depend_on_the_number_of_rows_are_allowed(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_shapes_that_depend_on_the_number_of_rows_are_allowed(tmp_path: Path) ->
         node("Sum", ["X", "zeros", "ones"], ["Y"]),
     ]
     model = build.graph_model(nodes, initializers=[build.constant("one", [1.0], np.float32)])
-    assert inspect(model, tmp_path).schema.task_type is TaskType.REGRESSION
+    assert inspect(model, tmp_path, declared=REGRESSION).schema.task_type is TaskType.REGRESSION
 
 
 def test_the_sandbox_does_not_get_the_servers_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,5 +127,5 @@ def test_the_sandbox_does_not_get_the_servers_secrets(tmp_path: Path, monkeypatc
 
 
 def test_the_inspection_leaves_no_files(tmp_path: Path) -> None:
-    inspect(build.identity_model(), tmp_path)
+    inspect(build.identity_model(), tmp_path, declared=REGRESSION)
     assert [path.name for path in tmp_path.iterdir()] == ["upload"]

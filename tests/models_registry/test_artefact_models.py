@@ -31,7 +31,7 @@ from tests.models_registry.onnx_models import node
         (build.value("X", shape=[]), "has rank 0"),
         (build.value("X", shape=None), "has no shape"),
         (build.value("X", shape=[None, "width"]), "has no fixed width"),
-        (build.value("X", shape=[1, 4]), "accepts exactly 1 row"),
+        (build.value("X", shape=[4]), "is a single row of 4 numbers. Export with an example input of shape 1 x 4"),
         (build.value("X", TensorProto.FLOAT16), "has element type FLOAT16"),
         (build.value("X", TensorProto.COMPLEX64), "has element type COMPLEX64"),
         (build.value("X", 99), "has element type unknown"),

@@ -10,7 +10,7 @@ import pytest
 from celery.exceptions import SoftTimeLimitExceeded
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
-from scipy.special import softmax
+from scipy.special import expit, softmax
 from sklearn.cluster import KMeans
 from sklearn.datasets import make_classification
 from sklearn.ensemble import (
@@ -27,13 +27,12 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from mlmon.schema import Feature, FeatureKind, TaskType, TensorType
-from models_registry.artefacts.inspection import ArtefactLimits, inspect_artefact
 from models_registry.class_scores import softmax_of
 from models_registry.engine import Engine
 from models_registry.exceptions import ArtefactError, PredictionFailedError, PredictionTimeoutError
-from models_registry.onnx_session import MOST_ROWS_AT_ONCE
-from models_registry.schema import ModelSchema
+from models_registry.schema import MOST_ROWS_AT_ONCE, Declaration, ModelSchema, ScoreKind
 from tests.models_registry import onnx_models as build
+from tests.models_registry.inspection import REGRESSION, inspect
 
 CLASSIFIERS = [
     LogisticRegression(max_iter=500),
@@ -50,11 +49,10 @@ REGRESSORS = [
 ]
 
 
-def engine_for(content: bytes, folder: Path, *, timeout_seconds: float = 10) -> Engine:
-    path = folder / "model.onnx"
-    path.write_bytes(content)
-    schema = inspect_artefact(path, limits=ArtefactLimits()).schema
-    return Engine(path, schema, timeout_seconds=timeout_seconds)
+def engine_for(content: bytes, folder: Path, declared: Declaration = Declaration()) -> Engine:  # noqa: B008
+    report = inspect(content, folder, declared=declared)
+    path = folder / "normalised" if report.is_normalised else folder / "upload"
+    return Engine(path, report.schema, timeout_seconds=10)
 
 
 def assert_close(actual: NDArray[np.float64] | None, expected: NDArray[Any], *, atol: float = 2e-5) -> None:
@@ -72,12 +70,12 @@ def feature(name: str, tensor_type: TensorType, *, input_name: str = "", column:
 
 
 def regression(*features: Feature) -> ModelSchema:
-    return ModelSchema(TaskType.REGRESSION, features, (), "Y", "", scores_are_probabilities=False)
+    return ModelSchema(TaskType.REGRESSION, features, (), "Y", "", None)
 
 
-def by_scores(classes: tuple[str, ...], *, are_probabilities: bool = False) -> ModelSchema:
+def by_scores(classes: tuple[str, ...], kind: ScoreKind = ScoreKind.LOGITS) -> ModelSchema:
     features = tuple(feature(f"f{i}", TensorType.FLOAT32, input_name="X", column=i) for i in range(len(classes)))
-    return ModelSchema(TaskType.CLASSIFICATION, features, classes, "", "Y", are_probabilities)
+    return ModelSchema(TaskType.CLASSIFICATION, features, classes, "", "Y", kind)
 
 
 def passing_scores(width: int) -> bytes:
@@ -177,7 +175,7 @@ def test_many_rows_are_predicted_in_slices(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Attribute `prob:FutureWarning")  # skl2onnx reads it
-def test_the_confidence_of_other_scores_is_their_softmax(tmp_path: Path) -> None:
+def test_decision_scores_are_margins_without_confidence(tmp_path: Path) -> None:
     estimator = SVC(random_state=1)
     engine = engine_for(build.iris_export(estimator), tmp_path)
     rows, _ = build.iris()
@@ -187,7 +185,44 @@ def test_the_confidence_of_other_scores_is_their_softmax(tmp_path: Path) -> None
     decision = estimator.decision_function(rows)
     assert predictions.labels.tolist() == [str(label) for label in estimator.predict(rows)]
     assert_close(predictions.scores, decision, atol=1e-4)
+    assert_close(predictions.score, decision.max(axis=1), atol=1e-4)
+    assert predictions.confidence is None
+
+
+@pytest.mark.filterwarnings("ignore:Attribute `prob:FutureWarning")  # skl2onnx reads it
+def test_the_confidence_of_declared_logits_is_their_softmax(tmp_path: Path) -> None:
+    estimator = SVC(random_state=1)
+    content = build.iris_export(estimator)
+    engine = engine_for(content, tmp_path, Declaration(scores=ScoreKind.LOGITS))
+    rows, _ = build.iris()
+    predictions = engine.predict(columns_of(rows))
+    decision = estimator.decision_function(rows)
     assert_close(predictions.confidence, softmax(decision, axis=1).max(axis=1), atol=1e-4)
+    assert predictions.score is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        (ScoreKind.PROBABILITIES, ["a", "b", "b"]),
+        (ScoreKind.LOGITS, ["a", "b", "b"]),
+        (ScoreKind.MARGINS, ["a", "b", "b"]),
+    ],
+)
+def test_one_number_decides_between_two_classes(kind: ScoreKind, expected: list[str]) -> None:
+    numbers = np.array([0.2, 0.5, 0.9]) if kind is ScoreKind.PROBABILITIES else np.array([-1.5, 0.0, 2.0])
+    schema = ModelSchema(TaskType.CLASSIFICATION, (feature("X", TensorType.FLOAT32),), ("a", "b"), "", "Y", kind)
+    engine = Engine(build.identity_model().SerializeToString(), schema, timeout_seconds=5)
+
+    predictions = engine.predict({"X": numbers})
+
+    assert predictions.labels.tolist() == expected
+    if kind is ScoreKind.MARGINS:
+        assert predictions.confidence is None
+        assert_close(predictions.score, np.abs(numbers))
+    else:
+        second = numbers if kind is ScoreKind.PROBABILITIES else expit(numbers)
+        assert_close(predictions.confidence, np.maximum(second, 1 - second))
 
 
 def test_without_labels_the_largest_score_wins() -> None:
@@ -207,7 +242,7 @@ def test_softmax_of_the_chosen_score_does_not_overflow() -> None:
 
 
 def test_probabilities_stay_in_their_range() -> None:
-    engine = Engine(passing_scores(2), by_scores(("a", "b"), are_probabilities=True), timeout_seconds=5)
+    engine = Engine(passing_scores(2), by_scores(("a", "b"), ScoreKind.PROBABILITIES), timeout_seconds=5)
     predictions = engine.predict(columns_of(np.array([[1.0000001, -1e-9]])))
     assert predictions.confidence is not None
     assert predictions.confidence.tolist() == [1.0]
@@ -257,7 +292,7 @@ def test_every_element_type_reaches_its_tensor(tmp_path: Path) -> None:
             build.constant("weights", [[1, 10, 100, 1000, 10_000, 100_000]], np.float32),
         ],
     )
-    engine = engine_for(model.SerializeToString(), tmp_path)
+    engine = engine_for(model.SerializeToString(), tmp_path, REGRESSION)
     names = [each.name for each in engine.schema.features]
     assert names == ["half", "count", "large_0", "large_1", "flag", "flat"]
 
@@ -292,7 +327,7 @@ def test_an_integer_tensor_refuses_values_that_it_cannot_hold(value: float, tens
 
 
 def test_a_number_beyond_float32_becomes_infinite_without_a_warning() -> None:
-    engine = Engine(passing_scores(2), by_scores(("a", "b"), are_probabilities=True), timeout_seconds=5)
+    engine = Engine(passing_scores(2), by_scores(("a", "b"), ScoreKind.PROBABILITIES), timeout_seconds=5)
     assert engine.predict(columns_of(np.array([[0.0, 1e300]]))).labels.tolist() == ["b"]
 
 
@@ -313,7 +348,12 @@ def test_a_label_outside_the_classes_fails() -> None:
     content = build.iris_export(LogisticRegression(max_iter=500), named=True)
     features = tuple(feature(f"f{i}", TensorType.FLOAT32, input_name="X", column=i) for i in range(4))
     schema = ModelSchema(
-        TaskType.CLASSIFICATION, features, ("setosa", "versicolor", "rose"), "label", "probabilities", True
+        TaskType.CLASSIFICATION,
+        features,
+        ("setosa", "versicolor", "rose"),
+        "label",
+        "probabilities",
+        ScoreKind.PROBABILITIES,
     )
     engine = Engine(content, schema, timeout_seconds=5)
     rows, _ = build.iris()
@@ -327,7 +367,7 @@ def test_scores_of_the_wrong_width_fail() -> None:
         [helper.make_node("Concat", ["X", "X"], ["Y"], axis=1)], inputs=[build.value("X", shape=[None, 3])],
         outputs=[build.value("Y", shape=[None, 6])],
     )  # fmt: skip
-    with pytest.raises(PredictionFailedError, match=r"has shape \(1, 6\); expected \(1, 3\)"):
+    with pytest.raises(PredictionFailedError, match=r"has 6 numbers a row; expected 3"):
         Engine(model.SerializeToString(), schema, timeout_seconds=5).predict(columns_of(np.zeros((1, 3))))
 
 
@@ -374,7 +414,9 @@ def test_a_time_limit_of_the_task_passes_through() -> None:
 def test_memory_is_at_least_the_size_of_the_artefact() -> None:
     content = build.iris_export(RandomForestClassifier(n_estimators=20, random_state=1))
     features = tuple(feature(f"f{i}", TensorType.FLOAT32, input_name="X", column=i) for i in range(4))
-    schema = ModelSchema(TaskType.CLASSIFICATION, features, ("0", "1", "2"), "label", "probabilities", True)
+    schema = ModelSchema(
+        TaskType.CLASSIFICATION, features, ("0", "1", "2"), "label", "probabilities", ScoreKind.PROBABILITIES
+    )
     assert Engine(content, schema, timeout_seconds=5).memory_bytes >= len(content)
 
 
@@ -388,8 +430,8 @@ def test_other_content_is_not_loaded() -> None:
     [
         (regression(feature("Z", TensorType.FLOAT32)), "inputs are not the inputs"),
         (regression(feature("X", TensorType.FLOAT32, column=1)), "without a gap"),
-        (ModelSchema(TaskType.REGRESSION, (feature("X", TensorType.FLOAT32),), (), "Z", "", False), "no output Z"),
-        (ModelSchema(TaskType.REGRESSION, (feature("X", TensorType.FLOAT32),), (), "", "", False), "no output"),
+        (ModelSchema(TaskType.REGRESSION, (feature("X", TensorType.FLOAT32),), (), "Z", "", None), "no output Z"),
+        (ModelSchema(TaskType.REGRESSION, (feature("X", TensorType.FLOAT32),), (), "", "", None), "no output"),
     ],
 )
 def test_a_schema_that_does_not_fit_is_refused(schema: ModelSchema, reason: str) -> None:

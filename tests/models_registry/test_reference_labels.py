@@ -17,7 +17,7 @@ from mlmon.tables import ReferenceTable, TableLimits
 from models_registry.class_scores import kept_scores, scores_column, scores_matrix
 from models_registry.models import ReferenceDataset, ReferenceStatus
 from models_registry.reference_labels import ReferenceLabels, read_labels
-from models_registry.schema import ModelSchema
+from models_registry.schema import ModelSchema, ScoreKind
 from models_registry.selectors import labelled_reference
 from models_registry.services.references import profile_reference, upload_reference
 from tests.factories import IRIS_FEATURES, diabetes_onnx, uploaded_version
@@ -28,7 +28,9 @@ X = Feature("x", FeatureKind.NUMERIC, False, "x", 0, TensorType.FLOAT64)
 
 def schema(*classes: str) -> ModelSchema:
     kind = TaskType.CLASSIFICATION if classes else TaskType.REGRESSION
-    return ModelSchema(kind, (X,), classes, "label", "scores" if classes else "", True)
+    return ModelSchema(
+        kind, (X,), classes, "label", "scores" if classes else "", ScoreKind.PROBABILITIES if classes else None
+    )
 
 
 def labels_of(folder: Path, columns: dict[str, Any], classes: tuple[str, ...], chosen: str = "") -> ReferenceLabels:
@@ -115,7 +117,7 @@ def test_a_column_of_lists_is_not_ground_truth(tmp_path: Path) -> None:
 
 def test_scores_of_three_classes_or_more_are_stored() -> None:
     logits = np.array([[1.0, 2.0, 1000.0], [0.0, 0.0, 0.0]])
-    raw = ModelSchema(TaskType.CLASSIFICATION, (X,), ("a", "b", "c"), "", "scores", False)
+    raw = ModelSchema(TaskType.CLASSIFICATION, (X,), ("a", "b", "c"), "", "scores", ScoreKind.LOGITS)
     kept = kept_scores(logits, raw)
     assert kept is not None
     expected = np.array([[0, 0, 1], [1 / 3, 1 / 3, 1 / 3]])

@@ -47,7 +47,7 @@ def test_a_duplicate_name_is_refused() -> None:
 @pytest.mark.parametrize("version", ["1", "1.0", "01.0.0", "1.0.0+build", "v1.0.0", "1.0.0-", "1.0.0-01", ""])
 def test_other_than_semantic_versions_are_refused(version: str) -> None:
     with pytest.raises(ValidationError):
-        upload_version(model=register_model(name="a"), version=version, artefact=ContentFile(iris_onnx()))
+        upload_version(model=register_model(name="a"), version=version, files=[ContentFile(iris_onnx())])
 
 
 def test_a_duplicate_version_is_refused() -> None:
@@ -59,7 +59,7 @@ def test_a_duplicate_version_is_refused() -> None:
 def test_a_refused_file_stores_nothing() -> None:
     model = register_model(name="a")
     with pytest.raises(ArtefactError):
-        upload_version(model=model, version="1.0.0", artefact=ContentFile(b"no model"))
+        upload_version(model=model, version="1.0.0", files=[ContentFile(b"no model")])
     assert not ModelVersion.objects.exists()
 
 
