@@ -13,6 +13,7 @@ TOKEN_PREFIX = "mlmon_"  # noqa: S105 -- lets secret scanners recognise a leaked
 class TokenScope(models.TextChoices):
     PREDICT = "predict", "predict: predictions, observations and feedback"
     READ = "read", "read: drift, performance, registry and metrics"
+    REGISTRY = "registry", "registry: models, versions, reference data and stages"
     ALL = "all", "all of the API"
 
 

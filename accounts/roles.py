@@ -112,7 +112,7 @@ class Action(Enum):
     )
     UPLOAD_GROUND_TRUTH = "Upload ground truth", Role.MODEL_OWNER, ("performance.add_groundtruthupload",)
     MAKE_TOKEN = (
-        "Create API tokens with the scopes predict and read; revoke one's own",
+        "Create API tokens with the scopes predict, read and registry; revoke one's own",
         Role.MODEL_OWNER,
         ("accounts.add_apitoken",),
     )

@@ -16,7 +16,18 @@ from accounts.models import ApiToken, TokenScope
 from accounts.roles import Action
 from accounts.services.tokens import create_token, revoke_token
 
-LIMITED_SCOPES = (TokenScope.PREDICT, TokenScope.READ)
+# A token must not do more than the person who creates it.
+ACTIONS_OF_SCOPE: dict[TokenScope, tuple[Action, ...]] = {
+    TokenScope.PREDICT: (),
+    TokenScope.READ: (),
+    TokenScope.REGISTRY: (
+        Action.REGISTER_MODEL,
+        Action.UPLOAD_VERSION,
+        Action.UPLOAD_REFERENCE,
+        Action.CHANGE_STAGE,
+    ),
+    TokenScope.ALL: (Action.MANAGE_TOKENS,),
+}
 
 
 @admin.register(ApiToken)
@@ -41,8 +52,11 @@ class ApiTokenAdmin(AuditedAdmin):
     def formfield_for_choice_field(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         field = super().formfield_for_choice_field(db_field, request, **kwargs)
         if db_field.name == "scope" and isinstance(field, forms.ChoiceField):
-            scopes = TokenScope if Action.MANAGE_TOKENS.is_allowed(request.user) else LIMITED_SCOPES
-            field.choices = [(scope.value, scope.label) for scope in scopes]
+            field.choices = [
+                (scope.value, scope.label)
+                for scope, actions in ACTIONS_OF_SCOPE.items()
+                if all(action.is_allowed(request.user) for action in actions)
+            ]
         return field
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:

@@ -1,6 +1,5 @@
 """Who may call the API: holders of tokens with a scope, users of the admin to read, or everyone if access is open."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -8,9 +7,10 @@ from django.contrib.auth.models import User
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
-from rest_framework.permissions import BasePermission
+from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
+from accounts.actors import TokenHolder
 from accounts.models import TokenScope, token_digest
 from accounts.roles import Action
 from inference.exceptions import RegistryUnreadError
@@ -20,14 +20,6 @@ if TYPE_CHECKING:
     from rest_framework.views import APIView  # its import imports this module, because of the settings
 
 CHALLENGE = "Bearer"
-
-
-@dataclass(frozen=True, slots=True)
-class TokenHolder:
-    """The caller behind a valid token."""
-
-    token: KnownToken
-    is_authenticated: bool = True
 
 
 class BearerTokenAuthentication(BaseAuthentication):
@@ -43,25 +35,34 @@ class BearerTokenAuthentication(BaseAuthentication):
         known = snapshot.tokens.get(token_digest(token.strip()))
         if known is None or not known.is_valid():
             raise AuthenticationFailed("The token is unknown, revoked or expired.")
-        return TokenHolder(known), known
+        return TokenHolder(known.name, known.scope), known
 
     def authenticate_header(self, request: Request) -> str:
         return CHALLENGE
 
 
 class HasApiAccess(BasePermission):
-    """Allows a call by the view's ``required_scope``, ``predict`` or ``read`` (the default)."""
+    """Allows a call by the view's ``required_scope``: ``predict``, ``read`` (the default) or ``registry``.
+
+    Views of the scope ``registry`` can also be read with the scope ``read``. To write, they need a token even if access
+    is open: the audit trail names it, and no page of another site can make a browser upload something.
+    """
 
     message = "The token's scope does not allow this call."
 
     def has_permission(self, request: Request, view: "APIView") -> bool:
-        if settings.MLMON_API_ACCESS == "open":
-            return True
         scope = getattr(view, "required_scope", TokenScope.READ)
+        is_registry, is_reading = scope == TokenScope.REGISTRY, request.method in SAFE_METHODS
+        if settings.MLMON_API_ACCESS == "open" and (is_reading or not is_registry):
+            return True
+        can_be_read = scope == TokenScope.READ or (is_registry and is_reading)
         if isinstance(request.user, TokenHolder):
-            return request.user.token.scope in (scope, TokenScope.ALL)
+            return request.user.scope in (scope, TokenScope.ALL) or (
+                can_be_read and request.user.scope == TokenScope.READ
+            )
+        self.message = f"Send a token with the scope {scope}. A login is enough to read only."
         is_reader = isinstance(request.user, User) and request.user.is_staff and Action.SEE.is_allowed(request.user)
-        return scope == TokenScope.READ and is_reader  # a person who may see the pages of the admin
+        return can_be_read and is_reader  # a person who may see the pages of the admin
 
 
 class BearerTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]

@@ -228,7 +228,7 @@ def token_attempts(world: World) -> Iterator[Attempt]:
     foreign, _ = create_token(name="foreign", scope="read", user=User.objects.create_user("somebody"))
     nobodys, _ = create_token(name="of a command", scope="read")
     add, tokens = address("accounts_apitoken_add"), address("accounts_apitoken_changelist")
-    for scope in ("predict", "read"):
+    for scope in ("predict", "read", "registry"):
         sent = {"name": scope, "scope": scope, "expires_at_0": "", "expires_at_1": ""}
         yield Attempt(Action.MAKE_TOKEN, add, sent, page=tokens, asks=True)
     yield revocation(Action.MAKE_TOKEN, own)

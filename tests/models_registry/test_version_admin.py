@@ -221,6 +221,18 @@ def test_a_token_is_shown_once_and_can_be_revoked(client: Client) -> None:
     assert token.revoked_at is not None
 
 
+def test_a_token_may_do_no_more_than_its_creator(client: Client) -> None:
+    person = User.objects.create_user("token maker", is_staff=True)
+    makes = Permission.objects.filter(codename__in=["add_apitoken", "view_apitoken", "add_modelversion"])
+    person.user_permissions.set(makes)
+    client.force_login(person)
+    sent = {"scope": "registry", "expires_at_0": "", "expires_at_1": ""}
+    response = client.post("/admin/accounts/apitoken/add/", {"name": "ci", **sent})
+    assert "registry is not one of the available choices" in response.content.decode()
+    client.post("/admin/accounts/apitoken/add/", {"name": "ci", **sent, "scope": "predict"})
+    assert ApiToken.objects.get().scope == "predict"
+
+
 def offered(client: Client, version: ModelVersion) -> set[str]:
     page = client.get(change_page(version)).content.decode()
     names = ("promote", "start_shadow", "back_to_staging", "archive")
