@@ -7,7 +7,14 @@ from http import HTTPStatus
 from typing import Any
 
 import orjson
-from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation, TooManyFieldsSent
+from django.core.exceptions import (
+    NON_FIELD_ERRORS,
+    PermissionDenied,
+    RequestDataTooBig,
+    SuspiciousOperation,
+    TooManyFieldsSent,
+    ValidationError,
+)
 from django.db import DatabaseError
 from django.http import Http404, HttpResponse
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse
@@ -25,6 +32,7 @@ RETRY_AFTER_SECONDS = 2  # of a 503
 STATUS_OF_ERROR: dict[type[Exception], HTTPStatus] = {
     Http404: HTTPStatus.NOT_FOUND,
     PermissionDenied: HTTPStatus.FORBIDDEN,
+    ValidationError: HTTPStatus.UNPROCESSABLE_ENTITY,
     RequestDataTooBig: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     TooManyFieldsSent: HTTPStatus.BAD_REQUEST,
     SuspiciousOperation: HTTPStatus.BAD_REQUEST,  # the base class of the two above
@@ -97,6 +105,8 @@ def problem_response(error: Exception, context: dict[str, Any]) -> HttpResponse 
     if isinstance(error, APIException):
         detail = error.detail if isinstance(error.detail, str) else orjson.dumps(error.detail).decode()
         problem = Problem(HTTPStatus(error.status_code), detail)
+    elif isinstance(error, ValidationError):
+        problem = _validation_problem(error)
     elif status := status_of(error):
         detail = next((_DETAIL_OF_ERROR[kind] for kind in kinds if kind in _DETAIL_OF_ERROR), str(error))
         members = next((_MEMBERS_OF_ERROR[kind](error) for kind in kinds if kind in _MEMBERS_OF_ERROR), {})
@@ -115,6 +125,15 @@ def problem_response(error: Exception, context: dict[str, Any]) -> HttpResponse 
         if wait := getattr(error, "wait", None):
             response["Retry-After"] = str(int(wait) + 1)
     return response
+
+
+def _validation_problem(error: ValidationError) -> Problem:
+    """Return the problem of invalid fields: each with the reason; a reason without a field is about all of them."""
+    fields = error.message_dict if hasattr(error, "error_dict") else {NON_FIELD_ERRORS: error.messages}
+    reasons = {None if name == NON_FIELD_ERRORS else name: " ".join(texts) for name, texts in fields.items()}
+    detail = " ".join(f"{name}: {reason}" if name else reason for name, reason in reasons.items())
+    errors = [{"field": name, "reason": shortened(reason)} for name, reason in reasons.items()]
+    return Problem(STATUS_OF_ERROR[ValidationError], detail, {"errors": errors})
 
 
 def method_not_allowed(method: str, *, allowed: Sequence[str]) -> HttpResponse:
@@ -156,13 +175,13 @@ MEANINGS = {
     400: "The body is not valid JSON, or a query parameter is invalid.",
     401: "The token is missing, unknown, revoked or expired.",
     403: "The token's scope, or the user's role, does not allow this call.",
-    404: "The model, version or incident does not exist.",
+    404: "The model, version, incident or job does not exist.",
     406: "The client does not accept JSON.",
-    409: "The version is archived.",
+    409: "The version is archived, or the request contradicts what is stored.",
     411: "The request has no Content-Length.",
-    413: "The body is larger than this server accepts.",
-    415: "The Content-Type is not application/json.",
-    422: "The model's schema does not accept a value, or the body has the wrong shape. Nothing was done.",
+    413: "The body, or an uploaded file, is larger than this server accepts.",
+    415: "The Content-Type is not application/json, or multipart/form-data for an upload.",
+    422: "A value or a file is not accepted, or the body has the wrong shape. Nothing was done.",
     500: "The model failed on these values. The server's log has the reason.",
     503: "No version is loaded, the model took too long, or the database or Redis is unavailable. Try again later.",
 }

@@ -1,13 +1,11 @@
 """The calls that predict, and that capture predictions of another server."""
 
 from collections import Counter
-from http import HTTPStatus
 from typing import Any
 
 from django.conf import settings
 from drf_spectacular.utils import OpenApiExample, PolymorphicProxySerializer, extend_schema
 from rest_framework.exceptions import (
-    APIException,
     AuthenticationFailed,
     NotAuthenticated,
     ParseError,
@@ -31,6 +29,7 @@ from inference.api.serializers import (
 from inference.rejections import RequestErrorCode
 from inference.services.observations import ObservationOutcome, ObservationStatus, capture_observations
 from inference.services.prediction import count_refused_request, predict
+from rest.bodies import refuse_chunked
 from rest.problems import problem_responses, shortened
 
 IDS = [f"0199f0c2-7a40-7c1e-9d3b-5f0a4f2b000{number}" for number in range(1, 4)]
@@ -39,11 +38,6 @@ SETOSA = {"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_w
 VIRGINICA = {"sepal_length": 6.7, "sepal_width": 3.0, "petal_length": 5.2, "petal_width": 2.3}
 FIRST = {"prediction": "setosa", "confidence": 0.981, "prediction_id": IDS[0]}
 SECOND = {"prediction": "virginica", "confidence": 0.961, "prediction_id": IDS[1]}
-
-
-class LengthRequired(APIException):
-    status_code = HTTPStatus.LENGTH_REQUIRED
-    default_detail = "Send the body with a Content-Length; chunked bodies are not supported."
 
 
 class PredictView(APIView):
@@ -91,8 +85,7 @@ class PredictView(APIView):
         ],
     )
     def post(self, request: Request, model_name: str | None = None, version: str | None = None) -> Response:
-        if request.META.get("HTTP_TRANSFER_ENCODING") and not request.META.get("CONTENT_LENGTH"):
-            raise LengthRequired
+        refuse_chunked(request)
         if not request.META.get("CONTENT_LENGTH", "0").strip("0"):
             raise ParseError("The body is empty; send a JSON object.")
         payload = request.data
