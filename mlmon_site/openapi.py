@@ -3,19 +3,26 @@
 from typing import Any
 
 # With these values, each call runs as it is on a server with the demo's models.
-PATH_EXAMPLES = {"model_name": "classifier", "name": "classifier", "version": "1.0.0", "incident_id": 1}
+PATH_EXAMPLES = {
+    "model_name": "classifier",
+    "name": "classifier",
+    "version": "1.0.0",
+    "incident_id": 1,
+    "job_id": 1,
+}
 PATH_DESCRIPTIONS = {
     "model_name": "Name of a registered model.",
     "name": "Name of a registered model.",
     "version": "Version of the model.",
     "incident_id": "Id of an incident, from `GET …/incidents`. A new server has none.",
+    "job_id": "Id of a job, from the response to the upload.",
 }
 TAGS = [
     {"name": "Predict", "description": "Predictions of the models."},
     {"name": "Observe", "description": "Ground truth, and predictions made by other servers."},
     {"name": "Drift", "description": "How far the latest predictions are from the reference data."},
     {"name": "Performance", "description": "Accuracy and other measures, with and without ground truth."},
-    {"name": "Registry", "description": "Models and versions, read-only. Change them in the admin."},
+    {"name": "Registry", "description": "Models, versions and reference data, for CI pipelines."},
     {"name": "Health", "description": "For Prometheus, load balancers and Kubernetes."},
 ]
 DESCRIPTION = """
@@ -23,7 +30,8 @@ Predictions, drift, performance and the registry of mlmon.
 
 Every example runs as it is on a server with the demo's models (`make run`, or `manage.py load_demo`): open a call and
 click **Execute**. If the server requires tokens, create one in the admin or with `manage.py create_token` and enter it
-under **Authorize**. People who are logged in to the admin can read without a token.
+under **Authorize**. People who are logged in to the admin can read without a token. Calls that write to the registry
+always require a token, with the scope `registry` or `all`.
 
 Errors are RFC 9457 problem details. Every response has the headers `X-Request-ID` and `X-Process-Time` (seconds).
 """

@@ -191,7 +191,10 @@ SPECTACULAR_SETTINGS = {
         "drf_spectacular.hooks.postprocess_schema_enums",
         "mlmon_site.openapi.complete_description",
     ],
-    "ENUM_NAME_OVERRIDES": {"ResultStatusEnum": "drift.api.serializers.RESULT_STATUSES"},
+    "ENUM_NAME_OVERRIDES": {
+        "ResultStatusEnum": "drift.api.serializers.RESULT_STATUSES",
+        "StageEnum": "models_registry.models.Stage",
+    },
 }
 
 # Port of the scrape server, a process beside the workers of the web server; 0 starts none.

@@ -1,8 +1,9 @@
 """Errors of the registry. Their messages are for the person who caused them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from mlmon.exceptions import ReferenceFileError
 from mlmon.schema import TaskType
 
 if TYPE_CHECKING:
@@ -27,8 +28,31 @@ class UnknownVersionError(RegistryError):
         super().__init__(f"Model {name!r} has no version {version!r}.")
 
 
+class UnknownJobError(RegistryError):
+    """The model has no such job."""
+
+    def __init__(self, name: str, job_id: int) -> None:
+        super().__init__(f"Model {name!r} has no job {job_id}.")
+
+
 class ConflictError(RegistryError):
     """The change contradicts what is stored."""
+
+
+class ContradictionError(ConflictError):
+    """The row exists with other values than a repeated request has.
+
+    Parameters
+    ----------
+    row
+        The row, as people name it.
+    reasons
+        By field of the request: the stored value and the request's.
+    """
+
+    def __init__(self, row: str, reasons: Mapping[str, str]) -> None:
+        super().__init__(f"{row} is stored already. " + " ".join(f"{name}: {text}" for name, text in reasons.items()))
+        self.reasons = reasons
 
 
 class ArtefactError(RegistryError):
@@ -58,6 +82,14 @@ class UndeclaredOutputError(ArtefactError):
             stated = [task_text.format(task=task)] + ([scores_text.format(scores=scores)] if scores else [])
             sentences.append(f"{' '.join(stated)} ({meaning})")
         return f"State {', or '.join(sentences)}."
+
+
+class LargeArtefactError(ArtefactError):
+    """The uploaded model is larger than the limit."""
+
+
+class LargeReferenceError(ReferenceFileError):
+    """The uploaded reference file is larger than the limit."""
 
 
 class PredictionFailedError(RegistryError):

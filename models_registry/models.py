@@ -217,6 +217,11 @@ class ReferenceDataset(models.Model):
     version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="references")
     file = models.FileField(upload_to="references/", max_length=255)
     original_filename = models.CharField(max_length=255)
+    upload_sha256 = models.CharField(
+        max_length=64,
+        blank=True,
+        help_text="Digest of the file and of how it is read, to recognise a repeated upload. Empty for earlier ones.",
+    )
     encoding = models.CharField(max_length=32, blank=True, validators=[validate_encoding], help_text=ENCODING_HELP)
     missing_values = models.JSONField(
         default=list, blank=True, help_text="Further strings that are missing values in a CSV file."

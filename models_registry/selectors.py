@@ -7,9 +7,10 @@ from django.db.models import QuerySet
 
 from mlmon import profile
 from mlmon.profile import ReferenceProfile
-from models_registry.exceptions import UnknownModelError, UnknownVersionError
+from models_registry.exceptions import UnknownJobError, UnknownModelError, UnknownVersionError
 from models_registry.models import (
     MODEL_NAME_PATTERN,
+    SEMANTIC_VERSION_PATTERN,
     Model,
     ModelFeature,
     ModelVersion,
@@ -35,6 +36,15 @@ def model_named(name: str, models: QuerySet[Model] | None = None) -> Model:
 def version_named(model_name: str, version: str) -> ModelVersion:
     """Return the version with these names; raise UnknownModelError or UnknownVersionError if there is none."""
     return version_of(model_named(model_name), version)
+
+
+def reference_of(model: Model, reference_id: int) -> ReferenceDataset:
+    """Return a reference of the model by the id of its job, which is its own; raise UnknownJobError without one."""
+    references = ReferenceDataset.objects.filter(version__model=model).select_related("version__model")
+    reference = references.filter(pk=reference_id).first()
+    if reference is None:
+        raise UnknownJobError(model.name, reference_id)
+    return reference
 
 
 def version_problems(version: ModelVersion) -> list[str]:
@@ -117,10 +127,12 @@ def consequences_of_stage(version: ModelVersion, stage: Stage) -> list[str]:
 
 def version_of(model: Model, version: str) -> ModelVersion:
     """Return a version of the model; raise UnknownVersionError if there is none."""
-    try:
-        return model.versions.get(version=version)
-    except ModelVersion.DoesNotExist:
-        raise UnknownVersionError(model.name, version) from None
+    # Other strings are not looked up, as in `model_named`.
+    is_possible = re.fullmatch(SEMANTIC_VERSION_PATTERN, version)
+    row = model.versions.filter(version=version).first() if is_possible else None
+    if row is None:
+        raise UnknownVersionError(model.name, version)
+    return row
 
 
 def primary_version(model: Model) -> ModelVersion | None:

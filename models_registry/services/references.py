@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import logging
 import time
 import uuid
@@ -30,12 +31,18 @@ from mlmon.tables import ReadOptions, ReferenceTable, TableLimits
 from mlmon.values import observed_table
 from models_registry.class_scores import kept_scores, scores_column
 from models_registry.engine import Engine, Predictions
-from models_registry.exceptions import ArtefactError, ConflictError, NonFinitePredictionError, PredictionFailedError
+from models_registry.exceptions import (
+    ArtefactError,
+    ConflictError,
+    LargeReferenceError,
+    NonFinitePredictionError,
+    PredictionFailedError,
+)
 from models_registry.models import OUTDATED_FORMAT, Model, ModelVersion, ReferenceDataset, ReferenceStatus, Stage
 from models_registry.reference_labels import ReferenceLabels, read_labels
 from models_registry.reference_times import ReferenceTimes, read_times
 from models_registry.schema import ModelSchema
-from models_registry.services.stored_files import UploadQueue, store_file
+from models_registry.services.stored_files import UploadQueue, digest_of, store_file
 
 logger = logging.getLogger(__name__)
 
@@ -90,19 +97,20 @@ def upload_reference(
     ------
     ConflictError
         The version is archived.
-    ReferenceFileError
+    LargeReferenceError
         The file is larger than the limit.
     """
     refuse_large(file.size)
+    options = {"label_column": label_column, "time_column": time_column, "encoding": encoding}
+    upload_sha256 = digest_of_upload(file, missing_values=missing_values, **options)
     with transaction.atomic():
         refuse_archived(version.pk)
         reference = ReferenceDataset(
             version=version,
             original_filename=Path(filename).name[:255],
-            label_column=label_column,
-            time_column=time_column,
-            encoding=encoding,
+            upload_sha256=upload_sha256,
             missing_values=list(missing_values),
+            **options,
             created_by=account_of(user),
         )
         # Under a random name: the uploader's may be too long for the file system or have a meaning there.
@@ -115,11 +123,24 @@ def upload_reference(
     return reference
 
 
+def digest_of_upload(
+    file: File[bytes],
+    *,
+    label_column: str = "",
+    time_column: str = "",
+    encoding: str = "",
+    missing_values: Collection[str] = (),
+) -> str:
+    """Return a digest of a file and of how it is to be read. Equal uploads have equal digests."""
+    read_as = [label_column, time_column, encoding, *sorted(set(missing_values))]
+    return hashlib.sha256(json.dumps([digest_of(file), *read_as]).encode()).hexdigest()
+
+
 def refuse_large(size: int) -> None:
-    """Raise ReferenceFileError for a file that is larger than the limit."""
+    """Raise LargeReferenceError for a file that is larger than the limit."""
     if size > settings.MLMON_MAX_REFERENCE_BYTES:
         most = settings.MLMON_MAX_REFERENCE_BYTES // 2**20
-        raise ReferenceFileError(f"The file has {size:,} bytes; the limit is {most} MiB. Upload a sample of the rows.")
+        raise LargeReferenceError(f"The file has {size:,} bytes; the limit is {most} MiB. Upload a sample of the rows.")
 
 
 @transaction.atomic

@@ -1,5 +1,6 @@
 """Uploaded files: each is stored completely or not at all, and processed by one worker at a time."""
 
+import hashlib
 import logging
 import os
 import shutil
@@ -11,6 +12,7 @@ from typing import Any, BinaryIO
 
 from celery import current_app
 from django.conf import settings
+from django.core.files.base import File
 from django.core.files.storage import Storage
 from django.db.models import Model, Q, QuerySet
 from django.utils import timezone
@@ -20,6 +22,15 @@ logger = logging.getLogger(__name__)
 
 ABANDONED_AFTER = timedelta(minutes=5)  # without progress, which is saved after every batch: the worker is dead
 WAITING_TOO_LONG = timedelta(minutes=1)
+
+
+def digest_of(file: File[bytes]) -> str:
+    """Return the SHA-256 of a file in hexadecimal, and put its position back to the start."""
+    digest = hashlib.sha256()
+    for chunk in file.chunks(1 << 20):
+        digest.update(chunk)
+    file.seek(0)
+    return digest.hexdigest()
 
 
 def store_file(*, storage: Storage, name: str, content: BinaryIO) -> None:

@@ -150,14 +150,14 @@ def upload_version(
                     digest = hashlib.file_digest(content, "sha256").hexdigest()
                 row.normalised.name = f"artefacts/{digest}.onnx"
                 to_store[row.normalised.name] = served
-            for name, path in to_store.items():
-                with path.open("rb") as content:
-                    store_file(storage=row.artefact.storage, name=name, content=content)
             row.full_clean(exclude={"created_by"})
             row.save()
             _create_features(row, features)
             bump_generation()
             record_change(user=user, row=row, message=f"Uploaded, sha256 {sha256}.")
+            for name, path in to_store.items():  # last, so that a row that is refused leaves no file behind
+                with path.open("rb") as content:
+                    store_file(storage=row.artefact.storage, name=name, content=content)
             return row
 
 

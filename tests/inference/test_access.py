@@ -48,14 +48,16 @@ class TestTokenAccess:
         assert client.get("/metrics").status_code == 401
 
     @pytest.mark.parametrize(
-        ("scope", "predicts", "reads"), [("predict", 200, 403), ("read", 403, 200), ("all", 200, 200)]
+        ("scope", "predicts", "reads", "drift"),
+        [("predict", 200, 403, 403), ("read", 403, 200, 200), ("registry", 403, 200, 403), ("all", 200, 200, 200)],
     )
-    def test_a_scope_allows_its_calls(self, client: Client, scope: str, predicts: int, reads: int) -> None:
+    def test_a_scope_allows_its_calls(self, client: Client, scope: str, predicts: int, reads: int, drift: int) -> None:
         uploaded_version("classifier")
         _, token = create_token(name="t", scope=scope)
         assert predict(client, token).status_code == predicts
         assert client.get("/api/v1/models", headers=bearer(token)).status_code == reads
-        assert client.get("/metrics", headers=bearer(token)).status_code == (200 if reads == 200 else 401)
+        assert client.get("/drift", headers=bearer(token)).status_code == drift
+        assert client.get("/metrics", headers=bearer(token)).status_code == (200 if drift == 200 else 401)
 
     def test_an_unknown_revoked_or_expired_token_is_refused(self, client: Client) -> None:
         uploaded_version("classifier")

@@ -1,0 +1,203 @@
+"""Requests and responses of the registry's calls."""
+
+from django.urls import reverse
+from rest_framework import serializers
+
+from mlmon.csv_files import encoding_named
+from mlmon.exceptions import ReferenceFileError
+from models_registry.models import (
+    ENCODING_HELP,
+    Model,
+    ModelFeature,
+    ModelVersion,
+    ReferenceDataset,
+    ReferenceStatus,
+    Stage,
+)
+from rest.bodies import NamesField, StrictSerializer, UploadField
+
+LARGEST_WEIGHT = 32_767  # of the database column
+
+# --- requests -------------------------------------------------------------------------------------------------------
+
+
+class ModelRegistrationSerializer(StrictSerializer):
+    """A model to register."""
+
+    name = serializers.CharField(
+        max_length=63, help_text="Used in URLs and metric labels: lower-case letters, digits, `.`, `_` and `-`."
+    )
+    description = serializers.CharField(required=False, allow_blank=True, help_text="For people.")
+    time_zone = serializers.CharField(
+        required=False,
+        max_length=64,
+        help_text="IANA name of the hours and weekdays that the model's traffic follows; by default UTC.",
+    )
+
+
+class VersionUploadSerializer(StrictSerializer):
+    """A version to upload."""
+
+    # Besides version, artefact and features, the fields are arguments of `upload_version`.
+    version = serializers.CharField(max_length=64, help_text="A semantic version such as 1.4.0.")
+    artefact = serializers.ListField(
+        child=UploadField(),
+        allow_empty=False,
+        help_text="The ONNX file. If the field occurs several times, the one whose name ends in .onnx.",
+    )
+    features = NamesField(
+        required=False,
+        allow_blank=True,
+        help_text="Feature names in the order of the inputs, separated by commas or as a JSON list; by default those "
+        "of the graph.",
+    )
+    optional = NamesField(required=False, allow_blank=True, help_text="Features that may be missing from a row.")
+    categorical = NamesField(required=False, allow_blank=True, help_text="Numeric features that are categories.")
+    notes = serializers.CharField(required=False, allow_blank=True, help_text="For people, shown in the admin.")
+
+
+class ReferenceUploadSerializer(StrictSerializer):
+    """Reference data to upload."""
+
+    # Besides file, the fields are arguments of `upload_reference`.
+    file = UploadField(
+        help_text="CSV (also with gzip) or Parquet, with a column for each feature. Other columns are ignored."
+    )
+    label_column = serializers.CharField(
+        required=False,
+        allow_blank=True,
+        max_length=255,
+        help_text="Column with the ground truth; by default detected by its name or its values.",
+    )
+    time_column = serializers.CharField(
+        required=False,
+        allow_blank=True,
+        max_length=255,
+        help_text="Column with the time of each row; by default detected by its name or its type.",
+    )
+    encoding = serializers.CharField(required=False, allow_blank=True, max_length=32, help_text=ENCODING_HELP)
+    missing_values = NamesField(
+        required=False,
+        allow_blank=True,
+        help_text="Further strings that are missing values in a CSV file, separated by commas or as a JSON list.",
+    )
+
+    def validate_encoding(self, name: str) -> str:
+        try:
+            return encoding_named(name) if name else ""
+        except ReferenceFileError as error:
+            raise serializers.ValidationError(str(error)) from error
+
+
+class StageRequestSerializer(StrictSerializer):
+    """A stage, and the share of traffic in production."""
+
+    stage = serializers.ChoiceField(choices=Stage.choices)
+    traffic_weight = serializers.IntegerField(
+        required=False,
+        min_value=0,
+        max_value=LARGEST_WEIGHT,
+        help_text="Share of the traffic in production, relative to the other versions there, which keep theirs. "
+        "Without it, a version in production gets all of the model's traffic.",
+    )
+
+
+# --- responses ------------------------------------------------------------------------------------------------------
+
+
+class FeatureSerializer(serializers.ModelSerializer[ModelFeature]):
+    class Meta:
+        model = ModelFeature
+        fields = ["name", "kind", "is_required", "tensor_type"]
+
+
+class VersionSerializer(serializers.ModelSerializer[ModelVersion]):
+    features = FeatureSerializer(many=True)
+    classes = serializers.ListField(child=serializers.CharField())
+
+    class Meta:
+        model = ModelVersion
+        fields = [
+            "version",
+            "stage",
+            "traffic_weight",
+            "framework",
+            "task_type",
+            "classes",
+            "features",
+            "artefact_sha256",
+            "artefact_bytes",
+            "created_at",
+        ]
+
+
+class ModelSerializer(serializers.ModelSerializer[Model]):
+    versions = VersionSerializer(many=True)
+
+    class Meta:
+        model = Model
+        fields = ["name", "description", "time_zone", "created_at", "versions"]
+
+
+class StageChangeSerializer(serializers.Serializer[object]):
+    version = serializers.CharField()
+    stage_before = serializers.ChoiceField(choices=Stage.choices)
+    traffic_weight_before = serializers.IntegerField()
+    stage = serializers.ChoiceField(choices=Stage.choices)
+    traffic_weight = serializers.IntegerField()
+
+
+class StageResultSerializer(serializers.Serializer[object]):
+    model_name = serializers.CharField()
+    model_version = serializers.CharField()
+    stage = serializers.ChoiceField(choices=Stage.choices)
+    traffic_weight = serializers.IntegerField()
+    changes = StageChangeSerializer(
+        many=True, help_text="The versions that the request has changed; empty if it was made before."
+    )
+
+
+class JobSerializer(serializers.ModelSerializer[ReferenceDataset]):
+    model_name = serializers.CharField(source="version.model.name")
+    model_version = serializers.CharField(source="version.version")
+    state = serializers.ChoiceField(choices=ReferenceStatus.choices, source="status")
+    url = serializers.SerializerMethodField(help_text="The path of this job.")
+    error_message = serializers.CharField(allow_blank=True, help_text="Why it failed.")
+    progress_percent = serializers.IntegerField()
+    progress_step = serializers.CharField(allow_blank=True)
+    rows = serializers.IntegerField(allow_null=True, help_text="Rows of the reference, once it is ready.")
+    ignored_columns = serializers.ListField(
+        child=serializers.CharField(), help_text="Columns that are neither a feature, nor the ground truth or the time."
+    )
+    notes = serializers.ListField(
+        child=serializers.CharField(), help_text="What you may want to know about how values were read."
+    )
+
+    class Meta:
+        model = ReferenceDataset
+        fields = [
+            "id",
+            "url",
+            "model_name",
+            "model_version",
+            "original_filename",
+            "state",
+            "progress_percent",
+            "progress_step",
+            "error_message",
+            "is_active",
+            "rows",
+            "label_column",
+            "labelled_rows",
+            "labels_note",
+            "time_column",
+            "timed_rows",
+            "times_note",
+            "ignored_columns",
+            "notes",
+            "created_at",
+            "profiled_at",
+        ]
+
+    def get_url(self, reference: ReferenceDataset) -> str:
+        return reverse("job", args=[reference.version.model.name, reference.pk])
