@@ -8,25 +8,29 @@ import json
 import re
 from collections.abc import Iterator
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import jsonschema
 import numpy as np
 import pytest
 import redis
+from django.conf import settings as django_settings
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import call_command
 from django.test import Client
 from pytest_django.fixtures import Settings
 
 from accounts.services.tokens import create_token
 from drift.services.checks import run_drift_check
-from models_registry.models import ModelVersion, Stage
+from models_registry.models import Model, ModelVersion, ReferenceDataset, Stage
 from models_registry.services.versions import set_stage
 from rest.problems import DETAILS, MEANINGS, PROBLEM_JSON, STATUS_OF_ERROR, problem_responses
 from tests.factories import uploaded_version
 from tests.mlmon.observed import iris_rows, observe, profiled_reference
 from tests.services.processes import await_condition
 
+DEMO = Path(django_settings.BASE_DIR) / "demo"
 ANY_ID = re.compile(r"\{incident_id\}")
 
 
@@ -78,6 +82,32 @@ def _address(path: str, operation: dict[str, Any], **values: object) -> str:
             value = values.get(parameter["name"], parameter["example"])
             path = path.replace(f"{{{parameter['name']}}}", str(value))
     return path
+
+
+def _form(example: dict[str, Any], content: dict[str, Any]) -> dict[str, Any]:
+    """Return an example of a multipart body with the demo's files in place of their names."""
+    fields = COMPONENTS["schemas"][content["schema"]["$ref"].rpartition("/")[2]]["properties"]
+
+    def filled(name: str, value: Any) -> Any:
+        if isinstance(value, list):
+            return [filled(name, one) for one in value]
+        is_file = "binary" in (fields[name].get("format"), fields[name].get("items", {}).get("format"))
+        return SimpleUploadedFile(value, (DEMO / value).read_bytes()) if is_file else value
+
+    return {name: filled(name, value) for name, value in example.items()}
+
+
+def _requests(operation: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield what a client sends for each example of a request, or once for an operation without a body."""
+    contents = operation.get("requestBody", {}).get("content", {})
+    for media_type, content in contents.items():
+        for example in _examples(content):
+            if media_type == "application/json":
+                yield {"data": json.dumps(example), "content_type": media_type}
+            else:
+                yield {"data": _form(example, content)}
+    if not contents:
+        yield {}
 
 
 def _validate_answer(operation: dict[str, Any], response: Any) -> None:
@@ -147,18 +177,38 @@ def test_each_status_of_an_error_is_described() -> None:
 
 
 def test_each_request_example_works_unchanged(demo: Client) -> None:
+    job_id = ReferenceDataset.objects.get(version__model__name="classifier").pk
+    headers = {"Authorization": f"Bearer {create_token(name='a pipeline', scope='all')[1]}"}
+    models = list(Model.objects.values()), list(ModelVersion.objects.values()), list(ReferenceDataset.objects.values())
     sent = 0
     for path, operations in DESCRIPTION["paths"].items():
         for method, operation in operations.items():
-            bodies = list(_examples(operation.get("requestBody", {}).get("content", {}).get("application/json", {})))
-            for body in bodies or [None]:
-                data = {} if body is None else {"data": json.dumps(body), "content_type": "application/json"}
-                response = getattr(demo, method)(_address(path, operation), **data)
+            for options in _requests(operation):
+                address = _address(path, operation, job_id=job_id)
+                response = getattr(demo, method)(address, headers=headers, **options)
                 expected = 404 if ANY_ID.search(path) else 200  # no incident yet: see the next test
-                assert response.status_code == expected, (path, body, response.content)
+                assert response.status_code == expected, (path, options, response.content)
                 _validate_answer(operation, response)
                 sent += 1
-    assert sent == 20
+    assert sent == 25
+    # The demo's models are registered already: a write that is repeated changes nothing.
+    rows = (Model, ModelVersion, ReferenceDataset)
+    assert models == tuple(list(kind._default_manager.values()) for kind in rows)
+
+
+def test_responses_to_new_uploads_match_the_description(
+    db: None, settings: Settings, tmp_path: Any, client: Client
+) -> None:
+    settings.MEDIA_ROOT = tmp_path
+    headers = {"Authorization": f"Bearer {create_token(name='a pipeline', scope='registry')[1]}"}
+    statuses = []
+    for path in ("", "/{model_name}/versions", "/{model_name}/versions/{version}/reference"):
+        operation = DESCRIPTION["paths"][f"/api/v1/models{path}"]["post"]
+        for options in _requests(operation):
+            response = client.post(_address(f"/api/v1/models{path}", operation), headers=headers, **options)
+            _validate_answer(operation, response)
+            statuses.append(response.status_code)
+    assert statuses == [201, 201, 202]
 
 
 def test_responses_with_drift_and_an_incident_match_the_description(
