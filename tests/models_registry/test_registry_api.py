@@ -1,6 +1,7 @@
 """The registry's calls for a CI pipeline: what they store, what a repeated call changes, and what they refuse."""
 
 import gzip
+import io
 import json
 import pickle
 import threading
@@ -666,6 +667,17 @@ def test_a_chunked_body_is_refused(pipeline: Pipeline, iris: ModelVersion) -> No
     chunked = {"Transfer-Encoding": "chunked"}
     for path, content_type in ((VERSIONS, MULTIPART_CONTENT), (STAGE, "application/json")):
         problem_of(pipeline.send_bytes(path, b"", content_type, **chunked), 411)
+
+
+def test_half_of_an_upload_is_refused(pipeline: Pipeline, iris: ModelVersion, settings: Settings) -> None:
+    before = everything(settings)
+    body, content_type = form(file=rows_file())
+    lost = io.BytesIO(body[:-1000])  # the connection ended before the whole Content-Length had arrived
+    headers = {"HTTP_AUTHORIZATION": pipeline.headers["Authorization"]}
+    sent = {"CONTENT_TYPE": content_type, "CONTENT_LENGTH": str(len(body)), "wsgi.input": lost, **headers}
+    refused = pipeline.client.request(REQUEST_METHOD="POST", PATH_INFO=REFERENCE, **sent)
+    assert "No file was submitted" in problem_of(refused, 422)["detail"]  # half a CSV file could pass for a whole one
+    assert everything(settings) == before
 
 
 @pytest.mark.parametrize("method", ["get", "put", "patch", "delete", "options"])
