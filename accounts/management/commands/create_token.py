@@ -21,6 +21,9 @@ examples:
   For a dashboard, which only reads; it expires after 90 days:
     manage.py create_token dashboard --scope read --days 90
 
+  For a CI pipeline, which uploads and promotes versions (docs/ci.md):
+    manage.py create_token ci --scope registry
+
   Into a file, for a program:
     manage.py create_token checkout-staging --json | jq -r .token > token
 
