@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from tests.services.web_server import WebServer
 
 TIMEOUT_MS = 20_000  # the first prediction loads the model
-NEEDS_AN_INCIDENT = "api_v1_models_incidents_retrieve"
+NEEDS_AN_ID = ("api_v1_models_incidents_retrieve", "api_v1_models_jobs_retrieve")
+NEEDS_A_TOKEN = ("api_v1_models_create", "api_v1_models_versions_stage_create")
+NEEDS_A_FILE = ("api_v1_models_versions_create", "api_v1_models_versions_reference_create")
 
 
 @pytest.fixture
@@ -33,7 +35,7 @@ def _operations(page: Page, url: str) -> Iterator[Locator]:
     page.goto(f"{url}/api/docs")
     expect(page.locator(".opblock").first).to_be_visible(timeout=TIMEOUT_MS)
     for name in page.locator(".opblock").evaluate_all("blocks => blocks.map(block => block.id)"):
-        if not name.endswith(NEEDS_AN_INCIDENT):
+        if not name.endswith(NEEDS_AN_ID + NEEDS_A_TOKEN + NEEDS_A_FILE):
             yield page.locator(f"[id='{name}']")
 
 
@@ -68,16 +70,30 @@ def test_a_user_who_is_logged_in_sends_ground_truth(page: Page, web_server: "Web
     expect(feedback.locator(".live-responses-table")).to_contain_text('"status": "unknown"')
 
 
+def _authorize(page: Page, server: "WebServer", token: str) -> None:
+    """Open the page and enter a token."""
+    page.goto(f"{server.url}/api/docs")
+    page.get_by_role("button", name="Authorize").first.click()
+    page.get_by_label("auth-bearer-value").fill(token)
+    page.get_by_role("button", name="Apply credentials").first.click()
+    page.get_by_role("button", name="Close").first.click()
+
+
+def test_registry_writes_work_with_a_token(page: Page, transactional_db: None, request: pytest.FixtureRequest) -> None:
+    _, token = create_token(name="a user of the page", scope="registry")
+    server: WebServer = request.getfixturevalue("demo_server")
+    _authorize(page, server, token)
+    for name in NEEDS_A_TOKEN:
+        operation = page.locator(f"#operations-Registry-{name}")
+        expect(_executed(operation)).to_contain_text("200", timeout=TIMEOUT_MS)
+
+
 def test_a_token_entered_under_authorize_is_sent(
     monkeypatch: pytest.MonkeyPatch, page: Page, transactional_db: None, request: pytest.FixtureRequest
 ) -> None:
     monkeypatch.setenv("MLMON_API_ACCESS", "token")
     _, token = create_token(name="a user of the page", scope="predict")
     server: WebServer = request.getfixturevalue("demo_server")
-    page.goto(f"{server.url}/api/docs")
-    page.get_by_role("button", name="Authorize").first.click()
-    page.get_by_label("auth-bearer-value").fill(token)
-    page.get_by_role("button", name="Apply credentials").first.click()
-    page.get_by_role("button", name="Close").first.click()
+    _authorize(page, server, token)
     predict = page.locator("#operations-Predict-predict_create")
     expect(_executed(predict)).to_contain_text("200", timeout=TIMEOUT_MS)
