@@ -194,6 +194,8 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "ResultStatusEnum": "drift.api.serializers.RESULT_STATUSES",
         "StageEnum": "models_registry.models.Stage",
+        "TaskEnum": "models_registry.models.TASKS",
+        "ScoreKindEnum": "models_registry.models.SCORE_KINDS",
     },
 }
 

@@ -88,6 +88,10 @@ class LargeArtefactError(ArtefactError):
     """The uploaded model is larger than the limit."""
 
 
+class CheckFileError(ReferenceFileError):
+    """The file with the framework's own predictions cannot be read."""
+
+
 class LargeReferenceError(ReferenceFileError):
     """The uploaded reference file is larger than the limit."""
 

@@ -21,6 +21,8 @@ SEMANTIC_VERSION_PATTERN = (
     r"^(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})"
     r"(-(?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)(?:\.(?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*))*)?$"
 )
+TASKS = [(task.value, task.value) for task in TaskType]
+SCORE_KINDS = [(kind.value, kind.value) for kind in ScoreKind]
 OUTDATED_FORMAT = 0  # of a profile that is to be rebuilt although its format has not changed
 ENCODING_HELP = (
     "Of a CSV file, such as cp1252 for one of Excel. Empty for UTF-8, and for UTF-16 with a byte order mark."
@@ -89,7 +91,7 @@ class ModelVersion(models.Model):
     artefact_sha256 = models.CharField(max_length=64)
     artefact_bytes = models.PositiveBigIntegerField()
     framework = models.CharField(max_length=128, blank=True, help_text="The producer named in the ONNX file.")
-    task_type = models.CharField(max_length=16, choices=[(t.value, t.value) for t in TaskType])
+    task_type = models.CharField(max_length=16, choices=TASKS)
     classes = models.JSONField(default=list, blank=True)
     label_output = models.CharField(max_length=255, blank=True)
     score_output = models.CharField(max_length=255, blank=True)
@@ -97,7 +99,7 @@ class ModelVersion(models.Model):
         "scores",
         max_length=16,
         blank=True,
-        choices=[(k.value, k.value) for k in ScoreKind],
+        choices=SCORE_KINDS,
         help_text="What scores are.",
     )
     rows_at_once = models.PositiveIntegerField(

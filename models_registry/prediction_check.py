@@ -20,7 +20,7 @@ from mlmon.tables import ReferenceTable
 from mlmon.values import shown
 from models_registry.artefacts.report import ABSOLUTE_TOLERANCE, RELATIVE_TOLERANCE
 from models_registry.engine import Engine, Predictions
-from models_registry.exceptions import ArtefactError, PredictionFailedError
+from models_registry.exceptions import ArtefactError, CheckFileError, PredictionFailedError
 from models_registry.schema import ModelSchema, ScoreKind
 
 PREDICTION = "prediction"
@@ -47,17 +47,20 @@ def check_predictions(model: Path, schema: ModelSchema, file: File[bytes]) -> st
     ------
     ArtefactError
         A prediction differs, or the model failed; the message names the first row.
-    ReferenceFileError
+    CheckFileError
         The file cannot be read, or lacks a column.
     """
     with tempfile.NamedTemporaryFile() as copy:
         file.seek(0)
         while chunk := file.read(1 << 20):
             if copy.tell() + len(chunk) > LIMITS.file_bytes:
-                raise ReferenceFileError(f"The file of rows to check has more than {LIMITS.file_bytes >> 20} MiB.")
+                raise CheckFileError(f"The file of rows to check has more than {LIMITS.file_bytes >> 20} MiB.")
             copy.write(chunk)
         copy.flush()
-        return _compared(model, schema, Path(copy.name))
+        try:
+            return _compared(model, schema, Path(copy.name))
+        except ReferenceFileError as error:
+            raise CheckFileError(str(error)) from error
 
 
 def _compared(model: Path, schema: ModelSchema, path: Path) -> str:

@@ -1,5 +1,6 @@
 """The inputs and outputs of a model, read from the ONNX graph and edited by people."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -33,6 +34,11 @@ class Declaration:
     task: TaskType | None = None
     scores: ScoreKind | None = None
     classes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, task: str, scores: str, classes: Iterable[str]) -> "Declaration":
+        """Return a declaration from the values of a form; "" is not stated."""
+        return cls(TaskType(task) if task else None, ScoreKind(scores) if scores else None, tuple(classes))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,9 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from mlmon.exceptions import ReferenceFileError
-from mlmon.schema import TaskType
-from models_registry.exceptions import ArtefactError, UndeclaredOutputError
-from models_registry.models import ModelVersion
-from models_registry.schema import Declaration, ScoreKind
+from models_registry.exceptions import ArtefactError, CheckFileError, UndeclaredOutputError
+from models_registry.models import SCORE_KINDS, TASKS, ModelVersion
+from models_registry.schema import Declaration
 from models_registry.services.versions import upload_version
 
 
@@ -47,13 +45,13 @@ class VersionUploadForm(forms.ModelForm[ModelVersion]):
 
     task = forms.ChoiceField(
         required=False,
-        choices=[("", "What the file proves"), *((task.value, task.value) for task in TaskType)],
+        choices=[("", "What the file proves"), *TASKS],
         widget=UnfoldAdminSelectWidget(),
         help_text="What the model predicts. Needed if the file does not prove it; the message then says what it shows.",
     )
     scores = forms.ChoiceField(
         required=False,
-        choices=[("", "What the file proves"), *((kind.value, kind.value) for kind in ScoreKind)],
+        choices=[("", "What the file proves"), *SCORE_KINDS],
         widget=UnfoldAdminSelectWidget(),
         help_text="What the scores of a classifier are. Confidence needs probabilities or logits.",
     )
@@ -92,11 +90,7 @@ class VersionUploadForm(forms.ModelForm[ModelVersion]):
             [name.strip() for name in data[field].splitlines() if name.strip()]
             for field in ("feature_names", "classes")
         )
-        declared = Declaration(
-            TaskType(data["task"]) if data["task"] else None,
-            ScoreKind(data["scores"]) if data["scores"] else None,
-            tuple(classes),
-        )
+        declared = Declaration.of(data["task"], data["scores"], classes)
         try:
             self.uploaded = upload_version(
                 model=data["model"],
@@ -110,7 +104,7 @@ class VersionUploadForm(forms.ModelForm[ModelVersion]):
             )
         except UndeclaredOutputError as error:
             self.add_error("task", f"{error} Choose the files again.")
-        except ReferenceFileError as error:
+        except CheckFileError as error:
             self.add_error("check", str(error))
         except ArtefactError as error:
             self.add_error("artefact", str(error))

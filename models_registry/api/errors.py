@@ -7,12 +7,14 @@ from typing import Any
 from mlmon.exceptions import LabelError, ReferenceFileError
 from models_registry.exceptions import (
     ArtefactError,
+    CheckFileError,
     ConflictError,
     ContradictionError,
     LargeArtefactError,
     LargeReferenceError,
     PredictionFailedError,
     PredictionTimeoutError,
+    UndeclaredOutputError,
     UnknownJobError,
     UnknownModelError,
     UnknownVersionError,
@@ -47,5 +49,7 @@ register_errors(
         ContradictionError: _of_contradiction,
         ArtefactError: _of_file("artefact"),
         ReferenceFileError: _of_file("file"),
+        CheckFileError: _of_file("check"),
+        UndeclaredOutputError: _of_file("task"),
     },
 )

@@ -12,6 +12,8 @@ VERSION_BODY: dict[str, Any] = {
     "framework": "skl2onnx 1.20.0",
     "task_type": "classification",
     "classes": ["setosa", "versicolor", "virginica"],
+    "score_kind": "probabilities",
+    "remarks": [],
     "features": [{"name": name, "kind": "numeric", "is_required": True, "tensor_type": "float32"} for name in FEATURES],
     "artefact_sha256": "102259a44d3ce53ca7d3ccd3afa718cc68ec1248cdf04721fabd1602fed4897f",
     "artefact_bytes": 665,

@@ -7,6 +7,8 @@ from mlmon.csv_files import encoding_named
 from mlmon.exceptions import ReferenceFileError
 from models_registry.models import (
     ENCODING_HELP,
+    SCORE_KINDS,
+    TASKS,
     Model,
     ModelFeature,
     ModelVersion,
@@ -38,12 +40,12 @@ class ModelRegistrationSerializer(StrictSerializer):
 class VersionUploadSerializer(StrictSerializer):
     """A version to upload."""
 
-    # Besides version, artefact and features, the fields are arguments of `upload_version`.
+    # The fields are arguments of `ensure_version` and `upload_version`.
     version = serializers.CharField(max_length=64, help_text="A semantic version such as 1.4.0.")
     artefact = serializers.ListField(
         child=UploadField(),
         allow_empty=False,
-        help_text="The ONNX file. If the field occurs several times, the one whose name ends in .onnx.",
+        help_text="The ONNX file, or a zip archive. Send the field again for each data file of the model.",
     )
     features = NamesField(
         required=False,
@@ -53,6 +55,20 @@ class VersionUploadSerializer(StrictSerializer):
     )
     optional = NamesField(required=False, allow_blank=True, help_text="Features that may be missing from a row.")
     categorical = NamesField(required=False, allow_blank=True, help_text="Numeric features that are categories.")
+    task = serializers.ChoiceField(
+        required=False, choices=TASKS, help_text="What the model predicts, if the file does not prove it."
+    )
+    scores = serializers.ChoiceField(
+        required=False, choices=SCORE_KINDS, help_text="What the scores of a classifier are."
+    )
+    classes = NamesField(
+        required=False, allow_blank=True, help_text="Classes in the order of the scores, if the file only numbers them."
+    )
+    check = UploadField(
+        required=False,
+        help_text="CSV or Parquet file with the framework's own predictions: the features, prediction, and if you like "
+        "probability, probability_CLASS or score. A file that predicts something else is refused.",
+    )
     notes = serializers.CharField(required=False, allow_blank=True, help_text="For people, shown in the admin.")
 
 
@@ -114,6 +130,9 @@ class FeatureSerializer(serializers.ModelSerializer[ModelFeature]):
 class VersionSerializer(serializers.ModelSerializer[ModelVersion]):
     features = FeatureSerializer(many=True)
     classes = serializers.ListField(child=serializers.CharField())
+    remarks = serializers.ListField(
+        child=serializers.CharField(), help_text="What was changed to serve the file, and what was assumed."
+    )
 
     class Meta:
         model = ModelVersion
@@ -124,6 +143,8 @@ class VersionSerializer(serializers.ModelSerializer[ModelVersion]):
             "framework",
             "task_type",
             "classes",
+            "score_kind",
+            "remarks",
             "features",
             "artefact_sha256",
             "artefact_bytes",

@@ -101,7 +101,8 @@ class VersionUploadView(APIView):
         summary="Upload a version",
         description="Inspects and tries an ONNX file, and stores it as a version in stage `staging` (201). The same "
         "file again for the same version changes nothing (200). Another file, or other features, for a version that "
-        "exists is a conflict (409). A refused file leaves nothing behind.",
+        "exists is a conflict (409). A refused file leaves nothing behind; the problem says what to "
+        "do, such as to state the `task`.",
         request={"multipart/form-data": VersionUploadSerializer},
         responses={200: VersionSerializer, 201: VersionSerializer, **problem_responses(*WRITE_PROBLEMS)},
         examples=[examples.VERSION_UPLOAD, examples.VERSION],

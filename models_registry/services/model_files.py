@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from django.core.files.base import File
 
-from models_registry.exceptions import ArtefactError
+from models_registry.exceptions import ArtefactError, LargeArtefactError
 
 MOST_FILES = 100  # of one model
 _CHUNK = 1 << 20
@@ -151,8 +151,8 @@ def _is_hidden(name: str) -> bool:
     return path.name.startswith(".") or "__MACOSX" in path.parts
 
 
-def _too_large(size_bytes: int) -> ArtefactError:
-    return ArtefactError(
-        f"The model's files are larger than the limit, {size_bytes / (1 << 20):,.1f} MiB. Use a smaller model (fewer "
+def _too_large(size_bytes: int) -> LargeArtefactError:
+    return LargeArtefactError(
+        f"The model's files are too large; the limit is {size_bytes / (1 << 20):,.1f} MiB. Use a smaller model (fewer "
         "or shallower trees, float32 weights)."
     )

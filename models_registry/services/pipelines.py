@@ -1,21 +1,23 @@
 """Registry writes that a CI pipeline may repeat: the same request again changes nothing."""
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.core.files.base import File
 from django.core.files.uploadedfile import UploadedFile
 from django.db import IntegrityError, transaction
 
 from accounts.actors import Actor
 from mlmon.schema import FeatureKind, TensorType
-from models_registry.exceptions import ContradictionError, LargeArtefactError
+from models_registry.exceptions import ContradictionError
 from models_registry.models import Model, ModelVersion, ReferenceDataset, ReferenceStatus, Stage
+from models_registry.schema import Declaration
+from models_registry.services.model_files import copy_files
 from models_registry.services.references import digest_of_upload, lock_version, refuse_large, upload_reference
-from models_registry.services.stored_files import digest_of
 from models_registry.services.versions import promote, register_model, set_stage, upload_version
 
 CATEGORICAL_BY_TYPE = (TensorType.STRING, TensorType.BOOL)  # whatever the uploader says
@@ -59,6 +61,9 @@ def ensure_version(
     version: str,
     files: Sequence[UploadedFile[bytes]],
     features: Sequence[str] = (),
+    task: str = "",
+    scores: str = "",
+    classes: Sequence[str] = (),
     user: Actor,
     **options: Any,
 ) -> tuple[ModelVersion, bool]:
@@ -70,6 +75,8 @@ def ensure_version(
         The files of the model.
     features
         Names of the features, in the order of the inputs; empty for those of the graph.
+    task, scores, classes
+        What the graph does not prove (`models_registry.schema.Declaration`).
     options
         Further arguments of `upload_version`. If the version exists, those that `_options_of` knows must be its own.
 
@@ -80,13 +87,19 @@ def ensure_version(
     LargeArtefactError, ArtefactError, ValidationError
         As in `upload_version`; nothing is stored.
     """
-    artefact = artefact_of(files)
-    sha256 = digest_of(artefact)
+    with tempfile.TemporaryDirectory(prefix="mlmon-upload-") as folder:
+        sha256 = copy_files(files, Path(folder), size_bytes=settings.MLMON_MAX_ARTEFACT_BYTES).sha256()
     stored = model.versions.filter(version=version).first()
     if stored is None:
         try:
             uploaded = upload_version(
-                model=model, version=version, artefact=artefact, feature_names=features or None, user=user, **options
+                model=model,
+                version=version,
+                files=files,
+                feature_names=features or None,
+                declared=Declaration.of(task, scores, classes),
+                user=user,
+                **options,
             )
         except (IntegrityError, ValidationError):
             stored = model.versions.filter(version=version).first()
@@ -99,30 +112,9 @@ def ensure_version(
             f"it was uploaded with the SHA-256 {stored.artefact_sha256}, not {sha256}. Give the file a new version."
         )
         raise ContradictionError(f"{stored}", {"artefact": reason})
-    _refuse_other_values(f"{stored}", _options_of(stored, {"features": features, **options}))
+    given = {"features": features, "task": task, "scores": scores, "classes": classes, **options}
+    _refuse_other_values(f"{stored}", _options_of(stored, given))
     return stored, False
-
-
-def artefact_of(files: Sequence[UploadedFile[bytes]]) -> File[bytes]:
-    """Return the ONNX file among the uploaded files of a model: the only one, or the only one that ends in ".onnx".
-
-    Raises
-    ------
-    LargeArtefactError
-        The files together are larger than the limit.
-    ValidationError
-        It is not clear which file is the ONNX file.
-    """
-    size, limit = sum(file.size or 0 for file in files), settings.MLMON_MAX_ARTEFACT_BYTES
-    if size > limit:
-        raise LargeArtefactError(
-            f"The model has {size:,} bytes; the limit is {limit / 2**20:,.1f} MiB. "
-            "Use a smaller model (fewer or shallower trees, float32 weights)."
-        )
-    found = [file for file in files if (file.name or "").lower().endswith(".onnx")] if len(files) > 1 else list(files)
-    if len(found) != 1:
-        raise ValidationError({"artefact": f"{len(found)} of the {len(files)} files end in .onnx. Send exactly one."})
-    return found[0]
 
 
 def _options_of(version: ModelVersion, given: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
@@ -134,6 +126,9 @@ def _options_of(version: ModelVersion, given: Mapping[str, Any]) -> dict[str, tu
     features, categorical = version.schema().features, set(given.get("categorical", ()))
     values: dict[str, tuple[Any, Any]] = {
         "features": ([feature.name for feature in features], list(given.get("features", ()))),
+        "task": (version.task_type, given.get("task")),
+        "scores": (version.score_kind, given.get("scores")),
+        "classes": (version.classes, list(given.get("classes", ()))),
         "optional": ({feature.name for feature in features if not feature.is_required}, set(given.get("optional", ()))),
         "categorical": (
             {

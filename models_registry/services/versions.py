@@ -103,7 +103,7 @@ def upload_version(
         The graph does not prove what the model predicts, and `declared` does not state it.
     ArtefactError
         The file is not a model that can be served; the message says why.
-    ReferenceFileError
+    CheckFileError
         The rows to check cannot be read.
     ValidationError
         The version is malformed or taken, or the features do not fit the model.
