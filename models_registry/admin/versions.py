@@ -21,7 +21,7 @@ from accounts.admin.base import AuditedAdmin, user_of
 from accounts.admin.page_parts import Column, Panel, Panels, confirmation_page
 from accounts.roles import Action
 from mlmon.schema import FeatureKind
-from models_registry.admin.models import SHORT_TEXT
+from models_registry.admin.models import SHORT_TEXT, link
 from models_registry.admin.upload_form import VersionUploadForm
 from models_registry.exceptions import ConflictError
 from models_registry.models import ModelFeature, ModelVersion, Stage
@@ -169,7 +169,7 @@ class ModelVersionAdmin(AuditedAdmin):
     actions_detail = [{"title": "Change stage", "icon": "moving", "items": list(STAGE_ACTIONS)}]
     add_fieldsets = [
         (None, {"fields": ["model", "version", "artefact", "feature_names", "notes"]}),
-        ("Where the file does not prove it", {"fields": [("task", "scores"), "classes", "check"]}),
+        ("What the file does not prove", {"fields": ["task", "scores", "classes", "check"]}),
     ]
     fieldsets: Any = [
         (None, {"fields": [("model", "version"), ("stage", "traffic_weight"), "notes"]}),
@@ -251,11 +251,9 @@ class ModelVersionAdmin(AuditedAdmin):
 
     @display(description="SHA-256")
     def sha256(self, obj: ModelVersion) -> SafeString:
-        return format_html(
-            '<span class="long-word">{}</span> <a href="{}">Download the uploaded file</a>',
-            obj.artefact_sha256,
-            reverse("admin:models_registry_modelversion_artefact", args=[obj.pk]),
-        )
+        address = reverse("admin:models_registry_modelversion_artefact", args=[obj.pk])
+        download = link(address, "Download the uploaded file")
+        return format_html('<span class="long-word">{}</span> {}', obj.artefact_sha256, download)
 
     def get_urls(self) -> list[Any]:
         name = "models_registry_modelversion_artefact"
