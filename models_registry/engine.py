@@ -32,6 +32,7 @@ _DTYPES: dict[TensorType, DTypeLike] = {
     TensorType.BOOL: np.bool_,
     TensorType.STRING: np.object_,
 }
+_TOLERANCE = 1e-3  # of probabilities in float32
 _FLOATS = (TensorType.FLOAT32, TensorType.FLOAT64)
 _MISSING: Any = None  # a variable, because comparing an array with a literal None looks like a mistake
 
@@ -53,8 +54,8 @@ class Predictions:
         (1 - p, p) for a probability p of the second class, (0, s) for a logit s, (-s, s) for a margin s. None without
         scores, and of an anomaly model.
     score
-        Shape (n,), float64: the margin of the predicted class, or the score of an anomaly model, as the model gives it.
-        None in other cases.
+        Shape (n,), float64: the margin of the predicted class, of two classes that of the second one (negative if the
+        first is predicted); or the score of an anomaly model, as the model gives it. None in other cases.
     """
 
     labels: NDArray[np.object_] | NDArray[np.float64]
@@ -216,6 +217,9 @@ class Engine:
                     f"Output {name!r} has {scores.shape[1]} numbers a row; expected {len(schema.classes)}."
                 )
             largest = scores.max(axis=1)  # NaN if one of them is
+            if kind is ScoreKind.PROBABILITIES:
+                is_inside = ~((largest > 1 + _TOLERANCE) | (scores.min(axis=1) < -_TOLERANCE))
+                _refuse_non_finite(is_inside, "the model's scores are not probabilities: one is outside 0 to 1.")
             # The softmax of infinite scores does not exist; -inf beside finite scores is the logarithm of 0.
             is_valid = ~np.isnan(largest) if kind is ScoreKind.PROBABILITIES else np.isfinite(largest)
             _refuse_non_finite(is_valid, "the model's scores are NaN or infinite.")
@@ -230,7 +234,8 @@ class Engine:
             return Predictions(labels, class_index, confidence=None, scores=None)
         chosen = scores[np.arange(len(scores)), class_index]
         if kind is ScoreKind.MARGINS:
-            return Predictions(labels, class_index, confidence=None, scores=scores, score=chosen)
+            score = scores[:, 1] if scores.shape[1] == 2 else chosen
+            return Predictions(labels, class_index, confidence=None, scores=scores, score=score)
         if kind is ScoreKind.PROBABILITIES:
             confidence = np.minimum(np.maximum(chosen, 0.0), 1.0)  # float32 rounding can give 1.0000001
         else:

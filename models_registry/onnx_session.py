@@ -48,6 +48,8 @@ def load_session(artefact: Path | bytes) -> ort.InferenceSession:
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = _FATAL_ONLY
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Otherwise a file's first bytes decide, in memory but not on disk: two readings of one file.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     source = artefact if isinstance(artefact, bytes) else str(artefact)
     try:
         return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])

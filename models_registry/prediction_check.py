@@ -64,6 +64,11 @@ def check_predictions(model: Path, schema: ModelSchema, file: File[bytes]) -> st
 
 
 def _compared(model: Path, schema: ModelSchema, path: Path) -> str:
+    if any(feature.name == PREDICTION for feature in schema.features):
+        raise ReferenceFileError(
+            f"A feature of the model is named {PREDICTION!r}, so no column can hold predictions. Give the feature "
+            "another name to check the file."
+        )
     table = ReferenceTable(path, schema.features, LIMITS)
     if PREDICTION not in table.ignored_columns:
         raise ReferenceFileError(
@@ -71,7 +76,7 @@ def _compared(model: Path, schema: ModelSchema, path: Path) -> str:
             f"Its other columns: {', '.join(map(shown, table.ignored_columns[:20])) or 'none'}."
         )
     numbers = _number_columns(schema, table.ignored_columns)
-    given = {name: _values(table, name) for name in (PREDICTION, *numbers)}
+    given = {name: _values(table, name, schema) for name in (PREDICTION, *numbers)}
     engine = Engine(model, schema, timeout_seconds=_TIMEOUT_SECONDS)
     rows = 0
     for batch in table.batches():
@@ -85,7 +90,9 @@ def _compared(model: Path, schema: ModelSchema, path: Path) -> str:
                 _refuse_difference(schema, rows + offset + 1, name, next(values), found[name][offset])
         rows += batch.rows
     compared = ", ".join((PREDICTION, *numbers))
-    return f"Equal to the framework's own numbers for {rows:,} row{'s' if rows > 1 else ''} ({compared})."
+    ignored = [name for name in table.ignored_columns if name not in given]
+    rest = f" Not compared: {', '.join(map(shown, ignored[:10]))}." if ignored else ""
+    return f"Equal to the framework's own numbers for {rows:,} row{'s' if rows > 1 else ''} ({compared}).{rest}"
 
 
 def _number_columns(schema: ModelSchema, columns: list[str]) -> list[str]:
@@ -111,9 +118,12 @@ def _number_columns(schema: ModelSchema, columns: list[str]) -> list[str]:
     return names
 
 
-def _values(table: ReferenceTable, column: str) -> Iterator[object]:
+def _values(table: ReferenceTable, column: str, schema: ModelSchema) -> Iterator[object]:
+    is_number = column != PREDICTION or schema.task_type is TaskType.REGRESSION
+    has_comma = is_number and table.format.decimal_point == ","
     for batch in table.raw_labels(column):
-        yield from batch
+        for value in batch:
+            yield value.replace(",", ".") if has_comma and isinstance(value, str) else value
 
 
 def _found(predictions: Predictions, schema: ModelSchema, name: str) -> NDArray[Any]:

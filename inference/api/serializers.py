@@ -29,7 +29,8 @@ class PredictionSerializer(serializers.Serializer[object]):
     )
     score = serializers.FloatField(
         required=False,
-        help_text="Margin of the predicted class without probabilities, or the score of an anomaly model.",
+        help_text="Without probabilities: the margin of the predicted class, of two classes that of the second one; or "
+        "the score of an anomaly model.",
     )
     prediction_id = serializers.UUIDField(help_text="Send the ground truth with this id.")
 

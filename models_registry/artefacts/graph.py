@@ -23,7 +23,7 @@ _TENSOR_TYPES: dict[int, TensorType] = {
     onnx.TensorProto.STRING: TensorType.STRING,
 }
 # Operators that may lie between the operator that computes an output and the output.
-_ONLY_RESHAPES = frozenset({"Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
+ONLY_RESHAPES = frozenset({"Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
 _ORIGINS = {
     "LinearRegressor": OutputOrigin.REGRESSOR,
     "SVMRegressor": OutputOrigin.REGRESSOR,
@@ -36,6 +36,7 @@ _ORIGINS = {
     "Sigmoid": OutputOrigin.SIGMOID,
 }
 _MOST_THRESHOLDS = 1_000
+_MOST_STRINGS = 50
 _NORMALISERS = frozenset({"Exp", "Softmax"})  # AdaBoost makes probabilities of the votes
 _SHAPE_ONLY = frozenset({"Shape", "Size"})
 # Exporters that write a label output for every classifier, so that a number without one is a regression.
@@ -172,8 +173,10 @@ def origin_of(model: onnx.ModelProto, output: str) -> OutputOrigin:
     """Return which operator computes an output, ignoring operators that only reshape or cast its values."""
     node = _origin(model.graph, output)
     origin = _ORIGINS.get(node.op_type, OutputOrigin.UNKNOWN) if node is not None else OutputOrigin.UNKNOWN
-    if origin is not OutputOrigin.UNKNOWN or model.producer_name.lower() not in _LABEL_EXPORTERS:
+    if origin is not OutputOrigin.UNKNOWN:
         return origin
+    if model.producer_name.lower() not in _LABEL_EXPORTERS:
+        return OutputOrigin.VOTES if _is_vote(model.graph, output) else origin
     is_labelled = any(
         value.type.tensor_type.elem_type in (onnx.TensorProto.INT64, onnx.TensorProto.STRING)
         for value in model.graph.output
@@ -194,6 +197,16 @@ def tree_thresholds(graph: onnx.GraphProto) -> dict[int, list[float]]:
     return found
 
 
+def known_strings(graph: onnx.GraphProto) -> tuple[str, ...]:
+    """Return some strings that the operators know as categories, for sample rows."""
+    found: dict[str, None] = {}
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.name in ("cats_strings", "keys_strings"):
+                found |= dict.fromkeys(label_texts(attribute.strings[:_MOST_STRINGS]))
+    return tuple(found)[:_MOST_STRINGS]
+
+
 def _is_vote(graph: onnx.GraphProto, output: str) -> bool:
     """Return whether an output depends on features only through the classes that several models chose (ArgMax)."""
     producers = {name: node for node in graph.node for name in node.output}
@@ -208,7 +221,7 @@ def _is_vote(graph: onnx.GraphProto, output: str) -> bool:
             continue
         if node.op_type in _NORMALISERS:
             return False
-        if node.op_type == "ArgMax":
+        if node.op_type in ("ArgMax", "Hardmax"):
             is_cut = True
             continue
         fresh = [each for each in node.input if each not in seen]
@@ -257,7 +270,7 @@ def _origin(graph: onnx.GraphProto, output: str) -> onnx.NodeProto | None:
     producers = {name: node for node in graph.node for name in node.output}
     node = producers.get(output)
     for _ in range(len(graph.node)):
-        if node is None or node.op_type not in _ONLY_RESHAPES:
+        if node is None or node.op_type not in ONLY_RESHAPES or not node.input:
             return node
         node = producers.get(node.input[0])
     return None

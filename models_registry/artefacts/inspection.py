@@ -12,6 +12,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,17 +117,8 @@ def inspect_artefact(
             f"The file has {size / _MIB:,.1f} MiB; the limit is {limits.size_bytes / _MIB:,.1f} MiB. "
             "Use a smaller model (fewer or shallower trees, float32 weights)."
         )
-    specification = TrialSpecification(
-        path=str(path.resolve()),
-        data_files={name: str(place.resolve()) for name, place in data_files.items()},
-        normalised_path=str(normalised_path.resolve()),
-        size_bytes=limits.size_bytes,
-        memory_bytes=limits.memory_bytes + limits.memory_per_size * size,
-        cpu_seconds=limits.cpu_seconds,
-        batch_rows=limits.batch_rows,
-        max_features=limits.max_features,
-    )
-    report = _run_trial(specification, limits)
+    with tempfile.TemporaryDirectory(prefix="mlmon-trial-") as empty_folder:
+        report = _run_trial(path, normalised_path, data_files, Path(empty_folder), size, limits)
     features = features_of(report["inputs"])
     outputs = outputs_of(report["outputs"], declared, producer=report["producer"], max_classes=limits.max_classes)
     schema = ModelSchema(
@@ -148,7 +140,25 @@ def sandbox_environment() -> dict[str, str]:
     return kept | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONUTF8": "1"}
 
 
-def _run_trial(specification: TrialSpecification, limits: ArtefactLimits) -> TrialReport:
+def _run_trial(
+    path: Path,
+    normalised_path: Path,
+    data_files: Mapping[str, Path],
+    empty_folder: Path,
+    size: int,
+    limits: ArtefactLimits,
+) -> TrialReport:
+    specification = TrialSpecification(
+        path=str(path.resolve()),
+        empty_folder=str(empty_folder.resolve()),
+        data_files={name: str(place.resolve()) for name, place in data_files.items()},
+        normalised_path=str(normalised_path.resolve()),
+        size_bytes=limits.size_bytes,
+        memory_bytes=limits.memory_bytes + limits.memory_per_size * size,
+        cpu_seconds=limits.cpu_seconds,
+        batch_rows=limits.batch_rows,
+        max_features=limits.max_features,
+    )
     try:
         finished = subprocess.run(
             [sys.executable, "-m", "models_registry.artefacts.trial"],
@@ -197,6 +207,8 @@ def _why_it_failed(report: TrialReport, limits: ArtefactLimits) -> str:
     message = re.sub(r"/onnxruntime_src/\S+:\d+ .*[)\]] ", "", message, flags=re.DOTALL).strip()
     if report["failure"] == "memory":
         return _too_much_memory(limits)
+    if report["failure"] == "damaged":
+        return f"The file's graph is damaged ({message[:200]}). Export the model again."
     if report["failure"] == "encoding":
         return f"The model predicts strings that are not UTF-8. Export it with labels in UTF-8. ({message})"
     producer = report["producer"]

@@ -3,15 +3,17 @@
 Each change keeps the numbers that the model computes; the trial runs both graphs and compares them.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from math import prod
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import onnx
 from onnx import helper
 
-from models_registry.artefacts.graph import constant_values, label_texts
+from models_registry.artefacts.advice import advice_for
+from models_registry.artefacts.graph import ONLY_RESHAPES, constant_values, label_texts
 from models_registry.artefacts.report import InputTensor
 from models_registry.artefacts.safety import all_graphs
 from models_registry.exceptions import ArtefactError
@@ -59,7 +61,7 @@ def merge_external_data(model: onnx.ModelProto, data_files: Mapping[str, Path]) 
         if tensor.data_location != onnx.TensorProto.EXTERNAL and not tensor.external_data:
             continue
         entries = {entry.key: entry.value for entry in tensor.external_data}
-        location = entries.get("location", "").removeprefix("./")
+        location = str(PurePosixPath(entries.get("location", "")))
         if location not in data_files:
             raise ArtefactError(
                 f"Tensor {tensor.name!r} is stored in the file {location[:255]!r} (external data), which was not "
@@ -86,9 +88,14 @@ def without_dictionaries(model: onnx.ModelProto) -> NormalisedGraph:
     graph = normalised.model.graph
     for name in ends:
         node = zip_maps[name]
-        labels = [label for attribute in node.attribute for label in (*attribute.strings, *attribute.ints)]
-        classes = label_texts(labels)
+        tables = [list(each) for attribute in node.attribute for each in (attribute.strings, attribute.ints) if each]
+        if len(tables) != 1 or not node.input:
+            advice = advice_for(model.producer_name, "targets")
+            raise ArtefactError(f"Operator ZipMap has no table of classes, as for several targets. {advice}")
+        classes = label_texts(tables[0])
         tensor = node.input[0]
+        if normalised.column_classes.get(tensor, classes) != classes:
+            raise ArtefactError(f"The columns of {tensor!r} have two tables of classes. Export the model again.")
         normalised.maps[name] = (tensor, classes)
         normalised.column_classes[tensor] = classes
         (described,) = (output for output in graph.output if output.name == name)
@@ -101,7 +108,7 @@ def without_dictionaries(model: onnx.ModelProto) -> NormalisedGraph:
         )
     if split is not None:
         tensor, names = split
-        classes = _column_classes(names)
+        classes = _column_classes(names) if model.producer_name == "skl2onnx" else ()
         normalised.columns |= {name: (tensor, position) for position, name in enumerate(names)}
         if classes:
             normalised.column_classes[tensor] = classes
@@ -162,7 +169,9 @@ def _split_tensor(graph: onnx.GraphProto) -> tuple[str, list[str]] | None:
     found: dict[str, dict[int, str]] = {}
     for output in graph.output:
         node = producers.get(output.name)
-        while node is not None and node.op_type in ("Cast", "Flatten", "Identity", "Reshape", "Squeeze"):
+        for _ in range(len(graph.node)):
+            if node is None or node.op_type not in ONLY_RESHAPES or not node.input:
+                break
             node = producers.get(node.input[0])
         if node is None or node.op_type not in _COLUMN_OPERATORS or len(node.input) < 2:
             continue
@@ -179,7 +188,9 @@ def _split_tensor(graph: onnx.GraphProto) -> tuple[str, list[str]] | None:
 
 def _column_classes(names: list[str]) -> tuple[str, ...]:
     """Return the classes in skl2onnx's names of columns: "i0" and "i1" are integers, "sno" and "syes" strings."""
-    return tuple(name[1:] for name in names) if len({name[:1] for name in names} & {"i", "s"}) == 1 else ()
+    is_integer = all(re.fullmatch(r"i-?\d+", name) for name in names)
+    is_string = all(name.startswith("s") for name in names)
+    return tuple(name[1:] for name in names) if is_integer or is_string else ()
 
 
 def _replace_outputs(graph: onnx.GraphProto, names: list[str], tensor: str, width: int, element: int) -> None:

@@ -3,9 +3,9 @@
 They are those that scikit-learn, XGBoost, LightGBM and tabular networks of PyTorch and TensorFlow export. Excluded:
 
 - Loop and SequenceMap: a few bytes can run forever. If and Scan are bounded by the graph and the rows;
-- results whose shape depends on values (NonZero, Compress, Unique, StringSplit), and image resizing: a client's number
-  must not decide how much memory a prediction uses. With `SIZE_INPUTS` this makes every shape a function of the number
-  of rows alone;
+- results whose shape depends on values (NonZero, Compress, Unique, StringSplit), joined strings (StringConcat), and
+  image resizing: a client's number or string must not decide how much memory a prediction uses. With `SIZE_INPUTS` this
+  makes every shape a function of the number of rows alone;
 - random numbers: a prediction must be repeatable;
 - RegexFullMatch: a pattern is a program; ImageDecoder: decoders have bugs;
 - sequences and maps (DictVectorizer): they are not tensors. A ZipMap at the end is removed before this check.
@@ -17,7 +17,7 @@ _ELEMENTWISE = """
     Abs Acos Acosh Add And Asin Asinh Atan Atanh BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Cast CastLike Ceil
     Celu Clip Cos Cosh Div Elu Equal Erf Exp Floor Gelu Greater GreaterOrEqual HardSigmoid HardSwish Identity IsInf
     IsNaN LeakyRelu Less LessOrEqual Log Max Mean Min Mish Mod Mul Neg Not Or PRelu Pow Reciprocal Relu Round Selu
-    Shrink Sigmoid Sign Sin Sinh Softplus Softsign Sqrt StringNormalizer StringConcat Sub Sum Swish Tan Tanh
+    Shrink Sigmoid Sign Sin Sinh Softplus Softsign Sqrt StringNormalizer Sub Sum Swish Tan Tanh
     ThresholdedRelu Where Xor
 """
 _REDUCTIONS = """

@@ -19,9 +19,13 @@ from models_registry.exceptions import ArtefactError, UndeclaredOutputError
 from models_registry.schema import Declaration, ScoreKind
 
 _LABEL_TYPES = frozenset({"int32", "int64", "string", "bool"})
+# Of labels that are not read: an exporter casts them to int64.
+_OTHER_INTEGERS = frozenset({"int8", "int16", "uint8", "uint16", "uint32", "uint64"})
+_LABEL_NAMES = frozenset({"label", "output_label", "class_label", "labels"})
 _BOOLEANS = ("false", "true")
 _NUMBER_TYPES = frozenset({"float32", "float64"})
 _ANOMALY_CLASSES = ("-1", "1")
+_P = ScoreKind.PROBABILITIES
 _BINARY = {
     ScoreKind.PROBABILITIES: "the number is the probability of the second class",
     ScoreKind.LOGITS: "the number is its logit; a sigmoid is applied",
@@ -62,22 +66,26 @@ def outputs_of(
     numbers = [output for output in tables if output["dtype"] in _NUMBER_TYPES]
     for output in (*labels, *numbers):
         refuse_name(output["name"], "Output name", LONGEST_TENSOR_NAME)
+    _refuse_unread_labels(outputs, numbers)
     several = [output for output in tables if output["dtype"] in _LABEL_TYPES and output["width"] != 1]
-    if labels:
-        found = _of_labels(_preferred(labels, ("label", "class"), "label"), numbers, declared, producer)
+    has_classes = any(output["stored_classes"] or output["dtype"] == "string" for output in labels)
+    if declared.task is TaskType.REGRESSION and numbers and not has_classes:
+        found = _of_number(_only(numbers, "number"), declared)
+    elif labels:
+        found = _of_labels(_label_of(labels, numbers), numbers, declared, producer)
     elif several:
         raise ArtefactError(
             f"The model predicts {several[0]['width']} labels a row (output {several[0]['name']!r}). "
             f"{advice_for(producer, 'targets')}"
         )
     elif not numbers:
-        shapes = ", ".join(f"{output['name']!r}: {output['dtype']} {tuple(output['shape'])}" for output in outputs)
+        shapes = ", ".join(f"{output['name']!r}: {output['dtype']} {tuple(output['shape'])}" for output in outputs[:10])
         raise ArtefactError(
             f"No output has one result for each row; for three rows the model returned {shapes or 'nothing'}. A label "
             f"(rows), scores (rows x classes) or a number (rows) is needed. {advice_for(producer, 'rows')}"
         )
     else:
-        number = _preferred(numbers, ("prob",), "number")
+        number = _scores_of(numbers, "number")
         unread = [output for output in outputs if output["dtype"] in _LABEL_TYPES]
         if unread and not declared.classes and not number["stored_classes"]:
             # Numbering the classes would contradict these labels.
@@ -112,24 +120,41 @@ def _of_labels(label: OutputTensor, numbers: list[OutputTensor], declared: Decla
         if table or not is_number:
             raise ArtefactError(f"Output {name!r} is a class label, so the task is classification.")
         return ModelOutputs(TaskType.REGRESSION, label_output=name)
-    has_signs = is_number and set(label["labels"]) <= set(_ANOMALY_CLASSES)
-    scores = next((each for each in numbers if each["name"] == "scores"), numbers[0] if numbers else None)
-    is_anomaly = (
-        not table
-        and has_signs
-        and scores is not None
-        and scores["width"] == 1
-        and ("-1" in label["labels"] or scores["origin"] in (OutputOrigin.LABEL_EXPORTER, OutputOrigin.REGRESSOR))
-    )
-    if declared.task is TaskType.ANOMALY or (is_anomaly and declared.task is None):
-        if not has_signs or (table and set(table) != set(_ANOMALY_CLASSES)):
-            raise ArtefactError(
-                f"An anomaly model predicts -1 (anomaly) or 1; output {name!r} is {', '.join(label['labels'][:5])} for "
-                "sample rows."
+    score = next((each for each in numbers if each["name"] == "scores"), numbers[0] if numbers else None)
+    if score is not None and score["width"] != 1:
+        score = None
+    has_signs = is_number and not table and set(label["labels"]) <= set(_ANOMALY_CLASSES)
+    # An exporter that stores the classes of every classifier has written this for an anomaly detector.
+    is_detector = score is not None and score["origin"] in (OutputOrigin.LABEL_EXPORTER, OutputOrigin.REGRESSOR)
+    is_anomaly = declared.task is TaskType.ANOMALY
+    if declared.task is None and has_signs and score is not None and not declared.classes and not declared.scores:
+        is_anomaly = is_detector
+        if not is_detector and "-1" in label["labels"]:
+            raise UndeclaredOutputError(
+                f"The file does not say what the labels -1 and 1 of output {name!r} mean.",
+                [
+                    (TaskType.ANOMALY, None, "-1 is an anomaly"),
+                    (TaskType.CLASSIFICATION, None, "they are classes; state classes=-1,1"),
+                ],
             )
-        score = scores["name"] if scores and scores["width"] == 1 and scores["is_finite"] else ""
-        return ModelOutputs(TaskType.ANOMALY, _ANOMALY_CLASSES, name, score, ScoreKind.MARGINS if score else None)
-    return _classifier(label, table, numbers, declared, producer)
+    if not is_anomaly:
+        return _classifier(label, table, numbers, declared, producer)
+    if not has_signs and set(table) != set(_ANOMALY_CLASSES):
+        raise ArtefactError(
+            f"An anomaly model predicts -1 (anomaly) or 1; output {name!r} is {', '.join(label['labels'][:5])} for "
+            "sample rows."
+        )
+    if "-1" not in label["labels"] and not is_detector:
+        raise ArtefactError(
+            f"Output {name!r} is 1 for every sample row, so it may be that 1 is an anomaly. An anomaly model predicts "
+            "-1 for an anomaly and 1 for other rows; export it with these labels."
+        )
+    if declared.classes or declared.scores:
+        raise ArtefactError("The classes of an anomaly model are -1 and 1, and its score is given: state neither.")
+    score_output = score["name"] if score is not None and score["is_finite"] else ""
+    return ModelOutputs(
+        TaskType.ANOMALY, _ANOMALY_CLASSES, name, score_output, ScoreKind.MARGINS if score_output else None
+    )
 
 
 def _classifier(
@@ -140,11 +165,14 @@ def _classifier(
     positions = tuple(str(position) for position in range(len(declared.classes)))
     if declared.classes and table == positions and set(table) != set(declared.classes):
         table = ()  # positions, which some frameworks demand: the stated classes name them
+    seen = set(label["labels"])
+    if not table and seen <= set(declared.classes) and not seen <= set(positions):
+        table = declared.classes  # the labels are the stated classes, not their positions
     expected = table or declared.classes
     fitting = [
         each for each in numbers if each["width"] == len(expected) or (each["width"] == 1 and len(expected) == 2)
     ]
-    scores = _preferred(fitting or numbers, ("prob",), "score") if numbers else None
+    scores = _scores_of(fitting or numbers, "score") if numbers else None
     if declared.classes and table and set(declared.classes) != set(table):
         raise ArtefactError(
             f"The file has its own classes ({', '.join(table[:10])}), which are predicted. Leave out the classes."
@@ -178,11 +206,10 @@ def _classifier(
         )
     kind = None
     if scores is not None:
-        kind = _score_kind(scores, declared)
-        best = [expected[int(position)] if position else "" for position in scores["rows"]]
+        kind, best = _compared_scores(scores, expected, predicted, declared)
         compared = [one == other for one, other in zip(best, predicted, strict=True) if one]
         agrees = all(compared)
-        if not agrees and (declared.scores or (declared.classes and not table)):
+        if not (agrees and compared) and (declared.scores or (declared.classes and not table)):
             raise ArtefactError(
                 f"The largest score in {scores['name']!r} is not that of the predicted label for a sample row, so its "
                 "columns are not the scores of the classes in this order."
@@ -219,6 +246,11 @@ def _of_number(number: OutputTensor, declared: Declaration) -> ModelOutputs:
     """Return the outputs of a model with one number for each row."""
     name, origin = number["name"], number["origin"]
     proves_regression = origin in (OutputOrigin.REGRESSOR, OutputOrigin.LABEL_EXPORTER)
+    if declared.task is TaskType.REGRESSION and number["width"] != 1:
+        raise ArtefactError(
+            f"The model predicts {number['width']} numbers a row (multi-output regression). Export one model for each "
+            "target."
+        )
     task = declared.task or (TaskType.REGRESSION if proves_regression and not declared.classes else None)
     if task is None and declared.classes:
         task = TaskType.CLASSIFICATION
@@ -246,9 +278,7 @@ def _of_number(number: OutputTensor, declared: Declaration) -> ModelOutputs:
             f"{_sample(number)}.",
             [(TaskType.CLASSIFICATION, one, meaning) for one, meaning in _BINARY.items()],
         )
-    if kind is not ScoreKind.PROBABILITIES and is_sigmoid:
-        raise ArtefactError(f"Output {name!r} is the result of a sigmoid, so its numbers are probabilities.")
-    _check_probabilities(number, kind)
+    _check_kind(number, kind)
     remarks: list[str] = []
     classes = declared.classes or _numbered(number, remarks)
     if len(classes) != 2:
@@ -260,7 +290,7 @@ def _of_numbers(numbers: OutputTensor, declared: Declaration, producer: str) -> 
     """Return the outputs of a model with several numbers for each row."""
     name, origin, width = numbers["name"], numbers["origin"], numbers["width"] or 0
     stored = tuple(numbers["stored_classes"])
-    is_proven = numbers["is_probability"] or origin in (
+    is_proven = (numbers["is_probability"] and origin != OutputOrigin.VOTES) or origin in (
         OutputOrigin.SOFTMAX,
         OutputOrigin.LOG_SOFTMAX,
         OutputOrigin.CLASSIFIER,
@@ -287,9 +317,9 @@ def _of_numbers(numbers: OutputTensor, declared: Declaration, producer: str) -> 
         )
     if origin == OutputOrigin.SOFTMAX and not numbers["is_probability"]:
         raise ArtefactError(f"The softmax of output {name!r} is not over the {width} numbers of a row. Use axis=-1.")
+    if origin == OutputOrigin.LOG_SOFTMAX and not numbers["is_log_probability"]:
+        raise ArtefactError(f"The log-softmax of output {name!r} is not over the {width} numbers of a row.")
     kind = _score_kind(numbers, declared)
-    if origin == OutputOrigin.SIGMOID and kind is ScoreKind.LOGITS:
-        raise ArtefactError(f"Output {name!r} is the result of a sigmoid, so its numbers are not logits.")
     remarks: list[str] = []
     if kind is ScoreKind.PROBABILITIES and origin not in (OutputOrigin.SOFTMAX, OutputOrigin.CLASSIFIER):
         remarks.append(f"The numbers in {name!r} are read as probabilities: for sample rows they sum to 1.")
@@ -305,30 +335,54 @@ def _of_numbers(numbers: OutputTensor, declared: Declaration, producer: str) -> 
     return ModelOutputs(TaskType.CLASSIFICATION, classes, "", name, kind, remarks)
 
 
+def _compared_scores(
+    scores: OutputTensor, classes: tuple[str, ...], predicted: list[str], declared: Declaration
+) -> tuple[ScoreKind, list[str]]:
+    """Return the kind of the scores beside a label, and for each sample row the class of the largest ("" for a tie)."""
+
+    def best(rows: list[str]) -> list[str]:
+        return [classes[int(position)] if position else "" for position in rows]
+
+    if scores["width"] != 1:
+        return _score_kind(scores, declared), best(scores["rows"])
+    # One score for two classes: the second one is predicted from 0.5 on if it is a probability, else from 0 on.
+    halves = best(scores["halves"])
+    is_probability = scores["origin"] == OutputOrigin.SIGMOID or (scores["is_probability"] and halves == predicted)
+    kind = declared.scores or (ScoreKind.PROBABILITIES if is_probability else ScoreKind.MARGINS)
+    _check_kind(scores, kind)
+    return kind, halves if kind is ScoreKind.PROBABILITIES else best(scores["rows"])
+
+
 def _score_kind(scores: OutputTensor, declared: Declaration) -> ScoreKind:
-    """Return what the scores of a classifier are: as stated if that is possible, or as the graph and the trial show."""
-    is_probability = scores["is_probability"] and scores["width"] != 1 and scores["origin"] != OutputOrigin.VOTES
-    if declared.scores is ScoreKind.LOGITS and scores["is_opposite"]:
-        raise ArtefactError(
-            f"The two scores {scores['name']!r} are each other's negative, so their softmax is not a probability. "
-            "Export probabilities (scikit-learn: without raw_scores), or state margins."
-        )
+    """Return what several scores are: as stated if that is possible, or as the graph and the trial show."""
+    is_probability = scores["is_probability"] and scores["origin"] != OutputOrigin.VOTES
     if declared.scores:
-        _check_probabilities(scores, declared.scores)
-        if declared.scores is ScoreKind.LOGITS and is_probability:
-            raise ArtefactError(f"The scores {scores['name']!r} are probabilities, not logits: they sum to 1.")
+        _check_kind(scores, declared.scores)
         return declared.scores
     if is_probability:
         return ScoreKind.PROBABILITIES
     return ScoreKind.LOGITS if scores["origin"] == OutputOrigin.LOG_SOFTMAX else ScoreKind.MARGINS
 
 
-def _check_probabilities(scores: OutputTensor, kind: ScoreKind) -> None:
-    if kind is ScoreKind.PROBABILITIES and not scores["is_probability"]:
-        several = "" if scores["width"] == 1 else ", or does not sum to 1"
+def _check_kind(scores: OutputTensor, kind: ScoreKind) -> None:
+    """Raise ArtefactError if the scores cannot be what was stated."""
+    name, is_single = scores["name"], scores["width"] == 1
+    if kind is ScoreKind.LOGITS and scores["is_opposite"]:
         raise ArtefactError(
-            f"Output {scores['name']!r} is not a probability: for a sample row it is outside 0 to 1{several} "
-            f"({_sample(scores)})."
+            f"The two scores {name!r} are each other's negative, so their softmax is not a probability. "
+            "Export probabilities (scikit-learn: without raw_scores), or state margins."
+        )
+    if kind is ScoreKind.LOGITS and scores["is_probability"] and not is_single:
+        raise ArtefactError(f"The scores {name!r} are probabilities, not logits: they sum to 1.")
+    if scores["origin"] == OutputOrigin.SIGMOID and (kind is ScoreKind.LOGITS or (is_single and kind is not _P)):
+        what = "probabilities" if is_single else "no logits"
+        raise ArtefactError(f"Output {name!r} is the result of a sigmoid, so its numbers are {what}.")
+    if kind is _P and scores["origin"] == OutputOrigin.VOTES:
+        raise ArtefactError(f"Output {name!r} depends on the chosen classes only, so it is not a probability.")
+    if kind is _P and not scores["is_probability"]:
+        several = "" if is_single else ", or does not sum to 1"
+        raise ArtefactError(
+            f"Output {name!r} is not a probability: for a sample row it is outside 0 to 1{several} ({_sample(scores)})."
         )
 
 
@@ -345,12 +399,53 @@ def _sample(output: OutputTensor) -> str:
     return ", ".join(f"{number:.4g}" for number in output["sample"]) or "no finite number"
 
 
-def _preferred(outputs: list[OutputTensor], words: tuple[str, ...], what: str) -> OutputTensor:
-    """Return the only output, the only one whose name contains one of the words, or the only softmax."""
-    named = [output for output in outputs if any(word in output["name"].lower() for word in words)]
-    softmax = [output for output in outputs if output["origin"] == OutputOrigin.SOFTMAX]
-    for candidates in (outputs, named, softmax):
-        if len(candidates) == 1:
-            return candidates[0]
-    names = ", ".join(repr(output["name"]) for output in outputs)
-    raise ArtefactError(f"The model has several {what} outputs ({names}). Export it with one of them.")
+def _refuse_unread_labels(outputs: Sequence[OutputTensor], numbers: list[OutputTensor]) -> None:
+    """Refuse labels of a type that is not read, beside scores whose classes would be numbered instead."""
+    has_scores = any((output["width"] or 0) > 1 for output in numbers)
+    for output in outputs:
+        is_float_label = output["width"] == 1 and output["is_whole"] and output["dtype"] in _NUMBER_TYPES and has_scores
+        if output["dtype"] in _OTHER_INTEGERS or is_float_label:
+            raise ArtefactError(
+                f"Output {output['name']!r} seems to be labels of type {output['dtype']}. Export labels as int64 or "
+                "strings, or leave the output out."
+            )
+
+
+def _label_of(labels: list[OutputTensor], numbers: list[OutputTensor]) -> OutputTensor:
+    """Return the output with the predicted label: the only one, or the one with a label's name or with classes."""
+    named = [output for output in labels if output["name"].lower() in _LABEL_NAMES]
+    with_table = [output for output in labels if output["stored_classes"]]
+    label = next((found[0] for found in (labels, named, with_table) if len(found) == 1), None)
+    if label is None:
+        raise _several(labels, "label")
+    is_sure = label["stored_classes"] or label["dtype"] in ("string", "bool") or label in named
+    of_number = [
+        output for output in numbers if output["width"] == 1 and output["origin"] != OutputOrigin.LABEL_EXPORTER
+    ]
+    has_scores = any((output["width"] or 0) > 1 for output in numbers)
+    if not is_sure and of_number and not has_scores and set(label["labels"]) - {"-1", "0", "1"}:
+        # It may be the second output of a regression, such as the leaf of a tree.
+        raise _several([label, *of_number], "possible prediction")
+    return label
+
+
+def _scores_of(numbers: list[OutputTensor], what: str) -> OutputTensor:
+    """Return the only output; of several of the same width, the one named as a probability or the only softmax."""
+    if len({output["width"] for output in numbers}) == 1:
+        named = [output for output in numbers if "prob" in output["name"].lower() and output["width"] != 1]
+        softmax = [output for output in numbers if output["origin"] == OutputOrigin.SOFTMAX]
+        for candidates in (named, softmax):
+            if len(candidates) == 1:
+                return candidates[0]
+    return _only(numbers, what)
+
+
+def _only(outputs: list[OutputTensor], what: str) -> OutputTensor:
+    if len(outputs) > 1:
+        raise _several(outputs, what)
+    return outputs[0]
+
+
+def _several(outputs: list[OutputTensor], what: str) -> ArtefactError:
+    names = ", ".join(repr(output["name"]) for output in outputs[:10])
+    return ArtefactError(f"The model has several {what} outputs ({names}). Export it with one of them.")

@@ -34,11 +34,12 @@ class OutputOrigin(StrEnum):
 class TrialSpecification(TypedDict):
     """The file, and the limits of the process that reads it.
 
-    ``data_files`` holds paths of the uploaded files beside the model by the name that the model may use. The
-    normalised model is written to ``normalised_path`` if it differs from the file.
+    ``empty_folder`` becomes the working directory. ``data_files`` holds paths of the uploaded files beside the model by
+    the name that the model may use. The normalised model is written to ``normalised_path`` if it differs from the file.
     """
 
     path: str
+    empty_folder: str
     data_files: dict[str, str]
     normalised_path: str
     size_bytes: int
@@ -66,10 +67,11 @@ class OutputTensor(TypedDict):
 
     ``width`` is the number of columns if every run had one result for each row, else None; ``shape`` is that of the
     result for three rows. ``is_probability`` means that every finite row is in [0, 1] and sums to 1; for a width of 1,
-    that it is in [0, 1]. ``is_opposite`` means that the two numbers of each row are each other's negative. ``rows``
-    holds, for each row except those of the large batch, the label or the position of the largest number ("" if several
-    are largest); for a width of 1, the sign ("0" if negative, else "1"). ``sample`` holds the first numbers of the
-    generic rows. ``stored_classes`` and ``origin`` come from the graph.
+    that it is in [0, 1]. ``is_log_probability`` means that of the exponentials. ``is_opposite`` means that the two
+    numbers of each row are each other's negative, ``is_whole`` that all numbers are whole. ``rows`` holds, for each row
+    except those of the large batch, the label or the position of the largest number ("" if several are largest). For a
+    width of 1, ``rows`` has "0" for a negative number, else "1", and ``halves`` "0" for one below 0.5, else "1".
+    ``sample`` holds the first numbers of the generic rows. ``stored_classes`` and ``origin`` come from the graph.
     """
 
     name: str
@@ -78,9 +80,12 @@ class OutputTensor(TypedDict):
     width: int | None
     is_finite: bool
     is_probability: bool
+    is_log_probability: bool
     is_opposite: bool
+    is_whole: bool
     labels: list[str]
     rows: list[str]
+    halves: list[str]
     sample: list[float]
     stored_classes: list[str]
     origin: str
@@ -91,7 +96,8 @@ class TrialReport(TypedDict):
 
     ``changes`` has a sentence for each difference between the file and what is served; ``is_normalised`` says that
     another file is served. ``rows_at_once`` is the largest number of rows of one run. ``failure`` is "refused",
-    "memory", "encoding", "load", "predict", or "" if there is none; ``tried_rows`` is the number of rows that failed.
+    "memory", "encoding", "damaged", "load", "predict", or "" if there is none; ``tried_rows`` is the number of rows of
+    the run that failed.
     """
 
     framework: str

@@ -1,14 +1,17 @@
 """Refusal of graphs that could run forever, or use memory that depends on a client's numbers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import onnx
 
 from models_registry.artefacts.advice import advice_for
 from models_registry.artefacts.operators import ALLOWED_OPERATORS, SHAPE_OPERATORS, SIZE_INPUTS, SUBGRAPH_OPERATORS
+from models_registry.artefacts.report import InputTensor
 from models_registry.exceptions import ArtefactError
 
+_KEEPS_WIDTH = frozenset({"Cast", "Identity", "Imputer", "Normalizer", "Scaler"})
 _DEEPEST_SUBGRAPH = 4
+_MOST_OUTPUTS = 100
 
 
 def refuse_unsafe(model: onnx.ModelProto) -> None:
@@ -26,6 +29,10 @@ def refuse_unsafe(model: onnx.ModelProto) -> None:
             "The model defines functions of another opset, which cannot be inlined. "
             f"{advice_for(model.producer_name, 'operator')}"
         )
+    if len(model.graph.output) > _MOST_OUTPUTS:
+        raise ArtefactError(
+            f"The model has {len(model.graph.output):,} outputs; at most {_MOST_OUTPUTS} are supported."
+        )
     if model.training_info:
         raise ArtefactError("The model contains training graphs. Export it for inference only.")
     for graph in all_graphs(model.graph):
@@ -36,6 +43,32 @@ def refuse_unsafe(model: onnx.ModelProto) -> None:
         for node in graph.node:
             _refuse_operator(node, model.producer_name)
     _refuse_value_dependent_shapes(model.graph, frozenset({""}))
+
+
+def refuse_other_widths(graph: onnx.GraphProto, inputs: Sequence[InputTensor]) -> None:
+    """Refuse linear models whose coefficients are of another number of columns than the input has.
+
+    ONNX Runtime ignores the rest. The columns are followed through operators that keep their number.
+    """
+    widths = {each["name"]: each["width"] for each in inputs}
+    for node in graph.node:
+        width = widths.get(node.input[0]) if node.input else None
+        if width is None:
+            continue
+        if node.op_type in _KEEPS_WIDTH:
+            widths[node.output[0]] = width
+        numbers = {attribute.name: len(attribute.floats) for attribute in node.attribute}
+        if node.op_type in ("LinearClassifier", "LinearRegressor"):
+            coefficients, targets = numbers.get("coefficients", 0), max(1, numbers.get("intercepts", 0))
+            has_other_width = coefficients != width * targets
+        else:
+            lengths = {numbers.get(name, 0) for name in ("offset", "scale", "imputed_value_floats")}
+            has_other_width = node.op_type in ("Scaler", "Imputer") and not lengths <= {0, 1, width}
+        if has_other_width:
+            raise ArtefactError(
+                f"Operator {node.op_type} was trained on another number of columns than the input has ({width}). "
+                "Export the model with the number of columns that it was trained on."
+            )
 
 
 def all_graphs(graph: onnx.GraphProto, depth: int = 0) -> Iterator[onnx.GraphProto]:
@@ -85,6 +118,11 @@ def _refuse_operator(node: onnx.NodeProto, producer: str) -> None:
             f"Operator {f'{domain}.' * bool(domain)}{node.op_type} is not supported "
             "(models_registry/artefacts/operators.py has the list and its "
             f"reasons). {advice_for(producer, 'custom domain' if domain == 'com.microsoft' else 'operator')}"
+        )
+    if node.op_type == "Dropout" and len(node.input) > 2 and node.input[2]:
+        raise ArtefactError(
+            "Operator Dropout can be in training mode, so predictions could be random. "
+            f"{advice_for(producer, 'rows depend')}"
         )
     if node.op_type not in SUBGRAPH_OPERATORS and subgraphs(node):
         raise ArtefactError(f"Operator {node.op_type} contains a subgraph, which is not supported.")

@@ -1,15 +1,16 @@
 """Sample rows, and what a model computes from them in one run or in several."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from models_registry.artefacts.graph import known_strings, tree_thresholds
 from models_registry.artefacts.report import ABSOLUTE_TOLERANCE, RELATIVE_TOLERANCE, InputTensor
 from models_registry.exceptions import ArtefactError
 from models_registry.onnx_session import load_session, results_by_row
@@ -72,12 +73,23 @@ def sample(each: InputTensor, numbers: NDArray[Any]) -> Tensor:
     return values.reshape(-1) if each["rank"] == 1 else values
 
 
-def generic_rows(
-    inputs: list[InputTensor], rows: int, thresholds: Mapping[int, Sequence[float]] = MappingProxyType({})
-) -> dict[str, Tensor]:
-    """Return rows of unlike numbers, so that no two scores or distances are equal by chance; always the same ones.
+@dataclass(frozen=True, slots=True)
+class SampleHints:
+    """Values that reach much of a model: thresholds of trees by column, if it has one input, and known strings."""
 
-    With the thresholds of a tree's columns, two thirds of the rows lie around them, so that many leaves are reached.
+    thresholds: Mapping[int, Sequence[float]] = field(default_factory=dict)
+    strings: Sequence[str] = ()
+
+
+def sample_hints(graph: onnx.GraphProto, inputs: list[InputTensor]) -> SampleHints:
+    """Return the values that occur in the operators of a graph."""
+    return SampleHints(tree_thresholds(graph) if len(inputs) == 1 else {}, known_strings(graph))
+
+
+def generic_rows(inputs: list[InputTensor], rows: int, hints: SampleHints = SampleHints()) -> dict[str, Tensor]:
+    """Return rows of unlike values, so that no two scores or distances are equal by chance; always the same ones.
+
+    Two thirds of the rows lie around the thresholds of trees, so that many leaves are reached; strings are known ones.
     """
     generator = np.random.default_rng(20)
     feed = {}
@@ -85,15 +97,15 @@ def generic_rows(
         shape = (rows, each["width"])
         tensor: Tensor
         if each["tensor_type"] == "string":
-            tensor = np.full(shape, "", dtype=np.object_)
+            tensor = generator.choice(np.array(["", *(hints.strings or "abc")], dtype=np.object_), shape)
         elif each["tensor_type"] in ("float32", "float64"):
             numbers = generator.normal(1.0, 2.0, shape)
-            for column, values in thresholds.items():
+            for column, values in hints.thresholds.items():
                 if column < each["width"]:
                     near = generator.choice(np.array(values), rows) * generator.normal(1.0, 0.3, rows)
                     numbers[rows // 3 :, column] = near[rows // 3 :]
             tensor = numbers.astype(each["tensor_type"])
         else:
-            tensor = generator.integers(0, 2, shape).astype(each["tensor_type"])
+            tensor = generator.integers(0, 2 if each["tensor_type"] == "bool" else 7, shape).astype(each["tensor_type"])
         feed[each["name"]] = tensor.reshape(-1) if each["rank"] == 1 else tensor
     return feed

@@ -6,6 +6,7 @@ Django nor a secret, and limits its own memory and CPU time before it opens the 
 
 import contextlib
 import json
+import os
 import resource
 import sys
 from dataclasses import dataclass
@@ -24,7 +25,6 @@ from models_registry.artefacts.graph import (
     origin_of,
     read_graph,
     stored_classes,
-    tree_thresholds,
 )
 from models_registry.artefacts.normalisation import (
     merge_external_data,
@@ -40,8 +40,17 @@ from models_registry.artefacts.report import (
     TrialSpecification,
     features_of,
 )
-from models_registry.artefacts.safety import refuse_unsafe
-from models_registry.artefacts.sample_runs import LoadError, Runner, generic_rows, joined, load, sample
+from models_registry.artefacts.safety import refuse_other_widths, refuse_unsafe
+from models_registry.artefacts.sample_runs import (
+    LoadError,
+    Runner,
+    SampleHints,
+    generic_rows,
+    joined,
+    load,
+    sample,
+    sample_hints,
+)
 from models_registry.artefacts.verification import refuse_changed_results, refuse_dependent_rows, rows_of_freed_model
 from models_registry.exceptions import ArtefactError
 from models_registry.onnx_session import ONNX_RUNTIME_ERRORS, label_text
@@ -51,6 +60,10 @@ _GENERIC_ROWS = 60
 _MOST_LABELS = 100
 _LONGEST_LABEL = 256
 _MEMORY_WORDS = ("bad_alloc", "failed to allocate", "bad allocation", "out of memory", "bfcarena")
+
+
+# What Python and onnx raise for a graph that no exporter writes, apart from `ArtefactError`.
+_DAMAGES = (IndexError, KeyError, TypeError, ValueError, OverflowError, RuntimeError, onnx.checker.ValidationError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +77,7 @@ class _Graph:
     changes: list[str]
     is_normalised: bool
     rows_at_once: int
-    thresholds: dict[int, list[float]]
+    hints: SampleHints
 
 
 def run_trial(specification: TrialSpecification) -> TrialReport:
@@ -73,22 +86,24 @@ def run_trial(specification: TrialSpecification) -> TrialReport:
     try:
         model = read_graph(Path(specification["path"]))
         producer = model.producer_name
-        graph, served = _prepare(model, specification)
+        try:
+            graph, served = _prepare(model, specification)
+        except _DAMAGES as error:
+            return _failure("memory" if _is_about_memory(error) else "damaged", error, producer)
         del model  # it takes several times the size of the file
-        # One number a row: zeros, ones, unequal numbers, and as many rows as the engine runs at once. Then rows of
-        # unlike numbers.
+        # One number a row: zeros, ones, unequal numbers. Then rows of unlike values, up to as many as the engine runs
+        # at once.
         numbers: list[NDArray[Any]] = [np.zeros(1), np.ones(1), np.array([0.0, 1.0, 2.0])]
         feeds = [{each["name"]: sample(each, of_row) for each in graph.inputs} for of_row in numbers]
-        feeds.append(generic_rows(graph.inputs, _GENERIC_ROWS, graph.thresholds))
-        large = np.arange(specification["batch_rows"]) % 7.0
-        feeds.append({each["name"]: sample(each, large) for each in graph.inputs})
-        rows_of = [*map(len, numbers), _GENERIC_ROWS, len(large)]
+        rows_of = [*map(len, numbers), _GENERIC_ROWS, specification["batch_rows"]]
+        feeds += [generic_rows(graph.inputs, rows, graph.hints) for rows in rows_of[-2:]]
         runner = Runner(served, graph.rows_at_once)
         batches = []
         for feed, tried_rows in zip(feeds, rows_of, strict=True):
             batches.append(runner.results(feed, tried_rows))
         if graph.rows_at_once > 1:
-            refuse_dependent_rows(served, feeds[3], producer)
+            for feed, results, rows in zip(feeds[-2:], batches[-2:], rows_of[-2:], strict=True):
+                refuse_dependent_rows(served, feed, results, rows, producer)
     except MemoryError as error:
         return _failure("memory", error, producer)
     except UnicodeDecodeError as error:
@@ -119,20 +134,25 @@ def run_trial(specification: TrialSpecification) -> TrialReport:
 
 def _prepare(model: onnx.ModelProto, specification: TrialSpecification) -> tuple[_Graph, ort.InferenceSession]:
     """Return what the graph proves and the session of the served model, whose file is written if it is another one."""
-    merged = merge_external_data(model, {name: Path(place) for name, place in specification["data_files"].items()})
-    changes = [f"{merged:,} tensors of the data files were stored in the model."] if merged else []
+    changes = []
     if model.functions:
         model = onnx.inliner.inline_local_functions(model)
         changes.append("The functions of the model were inlined.")
+    # After it, because the functions can hold such tensors too.
+    merged = merge_external_data(model, {name: Path(place) for name, place in specification["data_files"].items()})
+    if merged:
+        changes.insert(0, f"{merged:,} tensors of the data files were stored in the model.")
     normalised = without_dictionaries(model)
     refuse_unsafe(normalised.model)
     inputs = graph_inputs(normalised.model, max_features=specification["max_features"])
     features_of(inputs)  # refuses invalid names before anything runs
+    refuse_other_widths(normalised.model.graph, inputs)
     changes += normalised.changes
     rows_at_once, served, fixed_rows = specification["batch_rows"], normalised.model, _fixed_rows(inputs)
     if fixed_rows:
         served = with_free_rows(normalised.model, inputs)
-        rows_at_once = rows_of_freed_model(served, normalised.model, inputs, fixed_rows, rows_at_once)
+        hints = sample_hints(normalised.model.graph, inputs)
+        rows_at_once = rows_of_freed_model(served, normalised.model, inputs, fixed_rows, rows_at_once, hints)
         if rows_at_once == 1:
             changes.append(
                 "The exporter has fixed the number of rows at 1, and the model computes several rows wrongly, so each "
@@ -168,7 +188,7 @@ def _prepare(model: onnx.ModelProto, specification: TrialSpecification) -> tuple
         changes=changes,
         is_normalised=bool(changes),
         rows_at_once=rows_at_once,
-        thresholds=tree_thresholds(graph) if len(inputs) == 1 else {},
+        hints=sample_hints(graph, inputs),
     )
     return prepared, session
 
@@ -193,9 +213,12 @@ def _described(name: str, batches: list[list[Any]], rows_of: list[int], graph: _
         width=width or None,
         is_finite=False,
         is_probability=False,
+        is_log_probability=False,
         is_opposite=False,
+        is_whole=False,
         labels=[],
         rows=[],
+        halves=[],
         sample=[],
         stored_classes=graph.stored_classes.get(name, []),
         origin=graph.origins.get(name, OutputOrigin.UNKNOWN),
@@ -207,23 +230,29 @@ def _described(name: str, batches: list[list[Any]], rows_of: list[int], graph: _
     if first.dtype.kind == "f":
         numbers = everything[np.isfinite(everything).all(axis=1)].astype(np.float64)
         output["is_finite"] = len(numbers) > 0
-        output["is_probability"] = bool(
-            len(numbers)
-            and (numbers >= -_SUM_TOLERANCE).all()
-            and (numbers <= 1 + _SUM_TOLERANCE).all()
-            and (width == 1 or (np.abs(numbers.sum(axis=1) - 1) <= _SUM_TOLERANCE).all())
-        )
+        output["is_probability"] = _are_probabilities(numbers)
+        with np.errstate(over="ignore"):
+            output["is_log_probability"] = _are_probabilities(np.exp(numbers))
+        output["is_whole"] = bool((numbers == np.round(numbers)).all())
         output["is_opposite"] = width == 2 and bool(np.abs(numbers.sum(axis=1)).max(initial=0) <= ABSOLUTE_TOLERANCE)
         is_largest = small == small.max(axis=1, keepdims=True)
         output["rows"] = [str(row.argmax()) if row.sum() == 1 else "" for row in is_largest]
         if width == 1:
-            output["rows"] = ["" if np.isnan(number) else str(int(number >= 0)) for number in small[:, 0]]
+            output["rows"], output["halves"] = (
+                ["" if np.isnan(number) else str(int(number >= limit)) for number in small[:, 0]] for limit in (0, 0.5)
+            )
         generic = small[-_GENERIC_ROWS:][:3].astype(np.float64)
         output["sample"] = [float(number) for number in generic.ravel()[:6] if np.isfinite(number)]
     elif width == 1:
         texts = [label_text(label)[:_LONGEST_LABEL] for label in everything[:, 0].tolist()]
         output["labels"], output["rows"] = sorted(set(texts))[:_MOST_LABELS], texts[: -rows_of[-1]]
     return output
+
+
+def _are_probabilities(numbers: NDArray[np.float64]) -> bool:
+    is_inside = len(numbers) and (numbers >= -_SUM_TOLERANCE).all() and (numbers <= 1 + _SUM_TOLERANCE).all()
+    has_sums = numbers.shape[1] == 1 or (np.abs(numbers.sum(axis=1) - 1) <= _SUM_TOLERANCE).all()
+    return bool(is_inside and has_sums)
 
 
 def _is_about_memory(error: Exception) -> bool:
@@ -261,6 +290,7 @@ def limit_process(*, memory_bytes: int, cpu_seconds: int, file_bytes: int) -> No
 
 if __name__ == "__main__":
     received: TrialSpecification = json.load(sys.stdin)
+    os.chdir(received["empty_folder"])  # so that no relative name in a model leads to a file
     limit_process(
         memory_bytes=received["memory_bytes"], cpu_seconds=received["cpu_seconds"], file_bytes=received["size_bytes"]
     )

@@ -1,6 +1,7 @@
 """Comparison of a changed model with the file as it was uploaded, and of rows together with rows one by one."""
 
 import contextlib
+from typing import Any
 
 import numpy as np
 import onnx
@@ -9,7 +10,7 @@ import onnxruntime as ort
 from models_registry.artefacts.advice import advice_for
 from models_registry.artefacts.normalisation import NormalisedGraph
 from models_registry.artefacts.report import InputTensor
-from models_registry.artefacts.sample_runs import Runner, Tensor, generic_rows, is_equal, joined, load
+from models_registry.artefacts.sample_runs import Runner, SampleHints, Tensor, generic_rows, is_equal, joined, load
 from models_registry.exceptions import ArtefactError
 from models_registry.onnx_session import ONNX_RUNTIME_ERRORS, results_by_row
 
@@ -17,11 +18,16 @@ _COMPARED_ROWS = 5
 
 
 def rows_of_freed_model(
-    free: onnx.ModelProto, fixed: onnx.ModelProto, inputs: list[InputTensor], fixed_rows: int, most: int
+    free: onnx.ModelProto,
+    fixed: onnx.ModelProto,
+    inputs: list[InputTensor],
+    fixed_rows: int,
+    most: int,
+    hints: SampleHints,
 ) -> int:
     """Return how many rows the freed model may predict in one run: `most`, or 1 if its results would differ."""
     rows = 5 * fixed_rows
-    feed = generic_rows(inputs, rows)
+    feed = generic_rows(inputs, rows, hints)
     expected = Runner(load(fixed.SerializeToString()), fixed_rows).results(feed, rows)
     with contextlib.suppress(ArtefactError, *ONNX_RUNTIME_ERRORS):
         together = Runner(load(free.SerializeToString()), most).results(feed, rows)
@@ -30,7 +36,7 @@ def rows_of_freed_model(
     if fixed_rows == 1:
         return 1
     # The first row beside others, and beside itself.
-    runner, first = Runner(load(fixed.SerializeToString()), fixed_rows), generic_rows(inputs, fixed_rows)
+    runner, first = Runner(load(fixed.SerializeToString()), fixed_rows), generic_rows(inputs, fixed_rows, hints)
     beside_itself = {name: tensor[:1].repeat(fixed_rows, axis=0) for name, tensor in first.items()}
     _refuse_dependence(
         _tables(runner, first, fixed_rows), _tables(runner, beside_itself, fixed_rows), 1, free.producer_name
@@ -63,6 +69,12 @@ def refuse_changed_results(
         elif name in normalised.columns:
             tensor, position = normalised.columns[name]
             found = joined(served[tensor], rows)
+            of_tensor = sum(name == tensor for name, _ in normalised.columns.values())
+            if found is not None and found.shape[1] != of_tensor:
+                raise ArtefactError(
+                    f"The tensor {tensor!r} has {found.shape[1]} columns, of which {of_tensor} are outputs. Export the "
+                    "tensor, or all of its columns."
+                )
             found = None if found is None else found[:, position : position + 1]
             wanted = results_by_row(result, rows)
         else:
@@ -74,11 +86,13 @@ def refuse_changed_results(
             )
 
 
-def refuse_dependent_rows(session: ort.InferenceSession, feed: dict[str, Tensor], producer: str) -> None:
-    """Compare rows that are predicted together with the same rows predicted separately."""
+def refuse_dependent_rows(
+    session: ort.InferenceSession, feed: dict[str, Tensor], results: dict[str, list[Any]], rows: int, producer: str
+) -> None:
+    """Compare the first of `rows` rows that were predicted together with the same rows predicted separately."""
     few = {name: tensor[:_COMPARED_ROWS] for name, tensor in feed.items()}
-    together, separately = (_tables(Runner(session, step), few, _COMPARED_ROWS) for step in (_COMPARED_ROWS, 1))
-    _refuse_dependence(together, separately, _COMPARED_ROWS, producer)
+    together = {name: joined(result, rows) for name, result in results.items()}
+    _refuse_dependence(together, _tables(Runner(session, 1), few, _COMPARED_ROWS), _COMPARED_ROWS, producer)
 
 
 def _tables(runner: Runner, feed: dict[str, Tensor], rows: int) -> dict[str, Tensor | None]:

@@ -1,7 +1,9 @@
 """Uploaded model files: one ONNX file, one with its data files, or a zip archive of them, copied to a folder."""
 
 import hashlib
+import lzma
 import shutil
+import struct
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -13,7 +15,11 @@ from django.core.files.base import File
 from models_registry.exceptions import ArtefactError, LargeArtefactError
 
 MOST_FILES = 100  # of one model
+LONGEST_FILE_NAME = 255
 _CHUNK = 1 << 20
+_END_RECORD_BYTES = 22 + 65_535  # with the longest comment
+_MOST_DIRECTORY_BYTES = 1 << 20
+_PYTHON_ERRORS = (RuntimeError, NotImplementedError, OSError, ValueError)  # of zipfile, for damaged archives
 _FIXED_DATE = (1980, 1, 1, 0, 0, 0)  # so that the same files make the same archive
 
 
@@ -63,8 +69,9 @@ def copy_files(files: Sequence[File[bytes]], folder: Path, *, size_bytes: int) -
     if len(files) == 1:
         kept = folder / "upload.onnx"
         _copy(files[0], kept, size_bytes)
-        if not zipfile.is_zipfile(kept):
-            return ModelFiles(kept, kept, {})
+        with kept.open("rb") as content:
+            if content.read(2) != b"PK":
+                return ModelFiles(kept, kept, {})
         archive = kept.rename(folder / "upload.zip")
         return _model_of(archive, _unpacked(archive, folder, size_bytes))
     if len(files) > MOST_FILES:
@@ -72,6 +79,10 @@ def copy_files(files: Sequence[File[bytes]], folder: Path, *, size_bytes: int) -
     parts: dict[str, Path] = {}
     for position, file in enumerate(files):
         name = PurePosixPath(str(file.name or "").replace("\\", "/")).name
+        if name in ("", "..") or len(name) > LONGEST_FILE_NAME or not name.isprintable():
+            raise ArtefactError(
+                f"The file name {name[:40]!r} is not allowed: use 1 to {LONGEST_FILE_NAME} printable characters."
+            )
         if name in parts:
             raise ArtefactError(f"Two files are named {name!r}. Upload each file once.")
         parts[name] = folder / f"part{position}"
@@ -102,25 +113,40 @@ def _unpacked(archive: Path, folder: Path, size_bytes: int) -> dict[str, Path]:
     parts: dict[str, Path] = {}
     left = size_bytes
     try:
+        _refuse_large_directory(archive)
         with zipfile.ZipFile(archive) as packed:
             members = [member for member in packed.infolist() if not member.is_dir()]
             if len(members) > MOST_FILES:
                 raise ArtefactError(f"The archive has {len(members):,} files; at most {MOST_FILES} are supported.")
             for position, member in enumerate(members):
-                if member.filename in parts:
-                    raise ArtefactError(f"The archive has two files named {member.filename[:255]!r}.")
-                path = parts[member.filename] = folder / f"part{position}"
+                name = member.filename.replace("\\", "/")  # as some programs write on Windows
+                if name in parts:
+                    raise ArtefactError(f"The archive has two files named {name[:255]!r}.")
+                path = parts[name] = folder / f"part{position}"
                 with packed.open(member) as source, path.open("wb") as target:
                     while chunk := source.read(_CHUNK):
                         left -= len(chunk)
                         if left < 0:  # the sizes that an archive states may be false
                             raise _too_large(size_bytes)
                         target.write(chunk)
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, *_PYTHON_ERRORS) as error:
         raise ArtefactError(
             f"The zip archive cannot be read: {error}. Pack it again without a password, with the usual compression."
         ) from None
     return parts
+
+
+def _refuse_large_directory(archive: Path) -> None:
+    """Refuse an archive whose directory would take much memory, by its end record, before it is read."""
+    with archive.open("rb") as content:
+        content.seek(max(0, archive.stat().st_size - _END_RECORD_BYTES))
+        end = content.read()
+    place = end.rfind(b"PK\x05\x06")
+    if place < 0 or len(end) < place + 16:
+        raise zipfile.BadZipFile("it is no archive, or was cut off")
+    (directory_bytes,) = struct.unpack_from("<L", end, place + 12)
+    if directory_bytes > _MOST_DIRECTORY_BYTES:
+        raise ArtefactError(f"The archive has too many files; at most {MOST_FILES} are supported.")
 
 
 def _model_of(archive: Path, parts: dict[str, Path]) -> ModelFiles:

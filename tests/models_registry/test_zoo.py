@@ -96,13 +96,16 @@ def is_asked(model: ZooModel) -> bool:
 
 
 def margin(model: ZooModel, row: int) -> float:
-    """Return the framework's score of the predicted class, or of an anomaly model."""
+    """Return the framework's score of the predicted class (of two: of the second), or of an anomaly model."""
     assert model.scores is not None
     scores = [*model.scores[row]] if isinstance(model.scores[row], list) else [model.scores[row]]
     if model.task == "anomaly":
         return float(scores[0])
-    place = [label_string(name) for name in model.classes or ()].index(label_string(model.predictions[row]))
-    return float(scores[place] if len(scores) > 1 else scores[0] if place else -scores[0])
+    if len(model.classes or ()) == 2:  # of the second class
+        return float(scores[-1])
+    return float(
+        scores[[label_string(name) for name in model.classes or ()].index(label_string(model.predictions[row]))]
+    )
 
 
 @pytest.mark.parametrize("name", [model.name for model in zoo() if model.name not in REFUSED])
