@@ -34,13 +34,14 @@ class VersionUploadForm(forms.ModelForm[ModelVersion]):
     artefact = _FilesField(
         label="ONNX file",
         widget=_FilesWidget,
-        help_text="With its data files, if the exporter wrote some: choose all of them, or a zip archive. Pickle and "
-        "joblib files are refused, because loading one runs its code.",
+        help_text="With its data files, if the exporter wrote some: choose all of them, or a zip archive, also of the "
+        "folder of an MLflow model. Pickle and joblib files are refused, because loading one runs its code.",
     )
     feature_names = forms.CharField(
         required=False,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 5}),
-        help_text="One name per line, in the order of the model's inputs. If empty, the names of the graph are used.",
+        help_text="One name per line, in the order of the model's inputs. If empty, the names of the MLflow signature "
+        "or the graph are used.",
     )
 
     task = forms.ChoiceField(

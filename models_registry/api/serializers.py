@@ -45,13 +45,14 @@ class VersionUploadSerializer(StrictSerializer):
     artefact = serializers.ListField(
         child=UploadField(),
         allow_empty=False,
-        help_text="The ONNX file, or a zip archive. Send the field again for each data file of the model.",
+        help_text="The ONNX file, or a zip archive, also of the folder of an MLflow model. Send the field again for "
+        "each data file of the model.",
     )
     features = NamesField(
         required=False,
         allow_blank=True,
         help_text="Feature names in the order of the inputs, separated by commas or as a JSON list; by default those "
-        "of the graph.",
+        "of the MLflow signature or the graph.",
     )
     optional = NamesField(required=False, allow_blank=True, help_text="Features that may be missing from a row.")
     categorical = NamesField(required=False, allow_blank=True, help_text="Numeric features that are categories.")

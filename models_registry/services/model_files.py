@@ -1,8 +1,9 @@
-"""Uploaded model files: one ONNX file, one with its data files, or a zip archive of them, copied to a folder."""
+"""Uploaded model files: an ONNX file, alone or with its data files, or an MLflow model; or a zip archive of them."""
 
 import hashlib
 import lzma
 import shutil
+import stat
 import struct
 import zipfile
 import zlib
@@ -12,7 +13,9 @@ from pathlib import Path, PurePosixPath
 
 from django.core.files.base import File
 
+from mlmon.values import shown
 from models_registry.exceptions import ArtefactError, LargeArtefactError
+from models_registry.mlflow_folders.mlmodel import MLMODEL, MlflowModel, mlmodel_among, read_mlmodel
 
 MOST_FILES = 100  # of one model
 LONGEST_FILE_NAME = 255
@@ -35,11 +38,17 @@ class ModelFiles:
         The ONNX file.
     data_files
         The other files by the name that the model can use.
+    mlflow
+        What ``MLmodel`` says, if it was uploaded.
+    example
+        The input example of an MLflow model, if it has one.
     """
 
     kept: Path
     model: Path
     data_files: dict[str, Path]
+    mlflow: MlflowModel | None = None
+    example: Path | None = None
 
     def sha256(self) -> str:
         """Return the digest of what is stored."""
@@ -53,7 +62,8 @@ def copy_files(files: Sequence[File[bytes]], folder: Path, *, size_bytes: int) -
     Parameters
     ----------
     files
-        One ONNX file or zip archive; or an ONNX file, whose name ends in .onnx, and its data files.
+        One ONNX file or zip archive; or an ONNX file, whose name ends in .onnx, and its data files; or the files of an
+        MLflow model, which its ``MLmodel`` names.
     folder
         An empty folder.
     size_bytes
@@ -62,11 +72,12 @@ def copy_files(files: Sequence[File[bytes]], folder: Path, *, size_bytes: int) -
     Raises
     ------
     ArtefactError
-        There is not exactly one ONNX file, or the files are too large.
+        There is not exactly one ONNX file, the files are too large, or ``MLmodel`` cannot be used.
     """
     if not files:
         raise ArtefactError("No file was uploaded.")
-    if len(files) == 1:
+    names = [PurePosixPath(str(file.name or "").replace("\\", "/")).name for file in files]
+    if len(files) == 1 and names != [MLMODEL]:
         kept = folder / "upload.onnx"
         _copy(files[0], kept, size_bytes)
         with kept.open("rb") as content:
@@ -77,8 +88,10 @@ def copy_files(files: Sequence[File[bytes]], folder: Path, *, size_bytes: int) -
     if len(files) > MOST_FILES:
         raise ArtefactError(f"{len(files)} files were uploaded; at most {MOST_FILES} are supported.")
     parts: dict[str, Path] = {}
-    for position, file in enumerate(files):
-        name = PurePosixPath(str(file.name or "").replace("\\", "/")).name
+    # MLmodel first, so that a model of another flavour is refused before it is copied.
+    for position, (name, file) in enumerate(
+        sorted(zip(names, files, strict=True), key=lambda each: each[0] != MLMODEL)
+    ):
         if name in ("", "..") or len(name) > LONGEST_FILE_NAME or not name.isprintable():
             raise ArtefactError(
                 f"The file name {name[:40]!r} is not allowed: use 1 to {LONGEST_FILE_NAME} printable characters."
@@ -87,12 +100,59 @@ def copy_files(files: Sequence[File[bytes]], folder: Path, *, size_bytes: int) -
             raise ArtefactError(f"Two files are named {name!r}. Upload each file once.")
         parts[name] = folder / f"part{position}"
         size_bytes -= _copy(file, parts[name], size_bytes)
+        if name == MLMODEL:
+            read_mlmodel(parts[name])
     archive = folder / "upload.zip"
     with zipfile.ZipFile(archive, "w") as packed:
         for name in sorted(parts):
             with packed.open(zipfile.ZipInfo(name, _FIXED_DATE), "w") as target, parts[name].open("rb") as source:
                 shutil.copyfileobj(source, target, _CHUNK)
     return _model_of(archive, parts)
+
+
+def files_of_folder(path: Path) -> list[Path] | None:
+    """Return the files of the MLflow model that a path belongs to, or None if it belongs to none.
+
+    Parameters
+    ----------
+    path
+        The model's folder, its ``MLmodel``, or the ONNX file beside it. Folders below (Python code, copies of
+        ``MLmodel``) and hidden files are left out.
+
+    Raises
+    ------
+    ArtefactError
+        The folder has no ``MLmodel``, or too many files; a file is a symbolic link; or ``MLmodel`` is for another ONNX
+        file.
+    """
+    is_onnx = path.suffix.lower() == ".onnx" and path.is_file()
+    if path.is_dir():
+        folder = path
+        if not (path / MLMODEL).is_file():
+            below = sorted(str(each.parent) for each in path.glob(f"*/{MLMODEL}"))[:5]
+            advice = f"Name a folder in it: {', '.join(below)}." if below else "Name the ONNX file and its data files."
+            raise ArtefactError(f"The folder {path} is not an MLflow model, because it has no file {MLMODEL}. {advice}")
+    elif (path.name == MLMODEL and path.is_file()) or (is_onnx and (path.parent / MLMODEL).is_file()):
+        folder = path.parent
+    else:
+        return None
+    files = sorted(each for each in folder.iterdir() if not each.is_dir() and not each.name.startswith("."))
+    if len(files) > MOST_FILES:
+        raise ArtefactError(f"The folder {folder} has {len(files):,} files; at most {MOST_FILES} are supported.")
+    for each in files:
+        if each.is_symlink():
+            raise ArtefactError(
+                f"{each} is a symbolic link, which is not followed. Copy the folder with its files (cp -rL), and name "
+                "the copy."
+            )
+        if not each.is_file():
+            raise ArtefactError(f"{each} is not a file.")
+    if is_onnx and (described := read_mlmodel(folder / MLMODEL).onnx_file) != path.name:
+        raise ArtefactError(
+            f"{folder / MLMODEL} is for the file {shown(described)}, not {shown(path.name)}. Name the folder, or copy "
+            f"{path.name} to a folder without {MLMODEL}."
+        )
+    return files
 
 
 def _copy(file: File[bytes], path: Path, size_bytes: int) -> int:
@@ -118,10 +178,16 @@ def _unpacked(archive: Path, folder: Path, size_bytes: int) -> dict[str, Path]:
             members = [member for member in packed.infolist() if not member.is_dir()]
             if len(members) > MOST_FILES:
                 raise ArtefactError(f"The archive has {len(members):,} files; at most {MOST_FILES} are supported.")
+            mlmodel = mlmodel_among(member.filename for member in members)
+            members.sort(key=lambda member: member.filename != mlmodel)  # as in `copy_files`
             for position, member in enumerate(members):
                 name = member.filename.replace("\\", "/")  # as some programs write on Windows
                 if name in parts:
                     raise ArtefactError(f"The archive has two files named {name[:255]!r}.")
+                if stat.S_ISLNK(member.external_attr >> 16):
+                    raise ArtefactError(
+                        f"{name[:255]!r} in the archive is a symbolic link. Pack the file that it points to."
+                    )
                 path = parts[name] = folder / f"part{position}"
                 with packed.open(member) as source, path.open("wb") as target:
                     while chunk := source.read(_CHUNK):
@@ -129,6 +195,8 @@ def _unpacked(archive: Path, folder: Path, size_bytes: int) -> dict[str, Path]:
                         if left < 0:  # the sizes that an archive states may be false
                             raise _too_large(size_bytes)
                         target.write(chunk)
+                if member.filename == mlmodel:
+                    read_mlmodel(path)
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, *_PYTHON_ERRORS) as error:
         raise ArtefactError(
             f"The zip archive cannot be read: {error}. Pack it again without a password, with the usual compression."
@@ -150,7 +218,9 @@ def _refuse_large_directory(archive: Path) -> None:
 
 
 def _model_of(archive: Path, parts: dict[str, Path]) -> ModelFiles:
-    """Return the only ONNX file of several, and the others by their name relative to it."""
+    """Return the ONNX file, and the others by their name relative to it."""
+    if mlmodel := mlmodel_among(parts):
+        return _mlflow_model_of(archive, parts, mlmodel)
     models = [name for name in parts if name.lower().endswith(".onnx") and not _is_hidden(name)]
     if not models:
         named = ", ".join(sorted(parts)[:5]) or "none"
@@ -162,13 +232,31 @@ def _model_of(archive: Path, parts: dict[str, Path]) -> ModelFiles:
     if len(models) > 1:
         raise ArtefactError(f"Several files end in .onnx ({', '.join(sorted(models)[:5])}). Upload one model.")
     (model,) = models
-    folder = PurePosixPath(model).parent
-    data_files = {
-        str(PurePosixPath(name).relative_to(folder)): path
-        for name, path in parts.items()
-        if name != model and PurePosixPath(name).is_relative_to(folder)
+    return ModelFiles(archive, parts[model], _beside(model, parts))
+
+
+def _mlflow_model_of(archive: Path, parts: dict[str, Path], mlmodel: str) -> ModelFiles:
+    """Return the files that ``MLmodel`` names. The names are only looked up, never opened as paths."""
+    described, beside = read_mlmodel(parts[mlmodel]), _beside(mlmodel, parts)
+    if described.onnx_file not in beside:
+        raise ArtefactError(
+            f"{MLMODEL}, flavors.onnx.data: the file {shown(described.onnx_file)} was not uploaded. Upload all files "
+            "of the MLflow model, or a zip archive of its folder."
+        )
+    model = beside[described.onnx_file]
+    name = next(name for name, path in parts.items() if path == model)
+    examples = [beside[name] for name in described.examples if name in beside]
+    return ModelFiles(archive, model, _beside(name, parts), described, examples[0] if examples else None)
+
+
+def _beside(name: str, parts: dict[str, Path]) -> dict[str, Path]:
+    """Return the other files in the folder of a file and below, by their name relative to it."""
+    folder = PurePosixPath(name).parent
+    return {
+        str(PurePosixPath(other).relative_to(folder)): path
+        for other, path in parts.items()
+        if other != name and PurePosixPath(other).is_relative_to(folder)
     }
-    return ModelFiles(archive, parts[model], data_files)
 
 
 def _is_hidden(name: str) -> bool:

@@ -18,6 +18,8 @@ from mlmon.schema import Feature, FeatureKind, TensorType
 from models_registry.artefacts.inspection import ArtefactLimits, inspect_artefact
 from models_registry.artefacts.report import LONGEST_NAME
 from models_registry.exceptions import ArtefactError, ConflictError
+from models_registry.mlflow_folders.example import try_example
+from models_registry.mlflow_folders.signature import features_by_signature
 from models_registry.models import (
     OUTDATED_FORMAT,
     Model,
@@ -30,7 +32,7 @@ from models_registry.models import (
 from models_registry.prediction_check import check_predictions
 from models_registry.schema import Declaration
 from models_registry.selectors import other_production_versions
-from models_registry.services.model_files import copy_files
+from models_registry.services.model_files import ModelFiles, copy_files
 from models_registry.services.stored_files import store_file
 
 
@@ -85,11 +87,13 @@ def upload_version(
         The model, and a semantic version that it does not have yet. A name is registered together with the version, so
         a refused file leaves no model behind.
     files
-        The ONNX file and the files with its tensors (external data), or a zip archive of them.
+        The ONNX file and the files with its tensors (external data), or the files of an MLflow model; or a zip archive
+        of either.
     feature_names
-        Names that replace those of the graph, in the order of the inputs.
+        Names that replace those of the graph and of an MLflow signature, in the order of the inputs.
     optional, categorical
         Names of features that may be missing, and of numeric features that are categories: a graph contains neither.
+        They replace those of an MLflow signature.
     declared
         Task, kind of the scores, and classes, where the graph does not prove them.
     check
@@ -119,11 +123,20 @@ def upload_version(
             data_files=stored.data_files,
             declared=declared,
         )
-        features = _described_features(report.schema.features, feature_names, optional, categorical)
+        features, remarks = _signed_features(
+            stored,
+            report.schema.features,
+            is_used=feature_names is None,
+            with_optional=not optional,
+            with_categories=not categorical,
+        )
+        remarks = [*report.remarks, *remarks]
+        features = _described_features(features, feature_names, optional, categorical)
         served = normalised if report.is_normalised else stored.model
-        remarks = list(report.remarks)
+        schema = replace(report.schema, features=tuple(features))
+        if stored.example is not None:
+            remarks.append(try_example(served, schema, stored.example))
         if check is not None:
-            schema = replace(report.schema, features=tuple(features))
             remarks.append(check_predictions(served, schema, check))
         sha256 = stored.sha256()
         with transaction.atomic():  # not earlier, because the inspection takes seconds
@@ -170,6 +183,21 @@ def _check_new_version(model: Model | str, version: str) -> None:
     ModelVersion(model=model, version=version).clean_fields(exclude=others)
     if ModelVersion.objects.filter(model=model, version=version).exists():
         raise ValidationError({"version": f"{model.name} already has a version {version}."})
+
+
+def _signed_features(
+    stored: ModelFiles, features: Sequence[Feature], *, is_used: bool, with_optional: bool, with_categories: bool
+) -> tuple[list[Feature], list[str]]:
+    """Return the features of a graph as the signature of its MLflow model describes them, and remarks."""
+    if stored.mlflow is None:
+        return list(features), []
+    if not is_used:
+        return list(features), ["The MLflow signature was not used, because the names of the features were stated."]
+    if stored.mlflow.signature is None:
+        return list(features), ["The MLflow model has no signature, so the names of the features are the file's."]
+    return features_by_signature(
+        features, stored.mlflow.signature, with_optional=with_optional, with_categories=with_categories
+    )
 
 
 def _described_features(

@@ -1,4 +1,4 @@
-"""``manage.py upload_version``: upload an ONNX file, as in the admin."""
+"""``manage.py upload_version``: upload an ONNX file or an MLflow model, as in the admin."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,6 +14,7 @@ from mlmon.schema import TaskType
 from models_registry.exceptions import UndeclaredOutputError
 from models_registry.models import Model, ModelVersion
 from models_registry.schema import Declaration, ScoreKind
+from models_registry.services.model_files import files_of_folder
 from models_registry.services.versions import promote, upload_version
 
 EXAMPLES = """
@@ -29,6 +30,9 @@ examples:
 
   A network with its weights in a second file (the default of torch.onnx.export), or both as a zip archive:
     manage.py upload_version credit 1.3.0 credit.onnx credit.onnx.data
+
+  An MLflow model with the flavour onnx; its signature names the features, its input example is tried:
+    manage.py upload_version credit 1.6.0 mlruns/0/models/m-2e26/artifacts
 
   What the graph does not prove: one number for each row is the probability of the second class:
     manage.py upload_version credit 1.4.0 credit.onnx --task classification --scores probabilities --classes no,yes
@@ -60,7 +64,10 @@ class Command(TeachingCommand):
         parser.add_argument("model", help="name of the model")
         parser.add_argument("version", help="semantic version, e.g. 1.0.0")
         parser.add_argument(
-            "file", type=Path, nargs="+", help="the ONNX file and its data files, or a zip archive of them"
+            "file",
+            type=Path,
+            nargs="+",
+            help="the ONNX file and its data files, the folder of an MLflow model, or a zip archive of either",
         )
         parser.add_argument(
             "--features", default="", help="feature names in the order of the inputs, separated by commas"
@@ -85,7 +92,8 @@ class Command(TeachingCommand):
         add_json_option(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        paths = [demand_file(path) for path in options["file"]]
+        named: list[Path] = options["file"]
+        paths = (files_of_folder(named[0]) if len(named) == 1 else None) or [demand_file(path) for path in named]
         check = demand_file(options["check"]) if options["check"] else None
         actor, name = command("upload_version"), options["model"]
         with ExitStack() as opened:
