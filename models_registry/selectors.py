@@ -50,12 +50,12 @@ def reference_of(model: Model, reference_id: int) -> ReferenceDataset:
 def version_problems(version: ModelVersion) -> list[str]:
     """Return what prevents a version from predicting or being monitored, one sentence each.
 
-    Its file must exist. A version with traffic (production, shadow) must have reference data.
+    Its file must exist, unless it is served elsewhere. A version in production or shadow must have reference data.
     """
     if version.stage == Stage.ARCHIVED:
         return []
     problems = []
-    if not version.served_path().is_file():
+    if version.is_served_here and not version.served_path().is_file():
         problems.append("Its ONNX file is missing.")
     latest = version.references.order_by("-id").first()
     if latest is not None and latest.status == ReferenceStatus.FAILED:

@@ -6,7 +6,7 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -26,7 +26,6 @@ from accounts.services.changes import bump_generation, record_change
 from mlmon.exceptions import ReferenceFileError
 from mlmon.profile import FORMAT_VERSION, ReferenceProfile
 from mlmon.profiling import profile_of
-from mlmon.schema import TaskType
 from mlmon.tables import ReadOptions, ReferenceTable, TableLimits
 from mlmon.values import observed_table
 from models_registry.class_scores import kept_scores, scores_column
@@ -36,10 +35,12 @@ from models_registry.exceptions import (
     ConflictError,
     LargeReferenceError,
     NonFinitePredictionError,
+    PredictionColumnError,
     PredictionFailedError,
 )
 from models_registry.models import OUTDATED_FORMAT, Model, ModelVersion, ReferenceDataset, ReferenceStatus, Stage
 from models_registry.reference_labels import ReferenceLabels, read_labels
+from models_registry.reference_predictions import ReferencePredictions, predicted_type, read_predictions
 from models_registry.reference_times import ReferenceTimes, read_times
 from models_registry.schema import ModelSchema
 from models_registry.services.stored_files import UploadQueue, digest_of, store_file
@@ -68,6 +69,7 @@ def upload_reference(
     file: File[bytes],
     filename: str,
     label_column: str = "",
+    prediction_column: str = "",
     time_column: str = "",
     encoding: str = "",
     missing_values: Collection[str] = (),
@@ -82,6 +84,9 @@ def upload_reference(
         The version that was trained on it; a CSV or Parquet file; the uploader's name for it.
     label_column
         The column with the ground truth; "" to detect it (`models_registry.reference_labels`).
+    prediction_column
+        The column with the predictions of a version that is served elsewhere; "" to detect it
+        (`models_registry.reference_predictions`).
     time_column
         The column with the time of each row; "" to detect it (`models_registry.reference_times`).
     encoding
@@ -99,9 +104,13 @@ def upload_reference(
         The version is archived.
     LargeReferenceError
         The file is larger than the limit.
+    PredictionColumnError
+        A column of predictions is named, but mlmon serves the version.
     """
     refuse_large(file.size)
+    refuse_predictions(version, prediction_column)
     options = {"label_column": label_column, "time_column": time_column, "encoding": encoding}
+    options["prediction_column"] = prediction_column
     upload_sha256 = digest_of_upload(file, missing_values=missing_values, **options)
     with transaction.atomic():
         refuse_archived(version.pk)
@@ -127,12 +136,15 @@ def digest_of_upload(
     file: File[bytes],
     *,
     label_column: str = "",
+    prediction_column: str = "",
     time_column: str = "",
     encoding: str = "",
     missing_values: Collection[str] = (),
 ) -> str:
     """Return a digest of a file and of how it is to be read. Equal uploads have equal digests."""
-    read_as = [label_column, time_column, encoding, *sorted(set(missing_values))]
+    read_as: list[object] = [label_column, time_column, encoding, *sorted(set(missing_values))]
+    if prediction_column:  # not in the digests of earlier uploads
+        read_as.append({"prediction_column": prediction_column})
     return hashlib.sha256(json.dumps([digest_of(file), *read_as]).encode()).hexdigest()
 
 
@@ -141,6 +153,15 @@ def refuse_large(size: int) -> None:
     if size > settings.MLMON_MAX_REFERENCE_BYTES:
         most = settings.MLMON_MAX_REFERENCE_BYTES // 2**20
         raise LargeReferenceError(f"The file has {size:,} bytes; the limit is {most} MiB. Upload a sample of the rows.")
+
+
+def refuse_predictions(version: ModelVersion, prediction_column: str) -> None:
+    """Raise PredictionColumnError if a column of predictions is named for a version that is served here."""
+    if prediction_column and version.is_served_here:
+        raise PredictionColumnError(
+            f"{version} is served here, so mlmon predicts the rows itself. Name no column of predictions: it is for "
+            "versions that are served elsewhere."
+        )
 
 
 @transaction.atomic
@@ -166,11 +187,15 @@ def enqueue_waiting_references() -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Profiled:
-    """The result of profiling a file, whose rows were ordered by time; `labelled` is None without ground truth."""
+    """The result of profiling a file, whose rows were ordered by time.
+
+    `labelled` is None without ground truth or predictions.
+    """
 
     profile: ReferenceProfile
     labelled: pa.Table | None
     labels: ReferenceLabels
+    given: ReferencePredictions | None
     times: ReferenceTimes
     ignored_columns: list[str]
     notes: list[str]
@@ -205,61 +230,78 @@ def _profile(reference: ReferenceDataset, on_progress: Callable[[str, int], None
     limits = TableLimits(file_bytes=settings.MLMON_MAX_REFERENCE_BYTES, rows=settings.MLMON_MAX_REFERENCE_ROWS)
     options = ReadOptions(encoding=reference.encoding, missing=frozenset(reference.missing_values))
     table = ReferenceTable(Path(reference.file.path), schema.features, limits, options)
-    labels = read_labels(table, schema, reference.label_column)
+    is_served_here, given, engine = reference.version.is_served_here, None, None
+    if is_served_here:
+        engine = Engine(reference.version.served_path(), schema, timeout_seconds=60)
+    else:
+        named = (reference.label_column, reference.time_column)
+        given = read_predictions(table, schema, reference.prediction_column, taken=named)
+    used = given.columns if given else ()
+    labels = read_labels(table, schema, reference.label_column, taken=used)
     times = read_times(
         table,
         reference.time_column,
         reference.version.model.time_zone,
-        features=[feature.name for feature in schema.features],
+        features=[*used, *(feature.name for feature in schema.features)],
         label_column=labels.column,
     )
-    engine = Engine(reference.version.served_path(), schema, timeout_seconds=60)
     progress = _progress_of(reference, on_progress)
     features: list[pa.Table] = []
     predictions: list[Predictions] = []
     rows = 0
     for batch in table.batches():
         features.append(observed_table(schema.features, batch.columns))
-        try:
-            predictions.append(engine.predict(batch.columns))
-        except NonFinitePredictionError as error:
-            raise ReferenceFileError(f"Row {rows + error.row + 1}: {error.reason}") from error
+        if engine is not None:
+            try:
+                predictions.append(engine.predict(batch.columns))
+            except NonFinitePredictionError as error:
+                raise ReferenceFileError(f"Row {rows + error.row + 1}: {error.reason}") from error
         rows += batch.rows
-        progress("reading and predicting", round(PREDICTED_PERCENT * batch.fraction))
+        progress("reading and predicting" if engine else "reading", round(PREDICTED_PERCENT * batch.fraction))
     progress("profiling", PREDICTED_PERCENT)
-    predicted_type = pa.float64() if schema.task_type is TaskType.REGRESSION else pa.string()
-    predicted = pa.array(np.concatenate([batch.labels for batch in predictions]), predicted_type)
+    predicted = _of_engine(schema, predictions) if given is None else _of_file(schema, given)
     observed, instants, labelled = pa.concat_tables(features), times.instants, None
-    if labels.labelled_rows:
-        labelled = _labelled(schema, predicted, predictions, labels)
+    if labels.labelled_rows and predicted.num_rows:
+        labelled = predicted.append_column("actual", pa.array(labels.values, predicted.column("prediction").type))
     if instants is not None and (order := times.order()) is not None:
-        observed, predicted, instants = observed.take(order), predicted.take(order), instants[order]
+        observed, instants = observed.take(order), instants[order]
+        predicted = predicted.take(order) if predicted.num_rows else predicted
         labelled = None if labelled is None else labelled.take(order)
-    profile = profile_of(observed, predicted, schema.classes, schema.task_type, times=instants, zone=times.zone)
+    values = predicted.column("prediction").combine_chunks()
+    profile = profile_of(observed, values, schema.classes, schema.task_type, times=instants, zone=times.zone)
     progress("saving", PROFILED_PERCENT)
     if labelled is not None:
         labelled = labelled.filter(pc.is_valid(pc.field("actual")))
-    ignored = [name for name in table.ignored_columns if name not in (labels.column, times.column)]
+    ignored = [name for name in table.ignored_columns if name not in (labels.column, times.column, *used)]
     notes = [
         f"{name}: {count:,} values are {value}, a category like any other. If they are missing values, upload the file "
         f"again with the missing value {value}."
         for name, counts in table.spelled_missing.items()
         for value, count in counts.items()
     ]
-    return _Profiled(profile, labelled, labels, times, ignored, notes)
+    return _Profiled(profile, labelled, labels, given, times, ignored, notes)
 
 
-def _labelled(
-    schema: ModelSchema, predicted: "pa.Array[Any]", predictions: list[Predictions], labels: ReferenceLabels
-) -> pa.Table:
-    """Return ground truth and predictions of all rows (`selectors.labelled_reference` has those with ground truth)."""
-    columns: dict[str, Any] = {"actual": pa.array(labels.values, predicted.type), "prediction": predicted}
+def _of_engine(schema: ModelSchema, predictions: Sequence[Predictions]) -> pa.Table:
+    """Return the predictions of all rows, in the columns of `selectors.labelled_reference`."""
+    labels = np.concatenate([batch.labels for batch in predictions])
+    columns: dict[str, Any] = {"prediction": pa.array(labels, predicted_type(schema.task_type))}
     confidence = [batch.confidence for batch in predictions if batch.confidence is not None]
     if len(confidence) == len(predictions):
         columns["confidence"] = np.concatenate(confidence)
     scores = [kept for batch in predictions if (kept := kept_scores(batch.scores, schema)) is not None]
     if scores:
         columns["scores"] = scores_column(np.concatenate(scores))
+    return pa.table(columns)
+
+
+def _of_file(schema: ModelSchema, given: ReferencePredictions) -> pa.Table:
+    """Return the predictions that a file has, in the same columns; without rows if it has none."""
+    columns: dict[str, Any] = {"prediction": given.values}
+    if given.confidence is not None:
+        columns["confidence"] = given.confidence
+    if (scores := kept_scores(given.probabilities, schema)) is not None:
+        columns["scores"] = scores_column(scores)
     return pa.table(columns)
 
 
@@ -316,6 +358,8 @@ def _stored_result(reference: ReferenceDataset, profiled: _Profiled) -> dict[str
         "label_column": profiled.labels.column,
         "labelled_rows": profiled.labels.labelled_rows,
         "labels_note": profiled.labels.note[:LONGEST_ERROR],
+        "prediction_column": profiled.given.column if profiled.given else "",
+        "predictions_note": profiled.given.note[:LONGEST_ERROR] if profiled.given else "",
         "time_column": profiled.times.column,
         "timed_rows": profiled.times.timed_rows,
         "first_time": first_time,
