@@ -23,8 +23,8 @@ ADVICE = {
     ResultStatus.TYPE_CHANGED: "The reference has another type. Upload reference data of this version again.",
     ResultStatus.AMBIGUOUS_DATES: "Write dates in ISO 8601, such as 2026-03-01, in the reference data and in requests.",
     ResultStatus.NO_REFERENCE: (
-        "Upload the reference data again with a column of the model's predictions for its rows, or make the window of a "
-        "check the reference."
+        "Upload the reference data again with a column of the model's predictions, or make the window of a check the "
+        "reference."
     ),
     ResultStatus.ERROR: (
         "The worker's log has the traceback. If it happens again after a new upload of reference data, it is a bug."

@@ -116,8 +116,8 @@ class VersionUploadView(APIView):
         "same file again for the same version changes nothing (200). Another file, or other features, for a version "
         "that exists is a conflict (409). A refused file leaves nothing behind; the problem says what to do, such as "
         "to state the `task`.\n\nA JSON body with a `schema` registers a version that another server serves, which "
-        "sends its predictions to `/observations`. It cannot predict here. The same schema again changes nothing (200), "
-        "another one is a conflict (409). `/inferred-schema` reads a first schema from a reference file.",
+        "sends its predictions to `/observations`; it cannot predict here. The same schema again changes nothing "
+        "(200), another one is a conflict (409). `/inferred-schema` reads a first schema from a reference file.",
         request={
             "multipart/form-data": VersionUploadSerializer,
             "application/json": ExternalVersionSerializer,

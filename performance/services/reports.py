@@ -139,7 +139,9 @@ def _baseline(reference: ReferenceDataset) -> Baseline:
     table = labelled_reference(reference)
     predictions = None if table is None else selectors.predictions_of_table(version, table)
     if table is None or predictions is None:
-        return Baseline(figures=None, calibration=None, note=reference.labels_note or NO_LABELS)
+        return Baseline(
+            figures=None, calibration=None, note=reference.labels_note or reference.predictions_note or NO_LABELS
+        )
     actual = labels_array(version, table.column("actual").to_pylist())
     no_times = np.zeros(predictions.rows, dtype="datetime64[us]")
     figures = _realised(version, LabelledPredictions(predictions, actual, predicted_at=no_times, observed_at=no_times))
