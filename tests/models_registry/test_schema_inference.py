@@ -70,7 +70,7 @@ def test_a_file_suggests_features_task_and_classes(tmp_path: Path, kind: str) ->
     assert found.document == {"task": "classification", "classes": ["no", "yes"], "features": FEATURES}
     assert {one.column: one.reason for one in found.left_out} == {
         "loan_id": "200 of its 200 values differ, as identifiers do. Add it if it is a feature.",
-        "applied_on": "It has times." if kind != "parquet" else "It has times.",
+        "applied_on": "It has times.",
         "prediction": "It has the predictions.",
         "confidence": "It has probabilities of the predictions.",
         "actual": "It has the ground truth.",
