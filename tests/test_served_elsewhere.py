@@ -217,6 +217,9 @@ def test_without_predictions_the_verdict_is_incomplete_and_says_what_to_do(
     page = admin_client.get(reverse("admin:drift_driftcheck_change", args=[check.pk])).content.decode()
     assert "predictions</strong>: no reference. The reference has no predictions." in page
     assert "make the window of a check the reference" in page
+    overview = admin_client.get("/admin/").content.decode()
+    assert "could not compare the predictions, so drift may not be noticed." in overview
+    assert "the predictions: no reference. Upload the reference data again" in overview
     metrics = caller.client.get("/metrics", headers=caller.headers).content.decode()
     assert 'ml_drift_features_not_compared{model_name="loans"} 1.0' in metrics
 

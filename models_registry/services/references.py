@@ -6,15 +6,12 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
 from django.core.files.base import File
@@ -24,25 +21,16 @@ from django.utils import timezone
 from accounts.actors import Actor, account_of
 from accounts.services.changes import bump_generation, record_change
 from mlmon.exceptions import ReferenceFileError
-from mlmon.profile import FORMAT_VERSION, ReferenceProfile
-from mlmon.profiling import profile_of
-from mlmon.tables import ReadOptions, ReferenceTable, TableLimits
-from mlmon.values import observed_table
-from models_registry.class_scores import kept_scores, scores_column
-from models_registry.engine import Engine, Predictions
+from mlmon.profile import FORMAT_VERSION
 from models_registry.exceptions import (
     ArtefactError,
     ConflictError,
     LargeReferenceError,
-    NonFinitePredictionError,
     PredictionColumnError,
     PredictionFailedError,
 )
 from models_registry.models import OUTDATED_FORMAT, Model, ModelVersion, ReferenceDataset, ReferenceStatus, Stage
-from models_registry.reference_labels import ReferenceLabels, read_labels
-from models_registry.reference_predictions import ReferencePredictions, predicted_type, read_predictions
-from models_registry.reference_times import ReferenceTimes, read_times
-from models_registry.schema import ModelSchema
+from models_registry.services.reference_files import ProfiledFile, profile_file
 from models_registry.services.stored_files import UploadQueue, digest_of, store_file
 
 logger = logging.getLogger(__name__)
@@ -50,8 +38,6 @@ logger = logging.getLogger(__name__)
 LONGEST_ERROR = 2000
 SECONDS_BETWEEN_SAVES = 0.5
 GIVEN_UP_AFTER = timedelta(hours=1)  # since the upload: it would kill the next worker too
-PREDICTED_PERCENT = 90  # progress once all rows are read and predicted
-PROFILED_PERCENT = 98
 REFERENCE_QUEUE = UploadQueue(
     ReferenceDataset,
     ReferenceStatus.PENDING,
@@ -185,22 +171,6 @@ def enqueue_waiting_references() -> int:
 # --- profile --------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Profiled:
-    """The result of profiling a file, whose rows were ordered by time.
-
-    `labelled` is None without ground truth or predictions.
-    """
-
-    profile: ReferenceProfile
-    labelled: pa.Table | None
-    labels: ReferenceLabels
-    given: ReferencePredictions | None
-    times: ReferenceTimes
-    ignored_columns: list[str]
-    notes: list[str]
-
-
 def profile_reference(*, reference_id: int, on_progress: Callable[[str, int], None] | None = None) -> ReferenceDataset:
     """Profile an uploaded reference and activate it; a second call for the same one does nothing.
 
@@ -211,7 +181,7 @@ def profile_reference(*, reference_id: int, on_progress: Callable[[str, int], No
     if not REFERENCE_QUEUE.claim(reference, progress_percent=0, progress_step="reading"):
         return reference
     try:
-        profiled = _profile(reference, on_progress)
+        profiled = _profiled(reference, on_progress)
         _store(reference, profiled)
     except (ReferenceFileError, ArtefactError, PredictionFailedError) as error:
         _fail(reference, str(error))
@@ -225,84 +195,8 @@ def profile_reference(*, reference_id: int, on_progress: Callable[[str, int], No
     return reference
 
 
-def _profile(reference: ReferenceDataset, on_progress: Callable[[str, int], None] | None) -> _Profiled:
-    schema = reference.version.schema()
-    limits = TableLimits(file_bytes=settings.MLMON_MAX_REFERENCE_BYTES, rows=settings.MLMON_MAX_REFERENCE_ROWS)
-    options = ReadOptions(encoding=reference.encoding, missing=frozenset(reference.missing_values))
-    table = ReferenceTable(Path(reference.file.path), schema.features, limits, options)
-    is_served_here, given, engine = reference.version.is_served_here, None, None
-    if is_served_here:
-        engine = Engine(reference.version.served_path(), schema, timeout_seconds=60)
-    else:
-        named = (reference.label_column, reference.time_column)
-        given = read_predictions(table, schema, reference.prediction_column, taken=named)
-    used = given.columns if given else ()
-    labels = read_labels(table, schema, reference.label_column, taken=used)
-    times = read_times(
-        table,
-        reference.time_column,
-        reference.version.model.time_zone,
-        features=[*used, *(feature.name for feature in schema.features)],
-        label_column=labels.column,
-    )
-    progress = _progress_of(reference, on_progress)
-    features: list[pa.Table] = []
-    predictions: list[Predictions] = []
-    rows = 0
-    for batch in table.batches():
-        features.append(observed_table(schema.features, batch.columns))
-        if engine is not None:
-            try:
-                predictions.append(engine.predict(batch.columns))
-            except NonFinitePredictionError as error:
-                raise ReferenceFileError(f"Row {rows + error.row + 1}: {error.reason}") from error
-        rows += batch.rows
-        progress("reading and predicting" if engine else "reading", round(PREDICTED_PERCENT * batch.fraction))
-    progress("profiling", PREDICTED_PERCENT)
-    predicted = _of_engine(schema, predictions) if given is None else _of_file(schema, given)
-    observed, instants, labelled = pa.concat_tables(features), times.instants, None
-    if labels.labelled_rows and predicted.num_rows:
-        labelled = predicted.append_column("actual", pa.array(labels.values, predicted.column("prediction").type))
-    if instants is not None and (order := times.order()) is not None:
-        observed, instants = observed.take(order), instants[order]
-        predicted = predicted.take(order) if predicted.num_rows else predicted
-        labelled = None if labelled is None else labelled.take(order)
-    values = predicted.column("prediction").combine_chunks()
-    profile = profile_of(observed, values, schema.classes, schema.task_type, times=instants, zone=times.zone)
-    progress("saving", PROFILED_PERCENT)
-    if labelled is not None:
-        labelled = labelled.filter(pc.is_valid(pc.field("actual")))
-    ignored = [name for name in table.ignored_columns if name not in (labels.column, times.column, *used)]
-    notes = [
-        f"{name}: {count:,} values are {value}, a category like any other. If they are missing values, upload the file "
-        f"again with the missing value {value}."
-        for name, counts in table.spelled_missing.items()
-        for value, count in counts.items()
-    ]
-    return _Profiled(profile, labelled, labels, given, times, ignored, notes)
-
-
-def _of_engine(schema: ModelSchema, predictions: Sequence[Predictions]) -> pa.Table:
-    """Return the predictions of all rows, in the columns of `selectors.labelled_reference`."""
-    labels = np.concatenate([batch.labels for batch in predictions])
-    columns: dict[str, Any] = {"prediction": pa.array(labels, predicted_type(schema.task_type))}
-    confidence = [batch.confidence for batch in predictions if batch.confidence is not None]
-    if len(confidence) == len(predictions):
-        columns["confidence"] = np.concatenate(confidence)
-    scores = [kept for batch in predictions if (kept := kept_scores(batch.scores, schema)) is not None]
-    if scores:
-        columns["scores"] = scores_column(np.concatenate(scores))
-    return pa.table(columns)
-
-
-def _of_file(schema: ModelSchema, given: ReferencePredictions) -> pa.Table:
-    """Return the predictions that a file has, in the same columns; without rows if it has none."""
-    columns: dict[str, Any] = {"prediction": given.values}
-    if given.confidence is not None:
-        columns["confidence"] = given.confidence
-    if (scores := kept_scores(given.probabilities, schema)) is not None:
-        columns["scores"] = scores_column(scores)
-    return pa.table(columns)
+def _profiled(reference: ReferenceDataset, on_progress: Callable[[str, int], None] | None) -> ProfiledFile:
+    return profile_file(reference, _progress_of(reference, on_progress))
 
 
 def _progress_of(
@@ -324,7 +218,7 @@ def _progress_of(
     return save
 
 
-def _store(reference: ReferenceDataset, profiled: _Profiled) -> None:
+def _store(reference: ReferenceDataset, profiled: ProfiledFile) -> None:
     """Store the profile and activate it, unless a later upload is already active."""
     result = _stored_result(reference, profiled)
     with transaction.atomic():
@@ -342,7 +236,7 @@ def _store(reference: ReferenceDataset, profiled: _Profiled) -> None:
     reference.refresh_from_db()
 
 
-def _stored_result(reference: ReferenceDataset, profiled: _Profiled) -> dict[str, Any]:
+def _stored_result(reference: ReferenceDataset, profiled: ProfiledFile) -> dict[str, Any]:
     """Store the files of a result; return the fields of the reference that describe it, without their format."""
     predictions_name = ""
     if profiled.labelled is not None:
@@ -370,7 +264,7 @@ def _stored_result(reference: ReferenceDataset, profiled: _Profiled) -> dict[str
     }
 
 
-def _format_in_zone(reference: ReferenceDataset, profiled: _Profiled) -> int:
+def _format_in_zone(reference: ReferenceDataset, profiled: ProfiledFile) -> int:
     """Return the format of a new profile; that of an outdated one if the model has another time zone by now.
 
     The model is locked until the transaction ends (`versions.save_changed_model`).
@@ -393,7 +287,7 @@ def rebuild_next_profile() -> ReferenceDataset | None:
         return None
     row = ReferenceDataset.objects.filter(pk=reference.pk)
     try:
-        profiled = _profile(reference, None)
+        profiled = _profiled(reference, None)
     except (ReferenceFileError, ArtefactError, PredictionFailedError, OSError) as error:
         logger.exception("The profile of reference %d could not be rebuilt.", reference.pk)
         reason = (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__

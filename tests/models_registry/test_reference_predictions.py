@@ -42,7 +42,7 @@ def _media(settings: Settings, tmp_path: Any) -> None:
     settings.MEDIA_ROOT = tmp_path
 
 
-def profiled(document: dict[str, Any], content: bytes | str, **options: str) -> ReferenceDataset:
+def profiled(document: dict[str, Any], content: bytes | str, **options: Any) -> ReferenceDataset:
     """Return the reference of a new version, profiled."""
     version = version_served_elsewhere("loans", **document)
     file = ContentFile(content.encode() if isinstance(content, str) else content)
