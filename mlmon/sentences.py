@@ -59,8 +59,8 @@ BADGE_TEXTS = {
     ),
     Badge.INSUFFICIENT_REFERENCE: (
         "Insufficient reference: for some features it is too short to show how much windows vary, because its rows "
-        "resemble each other over long spans. These features have scores, but the verdict leaves them out; each says "
-        "how long a reference it needs."
+        "are too few or resemble each other over long spans. These features have scores, but the verdict leaves them "
+        "out; each says how long a reference it needs."
     ),
     Badge.SMALL_REFERENCE: (
         "Small reference: it has fewer than ten rows for each row of the window, so chance in the reference adds to "

@@ -158,8 +158,8 @@ def _insufficiency(detector: Detector, name: str, rows: int, plan: VerdictPlan) 
     if column.looks_sorted:
         return "The reference looks sorted by this column. Shuffle it, or add a column of times, and upload it again."
     return (
-        f"The reference is too short for the verdict: its {plan.reference_rows:,} rows resemble each other over long "
-        f"spans. About {rows:,} rows would do."
+        f"The reference is too short for the verdict: its {plan.reference_rows:,} rows are too few, or resemble each "
+        f"other over too long spans, to show how much windows vary. About {rows:,} rows would do."
     )
 
 
@@ -174,7 +174,7 @@ def _verdict(
     detail = plan.obstacle
     judged = [found for found in hypotheses if found.channel is not Channel.MISSING_VALUES]
     if not plan.obstacle and needed_rows and not judged:
-        detail = "The reference is too short for the dependence of its rows."
+        detail = "The reference is too short to show how much windows vary."
     if detail:
         status = VerdictStatus.INSUFFICIENT_DATA
     elif needed_rows:

@@ -269,6 +269,8 @@ def _inputs_of(schema: ModelSchema, session: ort.InferenceSession) -> tuple[_Inp
 
 
 def _by_row(name: str, result: Any, rows: int) -> _Tensor:
+    if isinstance(result, np.ndarray) and 0 < result.ndim <= 2 and len(result) == rows:  # nearly always
+        return result.reshape(rows, -1)
     table = results_by_row(result, rows)
     if table is None:
         raise PredictionFailedError(f"Output {name!r} has shape {np.shape(result)}; expected a result for {rows} rows.")

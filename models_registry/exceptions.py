@@ -73,15 +73,15 @@ class UndeclaredOutputError(ArtefactError):
     def __init__(self, question: str, choices: Sequence[tuple[TaskType, "ScoreKind | None", str]]) -> None:
         self.question = question
         self.choices = tuple(choices)
-        super().__init__(f"{question} {self.advice('task={task}', 'scores={scores}')}")
+        super().__init__(f"{question} {self.advice('State', 'task={task}', 'scores={scores}')}")
 
-    def advice(self, task_text: str, scores_text: str) -> str:
+    def advice(self, verb: str, task_text: str, scores_text: str) -> str:
         """Return the choices as a sentence, each with `task_text` and `scores_text` filled in."""
         sentences = []
         for task, scores, meaning in self.choices:
             stated = [task_text.format(task=task)] + ([scores_text.format(scores=scores)] if scores else [])
             sentences.append(f"{' '.join(stated)} ({meaning})")
-        return f"State {', or '.join(sentences)}."
+        return f"{verb} {', or '.join(sentences)}."
 
 
 class LargeArtefactError(ArtefactError):

@@ -105,7 +105,7 @@ class ModelVersion(models.Model):
         max_length=16,
         blank=True,
         choices=SCORE_KINDS,
-        help_text="What scores are.",
+        help_text="What the numbers of the score output are.",
     )
     rows_at_once = models.PositiveIntegerField(
         default=MOST_ROWS_AT_ONCE, help_text="The most rows of one run of the model; larger requests are split."

@@ -27,12 +27,6 @@ class BodyTooLarge(APIException):
     status_code = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 
 
-def refuse_chunked(request: Request) -> None:
-    """Raise LengthRequired for a body without a Content-Length, which the server would read as an empty one."""
-    if request.META.get("HTTP_TRANSFER_ENCODING") and not request.META.get("CONTENT_LENGTH"):
-        raise LengthRequired
-
-
 class UploadParser(MultiPartParser):
     """Decode a multipart body; refuse one larger than the view's ``largest_upload()`` (bytes) before it is read."""
 
@@ -102,7 +96,8 @@ def validated_body(request: Request, serializer_class: type[serializers.Serializ
     LengthRequired, UnsupportedMediaType
         The body is chunked, or has another type than the call's.
     """
-    refuse_chunked(request)
+    if request.META.get("HTTP_TRANSFER_ENCODING") and not request.META.get("CONTENT_LENGTH"):
+        raise LengthRequired  # the server would read an empty body
     serializer = serializer_class(data=request.data)
     if not serializer.is_valid():
         raise ValidationError({_field(name): _reasons(reasons) for name, reasons in serializer.errors.items()})

@@ -29,7 +29,7 @@ from inference.api.serializers import (
 from inference.rejections import RequestErrorCode
 from inference.services.observations import ObservationOutcome, ObservationStatus, capture_observations
 from inference.services.prediction import count_refused_request, predict
-from rest.bodies import refuse_chunked
+from rest.bodies import LengthRequired
 from rest.problems import problem_responses, shortened
 
 IDS = [f"0199f0c2-7a40-7c1e-9d3b-5f0a4f2b000{number}" for number in range(1, 4)]
@@ -85,7 +85,8 @@ class PredictView(APIView):
         ],
     )
     def post(self, request: Request, model_name: str | None = None, version: str | None = None) -> Response:
-        refuse_chunked(request)
+        if request.META.get("HTTP_TRANSFER_ENCODING") and not request.META.get("CONTENT_LENGTH"):
+            raise LengthRequired
         if not request.META.get("CONTENT_LENGTH", "0").strip("0"):
             raise ParseError("The body is empty; send a JSON object.")
         payload = request.data

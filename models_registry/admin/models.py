@@ -32,17 +32,17 @@ class ModelModelAdmin(AuditedAdmin):
 
     @display(description="Monitoring")
     def page(self, obj: Model) -> SafeString:
-        return _link(reverse("model-page", args=[obj.name]), "Traffic, drift and performance over time")
+        return link(reverse("model-page", args=[obj.name]), "Traffic, drift and performance over time")
 
     @display(description="Capture")
     def capture(self, obj: Model) -> SafeString:
         address = reverse("admin:inference_capturepolicy_of_model", args=[obj.pk])
-        return _link(address, "Which of its predictions are stored, and for how long")
+        return link(address, "Which of its predictions are stored, and for how long")
 
     @display(description="Versions")
     def version_count(self, obj: Any) -> SafeString:
         address = reverse("admin:models_registry_modelversion_changelist") + f"?model__id__exact={obj.pk}"
-        return _link(address, obj.n_versions)
+        return link(address, obj.n_versions)
 
     def save_model(self, request: HttpRequest, obj: Model, form: Any, change: bool) -> None:
         if change:
@@ -54,5 +54,6 @@ class ModelModelAdmin(AuditedAdmin):
         obj.pk = created.pk
 
 
-def _link(address: str, text: object) -> SafeString:
+def link(address: str, text: object) -> SafeString:
+    """Return a link in a read-only field."""
     return format_html('<a href="{}" class="text-primary-600 dark:text-primary-500">{}</a>', address, text)

@@ -103,7 +103,8 @@ class VersionUploadForm(forms.ModelForm[ModelVersion]):
                 user=self.user,
             )
         except UndeclaredOutputError as error:
-            self.add_error("task", f"{error} Choose the files again.")
+            advice = error.advice("Choose the files again, and", "task {task}", "and scores {scores}")
+            self.add_error("task", f"{error.question} {advice}")
         except CheckFileError as error:
             self.add_error("check", str(error))
         except ArtefactError as error:

@@ -22,7 +22,7 @@ from accounts.admin.page_parts import Column, Panel, Panels, confirmation_page
 from accounts.roles import Action
 from mlmon.schema import FeatureKind
 from models_registry.admin.external_form import register_served_elsewhere
-from models_registry.admin.models import SHORT_TEXT
+from models_registry.admin.models import SHORT_TEXT, link
 from models_registry.admin.upload_form import VersionUploadForm
 from models_registry.exceptions import ConflictError
 from models_registry.models import ModelFeature, ModelVersion, Stage
@@ -174,7 +174,7 @@ class ModelVersionAdmin(AuditedAdmin):
     actions_detail = [{"title": "Change stage", "icon": "moving", "items": list(STAGE_ACTIONS)}]
     add_fieldsets = [
         (None, {"fields": ["model", "version", "artefact", "feature_names", "notes"]}),
-        ("Where the file does not prove it", {"fields": [("task", "scores"), "classes", "check"]}),
+        ("What the file does not prove", {"fields": ["task", "scores", "classes", "check"]}),
     ]
     fieldsets: Any = [
         (None, {"fields": [("model", "version"), ("stage", "traffic_weight"), "notes"]}),
@@ -271,11 +271,9 @@ class ModelVersionAdmin(AuditedAdmin):
 
     @display(description="SHA-256")
     def sha256(self, obj: ModelVersion) -> SafeString:
-        return format_html(
-            '<span class="long-word">{}</span> <a href="{}">Download the uploaded file</a>',
-            obj.artefact_sha256,
-            reverse("admin:models_registry_modelversion_artefact", args=[obj.pk]),
-        )
+        address = reverse("admin:models_registry_modelversion_artefact", args=[obj.pk])
+        download = link(address, "Download the uploaded file")
+        return format_html('<span class="long-word">{}</span> {}', obj.artefact_sha256, download)
 
     def get_urls(self) -> list[Any]:
         name = "models_registry_modelversion_artefact"

@@ -88,8 +88,8 @@ def outputs_of(
             )
         if not number["is_finite"]:
             raise ArtefactError(f"Output {number['name']!r} is NaN or infinite for every sample row.")
-        of_width = _of_number if number["width"] == 1 else _of_numbers
-        found = of_width(number, declared, producer)
+        is_single = number["width"] == 1
+        found = _of_number(number, declared) if is_single else _of_numbers(number, declared, producer)
     if found.task_type is not TaskType.REGRESSION:
         if not 2 <= len(found.classes) <= max_classes:
             raise ArtefactError(f"The model has {len(found.classes)} class(es); 2 to {max_classes:,} are supported.")
@@ -114,7 +114,13 @@ def _of_labels(label: OutputTensor, numbers: list[OutputTensor], declared: Decla
         return ModelOutputs(TaskType.REGRESSION, label_output=name)
     has_signs = is_number and set(label["labels"]) <= set(_ANOMALY_CLASSES)
     scores = next((each for each in numbers if each["name"] == "scores"), numbers[0] if numbers else None)
-    is_anomaly = not table and has_signs and scores is not None and scores["width"] == 1
+    is_anomaly = (
+        not table
+        and has_signs
+        and scores is not None
+        and scores["width"] == 1
+        and ("-1" in label["labels"] or scores["origin"] in (OutputOrigin.LABEL_EXPORTER, OutputOrigin.REGRESSOR))
+    )
     if declared.task is TaskType.ANOMALY or (is_anomaly and declared.task is None):
         if not has_signs or (table and set(table) != set(_ANOMALY_CLASSES)):
             raise ArtefactError(
@@ -174,18 +180,20 @@ def _classifier(
     if scores is not None:
         kind = _score_kind(scores, declared)
         best = [expected[int(position)] if position else "" for position in scores["rows"]]
-        agrees = all(one in ("", other) for one, other in zip(best, predicted, strict=True))
+        compared = [one == other for one, other in zip(best, predicted, strict=True) if one]
+        agrees = all(compared)
         if not agrees and (declared.scores or (declared.classes and not table)):
             raise ArtefactError(
                 f"The largest score in {scores['name']!r} is not that of the predicted label for a sample row, so its "
                 "columns are not the scores of the classes in this order."
             )
-        if not agrees and kind is ScoreKind.PROBABILITIES:
+        if not agrees and table and kind is ScoreKind.PROBABILITIES and 2 * sum(compared) >= len(compared):
+            # As of a support vector machine, whose labels do not come from its probabilities.
             remarks.append(
                 f"The predicted label is not always the class with the largest probability in {scores['name']!r}."
             )
-        if not agrees and kind is not ScoreKind.PROBABILITIES:
-            # Numbers beside a label may be distances, as of a clusterer: they are smallest at its label, not largest.
+        elif not agrees:
+            # Distances, as of a clusterer, which are smallest for the prediction; or columns in another order.
             remarks.append(f"The numbers in {scores['name']!r} are not used: they are not largest for the prediction.")
             scores = kind = None
     label_output = label["name"]
@@ -207,7 +215,7 @@ def _classifier(
     return ModelOutputs(TaskType.CLASSIFICATION, expected, label_output, score_output, kind, remarks)
 
 
-def _of_number(number: OutputTensor, declared: Declaration, producer: str) -> ModelOutputs:
+def _of_number(number: OutputTensor, declared: Declaration) -> ModelOutputs:
     """Return the outputs of a model with one number for each row."""
     name, origin = number["name"], number["origin"]
     proves_regression = origin in (OutputOrigin.REGRESSOR, OutputOrigin.LABEL_EXPORTER)
@@ -245,7 +253,6 @@ def _of_number(number: OutputTensor, declared: Declaration, producer: str) -> Mo
     classes = declared.classes or _numbered(number, remarks)
     if len(classes) != 2:
         raise ArtefactError(f"{len(classes)} classes were stated; one number for each row can only decide between 2.")
-    del producer
     return ModelOutputs(TaskType.CLASSIFICATION, classes, "", name, kind, remarks)
 
 
@@ -284,6 +291,8 @@ def _of_numbers(numbers: OutputTensor, declared: Declaration, producer: str) -> 
     if origin == OutputOrigin.SIGMOID and kind is ScoreKind.LOGITS:
         raise ArtefactError(f"Output {name!r} is the result of a sigmoid, so its numbers are not logits.")
     remarks: list[str] = []
+    if kind is ScoreKind.PROBABILITIES and origin not in (OutputOrigin.SOFTMAX, OutputOrigin.CLASSIFIER):
+        remarks.append(f"The numbers in {name!r} are read as probabilities: for sample rows they sum to 1.")
     if stored and len(stored) == width and declared.classes and set(stored) != set(declared.classes):
         raise ArtefactError(f"The file has its own classes ({', '.join(stored[:10])}). Leave out the classes.")
     classes = stored if len(stored) == width else declared.classes or _numbered(numbers, remarks)

@@ -25,7 +25,7 @@ class Migration(migrations.Migration):
                 max_length=16,
                 blank=True,
                 choices=[("probabilities", "probabilities"), ("logits", "logits"), ("margins", "margins")],
-                help_text="What scores are.",
+                help_text="What the numbers of the score output are.",
                 default="",
             ),
             preserve_default=False,

@@ -1,6 +1,7 @@
 """Charts of a model: traffic by version, performance and drift."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from inference.selectors import TrafficSeries
 from inference.traffic import CONFIDENCE_EDGES, LATENCY_EDGES, MOST_CLASSES
 from mlmon.schema import TaskType
 from models_registry.models import ModelVersion
+from models_registry.schema import ScoreKind
 from monitoring import selectors
 from monitoring.pages.attention import LARGEST_ERROR_RATIO, LARGEST_P95_SECONDS, SMALLEST_MEDIAN_CONFIDENCE
 from monitoring.pages.charts import DAY, Chart, Line, Span, Steps, Stroke, Unit, Values
@@ -74,7 +76,7 @@ def traffic_charts(
     )
     if all(version.task_type == TaskType.REGRESSION for version in versions):
         yield chart("outputs", "Mean prediction", Unit.NUMBER, lambda one: _ratios(one.output_sum, one.predictions))
-    else:
+    elif any(_has_confidence(version, traffic.get(version.pk)) for version in versions):
         yield chart(
             "confidence",
             "Median confidence",
@@ -84,22 +86,31 @@ def traffic_charts(
         )
 
 
+def _has_confidence(version: ModelVersion, series: TrafficSeries | None) -> bool:
+    """Return whether the model gives probabilities, or another server that serves it has sent some."""
+    is_known = version.score_kind in (ScoreKind.PROBABILITIES, ScoreKind.LOGITS)
+    return is_known or (series is not None and bool(series.confidence_counts.any()))
+
+
 def class_chart(version: ModelVersion, traffic: TrafficOf, steps: Steps, spans: Sequence[Span]) -> Chart | None:
     """Return the shares of the most frequent predicted classes, or None for a regression."""
     if version.task_type == TaskType.REGRESSION:
         return None
     series = traffic.get(version.pk)
     counts = np.zeros((0, 0), dtype=np.int64) if series is None else series.class_counts
+    is_anomaly = version.task_type == TaskType.ANOMALY
     most = np.argsort(-counts.sum(axis=0), kind="stable")[:MOST_CLASS_LINES]
     lines = [
         Line(version.classes[place], _along(steps, series, _ratios(counts[:, place], series.predictions)))
         for place in most.tolist()
         if series is not None
     ]
+    if is_anomaly:  # the other class is the rest
+        lines = [replace(line, label="anomalies") for line in lines if line.label == version.classes[0]]
     has_many = len(version.classes) > MOST_CLASSES
     return Chart(
         "classes",
-        f"Predicted classes of {version.version}",
+        f"{'Anomaly rate' if is_anomaly else 'Predicted classes'} of {version.version}",
         Unit.RATIO,
         steps.begins.tolist(),
         lines,

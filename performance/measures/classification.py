@@ -71,6 +71,8 @@ def classification_performance(
     predicted: NDArray[np.object_],
     classes: Sequence[str],
     scores: NDArray[np.float64] | None = None,
+    *,
+    without_scores: str = NO_SCORES,
 ) -> ClassificationPerformance:
     """Return the figures of n predictions.
 
@@ -82,6 +84,8 @@ def classification_performance(
         All classes of the model, in the order of its scores.
     scores
         Probabilities, shape (n, classes); a row of NaN or 0 if they are unknown, None if all are.
+    without_scores
+        The reason for figures that are None because no probabilities are known.
 
     Raises
     ------
@@ -97,7 +101,7 @@ def classification_performance(
         true, predicted_codes, labels=codes, zero_division=0
     )
     occurs = (support > 0) | (np.bincount(predicted_codes, minlength=len(classes)) > 0)
-    by_scores, unavailable = _of_scores(true, predicted_codes, scores, len(classes))
+    by_scores, unavailable = _of_scores(true, predicted_codes, scores, len(classes), without_scores)
     return ClassificationPerformance(
         rows=len(true),
         accuracy=float(accuracy_score(true, predicted_codes)),
@@ -148,7 +152,11 @@ def expected_calibration_error(confidence: NDArray[np.float64], is_right: NDArra
 
 
 def _of_scores(
-    true: NDArray[np.int64], predicted: NDArray[np.int64], scores: NDArray[np.float64] | None, n_classes: int
+    true: NDArray[np.int64],
+    predicted: NDArray[np.int64],
+    scores: NDArray[np.float64] | None,
+    n_classes: int,
+    without_scores: str,
 ) -> tuple[dict[str, float], dict[str, str]]:
     """Return the figures of the rows with probabilities, and the reasons for missing figures."""
     from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
@@ -156,7 +164,7 @@ def _of_scores(
     known = np.zeros(len(true), dtype=bool) if scores is None else np.isfinite(scores).all(axis=1) & scores.any(axis=1)
     names = ("roc_auc", "log_loss", "brier_score", "expected_calibration_error")
     if scores is None or not known.any():
-        return {}, dict.fromkeys(names, NO_SCORES)
+        return {}, dict.fromkeys(names, without_scores)
     true, predicted, scores = true[known], predicted[known], scores[known]
     scores = scores / scores.sum(axis=1, keepdims=True)  # float32 probabilities add up to 1 only within 1e-7
     codes = np.arange(n_classes)

@@ -19,6 +19,7 @@ from inference.archive import read_observations
 from inference.stream import read_window, redis_client, rows_seen
 from mlmon.schema import TaskType
 from models_registry.models import ModelVersion, ReferenceDataset
+from models_registry.schema import ScoreKind
 from models_registry.selectors import active_reference, labelled_reference, served_versions
 from performance import selectors
 from performance.measures.classification import NO_SCORES, classification_performance
@@ -37,6 +38,7 @@ DAY = timedelta(days=1)
 KEPT_LATEST_REPORTS = timedelta(days=7)
 INSTANT = timedelta(microseconds=1)  # the end of a span is exclusive
 NOT_A_CLASSIFIER = "only the performance of classifiers is estimated"
+NO_PROBABILITIES = "the model gives no probabilities"
 NO_REFERENCE = "there is no active reference"
 NO_LABELS = "the active reference has no labels"
 
@@ -150,7 +152,7 @@ def _baseline(reference: ReferenceDataset) -> Baseline:
     if version.task_type == TaskType.REGRESSION:
         note = NOT_A_CLASSIFIER
     elif predictions.scores is None or not known.any():
-        note = NO_SCORES
+        note = _without_scores(version)
     else:
         try:
             calibration = fit_calibration(actual[known], predictions.scores[known], version.classes)
@@ -212,12 +214,12 @@ def _filled(
     report.computed_at = timezone.now()
     report.labelled_rows = labelled.rows if labelled else 0
     report.predicted_rows = max(report.labelled_rows, predicted_rows)  # the archive's retention may be shorter
-    report.estimated, report.estimate_note = _estimate(baseline, captured)
+    report.estimated, report.estimate_note = _estimate(report.version, baseline, captured)
     if labelled is not None and labelled.rows >= minimum_rows:
         delays = (labelled.observed_at - labelled.predicted_at) / np.timedelta64(1, "s")
         report.label_delay_seconds = max(0.0, float(np.median(delays)))  # clocks differ
         report.realised = _realised(report.version, labelled)
-        report.estimated_of_labelled, _ = _estimate(baseline, labelled.predictions)
+        report.estimated_of_labelled, _ = _estimate(report.version, baseline, labelled.predictions)
     return report
 
 
@@ -226,17 +228,30 @@ def _realised(version: ModelVersion, labelled: LabelledPredictions) -> dict[str,
     predictions = labelled.predictions
     if version.task_type == TaskType.REGRESSION:
         return asdict(regression_performance(labelled.actual, predictions.predicted))
-    return asdict(
-        classification_performance(labelled.actual, predictions.predicted, version.classes, predictions.scores)
+    measured = classification_performance(
+        labelled.actual,
+        predictions.predicted,
+        version.classes,
+        predictions.scores,
+        without_scores=_without_scores(version),
     )
+    return asdict(measured)
 
 
-def _estimate(baseline: Baseline, predictions: Predictions | None) -> tuple[dict[str, Any] | None, str]:
+def _without_scores(version: ModelVersion) -> str:
+    """Return why no probabilities are known for predictions of a classifier."""
+    has_probabilities = version.score_kind in (ScoreKind.PROBABILITIES, ScoreKind.LOGITS)
+    return NO_SCORES if has_probabilities else NO_PROBABILITIES
+
+
+def _estimate(
+    version: ModelVersion, baseline: Baseline, predictions: Predictions | None
+) -> tuple[dict[str, Any] | None, str]:
     """Return the estimated figures by name, or None and the reason."""
     if baseline.calibration is None or predictions is None:
         return None, baseline.note
     known = predictions.with_scores()
     if predictions.scores is None or not known.any():
-        return None, NO_SCORES
+        return None, _without_scores(version)
     estimated = estimate_performance(baseline.calibration, predictions.predicted[known], predictions.scores[known])
     return asdict(estimated), ""

@@ -54,7 +54,7 @@ class Story:
     def upload(self, content: bytes, name: str) -> None:
         path = self.folder / name
         path.write_bytes(content)
-        self.page.locator("input[type=file]").set_input_files(path)
+        self.page.locator("input[type=file]").first.set_input_files(path)
         self.save()
 
     def predict(self, rows: Rows) -> list[Any]:

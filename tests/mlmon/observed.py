@@ -2,7 +2,6 @@
 
 import io
 import time
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -54,7 +53,7 @@ def observations(version: ModelVersion, rows: Rows) -> pa.Table:
     """Return these rows with the predictions of `version`, as they are captured."""
     schema = version.schema()
     columns = {feature.name: rows[:, index].copy() for index, feature in enumerate(schema.features)}
-    predictions = Engine(Path(version.artefact.path), schema, timeout_seconds=30).predict(columns)
+    predictions = Engine(version.served_path(), schema, timeout_seconds=30).predict(columns)
     batch = ObservationBatch(
         version_id=version.pk,
         model_name=version.model.name,

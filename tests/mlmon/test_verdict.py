@@ -344,10 +344,12 @@ def test_a_random_walk_is_not_judged_and_the_needed_rows_are_named() -> None:
     walk = np.cumsum(rng.normal(size=M))
     result = judged(reference_of({"x": walk}), {"x": walk[-N:] + 1000})
     assert result.verdict.status is VerdictStatus.INSUFFICIENT_DATA
-    assert result.verdict.detail == "The reference is too short for the dependence of its rows."
+    assert result.verdict.detail == "The reference is too short to show how much windows vary."
     feature = result.features[0]
     assert feature.verdict is None
-    assert feature.no_verdict_reason.startswith("The reference is too short for the verdict: its 10,000 rows resemble")
+    assert feature.no_verdict_reason.startswith(
+        "The reference is too short for the verdict: its 10,000 rows are too few"
+    )
     rows = int(feature.no_verdict_reason.split("About ")[1].split(" rows")[0].replace(",", ""))
     assert rows > M
     assert feature.status is ResultStatus.OK

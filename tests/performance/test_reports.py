@@ -17,6 +17,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from numpy.typing import NDArray
 from sklearn import metrics
+from sklearn.ensemble import IsolationForest
+from sklearn.linear_model import RidgeClassifier
 
 from inference.services.archiving import archive_observations
 from inference.serving import serving
@@ -26,10 +28,12 @@ from models_registry.services.versions import set_stage
 from monitoring.metrics.exposition import StateText
 from performance.models import GroundTruth, PerformancePolicy, PerformanceReport, Period
 from performance.services.ground_truth import record_ground_truth
-from performance.services.reports import due_version_ids, measure_version, performance_between
+from performance.services.reports import NO_PROBABILITIES, due_version_ids, measure_version, performance_between
 from performance.tasks import measure_performance
 from performance.tasks import measure_version as measure_performance_of
 from tests.factories import IRIS_FEATURES, diabetes_onnx, uploaded_version
+from tests.mlmon.observed import iris_rows, profiled_reference
+from tests.models_registry.onnx_models import iris_export
 
 pytestmark = pytest.mark.django_db
 
@@ -115,12 +119,10 @@ def test_the_latest_figures_equal_scikit_learns(client: Client, version: ModelVe
 
 
 def serving_scores(version: ModelVersion, rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    from pathlib import Path
-
     from models_registry.engine import Engine
 
     columns = {name: rows[:, index].copy() for index, name in enumerate(IRIS_FEATURES)}
-    scores = Engine(Path(version.artefact.path), version.schema(), timeout_seconds=30).predict(columns).scores
+    scores = Engine(version.served_path(), version.schema(), timeout_seconds=30).predict(columns).scores
     assert scores is not None
     return np.asarray(scores / scores.sum(axis=1, keepdims=True))
 
@@ -347,3 +349,41 @@ def test_a_scrape_runs_as_many_queries_for_many_models_as_for_one(client: Client
     assert queries() == one
     scraped = client.get("/metrics").content.decode()
     assert 'ml_model_accuracy{model_name="other1",model_version="1.0.0"} 0.75' in scraped
+
+
+def test_margins_are_no_probabilities_and_the_report_says_so(client: Client, redis_client: redis.Redis) -> None:
+    version = uploaded_version("classifier", onnx=iris_export(RidgeClassifier(), named=True))
+    assert version.score_kind == "margins"
+    activate_reference(version)
+    rows, species = flowers(600, seed=5)
+    predictions = predict(client, rows)
+    assert {one["confidence"] for one in predictions} == {None}
+    label(predictions, species)
+    assert measure_due_versions() == [version.pk]
+    report = latest(version)
+    assert (report.estimated, report.estimate_note) == (None, NO_PROBABILITIES)
+    oracle = metrics.accuracy_score(species, [one["prediction"] for one in predictions])
+    assert realised_of(report)["accuracy"] == pytest.approx(oracle, abs=EXACT)
+    assert set(realised_of(report)["unavailable"].values()) == {NO_PROBABILITIES}
+
+
+def test_an_anomaly_model_is_measured_and_its_rate_drifts(client: Client, redis_client: redis.Redis) -> None:
+    estimator = IsolationForest(n_estimators=20, contamination=0.05, random_state=1)
+    version = uploaded_version("classifier", onnx=iris_export(estimator))
+    assert (version.task_type, version.classes) == ("anomaly", ["-1", "1"])
+    profiled_reference(version, iris_rows(2000))
+    rows = iris_rows(600, seed=3)
+    rows[:300] += 3.0  # cm: no such flowers
+    predictions = predict(client, rows)
+    expected = estimator.predict(rows.astype(np.float32))
+    assert [one["prediction"] for one in predictions] == [str(one) for one in expected]
+    is_strange = [-1] * 300 + [1] * 300
+    label(predictions, is_strange)
+    assert measure_due_versions() == [version.pk]
+    report = latest(version)
+    assert realised_of(report)["accuracy"] == pytest.approx(metrics.accuracy_score(is_strange, expected), abs=EXACT)
+    recall = metrics.recall_score(is_strange, expected, pos_label=-1)
+    assert realised_of(report)["classes"]["-1"]["recall"] == pytest.approx(recall, abs=EXACT)
+    body = client.get("/drift").json()
+    assert body["prediction_drift"]["is_drifted"]
+    assert body["prediction_drift"]["current_dist"]["-1"] == pytest.approx((expected == -1).mean(), abs=1e-6)

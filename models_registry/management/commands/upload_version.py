@@ -104,7 +104,7 @@ class Command(TeachingCommand):
                     user=actor,
                 )
             except UndeclaredOutputError as error:
-                advice = error.advice("--task {task}", "--scores {scores}")
+                advice = error.advice("State", "--task {task}", "--scores {scores}")
                 raise CommandError(plain_text(f"{error.question} {advice}"), returncode=ExitStatus.FOUND) from error
         if options["promote"]:
             promote(version=version, user=actor)

@@ -24,6 +24,7 @@ from monitoring.pages.model import model_context
 from performance.models import PerformanceReport, Period
 from tests.factories import diabetes_onnx, uploaded_version
 from tests.mlmon.observed import iris_rows, profiled_reference
+from tests.models_registry.zoo import read_model
 from tests.monitoring.pages.shown_figures import ShownFigures
 
 pytestmark = pytest.mark.django_db
@@ -329,3 +330,14 @@ def test_the_number_of_queries_does_not_grow_with_rows(admin_client: Client, ver
 
 
 PERFORMANCE_QUERIES = 1  # the reports of one version
+
+
+def test_an_anomaly_model_shows_its_rate_and_no_confidence(redis_client: Any) -> None:
+    content = read_model("sklearn-isolation-forest").path.read_bytes()
+    version = uploaded_version("classifier", onnx=content, features=None)
+    rollup(version, NOW - timedelta(minutes=5), predictions=40, class_counts=[10, 30])
+    found = context()
+    assert chart_of(found, "classes").title == "Anomaly rate of 1.0.0"
+    assert [line.label for line in chart_of(found, "classes").lines] == ["anomalies"]
+    assert 0.25 in values_of(found, "classes", "anomalies")
+    assert "confidence" not in {chart.key for chart in found["charts"]}
