@@ -22,7 +22,7 @@ from models_registry.models import ModelVersion, ReferenceDataset
 from models_registry.selectors import active_reference, labelled_reference
 from models_registry.services.references import profile_reference
 from performance.selectors import latest_report
-from performance.services.reports import baseline_of, measure_version
+from performance.services.reports import NO_PROBABILITIES_IN_FILE, baseline_of, measure_version
 
 pytestmark = pytest.mark.django_db
 
@@ -226,7 +226,11 @@ def test_without_predictions_the_verdict_is_incomplete_and_says_what_to_do(
     caller.observe(bank.loans(1000, mean_income=60))  # features are compared all the same
     assert checked(version).verdict_status == "alarm"
 
-    # As the advice says: the same file again with predictions.
+    # As the advice says: the same file again with predictions; without their probabilities, nothing is estimated.
+    referenced(caller, csv_of(known, without=("confidence",)))
+    without_confidence = baseline_of(version)
+    assert without_confidence.note == NO_PROBABILITIES_IN_FILE
+    assert without_confidence.figures is not None
     referenced(caller, csv_of(known))
     caller.observe(bank.loans(1000))
     complete = checked(version)

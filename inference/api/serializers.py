@@ -61,8 +61,8 @@ class ObservationItemSerializer(serializers.Serializer[object]):
     prediction_id = serializers.UUIDField(required=False, help_text="The default is a new id, sent in the response.")
     version = serializers.CharField(
         required=False,
-        help_text="Model version; the default is the production version with the most traffic. Needed if several are in "
-        "production, one of which is served elsewhere.",
+        help_text="Model version; the default is the production version with the most traffic. Required if several are "
+        "in production and one is served elsewhere.",
     )
 
 
