@@ -73,7 +73,11 @@ class Action(Enum):
         Role.MODEL_OWNER,
         _all("add change delete", "models_registry.model"),
     )
-    UPLOAD_VERSION = "Upload a version", Role.MODEL_OWNER, ("models_registry.add_modelversion",)
+    UPLOAD_VERSION = (
+        "Upload a version, or register one that is served elsewhere",
+        Role.MODEL_OWNER,
+        ("models_registry.add_modelversion",),
+    )
     EDIT_VERSION = (
         "Name the features of a version in staging; write its notes",
         Role.MODEL_OWNER,

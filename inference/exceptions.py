@@ -32,6 +32,17 @@ class RetentionError(InferenceError):
     """Some expired rows could not be deleted; the others were."""
 
 
+class ServedElsewhereError(InferenceError):
+    """The version, or each version in production, is served by another server, so it cannot predict here."""
+
+    def __init__(self, model_name: str, version: str | None = None) -> None:
+        subject = f"Version {version} of {model_name}" if version else f"Model {model_name}"
+        super().__init__(
+            f"{subject} is served elsewhere and cannot predict here. Send requests to its own server, and its "
+            f"predictions to /api/v1/models/{model_name}/observations."
+        )
+
+
 class ItemError(InferenceError):
     """An invalid item of a request.
 

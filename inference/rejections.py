@@ -28,6 +28,7 @@ class RequestErrorCode(StrEnum):
     UNREADABLE = "unreadable"  # no JSON, another media type, too large
     NOT_PERMITTED = "not_permitted"
     UNKNOWN_VERSION = "unknown_version"  # or an archived one
+    SERVED_ELSEWHERE = "served_elsewhere"  # so that no version can predict here
     WRONG_BODY = "wrong_body"  # JSON of another form
     INVALID_FIELD = "invalid_field"  # of an observation, such as its prediction
 

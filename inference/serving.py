@@ -21,7 +21,12 @@ from django.utils import timezone
 from accounts.selectors import current_generation, valid_tokens
 from inference import metrics, selectors
 from inference.capture import CaptureQueue, CaptureRule
-from inference.exceptions import ArchivedVersionError, NoVersionLoadedError, RegistryUnreadError
+from inference.exceptions import (
+    ArchivedVersionError,
+    NoVersionLoadedError,
+    RegistryUnreadError,
+    ServedElsewhereError,
+)
 from inference.observations import ObservationBatch, new_prediction_ids
 from inference.shadow import ShadowRunner
 from inference.stream import redis_client
@@ -40,7 +45,7 @@ TRAFFIC_SECONDS = 2.0  # between two writes of the counts: a process killed with
 
 
 class LoadedVersion:
-    """A version that can predict: its schema, its ONNX session and its metrics.
+    """A version that can predict or is served elsewhere: its schema, its ONNX session and its metrics.
 
     `previous` is the version in the previous snapshot; its session is used if artefact and schema are the same.
     """
@@ -55,7 +60,7 @@ class LoadedVersion:
         self.schema: ModelSchema = row.schema()
         self.capture = CaptureRule(policy.sampling_rate, frozenset(policy.never_stored_features))
         self.artefact_sha256 = row.artefact_sha256
-        self._artefact_path = row.served_path()
+        self._artefact_path = row.served_path() if row.is_served_here else None
         self._engine: Engine | None = None
         if previous and previous.artefact_sha256 == self.artefact_sha256 and previous.schema == self.schema:
             self._engine = previous._engine
@@ -63,14 +68,23 @@ class LoadedVersion:
         self.load_error = ""
         self.metrics = metrics.VersionMetrics(row.pk, self.model_name, self.version, self.schema, tally)
 
+    @property
+    def is_served_here(self) -> bool:
+        """Whether it can predict. Otherwise another server predicts with it and sends observations."""
+        return self._artefact_path is not None
+
     def engine(self) -> Engine:
         """Return the ONNX session, created by the first call.
 
         Raises
         ------
+        ServedElsewhereError
+            It has no session, because another server predicts with it.
         NoVersionLoadedError
             The session cannot be created.
         """
+        if self._artefact_path is None:
+            raise ServedElsewhereError(self.model_name, self.version)
         with self._engine_lock:
             if self._engine is None:
                 timeout_seconds = settings.MLMON_PREDICTION_TIMEOUT_MS / 1000
@@ -108,7 +122,10 @@ class LoadedVersion:
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """A model's versions by name, and those that share its traffic; the primary version comes first."""
+    """A model's versions by name, and those in production; the primary version comes first.
+
+    Versions that are served elsewhere get neither traffic nor copies of it: `shadows` does not have them.
+    """
 
     name: str
     versions: Mapping[str, LoadedVersion]
@@ -117,7 +134,7 @@ class ServedModel:
     archived: frozenset[str]
 
     def route(self, routing_key: str | None) -> LoadedVersion:
-        """Return a production version, chosen by the traffic weights.
+        """Return a production version that is served here, chosen by the traffic weights.
 
         With a `routing_key`, the choice depends on the key alone, so that a caller stays on one version as long as the
         weights stay. Without one, it is random.
@@ -126,23 +143,28 @@ class ServedModel:
         ------
         NoVersionLoadedError
             The model has no version in production.
+        ServedElsewhereError
+            All its versions in production are served elsewhere.
         """
         if not self.production:
             raise NoVersionLoadedError(f"Model {self.name!r} has no version in production.")
-        if len(self.production) == 1:
-            return self.production[0]
+        choices = [version for version in self.production if version.is_served_here]
+        if not choices:
+            raise ServedElsewhereError(self.name)
+        if len(choices) == 1:
+            return choices[0]
         if routing_key is None:
             share = random.random()  # noqa: S311 -- a share of traffic, no secret
         else:
             salt = self.name.encode()[:16]
             digest = hashlib.blake2b(routing_key.encode(), digest_size=8, person=salt).digest()
             share = int.from_bytes(digest, "big") / 2**64
-        remaining = share * sum(version.traffic_weight for version in self.production)
-        for version in self.production:
+        remaining = share * sum(version.traffic_weight for version in choices)
+        for version in choices:
             remaining -= version.traffic_weight
             if remaining < 0:
                 return version
-        return self.production[-1]
+        return choices[-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +241,7 @@ def _load_model(
         row.version: LoadedVersion(row, tally, known.get(row.version)) for row in rows if row.stage != Stage.ARCHIVED
     }
     for version in versions.values():
-        if version.stage != Stage.STAGING:
+        if version.is_served_here and version.stage != Stage.STAGING:
             try:
                 version.engine()
             except NoVersionLoadedError as error:
@@ -231,7 +253,7 @@ def _load_model(
         name=name,
         versions=versions,
         production=tuple(sorted(production, key=lambda version: (-version.traffic_weight, -version.id))),
-        shadows=tuple(version for version in versions.values() if version.stage is Stage.SHADOW),
+        shadows=tuple(one for one in versions.values() if one.stage is Stage.SHADOW and one.is_served_here),
         archived=frozenset(row.version for row in rows if row.stage == Stage.ARCHIVED),
     )
 

@@ -186,6 +186,9 @@ def _compare_prediction(
     result = PredictionResult(threshold=scope.criteria.thresholds.prediction)
     if column is None:
         return replace(result, status=ResultStatus.MISSING_COLUMN), None
+    if not reference.n_values + reference.profile.n_missing:
+        detail = "The reference has no predictions."
+        return replace(result, status=ResultStatus.NO_REFERENCE, status_detail=detail), None
     if compared_kind(column.type) is not reference.kind:
         detail = f"The reference is {reference.kind}, the window's predictions are {column.type}."
         return replace(result, status=ResultStatus.TYPE_CHANGED, status_detail=detail), None

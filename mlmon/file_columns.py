@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,9 @@ class FileTable:
     format
         What was detected in the file.
     rows
-        How many rows the file has.
+        How many rows were read.
+    is_complete
+        Whether these are all rows of the file.
     """
 
     label: str
@@ -78,6 +80,7 @@ class FileTable:
     index_columns: frozenset[str]
     format: TableFormat
     rows: int
+    is_complete: bool = True
 
 
 def read_table(
@@ -112,32 +115,57 @@ def read_table(
     if isinstance(source, Path) and not source.exists():
         raise ComparisonInputError(f"There is no file {source}.")
     try:
-        file = TableFile(source, limits, ReadOptions(encoding))
-        names = [column for column in file.column_names if column not in ignored]
-        types: dict[str, Any] = (
-            {} if file.schema is None else dict(zip(file.schema.names, file.schema.types, strict=True))
-        )
-        readable = [column for column in names if file.schema is None or _can_be_read(types[column])]
-        parts: dict[str, list[Any]] = {column: [] for column in readable}
-        rows = text_bytes = 0
-        for batch, _ in file.arrow_batches(readable):
-            rows += batch.num_rows
-            for column, values in zip(readable, batch.columns, strict=True):
-                lengths = string_lengths(values)
-                text_bytes += 0 if lengths is None else int(lengths.sum())
-                if text_bytes > limits.text_bytes:
-                    raise ReferenceFileError(
-                        f"The strings of the file take more than {limits.text_bytes:,} bytes, the limit."
-                    )
-                parts[column].append(_plain(values, column, rows - batch.num_rows))
-        if not rows and readable:
-            raise ReferenceFileError(NO_ROWS)
+        table = read_columns(source, limits, ReadOptions(encoding, ignored=frozenset(ignored)))
     except (ReferenceFileError, OSError) as error:
         hint = " To leave the column out, ignore it (--ignore)." if str(error).startswith("Column ") else ""
         raise ComparisonInputError(f"{label}: {error}{hint}") from error
+    return replace(table, label=label, name=name)
+
+
+def read_columns(
+    source: Path | pa.Table,
+    limits: TableLimits,
+    options: ReadOptions = ReadOptions(),  # noqa: B008 -- immutable
+    *,
+    most_cells: int | None = None,
+) -> FileTable:
+    """Read every column of a table into memory; label and name stay empty.
+
+    Parameters
+    ----------
+    most_cells
+        Stop after the batch of rows with which this many values have been read; None to read all rows.
+
+    Raises
+    ------
+    ReferenceFileError
+        The file cannot be read.
+    """
+    file = TableFile(source, limits, replace(options, ignored=frozenset()))
+    names = [column for column in file.column_names if column not in options.ignored]
+    types: dict[str, Any] = {} if file.schema is None else dict(zip(file.schema.names, file.schema.types, strict=True))
+    readable = [column for column in names if file.schema is None or _can_be_read(types[column])]
+    parts: dict[str, list[Any]] = {column: [] for column in readable}
+    rows = text_bytes = 0
+    is_complete = True
+    for batch, _ in file.arrow_batches(readable):
+        if most_cells is not None and rows * len(readable) >= most_cells:
+            is_complete = False
+            break
+        rows += batch.num_rows
+        for column, values in zip(readable, batch.columns, strict=True):
+            lengths = string_lengths(values)
+            text_bytes += 0 if lengths is None else int(lengths.sum())
+            if text_bytes > limits.text_bytes:
+                raise ReferenceFileError(
+                    f"The strings of the file take more than {limits.text_bytes:,} bytes, the limit."
+                )
+            parts[column].append(_plain(values, column, rows - batch.num_rows))
+    if not rows and readable:
+        raise ReferenceFileError(NO_ROWS)
     return FileTable(
-        label=label,
-        name=name,
+        label="",
+        name="",
         names=tuple(names),
         all_names=frozenset(file.column_names),
         columns={column: _raw_column(chunks, types.get(column)) for column, chunks in parts.items()},
@@ -146,6 +174,7 @@ def read_table(
         index_columns=frozenset({*file.index_columns, *filter(PANDAS_INDEX.fullmatch, names)}),
         format=file.format,
         rows=rows,
+        is_complete=is_complete,
     )
 
 

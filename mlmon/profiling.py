@@ -44,7 +44,8 @@ def profile_of(
     observed
         One column for each feature, as `observed_table` returns it: float64 or string, null is missing.
     predictions
-        Of the model for these rows: class labels (string) or numbers (float64).
+        Of the model for these rows: class labels (string) or numbers (float64). Empty if there are none; then windows'
+        predictions are not compared.
     classes
         Every class of the schema; empty for regression.
     task_type
@@ -62,7 +63,7 @@ def profile_of(
     """
     local = None if times is None else local_times(times, zone)
     features = {name: column_profile(observed.column(name).combine_chunks(), local) for name in observed.column_names}
-    prediction = column_profile(predictions, local)
+    prediction = column_profile(predictions, local if len(predictions) else None)
     if task_type is not TaskType.REGRESSION and isinstance(prediction, CategoricalProfile):
         counts = dict(zip(prediction.categories, prediction.counts.tolist(), strict=True))
         prediction = CategoricalProfile(

@@ -25,6 +25,7 @@ class ResultStatus(StrEnum):
     MISSING_COLUMN = "missing_column"
     TYPE_CHANGED = "type_changed"
     AMBIGUOUS_DATES = "ambiguous_dates"  # day and month cannot be told apart
+    NO_REFERENCE = "no_reference"  # the reference has no predictions
     ERROR = "error"
     IDENTIFIER = "identifier"  # left out on purpose
 
@@ -33,8 +34,10 @@ NOT_COMPARED = (
     ResultStatus.MISSING_COLUMN,
     ResultStatus.TYPE_CHANGED,
     ResultStatus.AMBIGUOUS_DATES,
+    ResultStatus.NO_REFERENCE,
     ResultStatus.ERROR,
 )
+NOT_COMPARED_PREDICTIONS = (ResultStatus.TYPE_CHANGED, ResultStatus.NO_REFERENCE, ResultStatus.ERROR)  # given, at least
 
 
 class LeftOutReason(StrEnum):
@@ -524,7 +527,7 @@ class ComparisonResult:
             for feature in self.features
             if feature.status in NOT_COMPARED
         )
-        if self.prediction.status in (ResultStatus.TYPE_CHANGED, ResultStatus.ERROR):
+        if self.prediction.status in NOT_COMPARED_PREDICTIONS:
             not_compared += (NotCompared("predictions", self.prediction.status, self.prediction.status_detail),)
         identifiers = tuple(
             LeftOut(feature.name, LeftOutReason.IDENTIFIER, feature.status_detail)

@@ -43,9 +43,10 @@ class Feature:
     is_required
         Whether a row without it (or with null) is rejected. Otherwise a missing value is NaN, or "" in a string tensor.
     input_name, column
-        The ONNX input tensor (shape rows x width) and the column in it.
+        The ONNX input tensor (shape rows x width) and the column in it. Of a model that is served elsewhere: "" and the
+        position of the feature.
     tensor_type
-        The element type of that tensor.
+        The element type of that tensor; it decides which values the feature accepts.
     """
 
     name: str

@@ -75,6 +75,7 @@ STATUS_TEXTS = {
     ResultStatus.MISSING_COLUMN: "no such column: not compared",
     ResultStatus.TYPE_CHANGED: "another type than in the reference: not compared",
     ResultStatus.AMBIGUOUS_DATES: "day and month cannot be told apart: not compared",
+    ResultStatus.NO_REFERENCE: "the reference has none: not compared",
     ResultStatus.IDENTIFIER: "identifies rows: not compared",
     ResultStatus.ERROR: "the comparison failed",
 }
@@ -91,6 +92,7 @@ FILE_ADVICE = {
     ResultStatus.MISSING_COLUMN: "Check whether the column was renamed.",
     ResultStatus.TYPE_CHANGED: "Write its values as in the reference, or compare it as names with --categorical.",
     ResultStatus.AMBIGUOUS_DATES: "Or write its dates as yyyy-mm-dd.",
+    ResultStatus.NO_REFERENCE: "Add a column with the model's predictions to the reference.",
     ResultStatus.ERROR: "If the comparison failed, report the bug with its traceback.",
 }
 

@@ -88,6 +88,24 @@ class LargeArtefactError(ArtefactError):
     """The uploaded model is larger than the limit."""
 
 
+class SchemaError(RegistryError):
+    """The stated schema of a version that is served elsewhere is invalid.
+
+    Parameters
+    ----------
+    reasons
+        By place in the document, such as "features[2].type"; "" is the document itself.
+    """
+
+    def __init__(self, reasons: Mapping[str, str]) -> None:
+        self.reasons = {place or "schema": reason for place, reason in reasons.items()}
+        super().__init__(" ".join(f"{place}: {reason}" for place, reason in self.reasons.items()))
+
+
+class PredictionColumnError(ReferenceFileError):
+    """A column of predictions is named for a version whose predictions mlmon makes itself."""
+
+
 class CheckFileError(ReferenceFileError):
     """The file with the framework's own predictions cannot be read."""
 

@@ -70,7 +70,7 @@ class Model(models.Model):
 
 
 class ModelVersion(models.Model):
-    """One ONNX artefact of a model, with its schema and its stage."""
+    """One ONNX artefact of a model, or a version that another server serves, with its schema and its stage."""
 
     model = models.ForeignKey(Model, on_delete=models.CASCADE, related_name="versions")
     version = models.CharField(
@@ -84,12 +84,17 @@ class ModelVersion(models.Model):
     promoted_at = models.DateTimeField(
         null=True, editable=False, help_text="When it first went to production; empty: never."
     )
-    artefact = models.FileField(upload_to="artefacts/", max_length=255, help_text="The file as it was uploaded.")
+    artefact = models.FileField(
+        upload_to="artefacts/",
+        max_length=255,
+        blank=True,
+        help_text="The file as it was uploaded. Empty: the version is served elsewhere.",
+    )
     normalised = models.FileField(
         upload_to="artefacts/", max_length=255, blank=True, help_text="What is served, if the file had to be changed."
     )
-    artefact_sha256 = models.CharField(max_length=64)
-    artefact_bytes = models.PositiveBigIntegerField()
+    artefact_sha256 = models.CharField(max_length=64, blank=True)
+    artefact_bytes = models.PositiveBigIntegerField(null=True, blank=True)
     framework = models.CharField(max_length=128, blank=True, help_text="The producer named in the ONNX file.")
     task_type = models.CharField(max_length=16, choices=TASKS)
     classes = models.JSONField(default=list, blank=True)
@@ -126,9 +131,18 @@ class ModelVersion(models.Model):
             models.CheckConstraint(
                 condition=Q(task_type__in=[t.value for t in TaskType]), name="model_version_task_type_is_known"
             ),
-            models.CheckConstraint(condition=Q(artefact_bytes__gt=0), name="model_version_artefact_is_not_empty"),
+            models.CheckConstraint(
+                condition=Q(artefact__gt="", artefact_sha256__gt="", artefact_bytes__isnull=False, artefact_bytes__gt=0)
+                | Q(artefact="", normalised="", artefact_sha256="", artefact_bytes=None),
+                name="model_version_artefact_is_whole_or_absent",
+            ),
+            models.CheckConstraint(
+                condition=Q(artefact__gt="") | Q(label_output="", score_output=""),
+                name="only_an_artefact_has_outputs",
+            ),
             models.CheckConstraint(
                 condition=Q(score_output="", score_kind="")
+                | Q(score_output="", artefact="", score_kind=ScoreKind.PROBABILITIES.value)
                 | (~Q(score_output="") & Q(score_kind__in=[k.value for k in ScoreKind])),
                 name="model_version_scores_have_a_kind",
             ),
@@ -137,6 +151,11 @@ class ModelVersion(models.Model):
 
     def __str__(self) -> str:
         return f"{self.model.name} {self.version}"
+
+    @property
+    def is_served_here(self) -> bool:
+        """Whether mlmon has its artefact and predicts. Otherwise another server predicts and sends observations."""
+        return bool(self.artefact)
 
     def schema(self) -> ModelSchema:
         """Return the schema; this reads the version's features (prefetch ``features`` of many versions)."""
@@ -151,19 +170,19 @@ class ModelVersion(models.Model):
         )
 
     def served_path(self) -> Path:
-        """Return the path of the ONNX file that is served."""
+        """Return the path of the ONNX file of a version that is served here."""
         return Path((self.normalised or self.artefact).path)
 
 
 class ModelFeature(models.Model):
-    """One input of a model version: its name, its kind and its position in the ONNX tensors."""
+    """One input of a model version: its name, its kind and its position in the ONNX tensors, if there are any."""
 
     version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="features")
     position = models.PositiveIntegerField(help_text="Position in rows without names, starting at 0.")
     name = models.CharField(max_length=128)
     kind = models.CharField(max_length=16, choices=[(k.value, k.value) for k in FeatureKind])
     is_required = models.BooleanField(default=True)
-    input_name = models.CharField(max_length=255)
+    input_name = models.CharField(max_length=255, blank=True)
     column = models.PositiveIntegerField(default=0)
     tensor_type = models.CharField(max_length=16, choices=[(t.value, t.value) for t in TensorType])
 
@@ -247,6 +266,15 @@ class ReferenceDataset(models.Model):
     )
     labelled_rows = models.PositiveBigIntegerField(null=True, help_text="Rows with ground truth.")
     labels_note = models.TextField(blank=True, help_text="Why no column is used as ground truth.")
+    prediction_column = models.CharField(
+        max_length=255,
+        blank=True,
+        help_text="Column with the predictions of a version that is served elsewhere. If empty, it is detected by its "
+        "name.",
+    )
+    predictions_note = models.TextField(
+        blank=True, help_text="Why no column is used as predictions, or none as their probabilities."
+    )
     time_column = models.CharField(
         max_length=255,
         blank=True,

@@ -1,7 +1,7 @@
 """The ground truth in a reference file: find its column and read its values."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
@@ -38,7 +38,9 @@ class ReferenceLabels:
         return sum(value is not None for value in self.values)
 
 
-def read_labels(table: ReferenceTable, schema: ModelSchema, chosen: str) -> ReferenceLabels:
+def read_labels(
+    table: ReferenceTable, schema: ModelSchema, chosen: str, *, taken: Collection[str] = ()
+) -> ReferenceLabels:
     """Return the ground truth of a reference file's rows.
 
     Without a chosen column, it is the only column beside the features whose name is one of `LABEL_NAMES` or a class of
@@ -48,13 +50,16 @@ def read_labels(table: ReferenceTable, schema: ModelSchema, chosen: str) -> Refe
     ----------
     chosen
         The column that the uploader named; "" to detect it.
+    taken
+        Columns that are used for something else.
 
     Raises
     ------
     ReferenceFileError
         The chosen column does not exist, or has a value that cannot be ground truth of the model.
     """
-    others = [name for name in table.column_names if name not in {feature.name for feature in schema.features}]
+    unusable = {*taken, *(feature.name for feature in schema.features)}
+    others = [name for name in table.column_names if name not in unusable]
     if chosen:
         if others.count(chosen) != 1:
             raise ReferenceFileError(_no_such_column(chosen, schema, table))

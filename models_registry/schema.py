@@ -45,6 +45,8 @@ class Declaration:
 class ModelSchema:
     """Inputs and outputs of a model version.
 
+    Of a version that is served elsewhere, the outputs are "", and a classifier's scores are probabilities.
+
     Attributes
     ----------
     task_type

@@ -50,12 +50,12 @@ def reference_of(model: Model, reference_id: int) -> ReferenceDataset:
 def version_problems(version: ModelVersion) -> list[str]:
     """Return what prevents a version from predicting or being monitored, one sentence each.
 
-    Its file must exist. A version with traffic (production, shadow) must have reference data.
+    Its file must exist, unless it is served elsewhere. A version in production or shadow must have reference data.
     """
     if version.stage == Stage.ARCHIVED:
         return []
     problems = []
-    if not version.served_path().is_file():
+    if version.is_served_here and not version.served_path().is_file():
         problems.append("Its ONNX file is missing.")
     latest = version.references.order_by("-id").first()
     if latest is not None and latest.status == ReferenceStatus.FAILED:
@@ -114,14 +114,27 @@ def consequences_of_stage(version: ModelVersion, stage: Stage) -> list[str]:
     model, others = version.model, other_production_versions(version)
     sentences = [f"{version} goes from {version.stage} to {stage.value}."] if version.stage != stage else []
     if stage is Stage.PRODUCTION:
-        sentences.append(f"It serves all requests for {model} that name no version.")
+        if version.is_served_here:
+            sentences.append(f"It serves all requests for {model} that name no version.")
+        else:
+            sentences.append(
+                f"It is served elsewhere: {model} does not predict here any more (409), and observations that name no "
+                "version belong to it."
+            )
         sentences += [f"{other} loses its traffic and goes to staging." for other in others]
         if active_reference(version.pk) is None:
             sentences.append(f"{version} has no reference data yet. Its drift is not checked until it has some.")
     elif version.stage == Stage.PRODUCTION and not others.exists():
         sentences.append(f"{model} then has no version in production: requests are refused (503).")
+    elif version.stage == Stage.PRODUCTION and version.is_served_here and not any(one.is_served_here for one in others):
+        sentences.append(
+            f"The other versions of {model} in production are served elsewhere: it predicts no more (409)."
+        )
+    if stage is Stage.SHADOW and not version.is_served_here:
+        sentences.append("It is served elsewhere, so it gets no copies of requests. Its server sends its predictions.")
     if stage is Stage.ARCHIVED:
-        sentences.append("Its drift metrics disappear, and it serves no requests any more.")
+        ends = "it serves no requests any more" if version.is_served_here else "its observations are refused"
+        sentences.append(f"Its drift metrics disappear, and {ends}.")
     return sentences
 
 

@@ -20,6 +20,7 @@ from performance.models import PerformanceReport, Period
 from performance.selectors import reports_by_id
 
 STAGES = [stage for stage in Stage if stage != Stage.ARCHIVED]
+PREDICTIONS = "the predictions"  # among the names of what could not be compared
 RECENT_MINUTES = 10
 SPARKLINE_MINUTES = 60
 
@@ -176,8 +177,8 @@ def facts_of(version_ids: Collection[int]) -> dict[int, VersionFacts]:
     check_ids = {row[name] for row in ids for name in ("check_id", "succeeded_check_id") if row[name]}
     found_checks = DriftCheck.objects.defer("result").in_bulk(check_ids)
     drifted = _drifted_features({row["succeeded_check_id"] for row in ids if row["succeeded_check_id"]})
-    incomplete = [check.pk for check in found_checks.values() if check.n_not_compared]
-    not_compared = _features_not_compared(incomplete) if incomplete else {}
+    incomplete = {check.pk: check.n_not_compared for check in found_checks.values() if check.n_not_compared}
+    not_compared = _not_compared(incomplete) if incomplete else {}
     reports = reports_by_id([row["report_id"] for row in ids if row["report_id"]])
     open_incidents = DriftIncident.objects.filter(closed_at=None, version__in=version_ids).defer("hypotheses")
     incidents = {incident.version_id: incident for incident in open_incidents}
@@ -233,12 +234,20 @@ def _drifted_features(check_ids: Collection[int]) -> dict[int, list[str]]:
     return found
 
 
-def _features_not_compared(check_ids: Collection[int]) -> dict[int, dict[ResultStatus, list[str]]]:
-    """Return the names of features that could not be compared, by the ids of their checks and the reason."""
-    rows = FeatureDrift.objects.filter(status__in=NOT_COMPARED, check_run__in=check_ids).order_by("pk")
+def _not_compared(numbers: Mapping[int, int]) -> dict[int, dict[ResultStatus, list[str]]]:
+    """Return what could not be compared, by the ids of the checks, whose numbers of it are given, and the reason."""
+    rows = FeatureDrift.objects.filter(status__in=NOT_COMPARED, check_run__in=numbers).order_by("pk")
     found: defaultdict[int, dict[ResultStatus, list[str]]] = defaultdict(dict)
     for check_id, status, name in rows.values_list("check_run_id", "status", "feature_name"):
         found[check_id].setdefault(ResultStatus(status), []).append(name)
+    without_predictions = [
+        check_id for check_id, number in numbers.items() if number > sum(map(len, found[check_id].values()))
+    ]
+    if without_predictions:
+        results = DriftCheck.objects.filter(pk__in=without_predictions).values_list("pk", "result")
+        for check_id, result in results:
+            if result is not None:
+                found[check_id].setdefault(result.prediction.status, []).append(PREDICTIONS)
     return found
 
 

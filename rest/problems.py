@@ -177,7 +177,7 @@ MEANINGS = {
     403: "The token's scope, or the user's role, does not allow this call.",
     404: "The model, version, incident or job does not exist.",
     406: "The client does not accept JSON.",
-    409: "The version is archived, or the request contradicts what is stored.",
+    409: "The version is archived or served elsewhere, or the request contradicts what is stored.",
     411: "The request has no Content-Length.",
     413: "The body, or an uploaded file, is larger than this server accepts.",
     415: "The Content-Type is not application/json, or multipart/form-data for an upload.",

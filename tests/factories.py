@@ -4,6 +4,7 @@ import functools
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 from django.core.files.base import ContentFile
@@ -12,6 +13,7 @@ from mlmon.schema import TaskType
 from models_registry.artefacts.inspection import ArtefactLimits, ArtefactReport, inspect_artefact
 from models_registry.models import Model, ModelVersion
 from models_registry.schema import Declaration
+from models_registry.services.external_versions import register_external_version
 from models_registry.services.versions import promote, register_model, upload_version
 
 IRIS_FEATURES = ("sepal_length", "sepal_width", "petal_length", "petal_width")
@@ -65,6 +67,30 @@ def uploaded_version(
             feature_names=features,
             optional=optional,
         )
+    if production:
+        promote(version=row)
+    return row
+
+
+def version_served_elsewhere(
+    name: str,
+    version: str = "1.0.0",
+    *,
+    features: Sequence[str] = IRIS_FEATURES,
+    production: bool = True,
+    **document: Any,
+) -> ModelVersion:
+    """Return a version that another server serves, in production unless told otherwise; by default of iris flowers."""
+    row = register_external_version(
+        model=Model.objects.filter(name=name).first() or register_model(name=name),
+        version=version,
+        document={
+            "task": "classification",
+            "classes": ["setosa", "versicolor", "virginica"],
+            "features": [{"name": name, "type": "number"} for name in features],
+            **document,
+        },
+    )
     if production:
         promote(version=row)
     return row

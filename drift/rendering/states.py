@@ -9,7 +9,7 @@ from mlmon.results import ResultStatus, VerdictStatus
 DRIFTED = Tag("drift", Tone.ALARM, "The verdict is an alarm.")
 ABOVE = Tag("above threshold", Tone.WARNING, "A score is above its threshold; no alarm.")
 QUIET = Tag("no drift", Tone.GOOD)
-INCOMPLETE = Tag("incomplete", Tone.WARNING, "Not every feature could be compared; the others have not drifted.")
+INCOMPLETE = Tag("incomplete", Tone.WARNING, "Not everything could be compared; the rest has not drifted.")
 NOTHING_COMPARED = Tag("nothing compared", Tone.WARNING, "No feature could be compared, so drift would not be noticed.")
 ONLY_PREDICTIONS = Tag("predictions only", Tone.PLAIN, "No feature is monitored; the predictions have not drifted.")
 NO_VERDICT = Tag("no verdict", Tone.PLAIN, "Too few rows for a verdict; no score is above its threshold.")
@@ -22,6 +22,10 @@ ADVICE = {
     ),
     ResultStatus.TYPE_CHANGED: "The reference has another type. Upload reference data of this version again.",
     ResultStatus.AMBIGUOUS_DATES: "Write dates in ISO 8601, such as 2026-03-01, in the reference data and in requests.",
+    ResultStatus.NO_REFERENCE: (
+        "Upload the reference data again with a column of the model's predictions, or make the window of a check the "
+        "reference."
+    ),
     ResultStatus.ERROR: (
         "The worker's log has the traceback. If it happens again after a new upload of reference data, it is a bug."
     ),

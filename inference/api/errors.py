@@ -8,6 +8,7 @@ from inference.exceptions import (
     ItemError,
     NoVersionLoadedError,
     PayloadError,
+    ServedElsewhereError,
 )
 from mlmon.exceptions import RowValueError
 from rest.problems import register_errors, shortened
@@ -26,6 +27,7 @@ def _members(error: RowValueError | ItemError) -> dict[str, Any]:
 register_errors(
     {
         ArchivedVersionError: HTTPStatus.CONFLICT,
+        ServedElsewhereError: HTTPStatus.CONFLICT,
         PayloadError: HTTPStatus.UNPROCESSABLE_ENTITY,
         RowValueError: HTTPStatus.UNPROCESSABLE_ENTITY,
         ItemError: HTTPStatus.UNPROCESSABLE_ENTITY,

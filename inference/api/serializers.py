@@ -61,7 +61,9 @@ class ObservationItemSerializer(serializers.Serializer[object]):
     observed_at = serializers.DateTimeField(required=False, help_text="With its UTC offset; the default is now.")
     prediction_id = serializers.UUIDField(required=False, help_text="The default is a new id, sent in the response.")
     version = serializers.CharField(
-        required=False, help_text="Model version; the default is the production version with the most traffic."
+        required=False,
+        help_text="Model version; the default is the production version with the most traffic. Required if several are "
+        "in production and one is served elsewhere.",
     )
 
 

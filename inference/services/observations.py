@@ -14,7 +14,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from inference.capture import count_sampled_out
-from inference.exceptions import NoVersionLoadedError, ObservationError
+from inference.exceptions import NoVersionLoadedError, ObservationError, PayloadError
 from inference.observation_items import EPOCH, ObservationItem, items_of_payload, parse_observation
 from inference.observations import Attempt, ObservationBatch, append_new_observations, new_prediction_ids, packed_table
 from inference.rejections import Rejection
@@ -25,6 +25,7 @@ from mlmon.exceptions import RowValueError
 from mlmon.schema import TaskType
 from models_registry.class_scores import kept_scores
 from models_registry.engine import Predictions
+from models_registry.models import Stage
 from models_registry.schema import ScoreKind
 
 MICROSECOND = timedelta(microseconds=1)
@@ -66,7 +67,8 @@ def capture_observations(*, model_name: str, payload: object) -> CaptureOutcome:
     ----------
     payload
         The decoded body: see `inference.observation_items`. If it names no version, the items belong to the model's
-        primary version.
+        primary version. It must name one if several are in production, one of which is served elsewhere: the items
+        would become another version's predictions.
 
     Raises
     ------
@@ -83,6 +85,9 @@ def capture_observations(*, model_name: str, payload: object) -> CaptureOutcome:
         production = snapshot.model(model_name).production
         if not production:
             raise NoVersionLoadedError(f"Model {model_name!r} has no version in production; send a version.")
+        if len(production) > 1 and not all(version.is_served_here for version in production):
+            names = ", ".join(sorted(version.version for version in production))
+            raise PayloadError(f'Several versions of {model_name} are in production ({names}). Send the "version" too.')
         version = production[0]
     else:
         version = snapshot.version(model_name, version_name)
@@ -149,6 +154,7 @@ def _capture(version: LoadedVersion, items: Mapping[int, ObservationItem]) -> di
     version.metrics.count_predictions(
         Predictions(labels=new.predictions, class_index=class_index, confidence=new.confidence, scores=None),
         (latency_ms[np.isfinite(latency_ms)] / 1000).tolist(),
+        is_shadow=version.stage is Stage.SHADOW,
     )
     statuses = [
         ObservationStatus.DUPLICATE if one in known else ObservationStatus.ACCEPTED for one in batch.prediction_ids
@@ -199,7 +205,7 @@ def _batch(version: LoadedVersion, items: Sequence[ObservationItem]) -> Observat
     if schema.task_type is TaskType.REGRESSION:
         predictions = predictions.astype(np.float64)
     scores = None
-    if schema.score_output:  # then the rows that are served here have scores, and both are one window
+    if schema.score_kind is not None:  # then the rows that are served here have scores, and both are one window
         unknown = np.full(len(schema.classes), np.nan)
         given = np.array([unknown if item.probabilities is None else item.probabilities for item in items])
         scores = kept_scores(given, replace(schema, score_kind=ScoreKind.PROBABILITIES))

@@ -12,6 +12,7 @@ from inference.exceptions import (
     NoVersionLoadedError,
     PayloadError,
     RegistryUnreadError,
+    ServedElsewhereError,
 )
 from inference.metrics import UNKNOWN, count_rejected_without_version, count_without_version
 from inference.rejections import Rejection, RequestErrorCode
@@ -50,6 +51,8 @@ def predict(*, model_name: str, payload: Any, version: str | None = None) -> Pre
     ------
     UnknownModelError, UnknownVersionError, ArchivedVersionError
         The model or the version does not exist, or the version is archived.
+    ServedElsewhereError
+        The version, or each version in production, is served elsewhere.
     PayloadError
         The body or a value in it is invalid: the model did not run, or has no finite prediction for a row.
     NoVersionLoadedError, PredictionFailedError
@@ -115,7 +118,10 @@ def _choose_version(snapshot: Snapshot, model_name: str, version: str | None, pa
     """Return the requested version, or one that the traffic policy chooses; count the request if there is none."""
     try:
         if version is not None:
-            return snapshot.version(model_name, version)
+            chosen = snapshot.version(model_name, version)
+            if not chosen.is_served_here:
+                raise ServedElsewhereError(model_name, version)
+            return chosen
         return snapshot.model(model_name).route(routing_key_of(payload))
     except UnknownModelError:
         count_without_version(UNKNOWN, "rejected")
@@ -126,6 +132,10 @@ def _choose_version(snapshot: Snapshot, model_name: str, version: str | None, pa
     except (UnknownVersionError, ArchivedVersionError):
         example = "there is no such version, or it is archived"
         rejection = Rejection.of_request(RequestErrorCode.UNKNOWN_VERSION, example)
+        count_rejected_without_version(model_name, rejection, serving().tally)
+        raise
+    except ServedElsewhereError:
+        rejection = Rejection.of_request(RequestErrorCode.SERVED_ELSEWHERE, "the version is served elsewhere")
         count_rejected_without_version(model_name, rejection, serving().tally)
         raise
     except PayloadError as error:

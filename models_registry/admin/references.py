@@ -21,7 +21,13 @@ from models_registry.exceptions import ConflictError
 from models_registry.models import ModelVersion, ReferenceDataset, ReferenceStatus, Stage
 from models_registry.reference_report import reports_of, times_text
 from models_registry.selectors import load_profile
-from models_registry.services.references import activate_reference, refuse_archived, refuse_large, upload_reference
+from models_registry.services.references import (
+    activate_reference,
+    refuse_archived,
+    refuse_large,
+    refuse_predictions,
+    upload_reference,
+)
 
 STATUS_LABELS = {
     ReferenceStatus.READY: "success",
@@ -48,6 +54,16 @@ class ReferenceUploadForm(forms.ModelForm[ReferenceDataset]):
         "actual …) or its values.",
     )
 
+    prediction_column = forms.CharField(
+        required=False,
+        max_length=255,
+        label="Column with the predictions",
+        widget=UnfoldAdminTextInputWidget,
+        help_text="Only for a version that is served elsewhere: mlmon predicts the rows of others itself. If empty, it "
+        "is detected by its name (prediction, predicted, y_pred …). Columns named confidence or probability_CLASS have "
+        "the probabilities.",
+    )
+
     time_column = forms.CharField(
         required=False,
         max_length=255,
@@ -67,7 +83,15 @@ class ReferenceUploadForm(forms.ModelForm[ReferenceDataset]):
 
     class Meta:
         model = ReferenceDataset
-        fields = ["version", "file", "encoding", "missing_values", "label_column", "time_column"]
+        fields = [
+            "version",
+            "file",
+            "encoding",
+            "missing_values",
+            "label_column",
+            "prediction_column",
+            "time_column",
+        ]
 
     def clean_missing_values(self) -> list[str]:
         return [value.strip() for value in self.cleaned_data["missing_values"].split(",") if value.strip()]
@@ -79,6 +103,15 @@ class ReferenceUploadForm(forms.ModelForm[ReferenceDataset]):
         except ConflictError as error:
             raise ValidationError(str(error)) from error
         return version
+
+    def clean_prediction_column(self) -> str:
+        column: str = self.cleaned_data["prediction_column"]
+        if "version" in self.cleaned_data:
+            try:
+                refuse_predictions(self.cleaned_data["version"], column)
+            except ReferenceFileError as error:
+                raise ValidationError(str(error)) from error
+        return column
 
     def clean_file(self) -> UploadedFile[bytes]:
         file: UploadedFile[bytes] = self.cleaned_data["file"]
@@ -105,6 +138,7 @@ def report_context(reference: ReferenceDataset) -> dict[str, Any]:
             "labelled_rows": f"{reference.labelled_rows or 0:,}",
             "times": times_text(reference, profile),
             "feature_reports": features,
+            "has_predictions": reference.version.is_served_here or bool(reference.prediction_column),
             "prediction": prediction,
         }
     return context
@@ -136,7 +170,8 @@ class ReferenceDatasetAdmin(AuditedAdmin):
     page_context = staticmethod(report_context)
     opens_added_row = True
     add_fieldsets = [
-        (None, {"fields": ["version", "file", "encoding", "missing_values", "label_column", "time_column"]})
+        (None, {"fields": ["version", "file", "encoding", "missing_values"]}),
+        ("Columns that are no features", {"fields": ["label_column", "prediction_column", "time_column"]}),
     ]
     # Only fields that profiling does not change: the report above is updated without reloading the page.
     fields = [("version", "original_filename"), ("created_by", "created_at")]
@@ -168,6 +203,7 @@ class ReferenceDatasetAdmin(AuditedAdmin):
             file=file,
             filename=file.name,
             label_column=form.cleaned_data["label_column"],
+            prediction_column=form.cleaned_data["prediction_column"],
             time_column=form.cleaned_data["time_column"],
             encoding=form.cleaned_data["encoding"],
             missing_values=form.cleaned_data["missing_values"],

@@ -21,6 +21,7 @@ from accounts.admin.base import AuditedAdmin, user_of
 from accounts.admin.page_parts import Column, Panel, Panels, confirmation_page
 from accounts.roles import Action
 from mlmon.schema import FeatureKind
+from models_registry.admin.external_form import register_served_elsewhere
 from models_registry.admin.models import SHORT_TEXT, link
 from models_registry.admin.upload_form import VersionUploadForm
 from models_registry.exceptions import ConflictError
@@ -101,6 +102,9 @@ class FeatureInline(TabularInline):
     show_count = True
     tab = True
 
+    def get_fields(self, request: HttpRequest, obj: ModelVersion | None = None) -> Any:
+        return self.fields if obj is None or obj.is_served_here else [*self.fields[:-1]]  # there is no tensor
+
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
@@ -158,14 +162,15 @@ def stage_action(stage: Stage, icon: str) -> Any:
 class ModelVersionAdmin(AuditedAdmin):
     empty_text = (
         "A version is an ONNX file of a registered model. It is inspected before it is accepted, and stays in staging "
-        "until someone promotes it."
+        "until someone promotes it. A version that another server serves is registered with its schema instead."
     )
     formfield_overrides = SHORT_TEXT
     change_form_outer_before_template = "admin/models_registry/modelversion/about.html"
-    list_display = ["model", "version", "stage_label", "traffic_weight", "task_type", "framework", "created_at"]
+    list_display = ["model", "version", "stage_label", "traffic_weight", "task_type", "served", "created_at"]
     list_filter = ["stage", "task_type", "model"]
     search_fields = ["model__name", "version"]
     list_select_related = ["model"]
+    actions_list = ["register_served_elsewhere"]
     actions_detail = [{"title": "Change stage", "icon": "moving", "items": list(STAGE_ACTIONS)}]
     add_fieldsets = [
         (None, {"fields": ["model", "version", "artefact", "feature_names", "notes"]}),
@@ -179,6 +184,10 @@ class ModelVersionAdmin(AuditedAdmin):
         ),
         ("Artefact", {"fields": ["framework", "remarks_list", "sha256", "size", ("created_by", "created_at")]}),
     ]
+    fieldsets_elsewhere: Any = [
+        fieldsets[0],
+        ("Served elsewhere", {"fields": ["task_type", "class_names", ("created_by", "created_at")]}),
+    ]
     fixed_fields = [name for name in flatten_fieldsets(fieldsets) if name != "notes"]
     inlines = [FeatureInline]
     forbidden = ("delete",)  # archive it instead; its history and observations refer to it
@@ -186,8 +195,10 @@ class ModelVersionAdmin(AuditedAdmin):
     recorded_by_service = ("add",)
 
     has_change_stage_permission = partialmethod(AuditedAdmin.is_allowed, Action.CHANGE_STAGE)
+    has_upload_permission = partialmethod(AuditedAdmin.is_allowed, Action.UPLOAD_VERSION)
+    register_served_elsewhere = register_served_elsewhere
     stage_label = Column(short_description="Stage", text="{row.stage}", admin_order_field="stage", label=STAGE_LABELS)
-    size = Column(short_description="Size", text="{row.artefact_bytes:,} bytes")
+    size = Column(short_description="Size", text="{row.artefact_bytes:,} bytes", needs="artefact_bytes")
     promote = stage_action(Stage.PRODUCTION, "rocket_launch")
     start_shadow = stage_action(Stage.SHADOW, "visibility")
     back_to_staging = stage_action(Stage.STAGING, "undo")
@@ -204,6 +215,11 @@ class ModelVersionAdmin(AuditedAdmin):
         if version is not None and request.method == "GET" and Action.SEE.is_allowed(request.user):
             context["panels"] = version_panels.of(version)
         return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
+
+    def get_fieldsets(self, request: HttpRequest, obj: ModelVersion | None = None) -> Any:
+        if obj is not None and not obj.is_served_here:
+            return self.fieldsets_elsewhere
+        return super().get_fieldsets(request, obj)
 
     def get_inlines(self, request: HttpRequest, obj: ModelVersion | None) -> Any:
         return self.inlines if obj else []
@@ -239,6 +255,10 @@ class ModelVersionAdmin(AuditedAdmin):
                 useless.discard("promote")  # it takes the others' traffic
         return [action for action in super().get_actions_detail(request, object_id) if action.path not in useless]
 
+    @display(description="Served by", ordering="framework")
+    def served(self, obj: ModelVersion) -> str:
+        return f"mlmon ({obj.framework or 'ONNX'})" if obj.is_served_here else "another server"
+
     @display(description="Classes")
     def class_names(self, obj: ModelVersion) -> str:
         return ", ".join(obj.classes)
@@ -267,6 +287,8 @@ class ModelVersionAdmin(AuditedAdmin):
         version = self.row_or_404(request, object_id)
         if not self.has_view_permission(request, version):
             raise PermissionDenied
+        if not version.is_served_here:
+            raise Http404("The version is served elsewhere and has no file.")
         try:
             content = version.artefact.open()
         except FileNotFoundError:

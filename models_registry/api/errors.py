@@ -12,8 +12,10 @@ from models_registry.exceptions import (
     ContradictionError,
     LargeArtefactError,
     LargeReferenceError,
+    PredictionColumnError,
     PredictionFailedError,
     PredictionTimeoutError,
+    SchemaError,
     UndeclaredOutputError,
     UnknownJobError,
     UnknownModelError,
@@ -22,7 +24,7 @@ from models_registry.exceptions import (
 from rest.problems import register_errors, shortened
 
 
-def _of_contradiction(error: ContradictionError) -> dict[str, Any]:
+def _of_places(error: ContradictionError | SchemaError) -> dict[str, Any]:
     return {"errors": [{"field": name, "reason": shortened(reason)} for name, reason in error.reasons.items()]}
 
 
@@ -38,6 +40,7 @@ register_errors(
         UnknownJobError: HTTPStatus.NOT_FOUND,
         ConflictError: HTTPStatus.CONFLICT,
         ArtefactError: HTTPStatus.UNPROCESSABLE_ENTITY,
+        SchemaError: HTTPStatus.UNPROCESSABLE_ENTITY,
         LargeArtefactError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         ReferenceFileError: HTTPStatus.UNPROCESSABLE_ENTITY,
         LargeReferenceError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
@@ -46,10 +49,12 @@ register_errors(
         PredictionFailedError: HTTPStatus.INTERNAL_SERVER_ERROR,
     },
     members={
-        ContradictionError: _of_contradiction,
+        ContradictionError: _of_places,
+        SchemaError: _of_places,
         ArtefactError: _of_file("artefact"),
         ReferenceFileError: _of_file("file"),
         CheckFileError: _of_file("check"),
+        PredictionColumnError: _of_file("prediction_column"),
         UndeclaredOutputError: _of_file("task"),
     },
 )

@@ -1,4 +1,7 @@
-"""Examples of the registry's calls, from the demo. On a server with the demo, the requests change nothing."""
+"""Examples of the registry's calls, from the demo.
+
+On a server with the demo, the requests change nothing, except that the version that is served elsewhere is registered.
+"""
 
 from typing import Any
 
@@ -9,6 +12,7 @@ VERSION_BODY: dict[str, Any] = {
     "version": "1.0.0",
     "stage": "production",
     "traffic_weight": 100,
+    "is_served_here": True,
     "framework": "skl2onnx 1.20.0",
     "task_type": "classification",
     "classes": ["setosa", "versicolor", "virginica"],
@@ -18,6 +22,22 @@ VERSION_BODY: dict[str, Any] = {
     "artefact_sha256": "102259a44d3ce53ca7d3ccd3afa718cc68ec1248cdf04721fabd1602fed4897f",
     "artefact_bytes": 665,
     "created_at": "2026-03-01T11:00:01Z",
+}
+SCHEMA_BODY: dict[str, Any] = {
+    "task": "classification",
+    "classes": ["setosa", "versicolor", "virginica"],
+    "features": [{"name": name, "type": "number", "required": True} for name in FEATURES],
+}
+ELSEWHERE_BODY: dict[str, Any] = {
+    **VERSION_BODY,
+    "version": "2.0.0",
+    "stage": "staging",
+    "traffic_weight": 0,
+    "is_served_here": False,
+    "framework": "",
+    "features": [{"name": name, "kind": "numeric", "is_required": True, "tensor_type": "float64"} for name in FEATURES],
+    "artefact_sha256": None,
+    "artefact_bytes": None,
 }
 JOB_BODY: dict[str, Any] = {
     "id": 1,
@@ -34,6 +54,8 @@ JOB_BODY: dict[str, Any] = {
     "label_column": "species",
     "labelled_rows": 150,
     "labels_note": "",
+    "prediction_column": "",
+    "predictions_note": "",
     "time_column": "",
     "timed_rows": None,
     "times_note": "",
@@ -63,7 +85,29 @@ VERSION_UPLOAD = OpenApiExample(
     request_only=True,
     media_type="multipart/form-data",
 )
+EXTERNAL_VERSION = OpenApiExample(
+    "A version that is served elsewhere",
+    {"version": "2.0.0", "schema": SCHEMA_BODY},
+    request_only=True,
+    media_type="application/json",
+)
 VERSION = OpenApiExample("The version", VERSION_BODY, response_only=True)
+VERSION_SERVED_ELSEWHERE = OpenApiExample("The version that is served elsewhere", ELSEWHERE_BODY, response_only=True)
+SCHEMA_UPLOAD = OpenApiExample(
+    "A reference file",
+    {"file": "classifier-reference.csv", "label_column": "species"},
+    request_only=True,
+    media_type="multipart/form-data",
+)
+INFERRED_SCHEMA = OpenApiExample(
+    "A schema to check",
+    {
+        "schema": SCHEMA_BODY,
+        "left_out": [{"column": "species", "reason": "It has the ground truth."}],
+        "notes": [],
+    },
+    response_only=True,
+)
 REFERENCE_UPLOAD = OpenApiExample(
     "A CSV file", {"file": "classifier-reference.csv"}, request_only=True, media_type="multipart/form-data"
 )

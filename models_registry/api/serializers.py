@@ -1,10 +1,15 @@
 """Requests and responses of the registry's calls."""
 
+from typing import Any
+
 from django.urls import reverse
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from mlmon.csv_files import encoding_named
 from mlmon.exceptions import ReferenceFileError
+from mlmon.schema import FeatureKind
+from models_registry.artefacts.report import LONGEST_NAME
 from models_registry.models import (
     ENCODING_HELP,
     SCORE_KINDS,
@@ -16,9 +21,24 @@ from models_registry.models import (
     ReferenceStatus,
     Stage,
 )
+from models_registry.schema_document import TYPES
 from rest.bodies import NamesField, StrictSerializer, UploadField
 
 LARGEST_WEIGHT = 32_767  # of the database column
+MISSING_VALUES_HELP = "Further strings that are missing values in a CSV file, separated by commas or as a JSON list."
+PREDICTION_COLUMN_HELP = (
+    "Column with the predictions of a version that is served elsewhere; by default detected by its name. Probabilities "
+    "are detected by theirs: confidence, probability, probability_CLASS."
+)
+
+
+def valid_encoding(name: str) -> str:
+    """Return Python's name of an encoding; raise ValidationError if there is none."""
+    try:
+        return encoding_named(name) if name else ""
+    except ReferenceFileError as error:
+        raise serializers.ValidationError(str(error)) from error
+
 
 # --- requests -------------------------------------------------------------------------------------------------------
 
@@ -73,6 +93,77 @@ class VersionUploadSerializer(StrictSerializer):
     notes = serializers.CharField(required=False, allow_blank=True, help_text="For people, shown in the admin.")
 
 
+class FeatureDocumentSerializer(serializers.Serializer[object]):
+    """A feature of a version that is served elsewhere."""
+
+    name = serializers.CharField(max_length=LONGEST_NAME, help_text="The key of rows and the column of files.")
+    type = serializers.ChoiceField(
+        choices=list(TYPES), help_text="Which values it accepts; `category` accepts strings and whole numbers."
+    )
+    kind = serializers.ChoiceField(
+        required=False,
+        choices=[kind.value for kind in FeatureKind],
+        help_text="How drift is measured; by default `categorical` for boolean and category, otherwise `numeric`.",
+    )
+    required = serializers.BooleanField(  # type: ignore[assignment]  # a field; the metaclass removes it from the class
+        required=False, help_text="Whether a row without it is refused; by default true."
+    )
+
+
+class SchemaDocumentSerializer(serializers.Serializer[object]):
+    """The schema of a version that is served elsewhere."""
+
+    # Only for the description: `models_registry.schema_document` reads the document, and names each invalid place.
+    task = serializers.ChoiceField(choices=TASKS, help_text="What the model predicts.")
+    classes = serializers.ListField(
+        required=False, child=serializers.CharField(), help_text="Of a classification: at least two."
+    )
+    features = FeatureDocumentSerializer(many=True, help_text="In the order of rows without names.")
+
+
+@extend_schema_field(SchemaDocumentSerializer)
+class DocumentField(serializers.Field[Any, Any, Any, Any]):
+    """A schema, which its own reader checks."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        return data
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
+class ExternalVersionSerializer(StrictSerializer):
+    """A version to register that another server serves."""
+
+    version = serializers.CharField(max_length=64, help_text="A semantic version such as 1.4.0.")
+    schema = DocumentField(help_text="What the model predicts from which features.")
+    notes = serializers.CharField(required=False, allow_blank=True, help_text="For people, shown in the admin.")
+
+
+class SchemaUploadSerializer(StrictSerializer):
+    """A reference file from which a schema is inferred."""
+
+    # Besides file and missing_values, the fields are those of `SchemaChoices`.
+    file = UploadField(help_text="CSV (also with gzip) or Parquet: rows as the model receives them.")
+    task = serializers.ChoiceField(required=False, choices=TASKS, help_text="By default inferred from the values.")
+    prediction_column = serializers.CharField(
+        required=False, allow_blank=True, max_length=255, help_text=PREDICTION_COLUMN_HELP
+    )
+    label_column = serializers.CharField(
+        required=False,
+        allow_blank=True,
+        max_length=255,
+        help_text="Column with the ground truth; by default detected by its name.",
+    )
+    time_column = serializers.CharField(
+        required=False, allow_blank=True, max_length=255, help_text="Column with Unix times; others are detected."
+    )
+    encoding = serializers.CharField(required=False, allow_blank=True, max_length=32, help_text=ENCODING_HELP)
+    missing_values = NamesField(required=False, allow_blank=True, help_text=MISSING_VALUES_HELP)
+
+    validate_encoding = staticmethod(valid_encoding)
+
+
 class ReferenceUploadSerializer(StrictSerializer):
     """Reference data to upload."""
 
@@ -86,6 +177,9 @@ class ReferenceUploadSerializer(StrictSerializer):
         max_length=255,
         help_text="Column with the ground truth; by default detected by its name or its values.",
     )
+    prediction_column = serializers.CharField(
+        required=False, allow_blank=True, max_length=255, help_text=PREDICTION_COLUMN_HELP
+    )
     time_column = serializers.CharField(
         required=False,
         allow_blank=True,
@@ -93,17 +187,9 @@ class ReferenceUploadSerializer(StrictSerializer):
         help_text="Column with the time of each row; by default detected by its name or its type.",
     )
     encoding = serializers.CharField(required=False, allow_blank=True, max_length=32, help_text=ENCODING_HELP)
-    missing_values = NamesField(
-        required=False,
-        allow_blank=True,
-        help_text="Further strings that are missing values in a CSV file, separated by commas or as a JSON list.",
-    )
+    missing_values = NamesField(required=False, allow_blank=True, help_text=MISSING_VALUES_HELP)
 
-    def validate_encoding(self, name: str) -> str:
-        try:
-            return encoding_named(name) if name else ""
-        except ReferenceFileError as error:
-            raise serializers.ValidationError(str(error)) from error
+    validate_encoding = staticmethod(valid_encoding)
 
 
 class StageRequestSerializer(StrictSerializer):
@@ -134,6 +220,11 @@ class VersionSerializer(serializers.ModelSerializer[ModelVersion]):
     remarks = serializers.ListField(
         child=serializers.CharField(), help_text="What was changed to serve the file, and what was assumed."
     )
+    is_served_here = serializers.BooleanField(
+        help_text="Whether mlmon predicts with it. Otherwise another server does, and sends observations."
+    )
+    artefact_sha256 = serializers.SerializerMethodField(help_text="Null if it is served elsewhere.")
+    artefact_bytes = serializers.IntegerField(allow_null=True, help_text="Null if it is served elsewhere.")
 
     class Meta:
         model = ModelVersion
@@ -141,6 +232,7 @@ class VersionSerializer(serializers.ModelSerializer[ModelVersion]):
             "version",
             "stage",
             "traffic_weight",
+            "is_served_here",
             "framework",
             "task_type",
             "classes",
@@ -151,6 +243,22 @@ class VersionSerializer(serializers.ModelSerializer[ModelVersion]):
             "artefact_bytes",
             "created_at",
         ]
+
+    def get_artefact_sha256(self, version: ModelVersion) -> str | None:
+        return version.artefact_sha256 or None
+
+
+class ColumnLeftOutSerializer(serializers.Serializer[object]):
+    column = serializers.CharField()
+    reason = serializers.CharField()
+
+
+class InferredSchemaSerializer(serializers.Serializer[object]):
+    """A schema that a reference file suggests."""
+
+    schema = SchemaDocumentSerializer(source="document", help_text="Check and correct it, then register it.")
+    left_out = ColumnLeftOutSerializer(many=True, help_text="The columns that are no features, and why.")
+    notes = serializers.ListField(child=serializers.CharField(), help_text="What to check.")
 
 
 class ModelSerializer(serializers.ModelSerializer[Model]):
@@ -212,6 +320,8 @@ class JobSerializer(serializers.ModelSerializer[ReferenceDataset]):
             "label_column",
             "labelled_rows",
             "labels_note",
+            "prediction_column",
+            "predictions_note",
             "time_column",
             "timed_rows",
             "times_note",

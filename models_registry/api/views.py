@@ -11,21 +11,34 @@ from rest_framework.views import APIView
 
 from accounts.actors import caller
 from accounts.models import TokenScope
+from mlmon.schema import TaskType
 from models_registry.api import examples
 from models_registry.api.serializers import (
+    ExternalVersionSerializer,
+    InferredSchemaSerializer,
     JobSerializer,
     ModelRegistrationSerializer,
     ModelSerializer,
     ReferenceUploadSerializer,
+    SchemaUploadSerializer,
     StageRequestSerializer,
     StageResultSerializer,
     VersionSerializer,
     VersionUploadSerializer,
 )
 from models_registry.models import Model, Stage
+from models_registry.schema_inference import SchemaChoices
 from models_registry.selectors import model_named, reference_of, version_named
-from models_registry.services.pipelines import ensure_model, ensure_reference, ensure_version, move_version
+from models_registry.services.external_versions import schema_of_upload
+from models_registry.services.pipelines import (
+    ensure_external_version,
+    ensure_model,
+    ensure_reference,
+    ensure_version,
+    move_version,
+)
 from rest.bodies import UploadParser, validated_body
+from rest.codec import OrjsonParser
 from rest.problems import problem_responses
 
 MODELS = Model.objects.prefetch_related("versions__features")
@@ -88,31 +101,76 @@ class ModelView(RetrieveAPIView[Model]):
 
 
 class VersionUploadView(APIView):
-    """Uploads a version of a model."""
+    """Uploads a version of a model, or registers one that is served elsewhere."""
 
     required_scope = TokenScope.REGISTRY
-    parser_classes = [UploadParser]
+    parser_classes = [UploadParser, OrjsonParser]
 
     def largest_upload(self) -> int:
         return settings.MLMON_MAX_ARTEFACT_BYTES
 
     @extend_schema(
         tags=["Registry"],
-        summary="Upload a version",
-        description="Inspects and tries an ONNX file, and stores it as a version in stage `staging` (201). The same "
-        "file again for the same version changes nothing (200). Another file, or other features, for a version that "
-        "exists is a conflict (409). A refused file leaves nothing behind; the problem says what to "
-        "do, such as to state the `task`.",
-        request={"multipart/form-data": VersionUploadSerializer},
+        summary="Upload a version, or register one that is served elsewhere",
+        description="A form inspects and tries an ONNX file, and stores it as a version in stage `staging` (201). The "
+        "same file again for the same version changes nothing (200). Another file, or other features, for a version "
+        "that exists is a conflict (409). A refused file leaves nothing behind; the problem says what to do, such as "
+        "to state the `task`.\n\nA JSON body with a `schema` registers a version that another server serves, which "
+        "sends its predictions to `/observations`; it cannot predict here. The same schema again changes nothing "
+        "(200), another one is a conflict (409). `/inferred-schema` reads a first schema from a reference file.",
+        request={
+            "multipart/form-data": VersionUploadSerializer,
+            "application/json": ExternalVersionSerializer,
+        },
         responses={200: VersionSerializer, 201: VersionSerializer, **problem_responses(*WRITE_PROBLEMS)},
-        examples=[examples.VERSION_UPLOAD, examples.VERSION],
+        examples=[
+            examples.VERSION_UPLOAD,
+            examples.EXTERNAL_VERSION,
+            examples.VERSION,
+            examples.VERSION_SERVED_ELSEWHERE,
+        ],
     )
     def post(self, request: Request, model_name: str) -> Response:
         model = model_named(model_name)
+        if request.content_type.partition(";")[0].strip().lower() == OrjsonParser.media_type:
+            given = validated_body(request, ExternalVersionSerializer)
+            document = given.pop("schema")
+            version, is_new = ensure_external_version(
+                model=model, document=document, user=caller(request.user), **given
+            )
+            return Response(VersionSerializer(version).data, HTTPStatus.CREATED if is_new else HTTPStatus.OK)
         given = validated_body(request, VersionUploadSerializer)
         files = given.pop("artefact")
         version, is_new = ensure_version(model=model, files=files, user=caller(request.user), **given)
         return Response(VersionSerializer(version).data, HTTPStatus.CREATED if is_new else HTTPStatus.OK)
+
+
+class InferredSchemaView(APIView):
+    """Reads a first schema of a version that is served elsewhere from its reference file."""
+
+    required_scope = TokenScope.REGISTRY
+    parser_classes = [UploadParser]
+
+    def largest_upload(self) -> int:
+        return settings.MLMON_MAX_REFERENCE_BYTES
+
+    @extend_schema(
+        tags=["Registry"],
+        summary="Infer the schema of a version that is served elsewhere",
+        description="Reads the task, the classes and the features from a CSV or Parquet file, and stores nothing. The "
+        "columns with the predictions, their probabilities, the ground truth and times are no features. Check the "
+        "`schema`, correct it, and register the version with it.",
+        request={"multipart/form-data": SchemaUploadSerializer},
+        responses={200: InferredSchemaSerializer, **problem_responses(*WRITE_PROBLEMS)},
+        examples=[examples.SCHEMA_UPLOAD, examples.INFERRED_SCHEMA],
+    )
+    def post(self, request: Request, model_name: str) -> Response:
+        model_named(model_name)
+        given = validated_body(request, SchemaUploadSerializer)
+        file, missing = given.pop("file"), frozenset(given.pop("missing_values", ()))
+        task = TaskType(given.pop("task")) if given.get("task") else None
+        inferred = schema_of_upload(file=file, choices=SchemaChoices(task=task, missing=missing, **given))
+        return Response(InferredSchemaSerializer(inferred).data)
 
 
 class ReferenceUploadView(APIView):

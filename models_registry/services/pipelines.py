@@ -1,5 +1,6 @@
 """Registry writes that a CI pipeline may repeat: the same request again changes nothing."""
 
+import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from mlmon.schema import FeatureKind, TensorType
 from models_registry.exceptions import ContradictionError
 from models_registry.models import Model, ModelVersion, ReferenceDataset, ReferenceStatus, Stage
 from models_registry.schema import Declaration
+from models_registry.schema_document import document_of_feature, document_of_schema, schema_of_document
+from models_registry.services.external_versions import register_external_version
 from models_registry.services.model_files import copy_files
 from models_registry.services.references import digest_of_upload, lock_version, refuse_large, upload_reference
 from models_registry.services.versions import promote, register_model, set_stage, upload_version
@@ -107,6 +110,8 @@ def ensure_version(
                 raise
         else:
             return uploaded, True
+    if not stored.is_served_here:
+        raise ContradictionError(f"{stored}", {"artefact": "it is served elsewhere. Give the file a new version."})
     if stored.artefact_sha256 != sha256:
         reason = (
             f"it was uploaded with the SHA-256 {stored.artefact_sha256}, not {sha256}. Give the file a new version."
@@ -114,6 +119,51 @@ def ensure_version(
         raise ContradictionError(f"{stored}", {"artefact": reason})
     given = {"features": features, "task": task, "scores": scores, "classes": classes, **options}
     _refuse_other_values(f"{stored}", _options_of(stored, given))
+    return stored, False
+
+
+def ensure_external_version(
+    *, model: Model, version: str, document: object, notes: str = "", user: Actor
+) -> tuple[ModelVersion, bool]:
+    """Return this version of the model, which is served elsewhere, and whether this call has registered it.
+
+    Parameters
+    ----------
+    document
+        The schema, as decoded from JSON. If the version exists, it must be its own.
+    notes
+        Of a new version.
+
+    Raises
+    ------
+    ContradictionError
+        The version exists with an artefact, or with another schema.
+    SchemaError, ValidationError
+        As in `register_external_version`; nothing is stored.
+    """
+    schema = schema_of_document(document)
+    stored = model.versions.filter(version=version).first()
+    if stored is None:
+        try:
+            return register_external_version(
+                model=model, version=version, document=document, notes=notes, user=user
+            ), True
+        except (IntegrityError, ValidationError):
+            stored = model.versions.filter(version=version).first()
+            if stored is None:  # otherwise another request has registered it in the meantime
+                raise
+    if stored.is_served_here:
+        reason = "it was uploaded as a file and is served here. Register what is served elsewhere as a new version."
+        raise ContradictionError(f"{stored}", {"schema": reason})
+    has = document_of_schema(stored.schema())
+    given = document_of_schema(schema)
+    names = [[feature["name"] for feature in each.pop("features")] for each in (has, given)]
+    values: dict[str, tuple[Any, Any]] = {key: (has.get(key, []), given.get(key, [])) for key in has | given}
+    values["features"] = (names[0], names[1])
+    for index, pair in enumerate(zip(stored.schema().features, schema.features, strict=False)):
+        described = [json.dumps(document_of_feature(feature), ensure_ascii=False) for feature in pair]
+        values[f"features[{index}]"] = (described[0], described[1])
+    _refuse_other_values(f"{stored}", values)
     return stored, False
 
 

@@ -7,14 +7,11 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
 from django.core.files.base import File
@@ -24,24 +21,16 @@ from django.utils import timezone
 from accounts.actors import Actor, account_of
 from accounts.services.changes import bump_generation, record_change
 from mlmon.exceptions import ReferenceFileError
-from mlmon.profile import FORMAT_VERSION, ReferenceProfile
-from mlmon.profiling import profile_of
-from mlmon.schema import TaskType
-from mlmon.tables import ReadOptions, ReferenceTable, TableLimits
-from mlmon.values import observed_table
-from models_registry.class_scores import kept_scores, scores_column
-from models_registry.engine import Engine, Predictions
+from mlmon.profile import FORMAT_VERSION
 from models_registry.exceptions import (
     ArtefactError,
     ConflictError,
     LargeReferenceError,
-    NonFinitePredictionError,
+    PredictionColumnError,
     PredictionFailedError,
 )
 from models_registry.models import OUTDATED_FORMAT, Model, ModelVersion, ReferenceDataset, ReferenceStatus, Stage
-from models_registry.reference_labels import ReferenceLabels, read_labels
-from models_registry.reference_times import ReferenceTimes, read_times
-from models_registry.schema import ModelSchema
+from models_registry.services.reference_files import ProfiledFile, profile_file
 from models_registry.services.stored_files import UploadQueue, digest_of, store_file
 
 logger = logging.getLogger(__name__)
@@ -49,8 +38,6 @@ logger = logging.getLogger(__name__)
 LONGEST_ERROR = 2000
 SECONDS_BETWEEN_SAVES = 0.5
 GIVEN_UP_AFTER = timedelta(hours=1)  # since the upload: it would kill the next worker too
-PREDICTED_PERCENT = 90  # progress once all rows are read and predicted
-PROFILED_PERCENT = 98
 REFERENCE_QUEUE = UploadQueue(
     ReferenceDataset,
     ReferenceStatus.PENDING,
@@ -68,6 +55,7 @@ def upload_reference(
     file: File[bytes],
     filename: str,
     label_column: str = "",
+    prediction_column: str = "",
     time_column: str = "",
     encoding: str = "",
     missing_values: Collection[str] = (),
@@ -82,6 +70,9 @@ def upload_reference(
         The version that was trained on it; a CSV or Parquet file; the uploader's name for it.
     label_column
         The column with the ground truth; "" to detect it (`models_registry.reference_labels`).
+    prediction_column
+        The column with the predictions of a version that is served elsewhere; "" to detect it
+        (`models_registry.reference_predictions`).
     time_column
         The column with the time of each row; "" to detect it (`models_registry.reference_times`).
     encoding
@@ -99,9 +90,13 @@ def upload_reference(
         The version is archived.
     LargeReferenceError
         The file is larger than the limit.
+    PredictionColumnError
+        A column of predictions is named, but mlmon serves the version.
     """
     refuse_large(file.size)
+    refuse_predictions(version, prediction_column)
     options = {"label_column": label_column, "time_column": time_column, "encoding": encoding}
+    options["prediction_column"] = prediction_column
     upload_sha256 = digest_of_upload(file, missing_values=missing_values, **options)
     with transaction.atomic():
         refuse_archived(version.pk)
@@ -127,12 +122,15 @@ def digest_of_upload(
     file: File[bytes],
     *,
     label_column: str = "",
+    prediction_column: str = "",
     time_column: str = "",
     encoding: str = "",
     missing_values: Collection[str] = (),
 ) -> str:
     """Return a digest of a file and of how it is to be read. Equal uploads have equal digests."""
-    read_as = [label_column, time_column, encoding, *sorted(set(missing_values))]
+    read_as: list[object] = [label_column, time_column, encoding, *sorted(set(missing_values))]
+    if prediction_column:  # not in the digests of earlier uploads
+        read_as.append({"prediction_column": prediction_column})
     return hashlib.sha256(json.dumps([digest_of(file), *read_as]).encode()).hexdigest()
 
 
@@ -141,6 +139,15 @@ def refuse_large(size: int) -> None:
     if size > settings.MLMON_MAX_REFERENCE_BYTES:
         most = settings.MLMON_MAX_REFERENCE_BYTES // 2**20
         raise LargeReferenceError(f"The file has {size:,} bytes; the limit is {most} MiB. Upload a sample of the rows.")
+
+
+def refuse_predictions(version: ModelVersion, prediction_column: str) -> None:
+    """Raise PredictionColumnError if a column of predictions is named for a version that is served here."""
+    if prediction_column and version.is_served_here:
+        raise PredictionColumnError(
+            f"{version} is served here, so mlmon predicts the rows itself. Name no column of predictions: it is for "
+            "versions that are served elsewhere."
+        )
 
 
 @transaction.atomic
@@ -164,18 +171,6 @@ def enqueue_waiting_references() -> int:
 # --- profile --------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Profiled:
-    """The result of profiling a file, whose rows were ordered by time; `labelled` is None without ground truth."""
-
-    profile: ReferenceProfile
-    labelled: pa.Table | None
-    labels: ReferenceLabels
-    times: ReferenceTimes
-    ignored_columns: list[str]
-    notes: list[str]
-
-
 def profile_reference(*, reference_id: int, on_progress: Callable[[str, int], None] | None = None) -> ReferenceDataset:
     """Profile an uploaded reference and activate it; a second call for the same one does nothing.
 
@@ -186,7 +181,7 @@ def profile_reference(*, reference_id: int, on_progress: Callable[[str, int], No
     if not REFERENCE_QUEUE.claim(reference, progress_percent=0, progress_step="reading"):
         return reference
     try:
-        profiled = _profile(reference, on_progress)
+        profiled = _profiled(reference, on_progress)
         _store(reference, profiled)
     except (ReferenceFileError, ArtefactError, PredictionFailedError) as error:
         _fail(reference, str(error))
@@ -200,67 +195,8 @@ def profile_reference(*, reference_id: int, on_progress: Callable[[str, int], No
     return reference
 
 
-def _profile(reference: ReferenceDataset, on_progress: Callable[[str, int], None] | None) -> _Profiled:
-    schema = reference.version.schema()
-    limits = TableLimits(file_bytes=settings.MLMON_MAX_REFERENCE_BYTES, rows=settings.MLMON_MAX_REFERENCE_ROWS)
-    options = ReadOptions(encoding=reference.encoding, missing=frozenset(reference.missing_values))
-    table = ReferenceTable(Path(reference.file.path), schema.features, limits, options)
-    labels = read_labels(table, schema, reference.label_column)
-    times = read_times(
-        table,
-        reference.time_column,
-        reference.version.model.time_zone,
-        features=[feature.name for feature in schema.features],
-        label_column=labels.column,
-    )
-    engine = Engine(reference.version.served_path(), schema, timeout_seconds=60)
-    progress = _progress_of(reference, on_progress)
-    features: list[pa.Table] = []
-    predictions: list[Predictions] = []
-    rows = 0
-    for batch in table.batches():
-        features.append(observed_table(schema.features, batch.columns))
-        try:
-            predictions.append(engine.predict(batch.columns))
-        except NonFinitePredictionError as error:
-            raise ReferenceFileError(f"Row {rows + error.row + 1}: {error.reason}") from error
-        rows += batch.rows
-        progress("reading and predicting", round(PREDICTED_PERCENT * batch.fraction))
-    progress("profiling", PREDICTED_PERCENT)
-    predicted_type = pa.float64() if schema.task_type is TaskType.REGRESSION else pa.string()
-    predicted = pa.array(np.concatenate([batch.labels for batch in predictions]), predicted_type)
-    observed, instants, labelled = pa.concat_tables(features), times.instants, None
-    if labels.labelled_rows:
-        labelled = _labelled(schema, predicted, predictions, labels)
-    if instants is not None and (order := times.order()) is not None:
-        observed, predicted, instants = observed.take(order), predicted.take(order), instants[order]
-        labelled = None if labelled is None else labelled.take(order)
-    profile = profile_of(observed, predicted, schema.classes, schema.task_type, times=instants, zone=times.zone)
-    progress("saving", PROFILED_PERCENT)
-    if labelled is not None:
-        labelled = labelled.filter(pc.is_valid(pc.field("actual")))
-    ignored = [name for name in table.ignored_columns if name not in (labels.column, times.column)]
-    notes = [
-        f"{name}: {count:,} values are {value}, a category like any other. If they are missing values, upload the file "
-        f"again with the missing value {value}."
-        for name, counts in table.spelled_missing.items()
-        for value, count in counts.items()
-    ]
-    return _Profiled(profile, labelled, labels, times, ignored, notes)
-
-
-def _labelled(
-    schema: ModelSchema, predicted: "pa.Array[Any]", predictions: list[Predictions], labels: ReferenceLabels
-) -> pa.Table:
-    """Return ground truth and predictions of all rows (`selectors.labelled_reference` has those with ground truth)."""
-    columns: dict[str, Any] = {"actual": pa.array(labels.values, predicted.type), "prediction": predicted}
-    confidence = [batch.confidence for batch in predictions if batch.confidence is not None]
-    if len(confidence) == len(predictions):
-        columns["confidence"] = np.concatenate(confidence)
-    scores = [kept for batch in predictions if (kept := kept_scores(batch.scores, schema)) is not None]
-    if scores:
-        columns["scores"] = scores_column(np.concatenate(scores))
-    return pa.table(columns)
+def _profiled(reference: ReferenceDataset, on_progress: Callable[[str, int], None] | None) -> ProfiledFile:
+    return profile_file(reference, _progress_of(reference, on_progress))
 
 
 def _progress_of(
@@ -282,7 +218,7 @@ def _progress_of(
     return save
 
 
-def _store(reference: ReferenceDataset, profiled: _Profiled) -> None:
+def _store(reference: ReferenceDataset, profiled: ProfiledFile) -> None:
     """Store the profile and activate it, unless a later upload is already active."""
     result = _stored_result(reference, profiled)
     with transaction.atomic():
@@ -300,7 +236,7 @@ def _store(reference: ReferenceDataset, profiled: _Profiled) -> None:
     reference.refresh_from_db()
 
 
-def _stored_result(reference: ReferenceDataset, profiled: _Profiled) -> dict[str, Any]:
+def _stored_result(reference: ReferenceDataset, profiled: ProfiledFile) -> dict[str, Any]:
     """Store the files of a result; return the fields of the reference that describe it, without their format."""
     predictions_name = ""
     if profiled.labelled is not None:
@@ -316,6 +252,8 @@ def _stored_result(reference: ReferenceDataset, profiled: _Profiled) -> dict[str
         "label_column": profiled.labels.column,
         "labelled_rows": profiled.labels.labelled_rows,
         "labels_note": profiled.labels.note[:LONGEST_ERROR],
+        "prediction_column": profiled.given.column if profiled.given else "",
+        "predictions_note": profiled.given.note[:LONGEST_ERROR] if profiled.given else "",
         "time_column": profiled.times.column,
         "timed_rows": profiled.times.timed_rows,
         "first_time": first_time,
@@ -326,7 +264,7 @@ def _stored_result(reference: ReferenceDataset, profiled: _Profiled) -> dict[str
     }
 
 
-def _format_in_zone(reference: ReferenceDataset, profiled: _Profiled) -> int:
+def _format_in_zone(reference: ReferenceDataset, profiled: ProfiledFile) -> int:
     """Return the format of a new profile; that of an outdated one if the model has another time zone by now.
 
     The model is locked until the transaction ends (`versions.save_changed_model`).
@@ -349,7 +287,7 @@ def rebuild_next_profile() -> ReferenceDataset | None:
         return None
     row = ReferenceDataset.objects.filter(pk=reference.pk)
     try:
-        profiled = _profile(reference, None)
+        profiled = _profiled(reference, None)
     except (ReferenceFileError, ArtefactError, PredictionFailedError, OSError) as error:
         logger.exception("The profile of reference %d could not be rebuilt.", reference.pk)
         reason = (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__

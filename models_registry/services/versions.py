@@ -112,7 +112,7 @@ def upload_version(
     ValidationError
         The version is malformed or taken, or the features do not fit the model.
     """
-    _check_new_version(model, version)
+    check_new_version(model, version)
     with tempfile.TemporaryDirectory(prefix="mlmon-upload-") as folder:
         stored = copy_files(files, Path(folder), size_bytes=settings.MLMON_MAX_ARTEFACT_BYTES)
         normalised = Path(folder) / "normalised.onnx"
@@ -165,7 +165,7 @@ def upload_version(
                 to_store[row.normalised.name] = served
             row.full_clean(exclude={"created_by"})
             row.save()
-            _create_features(row, features)
+            create_features(row, features)
             bump_generation()
             record_change(user=user, row=row, message=f"Uploaded, sha256 {sha256}.")
             for name, path in to_store.items():  # last, so that a row that is refused leaves no file behind
@@ -174,7 +174,8 @@ def upload_version(
             return row
 
 
-def _check_new_version(model: Model | str, version: str) -> None:
+def check_new_version(model: Model | str, version: str) -> None:
+    """Raise ValidationError if a name is malformed, or if the model has the version already."""
     others = {field.name for field in ModelVersion._meta.fields} - {"model", "version"}
     if isinstance(model, str):
         Model(name=model).full_clean()
@@ -223,11 +224,12 @@ def _described_features(
         )
         for name, feature in zip(names, features, strict=True)
     ]
-    _check_features(described)
+    check_features(described)
     return described
 
 
-def _check_features(features: Sequence[Feature]) -> None:
+def check_features(features: Sequence[Feature]) -> None:
+    """Raise ValidationError if a name is not allowed or used twice, or if a type or kind cannot be."""
     names = [feature.name for feature in features]
     if not all(names):
         raise ValidationError("A feature has no name. Give every feature one.")
@@ -241,13 +243,14 @@ def _check_features(features: Sequence[Feature]) -> None:
     for feature in features:
         if feature.tensor_type is TensorType.STRING and feature.kind is not FeatureKind.CATEGORICAL:
             raise ValidationError(f"{feature.name!r} is a string, so its kind must be categorical.")
-        if feature.tensor_type in (TensorType.INT32, TensorType.INT64, TensorType.BOOL) and not feature.is_required:
+        has_tensor = feature.input_name and feature.tensor_type in (TensorType.INT32, TensorType.INT64, TensorType.BOOL)
+        if has_tensor and not feature.is_required:
             raise ValidationError(
                 f"{feature.name!r} must be required: {feature.tensor_type} cannot hold a missing value."
             )
 
 
-def _create_features(
+def create_features(
     version: ModelVersion, features: Sequence[Feature], *, keys: Sequence[int | None] | None = None
 ) -> None:
     """Store the rows of a version's features, with the primary keys that they had before, if any."""
@@ -351,7 +354,7 @@ def edit_features(*, version: ModelVersion, edits: Mapping[int, FeatureEdit], us
         if before != after:
             changes[row.name] = (", ".join(before), ", ".join(after))
     current.features.all().delete()  # updates in place would violate the unique names if two are swapped
-    _create_features(current, edited, keys=[row.pk for row in rows])
+    create_features(current, edited, keys=[row.pk for row in rows])
     bump_generation()
     record_change(user=user, row=current, message="Features edited.", changes=changes)
 
@@ -377,5 +380,5 @@ def check_feature_edits(
         if edit := edits.get(row.position):
             name, kind, is_required = edit.name.strip(), edit.kind, edit.is_required
             edited[position] = replace(feature, name=name, kind=kind, is_required=is_required)
-    _check_features(edited)
+    check_features(edited)
     return current, rows, edited

@@ -45,7 +45,13 @@ class MeasuredVersion(NamedTuple):
 
 MODEL_VERSION: MetricGroup[Any] = MetricGroup(
     ("model_name", "model_version", "framework", "stage"),
-    (StateMetric("ml_model_info", "One series for each version that is not archived.", lambda row: 1),),
+    (
+        StateMetric(
+            "ml_model_info",
+            "One series for each version that is not archived. The framework of one that is served elsewhere is empty.",
+            lambda row: 1,
+        ),
+    ),
 )
 CHECK: MetricGroup[DriftCheck] = MetricGroup(
     ("model_name",),

@@ -20,7 +20,7 @@ from mlmon.results import VerdictStatus
 from models_registry.models import Stage
 from monitoring.models import JobRun
 from monitoring.pages.figures import error_ratio, histogram_quantile, names_text, seconds_text
-from monitoring.selectors import RECENT_MINUTES, ModelState, VersionFacts
+from monitoring.selectors import PREDICTIONS, RECENT_MINUTES, ModelState, VersionFacts
 
 # As in monitoring/prometheus/rules/alerts.yml, so that pages and alerts agree.
 LARGEST_ERROR_RATIO = 0.05
@@ -127,6 +127,8 @@ def _of_version(state: ModelState, facts: VersionFacts) -> Iterator[Reason]:
             for reason, names in facts.not_compared.items()
         ]
         how_much = "every feature" if check.n_compared else "any feature"
+        if {name for names in facts.not_compared.values() for name in names} == {PREDICTIONS}:
+            how_much = PREDICTIONS
         text = " ".join([f"The latest check could not compare {how_much}, so drift may not be noticed.", *parts])
         url = reverse("admin:drift_driftcheck_change", args=[check.pk])
         yield Reason(Urgency.SOON, state.name, "not compared", text, url, "Open the check")

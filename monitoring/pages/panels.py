@@ -30,6 +30,12 @@ STAGE_TEXTS = {
     Stage.STAGING: "It serves only requests that name this version.",
     Stage.ARCHIVED: "It serves no requests any more.",
 }
+ELSEWHERE_TEXTS = {
+    Stage.PRODUCTION: "It is served elsewhere: another server predicts, and sends its predictions as observations.",
+    Stage.SHADOW: "It is served elsewhere, and no client gets its predictions. They are sent as observations.",
+    Stage.STAGING: "It is served elsewhere. Drift is checked once it is in production or shadow.",
+    Stage.ARCHIVED: "It was served elsewhere. Its observations are refused.",
+}
 
 
 @version_panels.register
@@ -39,7 +45,7 @@ def health_panel(version: ModelVersion) -> Panel:
     counts = recent_counts(Recently.of(now, minutes=RECENT_MINUTES), [version.pk]).get(version.pk, TrafficCounts())
     facts = selectors.facts_of([version.pk]).get(version.pk, VersionFacts())
     context = {
-        "stage_text": STAGE_TEXTS[Stage(version.stage)],
+        "stage_text": (STAGE_TEXTS if version.is_served_here else ELSEWHERE_TEXTS)[Stage(version.stage)],
         "is_archived": version.stage == Stage.ARCHIVED,
         "recent_minutes": RECENT_MINUTES,
         **traffic_figures(counts, now, counts_rows=bool(counts.predictions and not counts.requests)),

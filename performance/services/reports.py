@@ -39,6 +39,9 @@ KEPT_LATEST_REPORTS = timedelta(days=7)
 INSTANT = timedelta(microseconds=1)  # the end of a span is exclusive
 NOT_A_CLASSIFIER = "only the performance of classifiers is estimated"
 NO_PROBABILITIES = "the model gives no probabilities"
+NO_PROBABILITIES_IN_FILE = (
+    "the reference has no probabilities of its predictions, which columns named confidence or probability_CLASS have"
+)
 NO_REFERENCE = "there is no active reference"
 NO_LABELS = "the active reference has no labels"
 
@@ -141,7 +144,9 @@ def _baseline(reference: ReferenceDataset) -> Baseline:
     table = labelled_reference(reference)
     predictions = None if table is None else selectors.predictions_of_table(version, table)
     if table is None or predictions is None:
-        return Baseline(figures=None, calibration=None, note=reference.labels_note or NO_LABELS)
+        return Baseline(
+            figures=None, calibration=None, note=reference.labels_note or reference.predictions_note or NO_LABELS
+        )
     actual = labels_array(version, table.column("actual").to_pylist())
     no_times = np.zeros(predictions.rows, dtype="datetime64[us]")
     figures = _realised(version, LabelledPredictions(predictions, actual, predicted_at=no_times, observed_at=no_times))
@@ -149,6 +154,8 @@ def _baseline(reference: ReferenceDataset) -> Baseline:
     known = predictions.with_scores()
     if version.task_type == TaskType.REGRESSION:
         note = NOT_A_CLASSIFIER
+    elif (predictions.scores is None or not known.any()) and not version.is_served_here:
+        note = reference.predictions_note or NO_PROBABILITIES_IN_FILE
     elif predictions.scores is None or not known.any():
         note = _without_scores(version)
     else:

@@ -3,6 +3,7 @@
 The permissions of each role are repeated here by hand, from the requirements.
 """
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -156,6 +157,10 @@ def registry_attempts(world: World) -> Iterator[Attempt]:
     sent = {"model": empty.pk, "version": "1.0.0", "artefact": artefact, "feature_names": names, "notes": ""}
     versions = address("models_registry_modelversion_changelist")
     yield Attempt(Action.UPLOAD_VERSION, address("models_registry_modelversion_add"), sent, page=versions, asks=True)
+    schema = json.dumps({"task": "regression", "features": [{"name": "x", "type": "number"}]})
+    sent = {"model": empty.pk, "version": "2.0.0", "schema": schema}
+    url = address("models_registry_modelversion_register_served_elsewhere")
+    yield Attempt(Action.UPLOAD_VERSION, url, sent, page=versions, asks=True)
     yield Attempt(Action.EDIT_VERSION, address("models_registry_modelversion_change", world.other), edits(world.other))
     for row, acts in ((world.other, ("promote", "start_shadow", "archive")), (world.version, ("back_to_staging",))):
         page = address("models_registry_modelversion_change", row)

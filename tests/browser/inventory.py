@@ -97,6 +97,7 @@ PAGES = [
     PageKind("model-without-traffic", "/models/classifier?range=90d", is_custom=True),
     *_table_pages("registry", "models_registry/model", add=True),
     *_table_pages("version", "models_registry/modelversion", add=True),
+    PageKind("version-elsewhere", "/admin/models_registry/modelversion/served-elsewhere/"),
     PageKind("promotion", "/admin/models_registry/modelversion/", is_first_of_list=True, ending="promote"),
     PageKind("history", "/admin/models_registry/modelversion/", is_first_of_list=True, ending="history/"),
     *_table_pages("reference", "models_registry/referencedataset", add=True, is_custom=True),

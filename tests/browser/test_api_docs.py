@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 TIMEOUT_MS = 20_000  # the first prediction loads the model
 NEEDS_AN_ID = ("api_v1_models_incidents_retrieve", "api_v1_models_jobs_retrieve")
 NEEDS_A_TOKEN = ("api_v1_models_create", "api_v1_models_versions_stage_create")
-NEEDS_A_FILE = ("api_v1_models_versions_create", "api_v1_models_versions_reference_create")
+NEEDS_A_FILE = (
+    "api_v1_models_versions_create",
+    "api_v1_models_versions_reference_create",
+    "api_v1_models_inferred_schema_create",
+)
 
 
 @pytest.fixture

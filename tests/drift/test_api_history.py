@@ -45,6 +45,7 @@ def version() -> ModelVersion:
         model=Model.objects.create(name="flights"),
         version="1.0.0",
         artefact="m.onnx",
+        artefact_sha256="0" * 64,
         artefact_bytes=1,
         task_type="classification",
         stage="production",
@@ -229,7 +230,12 @@ def test_incidents_are_paged_latest_first_and_filtered_by_state(client: Client, 
 def test_incidents_of_one_version(client: Client, reference: ReferenceDataset) -> None:
     incident = _incident(reference, is_open=True)
     other = ModelVersion.objects.create(
-        model=reference.version.model, version="2.0.0", artefact="m.onnx", artefact_bytes=1, task_type="classification"
+        model=reference.version.model,
+        version="2.0.0",
+        artefact="m.onnx",
+        artefact_sha256="0" * 64,
+        artefact_bytes=1,
+        task_type="classification",
     )
     assert _get(client, INCIDENTS, version=other.version)["incidents"] == []
     assert [one["id"] for one in _get(client, INCIDENTS, version="1.0.0")["incidents"]] == [incident.pk]

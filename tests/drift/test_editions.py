@@ -126,7 +126,12 @@ def test_a_database_of_the_first_edition_is_migrated_with_its_checks() -> None:
         model = state.apps.get_model("models_registry", "Model").objects.create(name="old")
         versions = state.apps.get_model("models_registry", "ModelVersion").objects
         version = versions.create(
-            model=model, version="1.0.0", artefact_sha256="0" * 64, artefact_bytes=1, task_type="regression"
+            model=model,
+            version="1.0.0",
+            artefact="m.onnx",
+            artefact_sha256="0" * 64,
+            artefact_bytes=1,
+            task_type="regression",
         )
         references = state.apps.get_model("models_registry", "ReferenceDataset").objects
         reference = references.create(version=version, original_filename="a.csv", profile_file="profiles/a.arrow")

@@ -36,7 +36,12 @@ def model() -> Model:
 @pytest.fixture
 def check(model: Model) -> DriftCheck:
     version = ModelVersion.objects.create(
-        model=model, version="1.0.0", artefact="m.onnx", artefact_bytes=1, task_type="classification"
+        model=model,
+        version="1.0.0",
+        artefact="m.onnx",
+        artefact_sha256="0" * 64,
+        artefact_bytes=1,
+        task_type="classification",
     )
     reference = ReferenceDataset.objects.create(version=version, file="r.csv", original_filename="r.csv")
     return DriftCheck.objects.create(

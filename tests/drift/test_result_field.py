@@ -19,7 +19,12 @@ pytestmark = pytest.mark.django_db
 def reference() -> ReferenceDataset:
     model = Model.objects.create(name="flights")
     version = ModelVersion.objects.create(
-        model=model, version="1.0.0", artefact="m.onnx", artefact_bytes=1, task_type="classification"
+        model=model,
+        version="1.0.0",
+        artefact="m.onnx",
+        artefact_sha256="0" * 64,
+        artefact_bytes=1,
+        task_type="classification",
     )
     return ReferenceDataset.objects.create(version=version, file="r.csv", original_filename="r.csv")
 

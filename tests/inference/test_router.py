@@ -13,7 +13,8 @@ from inference.serving import ServedModel
 
 def served(*weights: int) -> ServedModel:
     versions: Any = tuple(
-        SimpleNamespace(version=f"{number}.0.0", traffic_weight=weight) for number, weight in enumerate(weights)
+        SimpleNamespace(version=f"{number}.0.0", traffic_weight=weight, is_served_here=True)
+        for number, weight in enumerate(weights)
     )
     return ServedModel(name="m", versions=cast(Any, {}), production=versions, shadows=(), archived=frozenset())
 

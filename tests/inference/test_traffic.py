@@ -41,7 +41,7 @@ class Clock:
 @pytest.fixture
 def version(db: None) -> ModelVersion:
     return ModelVersion.objects.create(
-        model=Model.objects.create(name="counted"), version="1.0.0", artefact_bytes=1, task_type="regression"
+        model=Model.objects.create(name="counted"), version="1.0.0", task_type="regression"
     )
 
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def version() -> ModelVersion:
     return ModelVersion.objects.create(
-        model=Model.objects.create(name="counted"), version="1.0.0", artefact_bytes=1, task_type="regression"
+        model=Model.objects.create(name="counted"), version="1.0.0", task_type="regression"
     )
 
 

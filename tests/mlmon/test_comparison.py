@@ -391,6 +391,23 @@ def test_predictions_that_could_not_be_compared_leave_a_verdict_incomplete() -> 
     assert result.coverage.not_compared == (NotCompared("predictions", ResultStatus.TYPE_CHANGED, detail),)
 
 
+@pytest.mark.parametrize("task", [TaskType.CLASSIFICATION, TaskType.REGRESSION, TaskType.ANOMALY])
+def test_a_reference_without_predictions_leaves_a_verdict_incomplete(task: TaskType) -> None:
+    kind, classes = (pa.float64(), ()) if task is TaskType.REGRESSION else (pa.string(), ("no", "yes"))
+    times = np.arange(5000, dtype=np.int64) * 60_000_000
+    profile = profile_of(_two_numbers(5000), pa.array([], kind), classes, task, times=times)
+    reference = prepare(from_bytes(profile.to_bytes()))
+    window = _numbers([1.0] * 600) if task is TaskType.REGRESSION else _categories(["no"] * 600)
+    criteria = Criteria(Thresholds(feature=0.15, prediction=0.1))
+    result = compare(reference, _two_numbers(600), window, criteria)
+    assert result.verdict.status is VerdictStatus.INCOMPLETE
+    assert result.verdict.detail == "The predictions could not be compared."
+    lost = NotCompared("predictions", ResultStatus.NO_REFERENCE, "The reference has no predictions.")
+    assert result.coverage == Coverage(2, (lost,), ())
+    without = compare(reference, _two_numbers(600), None, criteria)
+    assert (without.verdict.status, without.coverage) == (VerdictStatus.QUIET, Coverage(2, (), ()))
+
+
 def test_an_emptied_column_alarms_as_missing_values() -> None:
     answers = pa.array(["no", "yes"] * 2500)
     reference = prepare(profile_of(_two_numbers(5000), answers, ("no", "yes"), TaskType.CLASSIFICATION))

@@ -98,7 +98,7 @@ def registry() -> dict[str, Any]:
 
 def test_every_call_of_the_page_is_in_the_script() -> None:
     assert PAGE.count("```") == 2 * (1 + len(PIPELINE))
-    assert sum(block.count("curl ") for block in PIPELINE) == len(re.findall(r"^ *curl ", PAGE, re.MULTILINE)) == 6
+    assert sum(block.count("curl ") for block in PIPELINE) == len(re.findall(r"^ *curl ", PAGE, re.MULTILINE)) == 8
 
 
 @pytest.mark.timeout(300)
@@ -109,7 +109,8 @@ def test_the_page_leads_from_a_token_to_the_first_prediction(server: WebServer, 
     await_condition(lambda: is_accepted(token, server), "the servers do not accept the token")
     variables = {"TOKEN": token, "APP_TOKEN": app_token}
 
-    model, version, job, promotion, prediction = documents(run("\n".join(PIPELINE), server, tmp_path, **variables))
+    made = documents(run("\n".join(PIPELINE), server, tmp_path, **variables))
+    model, version, job, promotion, prediction, inferred, elsewhere = made
     assert (model["name"], model["time_zone"]) == ("credit", "UTC")
     assert [one["name"] for one in version["features"] if not one["is_required"]] == ["income"]
     assert (job["state"], job["rows"], job["is_active"]) == ("ready", 1500, True)
@@ -121,11 +122,13 @@ def test_the_page_leads_from_a_token_to_the_first_prediction(server: WebServer, 
     assert prediction["confidence"] == pytest.approx(pipeline.predict_proba(row).max(), abs=1e-5)
     actors = ChangeRecord.objects.filter(model_name="credit").values_list("actor", flat=True)
     assert set(actors) == {"API token ci", "mlmon"}
-    assert ModelVersion.objects.get().stage == Stage.PRODUCTION
+    assert ModelVersion.objects.get(version="1.0.0").stage == Stage.PRODUCTION
+    assert [one["name"] for one in inferred["schema"]["features"]] == ["income", "age", "region"]
+    assert (elsewhere["version"], elsewhere["is_served_here"], elsewhere["stage"]) == ("2.0.0", False, "staging")
 
     stored = registry()
     again = documents(run("\n".join(PIPELINE), server, tmp_path, **variables))
-    assert [one["artefact_sha256"] for one in again[0]["versions"]] == [version["artefact_sha256"]]
+    assert {one["artefact_sha256"] for one in again[0]["versions"]} == {version["artefact_sha256"], None}
     assert (again[1]["stage"], again[2], again[3]["changes"]) == ("production", job, [])
     assert again[4]["prediction"] == prediction["prediction"]
     assert registry() == stored

@@ -27,6 +27,10 @@ def version(**values: Any) -> ModelVersion:
     return ModelVersion.objects.create(**(defaults | values))
 
 
+def elsewhere(**values: Any) -> ModelVersion:
+    return version(**({"artefact": "", "artefact_sha256": "", "artefact_bytes": None} | values))
+
+
 def feature(**values: Any) -> ModelFeature:
     defaults = {"position": 0, "name": "x", "kind": "numeric", "input_name": "X", "column": 0, "tensor_type": "float32"}
     return ModelFeature.objects.create(**(defaults | values))
@@ -69,9 +73,18 @@ REFUSED: dict[str, Callable[[], object]] = {
     "only_production_versions_have_traffic": lambda: version(stage="staging", traffic_weight=1),
     "only_production_versions_have_traffic (production)": lambda: version(stage="production", traffic_weight=0),
     "model_version_task_type_is_known": lambda: version(task_type="clustering"),
-    "model_version_artefact_is_not_empty": lambda: version(artefact_bytes=0),
+    "model_version_artefact_is_whole_or_absent": lambda: version(artefact_bytes=0),
+    "model_version_artefact_is_whole_or_absent (no bytes)": lambda: version(artefact_bytes=None),
+    "model_version_artefact_is_whole_or_absent (no digest)": lambda: version(artefact_sha256=""),
+    "model_version_artefact_is_whole_or_absent (no file)": lambda: version(artefact=""),
+    "model_version_artefact_is_whole_or_absent (digest alone)": lambda: elsewhere(artefact_sha256="0" * 64),
+    "model_version_artefact_is_whole_or_absent (bytes alone)": lambda: elsewhere(artefact_bytes=1),
+    "model_version_artefact_is_whole_or_absent (normalised alone)": lambda: elsewhere(normalised="n.onnx"),
+    "only_an_artefact_has_outputs": lambda: elsewhere(label_output="label"),
+    "only_an_artefact_has_outputs (scores)": lambda: elsewhere(score_output="s", score_kind="probabilities"),
     "model_version_scores_have_a_kind": lambda: version(score_output="scores"),
     "model_version_scores_have_a_kind (none)": lambda: version(score_kind="logits"),
+    "model_version_scores_have_a_kind (elsewhere)": lambda: elsewhere(score_kind="logits"),
     "model_version_runs_have_rows": lambda: version(rows_at_once=0),
     "feature_name_is_unique_in_version": lambda: two_features(name="x"),
     "feature_position_is_unique_in_version": lambda: two_features(position=0),
@@ -102,6 +115,11 @@ REFUSED: dict[str, Callable[[], object]] = {
 def test_the_constraint_refuses(name: str) -> None:
     with pytest.raises(IntegrityError, match=name.split(" ")[0]), transaction.atomic():
         REFUSED[name]()
+
+
+def test_a_version_may_have_no_artefact() -> None:
+    assert not elsewhere(score_kind="probabilities").is_served_here
+    assert version(version="1.0.1").is_served_here
 
 
 def test_every_declared_constraint_is_tested() -> None:

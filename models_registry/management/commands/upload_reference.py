@@ -32,6 +32,10 @@ examples:
   A CSV file that is not UTF-8, such as one that Excel saved in western Europe:
     manage.py upload_reference credit 1.0.0 holdout.csv --encoding cp1252
 
+  Of a version that is served elsewhere, with its own predictions for the rows (--prediction-column is needed if their
+  column is not named prediction, predicted or the like); columns confidence or probability_CLASS have probabilities:
+    manage.py upload_reference credit 2.0.0 holdout.csv --prediction-column paid
+
   The result, for a program:
     manage.py upload_reference credit 1.0.0 holdout.csv --json | jq .rows
 
@@ -49,7 +53,8 @@ exit status:
 class Command(TeachingCommand):
     help = (
         "Profile a CSV or Parquet file and activate it as the reference data of a version, with which drift checks\n"
-        "compare its latest predictions. The model predicts every row once, as predictions are compared too."
+        "compare its latest predictions. The model predicts every row once, as predictions are compared too. Of a\n"
+        "version that is served elsewhere, the file has the predictions."
     )
     epilog = EXAMPLES
 
@@ -62,6 +67,12 @@ class Command(TeachingCommand):
             default="",
             metavar="COLUMN",
             help="column with the ground truth (default: detected by its name or its values)",
+        )
+        parser.add_argument(
+            "--prediction-column",
+            default="",
+            metavar="COLUMN",
+            help="column with the predictions of a version that is served elsewhere (default: detected by its name)",
         )
         parser.add_argument(
             "--time",
@@ -93,6 +104,7 @@ class Command(TeachingCommand):
                 file=File(content),
                 filename=path.name,
                 label_column=options["label_column"],
+                prediction_column=options["prediction_column"],
                 time_column=options["time"],
                 encoding=options["encoding"],
                 missing_values=options["missing"],
@@ -108,7 +120,7 @@ class Command(TeachingCommand):
             raise CommandError(plain_text(reference.error_message), returncode=ExitStatus.FOUND)
         lines = [] if options["json"] else _report_lines(reference)
         names = (
-            *("id", "rows", "label_column", "labelled_rows", "labels_note"),
+            *("id", "rows", "label_column", "labelled_rows", "labels_note", "prediction_column", "predictions_note"),
             *("time_column", "timed_rows", "first_time", "last_time", "times_note", "ignored_columns", "notes"),
         )
         body = {name: getattr(reference, name) for name in names}
@@ -127,7 +139,11 @@ def _report_lines(reference: ReferenceDataset) -> list[str]:
     features, prediction = reports_of(profile)
     lines = [f"{reference.version}: {reference.rows:,} rows are now its reference data."]
     lines += [f"  {report.name}: {_described(report)}" for report in features]
-    lines.append(f"  predictions: {_described(prediction)}")
+    if reference.version.is_served_here:
+        lines.append(f"  predictions: {_described(prediction)}")
+    elif reference.prediction_column:
+        lines.append(f"  predictions: column {reference.prediction_column}, {_described(prediction)}")
+    lines += [f"  predictions: {reference.predictions_note}"] if reference.predictions_note else []
     if reference.label_column:
         lines.append(f"  ground truth: {reference.label_column}, {reference.labelled_rows:,} rows")
     else:
