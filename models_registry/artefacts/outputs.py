@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from mlmon.schema import TaskType
 from models_registry.artefacts.advice import advice_for
+from models_registry.artefacts.output_choice import NUMBER_TYPES, label_of, only, refuse_unread_labels, scores_of
 from models_registry.artefacts.report import (
     LONGEST_NAME,
     LONGEST_TENSOR_NAME,
@@ -19,11 +20,7 @@ from models_registry.exceptions import ArtefactError, UndeclaredOutputError
 from models_registry.schema import Declaration, ScoreKind
 
 _LABEL_TYPES = frozenset({"int32", "int64", "string", "bool"})
-# Of labels that are not read: an exporter casts them to int64.
-_OTHER_INTEGERS = frozenset({"int8", "int16", "uint8", "uint16", "uint32", "uint64"})
-_LABEL_NAMES = frozenset({"label", "output_label", "class_label", "labels"})
 _BOOLEANS = ("false", "true")
-_NUMBER_TYPES = frozenset({"float32", "float64"})
 _ANOMALY_CLASSES = ("-1", "1")
 _P = ScoreKind.PROBABILITIES
 _BINARY = {
@@ -63,16 +60,16 @@ def outputs_of(
     """
     tables = [output for output in outputs if output["width"] is not None]
     labels = [output for output in tables if output["dtype"] in _LABEL_TYPES and output["width"] == 1]
-    numbers = [output for output in tables if output["dtype"] in _NUMBER_TYPES]
+    numbers = [output for output in tables if output["dtype"] in NUMBER_TYPES]
     for output in (*labels, *numbers):
         refuse_name(output["name"], "Output name", LONGEST_TENSOR_NAME)
-    _refuse_unread_labels(outputs, numbers)
+    refuse_unread_labels(outputs, numbers)
     several = [output for output in tables if output["dtype"] in _LABEL_TYPES and output["width"] != 1]
     has_classes = any(output["stored_classes"] or output["dtype"] == "string" for output in labels)
     if declared.task is TaskType.REGRESSION and numbers and not has_classes:
-        found = _of_number(_only(numbers, "number"), declared)
+        found = _of_number(only(numbers, "number"), declared)
     elif labels:
-        found = _of_labels(_label_of(labels, numbers), numbers, declared, producer)
+        found = _of_labels(label_of(labels, numbers), numbers, declared, producer)
     elif several:
         raise ArtefactError(
             f"The model predicts {several[0]['width']} labels a row (output {several[0]['name']!r}). "
@@ -85,7 +82,7 @@ def outputs_of(
             f"(rows), scores (rows x classes) or a number (rows) is needed. {advice_for(producer, 'rows')}"
         )
     else:
-        number = _scores_of(numbers, "number")
+        number = scores_of(numbers, "number")
         unread = [output for output in outputs if output["dtype"] in _LABEL_TYPES]
         if unread and not declared.classes and not number["stored_classes"]:
             # Numbering the classes would contradict these labels.
@@ -172,7 +169,7 @@ def _classifier(
     fitting = [
         each for each in numbers if each["width"] == len(expected) or (each["width"] == 1 and len(expected) == 2)
     ]
-    scores = _scores_of(fitting or numbers, "score") if numbers else None
+    scores = scores_of(fitting or numbers, "score") if numbers else None
     if declared.classes and table and set(declared.classes) != set(table):
         raise ArtefactError(
             f"The file has its own classes ({', '.join(table[:10])}), which are predicted. Leave out the classes."
@@ -397,55 +394,3 @@ def _numbered(scores: OutputTensor, remarks: list[str]) -> tuple[str, ...]:
 
 def _sample(output: OutputTensor) -> str:
     return ", ".join(f"{number:.4g}" for number in output["sample"]) or "no finite number"
-
-
-def _refuse_unread_labels(outputs: Sequence[OutputTensor], numbers: list[OutputTensor]) -> None:
-    """Refuse labels of a type that is not read, beside scores whose classes would be numbered instead."""
-    has_scores = any((output["width"] or 0) > 1 for output in numbers)
-    for output in outputs:
-        is_float_label = output["width"] == 1 and output["is_whole"] and output["dtype"] in _NUMBER_TYPES and has_scores
-        if output["dtype"] in _OTHER_INTEGERS or is_float_label:
-            raise ArtefactError(
-                f"Output {output['name']!r} seems to be labels of type {output['dtype']}. Export labels as int64 or "
-                "strings, or leave the output out."
-            )
-
-
-def _label_of(labels: list[OutputTensor], numbers: list[OutputTensor]) -> OutputTensor:
-    """Return the output with the predicted label: the only one, or the one with a label's name or with classes."""
-    named = [output for output in labels if output["name"].lower() in _LABEL_NAMES]
-    with_table = [output for output in labels if output["stored_classes"]]
-    label = next((found[0] for found in (labels, named, with_table) if len(found) == 1), None)
-    if label is None:
-        raise _several(labels, "label")
-    is_sure = label["stored_classes"] or label["dtype"] in ("string", "bool") or label in named
-    of_number = [
-        output for output in numbers if output["width"] == 1 and output["origin"] != OutputOrigin.LABEL_EXPORTER
-    ]
-    has_scores = any((output["width"] or 0) > 1 for output in numbers)
-    if not is_sure and of_number and not has_scores and set(label["labels"]) - {"-1", "0", "1"}:
-        # It may be the second output of a regression, such as the leaf of a tree.
-        raise _several([label, *of_number], "possible prediction")
-    return label
-
-
-def _scores_of(numbers: list[OutputTensor], what: str) -> OutputTensor:
-    """Return the only output; of several of the same width, the one named as a probability or the only softmax."""
-    if len({output["width"] for output in numbers}) == 1:
-        named = [output for output in numbers if "prob" in output["name"].lower() and output["width"] != 1]
-        softmax = [output for output in numbers if output["origin"] == OutputOrigin.SOFTMAX]
-        for candidates in (named, softmax):
-            if len(candidates) == 1:
-                return candidates[0]
-    return _only(numbers, what)
-
-
-def _only(outputs: list[OutputTensor], what: str) -> OutputTensor:
-    if len(outputs) > 1:
-        raise _several(outputs, what)
-    return outputs[0]
-
-
-def _several(outputs: list[OutputTensor], what: str) -> ArtefactError:
-    names = ", ".join(repr(output["name"]) for output in outputs[:10])
-    return ArtefactError(f"The model has several {what} outputs ({names}). Export it with one of them.")

@@ -58,7 +58,7 @@ def test_the_rest_of_many_categories_is_one_column() -> None:
 def test_a_few_rare_rows_join_the_smallest_column() -> None:
     """.1 % of the rows are rare: half a row is expected, to which the chi-squared law does not apply.
 
-    By itself, the column of the rest would raise an alarm whenever it has five rows: in 1.7 of 10,000 windows, by
+    Alone, the column of the rest would raise an alarm whenever it has five rows: in 1.7 of 10,000 windows, by
     Poisson's law, where the budget of ten features allows less than one in a million.
     """
     m, n, windows, alpha = 100_000, 500, 50_000, 1 / (10_000 * PARTS * 20 * 2)
