@@ -148,6 +148,8 @@ class ServedModel:
         """
         if not self.production:
             raise NoVersionLoadedError(f"Model {self.name!r} has no version in production.")
+        if len(self.production) == 1 and self.production[0].is_served_here:
+            return self.production[0]
         choices = [version for version in self.production if version.is_served_here]
         if not choices:
             raise ServedElsewhereError(self.name)

@@ -28,6 +28,12 @@ def softmax_of(scores: NDArray[np.float64], chosen: NDArray[np.float64]) -> NDAr
     return probabilities
 
 
+def softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the softmax of each row, shape (n, classes), as in `softmax_of`."""
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
 def kept_scores(scores: NDArray[np.float64] | None, schema: ModelSchema) -> NDArray[np.float32] | None:
     """Return the class probabilities that are stored with predictions.
 
@@ -47,8 +53,7 @@ def kept_scores(scores: NDArray[np.float64] | None, schema: ModelSchema) -> NDAr
         return None
     if schema.score_kind is ScoreKind.PROBABILITIES:
         return np.clip(scores, 0, 1).astype(np.float32)
-    powers = np.exp(scores - scores.max(axis=1, keepdims=True))  # as in `softmax_of`
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float32)
+    return softmax(scores).astype(np.float32)
 
 
 def scores_column(scores: NDArray[np.float32]) -> "pa.FixedSizeListArray[Any, Any]":

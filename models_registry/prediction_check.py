@@ -4,7 +4,7 @@ An exporter can write a file that computes something else. Only the framework's 
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from mlmon.table_options import TableLimits
 from mlmon.tables import ReferenceTable
 from mlmon.values import shown
 from models_registry.artefacts.report import ABSOLUTE_TOLERANCE, RELATIVE_TOLERANCE
+from models_registry.class_scores import softmax
 from models_registry.engine import Engine, Predictions
 from models_registry.exceptions import ArtefactError, CheckFileError, PredictionFailedError
 from models_registry.schema import ModelSchema, ScoreKind
@@ -76,7 +77,7 @@ def _compared(model: Path, schema: ModelSchema, path: Path) -> str:
             f"Its other columns: {', '.join(map(shown, table.ignored_columns[:20])) or 'none'}."
         )
     numbers = _number_columns(schema, table.ignored_columns)
-    given = {name: _values(table, name, schema) for name in (PREDICTION, *numbers)}
+    given = _rows(table, (PREDICTION, *numbers), schema)
     engine = Engine(model, schema, timeout_seconds=_TIMEOUT_SECONDS)
     rows = 0
     for batch in table.batches():
@@ -86,11 +87,11 @@ def _compared(model: Path, schema: ModelSchema, path: Path) -> str:
             raise ArtefactError(f"The model fails on the rows to check, from row {rows + 1}: {error}") from error
         found = {PREDICTION: predictions.labels, **{name: _found(predictions, schema, name) for name in numbers}}
         for offset in range(batch.rows):
-            for name, values in given.items():
-                _refuse_difference(schema, rows + offset + 1, name, next(values), found[name][offset])
+            for name, value in next(given).items():
+                _refuse_difference(schema, rows + offset + 1, name, value, found[name][offset])
         rows += batch.rows
     compared = ", ".join((PREDICTION, *numbers))
-    ignored = [name for name in table.ignored_columns if name not in given]
+    ignored = [name for name in table.ignored_columns if name not in (PREDICTION, *numbers)]
     rest = f" Not compared: {', '.join(map(shown, ignored[:10]))}." if ignored else ""
     return f"Equal to the framework's own numbers for {rows:,} row{'s' if rows > 1 else ''} ({compared}).{rest}"
 
@@ -118,12 +119,16 @@ def _number_columns(schema: ModelSchema, columns: list[str]) -> list[str]:
     return names
 
 
-def _values(table: ReferenceTable, column: str, schema: ModelSchema) -> Iterator[object]:
-    is_number = column != PREDICTION or schema.task_type is TaskType.REGRESSION
-    has_comma = is_number and table.format.decimal_point == ","
-    for batch in table.raw_labels(column):
-        for value in batch:
-            yield value.replace(",", ".") if has_comma and isinstance(value, str) else value
+def _rows(table: ReferenceTable, columns: Sequence[str], schema: ModelSchema) -> Iterator[dict[str, object]]:
+    """Yield the given numbers row by row, with decimal points."""
+    numbers = [name for name in columns if name != PREDICTION or schema.task_type is TaskType.REGRESSION]
+    has_comma = table.format.decimal_point == ","
+    for batch, _ in table.raw_rows(columns, labels=columns):
+        for row in batch:
+            for name in numbers if has_comma else ():
+                value = row[name]
+                row[name] = value.replace(",", ".") if isinstance(value, str) else value
+            yield row
 
 
 def _found(predictions: Predictions, schema: ModelSchema, name: str) -> NDArray[Any]:
@@ -136,8 +141,7 @@ def _found(predictions: Predictions, schema: ModelSchema, name: str) -> NDArray[
         return predictions.confidence
     scores = predictions.scores
     if schema.score_kind is ScoreKind.LOGITS:
-        powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-        scores = powers / powers.sum(axis=1, keepdims=True)
+        scores = softmax(scores)
     column: NDArray[Any] = scores[:, schema.classes.index(name.removeprefix(f"{PROBABILITY}_"))]
     return column
 

@@ -28,7 +28,8 @@ def rows_of_freed_model(
     """Return how many rows the freed model may predict in one run: `most`, or 1 if its results would differ."""
     rows = 5 * fixed_rows
     feed = generic_rows(inputs, rows, hints)
-    expected = Runner(load(fixed.SerializeToString()), fixed_rows).results(feed, rows)
+    runner = Runner(load(fixed.SerializeToString()), fixed_rows)
+    expected = runner.results(feed, rows)
     with contextlib.suppress(ArtefactError, *ONNX_RUNTIME_ERRORS):
         together = Runner(load(free.SerializeToString()), most).results(feed, rows)
         if all(is_equal(joined(together[name], rows), joined(expected[name], rows)) for name in expected):
@@ -36,7 +37,7 @@ def rows_of_freed_model(
     if fixed_rows == 1:
         return 1
     # The first row beside others, and beside itself.
-    runner, first = Runner(load(fixed.SerializeToString()), fixed_rows), generic_rows(inputs, fixed_rows, hints)
+    first = generic_rows(inputs, fixed_rows, hints)
     beside_itself = {name: tensor[:1].repeat(fixed_rows, axis=0) for name, tensor in first.items()}
     _refuse_dependence(
         _tables(runner, first, fixed_rows), _tables(runner, beside_itself, fixed_rows), 1, free.producer_name

@@ -90,8 +90,6 @@ def ensure_version(
     LargeArtefactError, ArtefactError, ValidationError
         As in `upload_version`; nothing is stored.
     """
-    with tempfile.TemporaryDirectory(prefix="mlmon-upload-") as folder:
-        sha256 = copy_files(files, Path(folder), size_bytes=settings.MLMON_MAX_ARTEFACT_BYTES).sha256()
     stored = model.versions.filter(version=version).first()
     if stored is None:
         try:
@@ -112,6 +110,8 @@ def ensure_version(
             return uploaded, True
     if not stored.is_served_here:
         raise ContradictionError(f"{stored}", {"artefact": "it is served elsewhere. Give the file a new version."})
+    with tempfile.TemporaryDirectory(prefix="mlmon-upload-") as folder:
+        sha256 = copy_files(files, Path(folder), size_bytes=settings.MLMON_MAX_ARTEFACT_BYTES).sha256()
     if stored.artefact_sha256 != sha256:
         reason = (
             f"it was uploaded with the SHA-256 {stored.artefact_sha256}, not {sha256}. Give the file a new version."
