@@ -14,10 +14,15 @@ from mlmon.values import LARGEST, FeatureColumns, column_of_json, shown, type_of
 _NUMBERS = frozenset({int, float})
 
 
-def rows_of_payload(payload: object, *, most_rows: int) -> tuple[list[Any], bool]:
-    """Return the rows of a predict body, and whether it has the form for many rows.
+def columns_of_payload(features: Sequence[Feature], payload: object, *, most_rows: int) -> FeatureColumns:
+    """Return the rows of a predict body as one array for each feature.
 
-    ``{"features": row}`` is one row, ``{"rows": [row, ...]}`` many; a row is a list of values or a mapping by name.
+    ``{"features": row}`` is one row, ``{"rows": [row, ...]}`` many; see `columns_of_rows`.
+
+    Raises
+    ------
+    PayloadError, RowValueError
+        The body has another form or too many rows, or the schema refuses a value.
     """
     if not isinstance(payload, dict):
         raise PayloadError('The body must be a JSON object: {"features": [...]} or {"rows": [[...], ...]}.')
@@ -26,13 +31,13 @@ def rows_of_payload(payload: object, *, most_rows: int) -> tuple[list[Any], bool
     if ("features" in payload) == ("rows" in payload):
         raise PayloadError('Send either "features" (one row) or "rows" (a list of rows).')
     if "features" in payload:
-        return [payload["features"]], False
+        return columns_of_rows(features, [payload["features"]])
     rows = payload["rows"]
     if not isinstance(rows, list) or not rows:
         raise PayloadError('"rows" must be a list with at least one row.')
     if len(rows) > most_rows:
         raise PayloadError(f'"rows" has {len(rows)} rows; send at most {most_rows} in one request.')
-    return rows, True
+    return columns_of_rows(features, rows)
 
 
 def routing_key_of(payload: object) -> str | None:

@@ -28,7 +28,7 @@ from inference.api.serializers import (
 )
 from inference.rejections import RequestErrorCode
 from inference.services.observations import ObservationOutcome, ObservationStatus, capture_observations
-from inference.services.prediction import count_refused_request, predict
+from inference.services.prediction import count_refused_request, predict_payload
 from rest.bodies import LengthRequired
 from rest.problems import problem_responses, shortened
 
@@ -91,7 +91,9 @@ class PredictView(APIView):
             raise ParseError("The body is empty; send a JSON object.")
         payload = request.data
         self.is_counted = True
-        outcome = predict(model_name=model_name or settings.MLMON_DEFAULT_MODEL, payload=payload, version=version)
+        outcome = predict_payload(
+            model_name=model_name or settings.MLMON_DEFAULT_MODEL, payload=payload, version=version
+        )
         labels = outcome.predictions.labels.tolist()
         confidence = outcome.predictions.confidence
         confidences = [None] * len(labels) if confidence is None else confidence.tolist()
@@ -107,7 +109,7 @@ class PredictView(APIView):
             "model_name": outcome.version.model_name,
             "model_version": outcome.version.version,
         }
-        return Response({"predictions": rows, **about} if outcome.is_batch else {**rows[0], **about})
+        return Response({"predictions": rows, **about} if "rows" in payload else {**rows[0], **about})
 
 
 class ObservationsView(APIView):

@@ -2,6 +2,7 @@
 
 import time
 import uuid
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +17,12 @@ from inference.exceptions import (
 )
 from inference.metrics import UNKNOWN, count_rejected_without_version, count_without_version
 from inference.rejections import Rejection, RequestErrorCode
-from inference.rows import columns_of_rows, routing_key_of, rows_of_payload
+from inference.rows import columns_of_payload, routing_key_of
 from inference.serving import LoadedVersion, Snapshot, serving
 from inference.traffic import Status
 from mlmon.exceptions import RowErrorCode, RowValueError
+from mlmon.schema import Feature
+from mlmon.values import FeatureColumns
 from models_registry.engine import Predictions
 from models_registry.exceptions import NonFinitePredictionError, UnknownModelError, UnknownVersionError
 
@@ -32,20 +35,37 @@ class PredictionOutcome:
     predictions: Predictions
     prediction_ids: list[str]
     latency_ms: float
-    is_batch: bool
 
 
-def predict(*, model_name: str, payload: Any, version: str | None = None) -> PredictionOutcome:
+def predict_payload(*, model_name: str, payload: Any, version: str | None = None) -> PredictionOutcome:
+    """Predict the rows of a decoded body: ``{"features": row}`` or ``{"rows": [row, ...]}``; see `predict`."""
+    return predict(
+        model_name=model_name,
+        version=version,
+        routing_key=lambda: routing_key_of(payload),
+        columns=lambda features: columns_of_payload(features, payload, most_rows=settings.MLMON_MAX_ROWS_PER_REQUEST),
+    )
+
+
+def predict(
+    *,
+    model_name: str,
+    version: str | None = None,
+    routing_key: Callable[[], str | None],
+    columns: Callable[[Sequence[Feature]], FeatureColumns],
+) -> PredictionOutcome:
     """Predict the rows of one request.
 
     Parameters
     ----------
     model_name
         A registered model.
-    payload
-        The decoded body: ``{"features": row}`` or ``{"rows": [row, ...]}``.
     version
         The version to use; None to let the traffic policy choose one.
+    routing_key
+        Returns the request's key for the traffic policy, if it has one. It may raise a PayloadError.
+    columns
+        Returns the rows as columns of the version's features. It may raise a PayloadError or a RowValueError.
 
     Raises
     ------
@@ -53,7 +73,7 @@ def predict(*, model_name: str, payload: Any, version: str | None = None) -> Pre
         The model or the version does not exist, or the version is archived.
     ServedElsewhereError
         The version, or each version in production, is served elsewhere.
-    PayloadError
+    PayloadError, RowValueError
         The body or a value in it is invalid: the model did not run, or has no finite prediction for a row.
     NoVersionLoadedError, PredictionFailedError
         A server error: no version is loaded, or the model failed or took too long.
@@ -61,14 +81,13 @@ def predict(*, model_name: str, payload: Any, version: str | None = None) -> Pre
     started = time.perf_counter()
     state = serving()
     snapshot = state.snapshot()
-    chosen = _choose_version(snapshot, model_name, version, payload)
+    chosen = _choose_version(snapshot, model_name, version, routing_key)
     status: Status = "error"
     predicted_rows = 0
     try:
-        rows, is_batch = rows_of_payload(payload, most_rows=settings.MLMON_MAX_ROWS_PER_REQUEST)
-        columns = columns_of_rows(chosen.schema.features, rows)
-        predictions = chosen.engine().predict(columns)
-        status, predicted_rows = "success", len(rows)
+        values = columns(chosen.schema.features)
+        predictions = chosen.engine().predict(values)
+        status, predicted_rows = "success", len(predictions.labels)
     except (PayloadError, RowValueError) as error:
         status = "rejected"
         chosen.metrics.count_rejection(Rejection.of(error))
@@ -84,16 +103,15 @@ def predict(*, model_name: str, payload: Any, version: str | None = None) -> Pre
         chosen.metrics.count_request(status, rows=predicted_rows)
     latency_seconds = time.perf_counter() - started
     chosen.metrics.count_predictions(predictions, [latency_seconds])
-    observations = chosen.new_observations(columns, predictions, rows=predicted_rows, latency_ms=latency_seconds * 1000)
+    observations = chosen.new_observations(values, predictions, rows=predicted_rows, latency_ms=latency_seconds * 1000)
     state.capture_queue.capture(observations, chosen.capture)
     if version is None and (shadows := snapshot.models[model_name].shadows):
-        state.shadows.submit(shadows, chosen, columns, rows=predicted_rows)
+        state.shadows.submit(shadows, chosen, values, rows=predicted_rows)
     return PredictionOutcome(
         version=chosen,
         predictions=predictions,
         prediction_ids=[str(uuid.UUID(bytes=one)) for one in observations.prediction_ids],
         latency_ms=latency_seconds * 1000,
-        is_batch=is_batch,
     )
 
 
@@ -114,7 +132,9 @@ def count_refused_request(*, model_name: str, code: RequestErrorCode, reason: st
         count_without_version(UNKNOWN, "rejected")
 
 
-def _choose_version(snapshot: Snapshot, model_name: str, version: str | None, payload: Any) -> LoadedVersion:
+def _choose_version(
+    snapshot: Snapshot, model_name: str, version: str | None, routing_key: Callable[[], str | None]
+) -> LoadedVersion:
     """Return the requested version, or one that the traffic policy chooses; count the request if there is none."""
     try:
         if version is not None:
@@ -122,7 +142,7 @@ def _choose_version(snapshot: Snapshot, model_name: str, version: str | None, pa
             if not chosen.is_served_here:
                 raise ServedElsewhereError(model_name, version)
             return chosen
-        return snapshot.model(model_name).route(routing_key_of(payload))
+        return snapshot.model(model_name).route(routing_key())
     except UnknownModelError:
         count_without_version(UNKNOWN, "rejected")
         raise

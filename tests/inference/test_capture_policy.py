@@ -49,7 +49,7 @@ def save_policy(model: Model, **values: Any) -> CapturePolicy:
 
 
 def predict(rows: list[list[float]]) -> list[str]:
-    outcome = prediction.predict(model_name="classifier", payload={"rows": rows})
+    outcome = prediction.predict_payload(model_name="classifier", payload={"rows": rows})
     serving().capture_queue.flush()
     return outcome.prediction_ids
 

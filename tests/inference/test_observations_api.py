@@ -28,7 +28,7 @@ from inference.observations import Appended, Attempt, append_new_observations, s
 from inference.services.archiving import archive_observations
 from inference.services.capture_policies import save_capture_policy
 from inference.services.observations import capture_observations
-from inference.services.prediction import predict
+from inference.services.prediction import predict_payload
 from inference.serving import serving
 from models_registry.class_scores import scores_matrix
 from models_registry.models import ModelVersion, Stage
@@ -153,7 +153,7 @@ def test_predictions_of_this_and_another_server_are_one_window(
     client: Client, version: ModelVersion, redis_client: redis.Redis
 ) -> None:
     post(client, item())
-    predict(model_name="classifier", payload={"rows": [FLOWER, FLOWER]})
+    predict_payload(model_name="classifier", payload={"rows": [FLOWER, FLOWER]})
     serving().capture_queue.flush()
     post(client, [item(), item(confidence=0.5)])
     assert window(redis_client, version).num_rows == 5
@@ -421,7 +421,7 @@ def test_a_repeated_append_with_ids_changes_nothing(version: ModelVersion, redis
 
 def test_entries_count_the_rows_before_them(client: Client, version: ModelVersion, redis_client: redis.Redis) -> None:
     post(client, [item()] * 3)
-    predict(model_name="classifier", payload={"rows": [FLOWER] * 2})
+    predict_payload(model_name="classifier", payload={"rows": [FLOWER] * 2})
     serving().capture_queue.flush()
     post(client, [item(prediction_id=ID), item()])
     entries = list(stream.latest_first(redis_client, version.pk))[::-1]
@@ -480,7 +480,7 @@ def test_a_regression_accepts_only_numbers(client: Client, redis_client: redis.R
     good = {"features": [0.01] * 10, "prediction": 151.5}
     body = [good, good | {"prediction": "151.5"}, good | {"confidence": 0.5}, good | {"probabilities": [1.0]}]
     assert statuses(post(client, [*body, good | {"prediction": True}], path)) == ["accepted", *["invalid"] * 4]
-    predict(model_name="progression", payload={"features": [0.01] * 10})
+    predict_payload(model_name="progression", payload={"features": [0.01] * 10})
     serving().capture_queue.flush()
     predictions = window(redis_client, version).column("prediction").to_pylist()
     assert (len(predictions), predictions[0]) == (2, 151.5)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from inference.exceptions import PayloadError
-from inference.rows import columns_of_rows, routing_key_of, rows_of_payload
+from inference.rows import columns_of_payload, columns_of_rows, routing_key_of
 from mlmon.exceptions import RowValueError
 from mlmon.schema import Feature, FeatureKind, TensorType
 
@@ -95,7 +95,7 @@ def test_each_tensor_type_accepts_its_own_values(values: dict[str, object], name
 )
 def test_a_body_with_another_form_is_refused(payload: object, message: str) -> None:
     with pytest.raises(PayloadError, match=message):
-        rows_of_payload(payload, most_rows=3)
+        columns_of_payload(NUMBERS, payload, most_rows=3)
 
 
 @pytest.mark.parametrize("key", ["", "x" * 257, 7, ["a"]])

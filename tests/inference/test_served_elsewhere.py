@@ -12,7 +12,7 @@ from pytest_django.fixtures import Settings
 from inference import stream
 from inference.exceptions import ServedElsewhereError
 from inference.rejections import RequestErrorCode
-from inference.services.prediction import predict
+from inference.services.prediction import predict_payload
 from inference.serving import serving
 from models_registry.models import ModelVersion, Stage
 from models_registry.services.external_versions import register_external_version
@@ -82,7 +82,8 @@ def test_all_traffic_goes_to_the_versions_that_are_served_here(client: Client, e
         here = uploaded_version("iris", name, production=False)
         set_stage(version=here, stage=Stage.PRODUCTION, traffic_weight=weight)
     versions = [
-        predict(model_name="iris", payload={"rows": [SETOSA], "routing_key": f"{n}"}).version for n in range(300)
+        predict_payload(model_name="iris", payload={"rows": [SETOSA], "routing_key": f"{n}"}).version
+        for n in range(300)
     ]
     names = [version.version for version in versions]
     assert set(names) == {"1.0.0", "1.1.0"}
@@ -93,14 +94,16 @@ def test_all_traffic_goes_to_the_versions_that_are_served_here(client: Client, e
 def test_one_version_served_here_gets_all_traffic(elsewhere: ModelVersion) -> None:
     here = uploaded_version("iris", "1.0.0", production=False)
     set_stage(version=here, stage=Stage.PRODUCTION, traffic_weight=1)
-    assert {predict(model_name="iris", payload={"features": SETOSA}).version.version for _ in range(20)} == {"1.0.0"}
+    assert {predict_payload(model_name="iris", payload={"features": SETOSA}).version.version for _ in range(20)} == {
+        "1.0.0"
+    }
 
 
 def test_it_gets_no_copies_of_requests(redis_client: redis.Redis, elsewhere: ModelVersion) -> None:
     set_stage(version=elsewhere, stage=Stage.SHADOW)
     here, copy = uploaded_version("iris", "1.0.0"), uploaded_version("iris", "1.1.0", production=False)
     set_stage(version=copy, stage=Stage.SHADOW)
-    predict(model_name="iris", payload={"features": SETOSA})
+    predict_payload(model_name="iris", payload={"features": SETOSA})
     state = serving()
 
     def is_copied() -> bool:
