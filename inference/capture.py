@@ -76,12 +76,21 @@ class CaptureQueue:
         Pause between two flushes.
     stream_rows
         Most observations in a version's stream, archived or not.
+    before_flush
+        Called before each flush; it may capture what it has collected.
     """
 
     def __init__(
-        self, client: Callable[[], redis.Redis], *, queue_rows: int, flush_seconds: float, stream_rows: int
+        self,
+        client: Callable[[], redis.Redis],
+        *,
+        queue_rows: int,
+        flush_seconds: float,
+        stream_rows: int,
+        before_flush: Callable[[], None] = lambda: None,
     ) -> None:
         self._client = client
+        self._before_flush = before_flush
         self._queue_rows = queue_rows
         self._flush_seconds = flush_seconds
         self._stream_rows = stream_rows
@@ -111,10 +120,17 @@ class CaptureQueue:
             self._rows += rows
             if self._rows > self._queue_rows:
                 self._drop_oldest()
+        self.wake()
+
+    def wake(self) -> None:
+        """Let the thread flush after its pause, and start it with the first call."""
+        if self._wake.is_set():
+            return
+        self._wake.set()
+        with self._lock:
             if self._thread is None and not self._stopped.is_set():
                 self._thread = threading.Thread(target=self._run, name="mlmon-capture", daemon=True)
                 self._thread.start()
-        self._wake.set()
 
     def flush(self) -> None:
         """Append all queued observations to the live window.
@@ -125,6 +141,7 @@ class CaptureQueue:
             Redis is unavailable; the observations that it did not store are queued again.
         """
         with self._flush_lock:
+            self._before_flush()
             entries = self._take()
             for done, entry in enumerate(entries):
                 try:

@@ -1,15 +1,27 @@
 """Metrics of predict requests (docs/metrics.md lists every metric); each web process holds its own values."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from prometheus_client import Counter, Gauge, Histogram
 
 from inference.rejections import Rejection, possible_rejections
 from inference.traffic import CONFIDENCE_EDGES, LATENCY_EDGES, Status, TrafficTally
 from models_registry.engine import Predictions
 from models_registry.schema import ModelSchema
+
+
+class BulkHistogram(Histogram):
+    """A histogram that observes many values at once."""
+
+    def observe_many(self, values: NDArray[np.float64]) -> None:
+        """Observe each of `values`, shape (n,), all finite."""
+        bins = np.bincount(np.searchsorted(self._upper_bounds, values), minlength=len(self._upper_bounds))
+        self._sum.inc(float(values.sum()))
+        for place in np.flatnonzero(bins).tolist():
+            self._buckets[place].inc(int(bins[place]))
+
 
 UNKNOWN = "unknown"
 STATUSES: tuple[Status, ...] = ("success", "error", "rejected")
@@ -19,19 +31,19 @@ PREDICTION_REQUESTS = Counter(
     "Predict requests by outcome: success, error (server error) or rejected (client error).",
     ["model_name", "model_version", "status"],
 )
-PREDICTION_LATENCY = Histogram(
+PREDICTION_LATENCY = BulkHistogram(
     "ml_prediction_latency_seconds",
     "Time from the decoded request to the prediction.",
     ["model_name", "model_version"],
     buckets=LATENCY_EDGES,
 )
-BATCH_SIZE = Histogram(
+BATCH_SIZE = BulkHistogram(
     "ml_batch_size",
     "Rows of a predict request.",
     ["model_name"],
     buckets=(1, 5, 10, 25, 50, 100, 250, 500),
 )
-MODEL_CONFIDENCE = Histogram(
+MODEL_CONFIDENCE = BulkHistogram(
     "ml_model_confidence",
     "Probability of the predicted class.",
     ["model_name", "predicted_class"],
@@ -63,6 +75,11 @@ CAPTURE_SAMPLED_OUT = Counter(
     "Predictions that were not captured because the capture policy samples.",
     ["model_name"],
 )
+SHADOW_DROPPED = Counter(
+    "ml_shadow_dropped",
+    "Copies of requests that shadow versions did not predict, because they fell behind.",
+    ["model_name"],
+)
 CAPTURE_PENDING = Gauge(
     "ml_capture_pending",
     "Observations that are queued for the live window, over all web workers.",
@@ -91,28 +108,29 @@ class VersionMetrics:
         for feature_name, reason in possible_rejections(schema.features):
             REJECTED_VALUES.labels(model_name, feature_name, reason)
 
-    def count_request(self, status: Status, *, rows: int = 0) -> None:
-        """Count a request by its outcome; `rows` is the number of predicted rows, 0 if it failed."""
+    def count_request(self, status: Status) -> None:
+        """Count a request by its outcome."""
         self._requests[status].inc()
-        if rows:
-            self._batch_size.observe(rows)
         self._tally.count_request(self._version_id, status)
+
+    def count_batch_sizes(self, rows: Sequence[int]) -> None:
+        """Count the rows of requests that succeeded."""
+        self._batch_size.observe_many(np.array(rows, dtype=np.float64))
 
     def count_rejection(self, rejection: Rejection) -> None:
         """Count why a request or an observation was rejected; `count_request` counts the request itself."""
         _count_rejection(self._model_name, rejection, self._tally)
 
     def count_predictions(
-        self, predictions: Predictions, latency_seconds: Sequence[float], *, is_shadow: bool = False
+        self, predictions: Predictions, latency_seconds: NDArray[np.float64], *, is_shadow: bool = False
     ) -> None:
         """Count predictions and the latencies of the measured requests.
 
         Predictions of a shadow version count only on the application's own pages, where versions are compared:
         `/metrics` has only what clients received.
         """
-        if not is_shadow:
-            for seconds in latency_seconds:
-                self._latency.observe(seconds)
+        if not is_shadow and len(latency_seconds):
+            self._latency.observe_many(latency_seconds)
         if predictions.class_index is None:
             outputs = predictions.labels.astype(np.float64)
             self._tally.count_predictions(self._version_id, latency_seconds=latency_seconds, outputs=outputs)
@@ -122,10 +140,9 @@ class VersionMetrics:
         if not is_shadow:
             for index in np.flatnonzero(class_counts).tolist():
                 self._class_count[index].inc(int(class_counts[index]))
-            if confidence is not None:
-                for index, value in zip(predictions.class_index.tolist(), confidence.tolist(), strict=True):
-                    if not math.isnan(value):  # NaN is unknown
-                        self._class_confidence[index].observe(value)
+                if confidence is not None:
+                    of_class = confidence[predictions.class_index == index]
+                    self._class_confidence[index].observe_many(of_class[np.isfinite(of_class)])  # NaN is unknown
         self._tally.count_predictions(
             self._version_id, latency_seconds=latency_seconds, class_counts=class_counts, confidence=confidence
         )

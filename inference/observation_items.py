@@ -108,7 +108,7 @@ def items_of_payload(payload: object, *, most_items: int) -> tuple[list[Any], st
 
 
 def parse_observation(item: object, schema: ModelSchema, *, now: datetime) -> ObservationItem:
-    """Return one prediction that a client sent; `inference.rows.columns_of_rows` checks its features later.
+    """Return one prediction that a client sent; `inference.rows.RowReader` checks its features later.
 
     Raises
     ------

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -153,7 +154,27 @@ def new_prediction_ids(count: int, version_id: int) -> list[bytes]:
     head = milliseconds << 16 | 0x7000 | nanoseconds * 4096 // 1_000_000
     tail = VARIANT << 62 | version_id % (1 << VERSION_BITS)
     start = int.from_bytes(os.urandom(6), "big")
-    return [(head << 64 | tail | (start + i) % (1 << COUNTED_BITS) << VERSION_BITS).to_bytes(16) for i in range(count)]
+    if count == 1:
+        return [(head << 64 | tail | start % (1 << COUNTED_BITS) << VERSION_BITS).to_bytes(16)]
+    ids = np.empty((count, 2), dtype=">u8")
+    ids[:, 0] = head
+    counted = (np.uint64(start) + np.arange(count, dtype=np.uint64)) % np.uint64(1 << COUNTED_BITS)
+    ids[:, 1] = np.uint64(tail) | counted << np.uint64(VERSION_BITS)
+    buffer = ids.tobytes()
+    return [buffer[place : place + 16] for place in range(0, len(buffer), 16)]
+
+
+def id_texts(prediction_ids: Sequence[bytes]) -> list[str]:
+    """Return ids of 16 bytes in the form of a UUID."""
+    digits = b"".join(prediction_ids).hex()
+    if len(prediction_ids) == 1:
+        return [f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"]
+    texts = np.full((len(prediction_ids), 36), ord("-"), dtype=np.uint8)
+    table = np.frombuffer(digits.encode(), dtype=np.uint8).reshape(-1, 32)
+    for place, (begin, end) in zip((0, 9, 14, 19, 24), pairwise((0, 8, 12, 16, 20, 32)), strict=True):
+        texts[:, place : place + end - begin] = table[:, begin:end]
+    joined = texts.tobytes().decode("ascii")
+    return [joined[place : place + 36] for place in range(0, len(joined), 36)]
 
 
 def version_bits(prediction_id: bytes) -> int:

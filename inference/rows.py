@@ -1,6 +1,8 @@
 """Take the rows of a request apart; `mlmon.values` converts their values."""
 
 from collections.abc import Sequence
+from itertools import chain
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -9,20 +11,28 @@ from numpy.typing import NDArray
 from inference.exceptions import PayloadError
 from mlmon.exceptions import RowErrorCode, RowValueError
 from mlmon.schema import Feature, TensorType
-from mlmon.values import LARGEST, FeatureColumns, column_of_json, shown, type_of
+from mlmon.values import (
+    LARGEST,
+    LARGEST_EXACT_INTEGER,
+    LONGEST_STRING,
+    FeatureColumns,
+    MatrixColumns,
+    column_of_json,
+    shown,
+    type_of,
+)
 
+_FLOATS = (TensorType.FLOAT32, TensorType.FLOAT64)
 _NUMBERS = frozenset({int, float})
 
 
-def columns_of_payload(features: Sequence[Feature], payload: object, *, most_rows: int) -> FeatureColumns:
-    """Return the rows of a predict body as one array for each feature.
-
-    ``{"features": row}`` is one row, ``{"rows": [row, ...]}`` many; see `columns_of_rows`.
+def rows_of_payload(payload: object, *, most_rows: int) -> list[Any]:
+    """Return the rows of a predict body: ``{"features": row}`` is one row, ``{"rows": [row, ...]}`` many.
 
     Raises
     ------
-    PayloadError, RowValueError
-        The body has another form or too many rows, or the schema refuses a value.
+    PayloadError
+        The body has another form, or too many rows.
     """
     if not isinstance(payload, dict):
         raise PayloadError('The body must be a JSON object: {"features": [...]} or {"rows": [[...], ...]}.')
@@ -31,13 +41,13 @@ def columns_of_payload(features: Sequence[Feature], payload: object, *, most_row
     if ("features" in payload) == ("rows" in payload):
         raise PayloadError('Send either "features" (one row) or "rows" (a list of rows).')
     if "features" in payload:
-        return columns_of_rows(features, [payload["features"]])
+        return [payload["features"]]
     rows = payload["rows"]
     if not isinstance(rows, list) or not rows:
         raise PayloadError('"rows" must be a list with at least one row.')
     if len(rows) > most_rows:
         raise PayloadError(f'"rows" has {len(rows)} rows; send at most {most_rows} in one request.')
-    return columns_of_rows(features, rows)
+    return rows
 
 
 def routing_key_of(payload: object) -> str | None:
@@ -48,71 +58,120 @@ def routing_key_of(payload: object) -> str | None:
     return key
 
 
-def columns_of_rows(features: Sequence[Feature], rows: Sequence[Any]) -> FeatureColumns:
-    """Return the rows as one array for each feature.
+class RowReader:
+    """Reads the rows of requests as columns of a version's features.
+
+    Plain values, which nearly all requests have, are recognized by their types and limits and converted all at once.
+    `mlmon.values` converts the others feature by feature, and says what is wrong with those that it refuses.
 
     Parameters
     ----------
     features
         The version's features, in the order of positional rows.
-    rows
-        Lists (positional) or mappings (by name), as decoded from JSON.
-
-    Raises
-    ------
-    RowValueError
-        For the first value that the schema refuses: its row, its feature and the reason.
     """
-    matrix = _plain_matrix(features, rows)
-    if matrix is not None:
-        return {feature.name: matrix[:, index] for index, feature in enumerate(features)}
-    names = [feature.name for feature in features]
-    known = frozenset(names)
-    full_rows = [_full_row(index, row, names, known) for index, row in enumerate(rows)]
-    columns = zip(*full_rows, strict=True)
-    return {feature.name: column_of_json(feature, values) for feature, values in zip(features, columns, strict=True)}
 
+    def __init__(self, features: Sequence[Feature]) -> None:
+        self._features = features
+        self._names = tuple(feature.name for feature in features)
+        self._known = frozenset(self._names)
+        self._plain_types = [_plain_types(feature) for feature in features]
+        self._plain_limits = np.array([_plain_limit(feature.tensor_type) for feature in features])
+        self._is_matrix = all(feature.tensor_type in _FLOATS for feature in features)
 
-def _plain_matrix(features: Sequence[Feature], rows: Sequence[Any]) -> NDArray[np.float64] | None:
-    """Return the rows as a matrix if all are full lists of plain numbers in range; otherwise None."""
-    width = len(features)
-    if any(feature.tensor_type not in (TensorType.FLOAT32, TensorType.FLOAT64) for feature in features):
-        return None
-    for row in rows:
-        if type(row) is not list or len(row) != width or not _NUMBERS.issuperset(map(type, row)):
-            return None
-    try:
-        matrix = np.array(rows, dtype=np.float64)
-    except OverflowError:  # a whole number of more than 308 digits
-        return None
-    limit = min((LARGEST[feature.tensor_type] for feature in features), default=np.inf)
-    return matrix if bool((np.abs(matrix) <= limit).all()) else None
+    def columns(self, rows: Sequence[Any]) -> FeatureColumns:
+        """Return the rows as one array for each feature.
 
+        Parameters
+        ----------
+        rows
+            Lists (positional) or mappings (by name), as decoded from JSON.
 
-def _full_row(index: int, row: object, names: Sequence[str], known: frozenset[str]) -> list[Any]:
-    if isinstance(row, dict):
-        if unknown := row.keys() - known:
-            name = min(unknown)
-            # The name of a key is no value, and without it nobody finds out which feature was renamed.
-            absent = [f", and {shown(one, 60)} is missing" for one in names if one not in row]
-            raise RowValueError(
-                index,
-                name,
-                "the model has no such feature",
-                code=RowErrorCode.UNKNOWN_FEATURE,
-                without_value=f"the model has no feature {shown(name, 60)}{''.join(absent[:1])}",
-            )
-        return [row.get(name) for name in names]
-    if isinstance(row, list):
-        if len(row) != len(names):
-            reason = f"expected {len(names)} values ({', '.join(names)}), got {len(row)}"
+        Raises
+        ------
+        RowValueError
+            For the first value that the schema refuses: its row, its feature and the reason.
+        """
+        full_rows = [self._full_row(index, row) for index, row in enumerate(rows)]
+        if self._is_matrix and (matrix := self._plain_matrix(full_rows)) is not None:
+            return MatrixColumns(self._names, matrix)
+        read: dict[str, Any] = {}
+        for index, values in enumerate(zip(*full_rows, strict=True)):
+            column = self._plain_column(index, values)
+            read[self._names[index]] = column_of_json(self._features[index], values) if column is None else column
+        return read
+
+    def _full_row(self, index: int, row: object) -> list[Any]:
+        if type(row) is list and len(row) == len(self._names):
+            return row
+        if type(row) is dict and len(row) == len(self._names) and self._known.issuperset(row):
+            return [row[name] for name in self._names]
+        if isinstance(row, dict):
+            if unknown := row.keys() - self._known:
+                name = min(unknown)
+                # The name of a key is no value, and without it nobody finds out which feature was renamed.
+                absent = [f", and {shown(one, 60)} is missing" for one in self._names if one not in row]
+                raise RowValueError(
+                    index,
+                    name,
+                    "the model has no such feature",
+                    code=RowErrorCode.UNKNOWN_FEATURE,
+                    without_value=f"the model has no feature {shown(name, 60)}{''.join(absent[:1])}",
+                )
+            return [row.get(name) for name in self._names]
+        if isinstance(row, list):
+            reason = f"expected {len(self._names)} values ({', '.join(self._names)}), got {len(row)}"
             raise RowValueError(index, "", reason, code=RowErrorCode.WRONG_LENGTH)
-        return row
-    expected = "expected a list of values or an object by feature name"
-    raise RowValueError(
-        index,
-        "",
-        f"{expected}, got {shown(row, 60)}",
-        code=RowErrorCode.WRONG_FORM,
-        without_value=f"{expected}, got {type_of(row)}",
-    )
+        expected = "expected a list of values or an object by feature name"
+        raise RowValueError(
+            index,
+            "",
+            f"{expected}, got {shown(row, 60)}",
+            code=RowErrorCode.WRONG_FORM,
+            without_value=f"{expected}, got {type_of(row)}",
+        )
+
+    def _plain_matrix(self, rows: Sequence[list[Any]]) -> NDArray[np.float64] | None:
+        """Return full rows of float features as a matrix if all values are plain numbers in range; otherwise None."""
+        if not _NUMBERS.issuperset(map(type, chain.from_iterable(rows))):
+            return None
+        try:
+            flat = np.fromiter(chain.from_iterable(rows), dtype=np.float64, count=len(rows) * len(self._names))
+        except OverflowError:  # a whole number of more than 308 digits
+            return None
+        matrix = flat.reshape(len(rows), -1)
+        return matrix if bool((np.abs(matrix) <= self._plain_limits).all()) else None
+
+    def _plain_column(self, index: int, values: tuple[Any, ...]) -> NDArray[Any] | None:
+        """Return the values of a feature if all are plain; otherwise None."""
+        if not self._plain_types[index].issuperset(map(type, values)):
+            return None
+        if self._features[index].tensor_type is TensorType.STRING:
+            strings = [value for value in values if value is not None]
+            if not all(0 < len(value) <= LONGEST_STRING for value in strings) or "\0" in "".join(strings):
+                return None
+            column = np.empty(len(values), dtype=object)
+            column[:] = values
+            return column
+        try:
+            numbers = np.array(values, dtype=np.float64)  # None becomes NaN
+        except OverflowError:
+            return None
+        return None if bool((np.abs(numbers) > self._plain_limits[index]).any()) else numbers
+
+
+def _plain_types(feature: Feature) -> frozenset[type]:
+    """Return the types of JSON values that need no conversion for a feature."""
+    if feature.tensor_type is TensorType.STRING:
+        kinds: set[type] = {str}
+    elif feature.tensor_type in _FLOATS:
+        kinds = {int, float}
+    else:
+        kinds = {bool} if feature.tensor_type is TensorType.BOOL else {int}
+    return frozenset(kinds if feature.is_required else kinds | {NoneType})
+
+
+def _plain_limit(tensor_type: TensorType) -> float:
+    """Return the largest number that certainly is a value of the tensor type."""
+    if tensor_type is TensorType.INT64:
+        return float(LARGEST_EXACT_INTEGER - 1)  # 2**53 + 1 reads as 2**53
+    return LARGEST.get(tensor_type, np.inf)

@@ -8,7 +8,6 @@ import logging
 import os
 import random
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -27,13 +26,12 @@ from inference.exceptions import (
     RegistryUnreadError,
     ServedElsewhereError,
 )
-from inference.observations import ObservationBatch, new_prediction_ids
+from inference.rows import RowReader
+from inference.served import ServedRequest, ServedRequests
 from inference.shadow import ShadowRunner
 from inference.stream import redis_client
 from inference.traffic import TrafficTally
-from mlmon.values import FeatureColumns
-from models_registry.class_scores import kept_scores
-from models_registry.engine import Engine, Predictions
+from models_registry.engine import Engine
 from models_registry.exceptions import ArtefactError, UnknownModelError, UnknownVersionError
 from models_registry.models import Model, ModelVersion, Stage
 from models_registry.schema import ModelSchema
@@ -58,6 +56,7 @@ class LoadedVersion:
         self.stage = Stage(row.stage)
         self.traffic_weight = row.traffic_weight
         self.schema: ModelSchema = row.schema()
+        self.rows = RowReader(self.schema.features)
         self.capture = CaptureRule(policy.sampling_rate, frozenset(policy.never_stored_features))
         self.artefact_sha256 = row.artefact_sha256
         self._artefact_path = row.served_path() if row.is_served_here else None
@@ -101,23 +100,6 @@ class LoadedVersion:
     @property
     def memory_bytes(self) -> int:
         return self._engine.memory_bytes if self._engine else 0
-
-    def new_observations(
-        self, columns: FeatureColumns, predictions: Predictions, *, rows: int, latency_ms: float
-    ) -> ObservationBatch:
-        """Return the observations of predictions that this version has just made, with new ids."""
-        return ObservationBatch(
-            version_id=self.id,
-            model_name=self.model_name,
-            features=self.schema.features,
-            prediction_ids=new_prediction_ids(rows, self.id),
-            observed_at_us=time.time_ns() // 1000,
-            columns=columns,
-            predictions=predictions.labels,
-            confidence=predictions.confidence,
-            scores=kept_scores(predictions.scores, self.schema),
-            latency_ms=latency_ms,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +230,12 @@ def _load_model(
                 version.engine()
             except NoVersionLoadedError as error:
                 logger.warning("%s Other versions stay in use.", error)  # kept in load_error, which /readyz shows
-    for metric in (metrics.CAPTURE_DROPPED, metrics.CAPTURE_SAMPLED_OUT, metrics.CAPTURE_PENDING):
+    for metric in (
+        metrics.CAPTURE_DROPPED,
+        metrics.CAPTURE_SAMPLED_OUT,
+        metrics.CAPTURE_PENDING,
+        metrics.SHADOW_DROPPED,
+    ):
         metric.labels(name)  # so that the series exists at 0
     production = [version for version in versions.values() if version.stage is Stage.PRODUCTION]
     return ServedModel(
@@ -278,14 +265,26 @@ class Serving:
             queue_rows=settings.MLMON_CAPTURE_QUEUE_ROWS,
             flush_seconds=settings.MLMON_CAPTURE_FLUSH_MS / 1000,
             stream_rows=settings.MLMON_STREAM_ROWS,
+            before_flush=self.settle,
         )
         self.shadows = ShadowRunner(self.capture_queue)
+        self._served = ServedRequests(self.capture_queue, self.shadows.submit)
 
     def snapshot(self) -> Snapshot:
         """Return the current snapshot of the registry."""
         if not self._is_started:
             self.refresh()
         return self._snapshot
+
+    def record(self, request: ServedRequest) -> None:
+        """Count and capture a request that has been served: with the next flush, or at once outside a web process."""
+        self._served.add(request)
+        if not self._is_started:
+            self.settle()
+
+    def settle(self) -> None:
+        """Count and capture the requests that have been served so far."""
+        self._served.settle()
 
     def refresh(self) -> None:
         """Renew the snapshot if the registry has changed; raise DatabaseError if the database is unavailable."""

@@ -1,16 +1,19 @@
-"""Shadow versions predict on a copy of the traffic outside the request; their predictions are only captured."""
+"""Shadow versions predict on copies of the traffic outside the requests; their predictions are only captured."""
 
 import logging
 import queue
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from math import nan
 from typing import TYPE_CHECKING
 
+from inference import metrics
 from inference.capture import CaptureQueue
 from inference.exceptions import InferenceError
-from mlmon.values import FeatureColumns
+from inference.observations import new_prediction_ids
+from inference.served import ServedRequest, count_and_capture, merged_columns
 from models_registry.exceptions import PredictionFailedError
 
 if TYPE_CHECKING:
@@ -18,61 +21,97 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-MOST_QUEUED_COPIES = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class _Copy:
-    version: "LoadedVersion"
-    columns: FeatureColumns
-    rows: int
+MOST_QUEUED_ROWS = 100_000
+MOST_ROWS_AT_ONCE = 10_000
 
 
 class ShadowRunner:
-    """One thread that lets shadow versions predict; if it falls behind, it drops copies and never delays requests."""
+    """One thread that lets shadow versions predict; if it falls behind, it drops copies and never delays requests.
+
+    The requests arrive in groups, one for each flush of the capture queue. Of a group, each version predicts the first
+    request alone, which measures its latency, and all others together, which costs much less.
+    """
 
     def __init__(self, capture_queue: CaptureQueue) -> None:
         self._capture_queue = capture_queue
-        self._queue: queue.Queue[_Copy | None] = queue.Queue(MOST_QUEUED_COPIES)
+        self._queue: queue.SimpleQueue[Sequence[ServedRequest] | None] = queue.SimpleQueue()
+        self._rows = 0  # in the queue
         self._thread: threading.Thread | None = None
-        self._start_lock = threading.Lock()
+        self._lock = threading.Lock()
+        self._is_stopped = False
 
-    def submit(
-        self, versions: Sequence["LoadedVersion"], served_by: "LoadedVersion", columns: FeatureColumns, *, rows: int
-    ) -> None:
-        """Queue a copy of the rows for each of `versions` with the same features as the version that predicted."""
-        with self._start_lock:
+    def submit(self, requests: Sequence[ServedRequest]) -> None:
+        """Queue copies of requests for their shadow versions, or drop and count them if the queue is full."""
+        rows = sum(len(request.prediction_ids) for request in requests)
+        with self._lock:
+            if self._rows and self._rows + rows > MOST_QUEUED_ROWS:
+                for request in requests:
+                    metrics.SHADOW_DROPPED.labels(request.version.model_name).inc(len(request.shadows))
+                return
+            self._rows += rows
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="mlmon-shadow", daemon=True)
                 self._thread.start()
-        for version in versions:
-            if version.schema.features == served_by.schema.features:
-                try:
-                    self._queue.put_nowait(_Copy(version, columns, rows))
-                except queue.Full:
-                    logger.debug("A copy for shadow version %s was dropped.", version.version)
+        self._queue.put(requests)
 
     def stop(self) -> None:
-        """End the thread after its current copy."""
+        """End the thread after its current copies; those in the queue are dropped."""
+        self._is_stopped = True
         if self._thread is not None:
-            with self._queue.mutex:
-                self._queue.queue.clear()
             self._queue.put(None)
             self._thread.join(timeout=2)
 
     def _run(self) -> None:
-        while (copy := self._queue.get()) is not None:
-            version = copy.version
-            started = time.perf_counter()
+        while (requests := self._queue.get()) is not None and not self._is_stopped:
+            with self._lock:
+                self._rows -= sum(len(request.prediction_ids) for request in requests)
+            copies: dict[LoadedVersion, list[ServedRequest]] = defaultdict(list)
+            for request in requests:
+                for version in request.shadows:
+                    copies[version].append(request)
+            for version, of_version in copies.items():
+                try:
+                    self._predict(version, of_version)
+                except Exception:
+                    logger.exception("Shadow version %s of %s failed.", version.version, version.model_name)
+
+    def _predict(self, version: "LoadedVersion", requests: Sequence[ServedRequest]) -> None:
+        features = version.schema.features
+        groups: list[list[ServedRequest]] = []
+        rows = 0
+        for request in requests:
+            if request.version.schema.features != features:
+                continue
+            if len(groups) < 2 or rows + len(request.prediction_ids) > MOST_ROWS_AT_ONCE:
+                groups.append([])
+                rows = 0
+            groups[-1].append(request)
+            rows += len(request.prediction_ids)
+        served = []
+        for group in groups:
             try:
-                predictions = version.engine().predict(copy.columns)
-                seconds = time.perf_counter() - started
-                version.metrics.count_predictions(predictions, [seconds], is_shadow=True)
-                observations = version.new_observations(
-                    copy.columns, predictions, rows=copy.rows, latency_ms=seconds * 1000
-                )
-                self._capture_queue.capture(observations, version.capture)
-            except (InferenceError, PredictionFailedError) as error:
-                logger.warning("Shadow version %s of %s: %s", version.version, version.model_name, error)
-            except Exception:
-                logger.exception("Shadow version %s of %s failed.", version.version, version.model_name)
+                served.append(_predicted(version, group))
+            except (InferenceError, PredictionFailedError):
+                for request in group:  # one of them fails
+                    try:
+                        served.append(_predicted(version, [request]))
+                    except (InferenceError, PredictionFailedError) as error:
+                        logger.warning("Shadow version %s of %s: %s", version.version, version.model_name, error)
+        if served:
+            count_and_capture(version, served, self._capture_queue, is_shadow=True)
+
+
+def _predicted(version: "LoadedVersion", requests: Sequence[ServedRequest]) -> ServedRequest:
+    """Return the predictions of a shadow version for the rows of requests, as one request."""
+    columns = merged_columns([request.columns for request in requests])
+    started = time.perf_counter()
+    predictions = version.engine().predict(columns)
+    seconds = time.perf_counter() - started
+    return ServedRequest(
+        version=version,
+        columns=columns,
+        predictions=predictions,
+        prediction_ids=new_prediction_ids(len(predictions.labels), version.id),
+        predicted_at_us=time.time_ns() // 1000,
+        latency_seconds=seconds if len(requests) == 1 else nan,
+    )

@@ -7,7 +7,6 @@ lost can therefore be repeated, and a reader that sums over the processes always
 import threading
 import time
 import uuid
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Self
@@ -138,7 +137,7 @@ class TrafficTally:
         self,
         version_id: int,
         *,
-        latency_seconds: Sequence[float] = (),
+        latency_seconds: Sequence[float] | NDArray[np.float64] = (),
         class_counts: Counts | None = None,
         confidence: NDArray[np.float64] | None = None,
         outputs: NDArray[np.float64] | None = None,
@@ -158,9 +157,10 @@ class TrafficTally:
         """
         with self._lock:
             counts = self._current(version_id)
-            for seconds in latency_seconds:
-                counts.latency_seconds += seconds
-                counts.latency_counts[bisect_left(LATENCY_EDGES, seconds)] += 1
+            if len(latency_seconds):
+                counts.latency_seconds += float(np.sum(latency_seconds))
+                bins = np.searchsorted(LATENCY_EDGES, latency_seconds)
+                counts.latency_counts += np.bincount(bins, minlength=len(LATENCY_EDGES) + 1)
             if outputs is not None:
                 counts.predictions += outputs.size
                 counts.output_sum += float(outputs.sum())

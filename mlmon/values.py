@@ -18,7 +18,7 @@ CSV has no types: see `TextFormat`.
 import json
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, TypeAlias
@@ -90,6 +90,36 @@ class TextFormat:
 
     decimal_point: str = "."
     missing: frozenset[str] = frozenset()
+
+
+class MatrixColumns(Mapping[str, NDArray[np.float64]]):
+    """`FeatureColumns` that are the columns of one matrix, so that a model with one input needs no other array.
+
+    Parameters
+    ----------
+    names
+        The features, in the order of the matrix's columns.
+    matrix
+        Shape (rows, features), finite and within the range of the features' tensors.
+    """
+
+    __slots__ = ("matrix", "names")
+
+    def __init__(self, names: tuple[str, ...], matrix: NDArray[np.float64]) -> None:
+        self.names = names
+        self.matrix = matrix
+
+    def __getitem__(self, name: str) -> NDArray[np.float64]:
+        try:
+            return self.matrix[:, self.names.index(name)]
+        except ValueError:
+            raise KeyError(name) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
 
 
 def column_of_json(feature: Feature, values: Sequence[object]) -> NDArray[Any]:

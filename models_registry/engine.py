@@ -11,7 +11,7 @@ import onnxruntime as ort
 from numpy.typing import DTypeLike, NDArray
 
 from mlmon.schema import TaskType, TensorType
-from mlmon.values import FeatureColumns
+from mlmon.values import FeatureColumns, MatrixColumns
 from models_registry.class_scores import softmax_of
 from models_registry.exceptions import (
     ArtefactError,
@@ -76,8 +76,10 @@ class _Input:
 
     def tensor(self, columns: FeatureColumns) -> _Tensor:
         """Return the tensor in C order: rows x width, or only rows for a flat input."""
-        parts = [columns[name] for name in self.features]
         dtype = _DTYPES[self.tensor_type]
+        if isinstance(columns, MatrixColumns) and columns.names == self.features and not self.is_flat:
+            return columns.matrix.astype(dtype)  # of floats, all in range
+        parts = [columns[name] for name in self.features]
         if len(parts) == 1:
             values: _Tensor = parts[0] if self.is_flat else parts[0].reshape(-1, 1)
         else:
@@ -125,6 +127,7 @@ class Engine:
         self._timeout_seconds = timeout_seconds
         self._inputs = _inputs_of(schema, self._session)
         self._outputs = [name for name in (schema.label_output, schema.score_output) if name]
+        self._first_feature = schema.features[0].name
         self._class_positions = {name: position for position, name in enumerate(schema.classes)}
         self._class_names = np.array(schema.classes, dtype=np.object_)
         self._interpret = {
@@ -155,7 +158,7 @@ class Engine:
             An integer tensor cannot hold a value, ONNX Runtime failed, or the output is invalid: a label that is not
             one of the classes, or a result of the wrong shape.
         """
-        rows = len(columns[self.schema.features[0].name])
+        rows = len(columns[self._first_feature])
         with np.errstate(over="ignore"):
             feed = {each.name: each.tensor(columns) for each in self._inputs}
         options = ort.RunOptions()
@@ -163,12 +166,15 @@ class Engine:
         try:
             # In slices as large as the upload's trial has tried, because memory grows with the rows.
             step = self.schema.rows_at_once
-            runs = [
-                self._session.run(
-                    self._outputs, {name: tensor[start : start + step] for name, tensor in feed.items()}, options
-                )
-                for start in range(0, rows, step)
-            ]
+            slices = (
+                [feed]
+                if rows <= step
+                else [
+                    {name: tensor[start : start + step] for name, tensor in feed.items()}
+                    for start in range(0, rows, step)
+                ]
+            )
+            runs = [self._session.run(self._outputs, one, options) for one in slices]
         except ONNX_RUNTIME_ERRORS as error:
             if limit.has_passed:
                 raise PredictionTimeoutError(
@@ -216,13 +222,7 @@ class Engine:
                 raise PredictionFailedError(
                     f"Output {name!r} has {scores.shape[1]} numbers a row; expected {len(schema.classes)}."
                 )
-            largest = scores.max(axis=1)  # NaN if one of them is
-            if kind is ScoreKind.PROBABILITIES:
-                is_inside = ~((largest > 1 + _TOLERANCE) | (scores.min(axis=1) < -_TOLERANCE))
-                _refuse_non_finite(is_inside, "the model's scores are not probabilities: one is outside 0 to 1.")
-            # The softmax of infinite scores does not exist; -inf beside finite scores is the logarithm of 0.
-            is_valid = ~np.isnan(largest) if kind is ScoreKind.PROBABILITIES else np.isfinite(largest)
-            _refuse_non_finite(is_valid, "the model's scores are NaN or infinite.")
+            _refuse_invalid_scores(scores, are_probabilities=kind is ScoreKind.PROBABILITIES)
         if schema.label_output:
             class_index = self._positions(_column(schema.label_output, results))
         elif scores is None:
@@ -236,10 +236,8 @@ class Engine:
         if kind is ScoreKind.MARGINS:
             score = scores[:, 1] if scores.shape[1] == 2 else chosen
             return Predictions(labels, class_index, confidence=None, scores=scores, score=score)
-        if kind is ScoreKind.PROBABILITIES:
-            confidence = np.minimum(np.maximum(chosen, 0.0), 1.0)  # float32 rounding can give 1.0000001
-        else:
-            confidence = softmax_of(scores, chosen)
+        # In float32 a probability can be 1.0000001.
+        confidence = chosen.clip(0.0, 1.0) if kind is ScoreKind.PROBABILITIES else softmax_of(scores, chosen)
         return Predictions(labels, class_index, confidence, scores)
 
     def _positions(self, labels: _Tensor) -> NDArray[np.int64]:
@@ -287,6 +285,19 @@ def _column(name: str, results: dict[str, _Tensor]) -> _Tensor:
     if table.shape[1] != 1:
         raise PredictionFailedError(f"Output {name!r} has {table.shape[1]} results a row; expected 1.")
     return table[:, 0]
+
+
+def _refuse_invalid_scores(scores: NDArray[np.float64], *, are_probabilities: bool) -> None:
+    # NaN makes the maximum NaN, and every comparison with it false.
+    if scores.max() <= 1 + _TOLERANCE and scores.min() >= -_TOLERANCE:  # of all rows at once: nearly always
+        return
+    largest = scores.max(axis=1)
+    if are_probabilities:
+        is_inside = ~((largest > 1 + _TOLERANCE) | (scores.min(axis=1) < -_TOLERANCE))
+        _refuse_non_finite(is_inside, "the model's scores are not probabilities: one is outside 0 to 1.")
+    # The softmax of infinite scores does not exist; -inf beside finite scores is the logarithm of 0.
+    is_valid = ~np.isnan(largest) if are_probabilities else np.isfinite(largest)
+    _refuse_non_finite(is_valid, "the model's scores are NaN or infinite.")
 
 
 def _refuse_non_finite(is_valid: NDArray[np.bool_], reason: str) -> None:

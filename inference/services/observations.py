@@ -18,7 +18,6 @@ from inference.exceptions import NoVersionLoadedError, ObservationError, Payload
 from inference.observation_items import EPOCH, ObservationItem, items_of_payload, parse_observation
 from inference.observations import Attempt, ObservationBatch, append_new_observations, new_prediction_ids, packed_table
 from inference.rejections import Rejection
-from inference.rows import columns_of_rows
 from inference.serving import LoadedVersion, serving
 from inference.stream import redis_client, trim_to_rows
 from mlmon.exceptions import RowValueError
@@ -113,7 +112,7 @@ def _parse(
     """Return the valid items, with features that the schema accepts, and the results for the others, by index."""
     parsed: dict[int, ObservationItem] = {}
     errors: dict[int, ObservationError] = {}
-    now, features = timezone.now(), version.schema.features
+    now = timezone.now()
     for index, given_item in enumerate(items):
         try:
             parsed[index] = parse_observation(given_item, version.schema, now=now)
@@ -122,11 +121,11 @@ def _parse(
             version.metrics.count_rejection(Rejection.of(error))
     try:
         if parsed:
-            columns_of_rows(features, [item.features for item in parsed.values()])  # all at once: most are valid
+            version.rows.columns([item.features for item in parsed.values()])  # all at once: most are valid
     except RowValueError:
         for index, item in list(parsed.items()):
             try:
-                columns_of_rows(features, [item.features])
+                version.rows.columns([item.features])
             except RowValueError as error:
                 place = f"{error.feature}: " if error.feature else ""
                 errors[index] = ObservationError("features", f"{place}{error.reason}")
@@ -153,7 +152,7 @@ def _capture(version: LoadedVersion, items: Mapping[int, ObservationItem]) -> di
     latency_ms = np.broadcast_to(new.latency_ms, new.rows)
     version.metrics.count_predictions(
         Predictions(labels=new.predictions, class_index=class_index, confidence=new.confidence, scores=None),
-        (latency_ms[np.isfinite(latency_ms)] / 1000).tolist(),
+        latency_ms[np.isfinite(latency_ms)] / 1000,
         is_shadow=version.stage is Stage.SHADOW,
     )
     statuses = [
@@ -215,7 +214,7 @@ def _batch(version: LoadedVersion, items: Sequence[ObservationItem]) -> Observat
         features=schema.features,
         prediction_ids=[item.prediction_id or own for item, own in zip(items, own_ids, strict=True)],
         observed_at_us=np.array([(item.observed_at - EPOCH) // MICROSECOND for item in items], dtype=np.int64),
-        columns=columns_of_rows(schema.features, [item.features for item in items]),
+        columns=version.rows.columns([item.features for item in items]),
         predictions=predictions,
         confidence=np.array([item.confidence for item in items], dtype=np.float64),
         scores=scores,

@@ -1,8 +1,7 @@
 """Predict: choose a version, check the rows, run the model, count and capture."""
 
 import time
-import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +15,13 @@ from inference.exceptions import (
     ServedElsewhereError,
 )
 from inference.metrics import UNKNOWN, count_rejected_without_version, count_without_version
+from inference.observations import id_texts, new_prediction_ids
 from inference.rejections import Rejection, RequestErrorCode
-from inference.rows import columns_of_payload, routing_key_of
+from inference.rows import routing_key_of, rows_of_payload
+from inference.served import ServedRequest
 from inference.serving import LoadedVersion, Snapshot, serving
 from inference.traffic import Status
 from mlmon.exceptions import RowErrorCode, RowValueError
-from mlmon.schema import Feature
 from mlmon.values import FeatureColumns
 from models_registry.engine import Predictions
 from models_registry.exceptions import NonFinitePredictionError, UnknownModelError, UnknownVersionError
@@ -43,7 +43,9 @@ def predict_payload(*, model_name: str, payload: Any, version: str | None = None
         model_name=model_name,
         version=version,
         routing_key=lambda: routing_key_of(payload),
-        columns=lambda features: columns_of_payload(features, payload, most_rows=settings.MLMON_MAX_ROWS_PER_REQUEST),
+        columns=lambda chosen: chosen.rows.columns(
+            rows_of_payload(payload, most_rows=settings.MLMON_MAX_ROWS_PER_REQUEST)
+        ),
     )
 
 
@@ -52,7 +54,7 @@ def predict(
     model_name: str,
     version: str | None = None,
     routing_key: Callable[[], str | None],
-    columns: Callable[[Sequence[Feature]], FeatureColumns],
+    columns: Callable[[LoadedVersion], FeatureColumns],
 ) -> PredictionOutcome:
     """Predict the rows of one request.
 
@@ -65,7 +67,7 @@ def predict(
     routing_key
         Returns the request's key for the traffic policy, if it has one. It may raise a PayloadError.
     columns
-        Returns the rows as columns of the version's features. It may raise a PayloadError or a RowValueError.
+        Returns the rows as columns of the chosen version's features. It may raise a PayloadError or a RowValueError.
 
     Raises
     ------
@@ -83,11 +85,10 @@ def predict(
     snapshot = state.snapshot()
     chosen = _choose_version(snapshot, model_name, version, routing_key)
     status: Status = "error"
-    predicted_rows = 0
     try:
-        values = columns(chosen.schema.features)
+        values = columns(chosen)
         predictions = chosen.engine().predict(values)
-        status, predicted_rows = "success", len(predictions.labels)
+        status = "success"
     except (PayloadError, RowValueError) as error:
         status = "rejected"
         chosen.metrics.count_rejection(Rejection.of(error))
@@ -100,17 +101,24 @@ def predict(
         chosen.metrics.count_rejection(Rejection.of(refused))
         raise refused from error
     finally:
-        chosen.metrics.count_request(status, rows=predicted_rows)
+        chosen.metrics.count_request(status)
     latency_seconds = time.perf_counter() - started
-    chosen.metrics.count_predictions(predictions, [latency_seconds])
-    observations = chosen.new_observations(values, predictions, rows=predicted_rows, latency_ms=latency_seconds * 1000)
-    state.capture_queue.capture(observations, chosen.capture)
-    if version is None and (shadows := snapshot.models[model_name].shadows):
-        state.shadows.submit(shadows, chosen, values, rows=predicted_rows)
+    prediction_ids = new_prediction_ids(len(predictions.labels), chosen.id)
+    state.record(
+        ServedRequest(
+            version=chosen,
+            columns=values,
+            predictions=predictions,
+            prediction_ids=prediction_ids,
+            predicted_at_us=time.time_ns() // 1000,
+            latency_seconds=latency_seconds,
+            shadows=snapshot.models[model_name].shadows if version is None else (),
+        )
+    )
     return PredictionOutcome(
         version=chosen,
         predictions=predictions,
-        prediction_ids=[str(uuid.UUID(bytes=one)) for one in observations.prediction_ids],
+        prediction_ids=id_texts(prediction_ids),
         latency_ms=latency_seconds * 1000,
     )
 

@@ -13,7 +13,7 @@ from django.test import Client
 from prometheus_client import REGISTRY
 from pytest_django.fixtures import Settings
 
-from inference.rows import columns_of_rows
+from inference.rows import RowReader
 from mlmon.exceptions import RowValueError
 from mlmon.schema import Feature, FeatureKind, TaskType, TensorType
 from mlmon.values import LONGEST_STRING
@@ -85,9 +85,9 @@ def test_a_string_that_is_too_long_for_the_live_window_is_refused() -> None:
         column=0,
         tensor_type=TensorType.STRING,
     )
-    assert columns_of_rows([carrier], [["x" * LONGEST_STRING]])["carrier"].tolist() == ["x" * LONGEST_STRING]
+    assert RowReader([carrier]).columns([["x" * LONGEST_STRING]])["carrier"].tolist() == ["x" * LONGEST_STRING]
     with pytest.raises(RowValueError, match="row 1, feature 'carrier': the string is longer than 1,000 characters"):
-        columns_of_rows([carrier], [["UA"], ["x" * (LONGEST_STRING + 1)]])
+        RowReader([carrier]).columns([["UA"], ["x" * (LONGEST_STRING + 1)]])
 
 
 @pytest.mark.django_db

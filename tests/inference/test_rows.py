@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from inference.exceptions import PayloadError
-from inference.rows import columns_of_payload, columns_of_rows, routing_key_of
+from inference.rows import RowReader, routing_key_of, rows_of_payload
 from mlmon.exceptions import RowValueError
 from mlmon.schema import Feature, FeatureKind, TensorType
 
@@ -24,14 +24,14 @@ MIXED = (
 
 
 def test_positional_rows_become_one_array_for_each_feature() -> None:
-    columns = columns_of_rows(NUMBERS, [[1, 2.5], [3.0, 4]])
+    columns = RowReader(NUMBERS).columns([[1, 2.5], [3.0, 4]])
     assert columns["width"].tolist() == [1.0, 3.0]
     assert columns["height"].tolist() == [2.5, 4.0]
 
 
 def test_named_rows_may_leave_out_optional_features() -> None:
-    columns = columns_of_rows(
-        MIXED, [{"count": 3, "is_new": True}, {"width": 2, "count": 4, "origin": "", "is_new": False}]
+    columns = RowReader(MIXED).columns(
+        [{"count": 3, "is_new": True}, {"width": 2, "count": 4, "origin": "", "is_new": False}]
     )
     assert np.isnan(columns["width"][0])
     assert columns["width"][1] == 2.0
@@ -58,7 +58,7 @@ def test_named_rows_may_leave_out_optional_features() -> None:
 )
 def test_a_refused_value_is_named_by_row_and_feature(rows: list[object], row: int, name: str, reason: str) -> None:
     with pytest.raises(RowValueError) as caught:
-        columns_of_rows(NUMBERS, rows)
+        RowReader(NUMBERS).columns(rows)
     assert (caught.value.row, caught.value.feature, caught.value.reason) == (row, name, reason)
 
 
@@ -75,7 +75,7 @@ def test_a_refused_value_is_named_by_row_and_feature(rows: list[object], row: in
 def test_each_tensor_type_accepts_its_own_values(values: dict[str, object], name: str, reason: str) -> None:
     good = {"width": 1, "count": 1, "origin": "JFK", "is_new": True}
     with pytest.raises(RowValueError) as caught:
-        columns_of_rows(MIXED, [good, good | values])
+        RowReader(MIXED).columns([good, good | values])
     assert (caught.value.row, caught.value.feature, caught.value.reason) == (1, name, reason)
 
 
@@ -95,7 +95,7 @@ def test_each_tensor_type_accepts_its_own_values(values: dict[str, object], name
 )
 def test_a_body_with_another_form_is_refused(payload: object, message: str) -> None:
     with pytest.raises(PayloadError, match=message):
-        columns_of_payload(NUMBERS, payload, most_rows=3)
+        rows_of_payload(payload, most_rows=3)
 
 
 @pytest.mark.parametrize("key", ["", "x" * 257, 7, ["a"]])

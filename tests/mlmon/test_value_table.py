@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from inference.rows import columns_of_rows
+from inference.rows import RowReader
 from mlmon.exceptions import ReferenceFileError, RowValueError
 from mlmon.schema import Feature
 from mlmon.tables import UNLIMITED, ReferenceTable
@@ -23,7 +23,7 @@ def read(entry_point: str, given: Any, one: Feature, folder: Path) -> list[Any]:
     if entry_point in ("object", "list"):
         named = {"row": 2} | ({} if given is ABSENT else {one.name: given})
         rows = [{"row": 1}, named] if entry_point == "object" else [[1, first], [2, given]]
-        stored: list[Any] = columns_of_rows([row, one], rows)[one.name].tolist()
+        stored: list[Any] = RowReader([row, one]).columns(rows)[one.name].tolist()
         return stored
     source: Any = folder / "table"
     if entry_point == "csv":
