@@ -7,6 +7,7 @@ import contextlib
 import os
 import secrets
 import tempfile
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,20 @@ class Environment(FileAwareEnv):  # type: ignore[misc]  # django-environ has no 
         if len(digits) > MOST_DIGITS or int(digits) > most:
             raise ImproperlyConfigured(f"{name} must be at most {most}, not {text!r}.")
         return int(digits)
+
+    def whole_number(self, name: str, *, default: int, most: int = LARGEST_INT) -> int:
+        """Return a number that may be 0."""
+        text = str(self.str(name, default=str(default)))
+        return 0 if text == "0" else self.positive_int(name, default=default, most=most)
+
+    def networks(self, name: str) -> list[IPv4Network | IPv6Network]:
+        """Return the networks of a list of addresses and networks, by default none."""
+        try:
+            return [ip_network(text) for text in self.list(name, default=[])]
+        except ValueError as error:
+            raise ImproperlyConfigured(
+                f"{name} must be addresses or networks (10.0.0.0/8), separated by commas: {error}."
+            ) from None
 
     def port_or_none(self, name: str, *, default: int) -> int:
         """Return a port, or 0 for none."""

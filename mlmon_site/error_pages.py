@@ -6,7 +6,7 @@ from http import HTTPStatus
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from rest.problems import Problem
+from rest.problems import SERVER_ERROR, Problem
 
 PREFIXES_OF_PAGES = ("/admin", "/models/", "/go/")
 
@@ -31,5 +31,5 @@ not_found = partial(error_response, status=HTTPStatus.NOT_FOUND, detail="There i
 server_error = partial(
     error_response,
     status=HTTPStatus.INTERNAL_SERVER_ERROR,
-    detail="The server failed to handle the request. Its log has the details.",
+    detail=SERVER_ERROR.detail,
 )

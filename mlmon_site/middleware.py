@@ -1,21 +1,22 @@
-"""Middleware for all requests: timing, request id, unread bodies, NUL characters and the content security policy."""
+"""Middleware for all requests: timing, request id, NUL characters and the content security policy."""
 
-import contextlib
 import re
 import time
 import uuid
 from collections.abc import Callable
 
-from django.http import HttpRequest, HttpResponseBase, UnreadablePostError
+from django.http import HttpRequest, HttpResponseBase
 
 from mlmon_site.error_pages import bad_request
-
-MOST_UNREAD_BYTES = 2**20
-READ_BYTES = 2**16
 
 ADMIN_PATH = "/admin/"
 
 ACCEPTED_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+
+def accepted_request_id(offered: str) -> str:
+    """Return the id that a client offered if it is well formed, else a new one."""
+    return offered if ACCEPTED_REQUEST_ID.fullmatch(offered) else uuid.uuid4().hex
 
 
 class _Middleware:
@@ -28,28 +29,10 @@ class RequestIdentityMiddleware(_Middleware):
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         started = time.perf_counter()
-        offered = request.META.get("HTTP_X_REQUEST_ID", "")
-        request_id = offered if ACCEPTED_REQUEST_ID.fullmatch(offered) else uuid.uuid4().hex
+        request_id = accepted_request_id(request.META.get("HTTP_X_REQUEST_ID", ""))
         response = self.get_response(request)
         response["X-Request-ID"] = request_id
         response["X-Process-Time"] = f"{time.perf_counter() - started:.6f}"
-        return response
-
-
-class UnreadBodyMiddleware(_Middleware):
-    """Reads the rest of the body of a rejected request, up to one megabyte.
-
-    The server closes a connection whose request was not read completely. A client that is still sending would see a
-    broken pipe instead of the response, and on a kept connection the next request would fail.
-    """
-
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        response = self.get_response(request)
-        length = request.META.get("CONTENT_LENGTH") or "0"
-        if length.isdigit() and int(length) <= MOST_UNREAD_BYTES:
-            with contextlib.suppress(UnreadablePostError):  # the client has gone
-                while request.read(READ_BYTES):
-                    continue
         return response
 
 

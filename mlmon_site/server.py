@@ -8,13 +8,16 @@ import argparse
 import multiprocessing
 import os
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
-from granian.constants import HTTPModes, Interfaces
+from granian._granian import ListenerSpec
+from granian.constants import HTTPModes, Interfaces, Loops
+from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import Server
 
@@ -25,15 +28,29 @@ from monitoring.metrics.slots import reset_metrics
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mlmon_site.settings")
 
-THREADS = 4
-# Connections per worker. The kernel assigns a new connection by a hash, whether that worker is idle or not.
-CONNECTIONS = 256
+# Connections per worker, most of which may be slow: the event loop serves the others meanwhile.
+CONNECTIONS = 2048
 # Docker and the supervisor of the embedded run allow 10 s for the whole stop.
 STOP_SECONDS = 6
 
 
-def load_application() -> Callable[..., Any]:
-    """Return the WSGI application; runs in each worker process, before it serves."""
+class _Server(Server):  # type: ignore[misc, valid-type]  # granian chooses the class by the system
+    """Lets the workers accept from one socket.
+
+    On Linux, granian gives each worker a socket of its own: the kernel then assigns new connections to workers that are
+    busy, and resets those of a worker that ends.
+    """
+
+    def _init_shared_socket(self) -> None:
+        self._ssp = None
+        self._shd = ListenerSpec(self.bind_addr, self.bind_port, self.backlog).build()
+        self._sfd = self._shd.get_fd()
+        self._sso = socket.socket(fileno=self._sfd)
+        self._sso.set_inheritable(True)
+
+
+def load_application() -> Any:
+    """Return the RSGI application; runs in each worker process, before it serves."""
     parent = multiprocessing.parent_process()
     # A fork inherits the main process's handlers, which only set a flag. Until granian installs the worker's own, a
     # worker that is still loading would ignore TERM.
@@ -42,7 +59,7 @@ def load_application() -> Callable[..., Any]:
     if parent is not None and parent.pid is not None:
         end_when_orphaned(parent.pid, within_seconds=STOP_SECONDS)
     wake_for_signals()
-    from mlmon_site.wsgi import application
+    from mlmon_site.rsgi import application
 
     return application
 
@@ -59,15 +76,16 @@ def serve(*, host: str, port: int, workers: int, access_log: bool, scrape_port: 
     if subprocess.run([sys.executable, "-m", "mlmon_site.database"], check=False).returncode:
         sys.exit("The web server does not start.")
     reset_metrics(settings.MLMON_METRICS_DIR)
-    server = Server(
-        "mlmon_site.wsgi:application",
+    server = _Server(
+        "mlmon_site.rsgi:application",
         address=host,
         port=port,
-        interface=Interfaces.WSGI,
+        interface=Interfaces.RSGI,
+        loop=Loops.uvloop,
         # If granian guessed the protocol from the first bytes, a connection that never sends any would never end.
         http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=1000 * settings.MLMON_HEADER_TIMEOUT_SECONDS),
         workers=workers,
-        blocking_threads=THREADS,
         backpressure=CONNECTIONS,
         respawn_failed_workers=True,
         workers_kill_timeout=STOP_SECONDS,

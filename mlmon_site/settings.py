@@ -70,7 +70,6 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "mlmon_site.middleware.RequestIdentityMiddleware",
-    "mlmon_site.middleware.UnreadBodyMiddleware",
     "mlmon_site.middleware.NulCheckMiddleware",
     "mlmon_site.middleware.ContentSecurityPolicyMiddleware",
     "django.middleware.security.SecurityMiddleware",
@@ -154,6 +153,16 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = env.positive_int("MLMON_MAX_BODY_BYTES", default=1
 MLMON_MAX_ARTEFACT_BYTES = env.positive_int("MLMON_MAX_ARTEFACT_BYTES", default=256 * 2**20)
 MLMON_MAX_REFERENCE_BYTES = env.positive_int("MLMON_MAX_REFERENCE_BYTES", default=512 * 2**20)
 MLMON_MAX_REFERENCE_ROWS = env.positive_int("MLMON_MAX_REFERENCE_ROWS", default=5_000_000)
+# A body may take this long, and longer if it arrives at the rate of the next setting.
+MLMON_BODY_TIMEOUT_SECONDS = env.positive_int("MLMON_BODY_TIMEOUT_SECONDS", default=10, most=3600)
+MLMON_BODY_MIN_BYTES_PER_SECOND = env.positive_int("MLMON_BODY_MIN_BYTES_PER_SECOND", default=32 * 2**10)
+MLMON_HEADER_TIMEOUT_SECONDS = env.positive_int("MLMON_HEADER_TIMEOUT_SECONDS", default=10, most=3600)
+# In each web process; 0 sets no limit.
+MLMON_MAX_REQUESTS_PER_ADDRESS = env.whole_number("MLMON_MAX_REQUESTS_PER_ADDRESS", default=0)
+MLMON_TRUSTED_PROXIES = env.networks("MLMON_TRUSTED_PROXIES")
+# Slow predictions of one model in a web process: those that run at the same time, and those that wait.
+MLMON_MODEL_RUNS = env.positive_int("MLMON_MODEL_RUNS", default=2, most=32)
+MLMON_MODEL_QUEUE = env.positive_int("MLMON_MODEL_QUEUE", default=64)
 MLMON_PREDICTION_TIMEOUT_MS = env.positive_int("MLMON_PREDICTION_TIMEOUT_MS", default=10_000, most=LONGEST_WAIT_MS)
 
 REST_FRAMEWORK = {

@@ -18,11 +18,6 @@ from rest_framework.request import Request
 from rest.problems import shortened
 
 
-class LengthRequired(APIException):
-    status_code = HTTPStatus.LENGTH_REQUIRED
-    default_detail = "Send the body with a Content-Length; chunked bodies are not supported."
-
-
 class BodyTooLarge(APIException):
     status_code = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 
@@ -93,11 +88,9 @@ def validated_body(request: Request, serializer_class: type[serializers.Serializ
     ------
     ValidationError
         Some fields are invalid; it names each of them.
-    LengthRequired, UnsupportedMediaType
-        The body is chunked, or has another type than the call's.
+    UnsupportedMediaType
+        The body has another type than the call's.
     """
-    if request.META.get("HTTP_TRANSFER_ENCODING") and not request.META.get("CONTENT_LENGTH"):
-        raise LengthRequired  # the server would read an empty body
     serializer = serializer_class(data=request.data)
     if not serializer.is_valid():
         raise ValidationError({_field(name): _reasons(reasons) for name, reasons in serializer.errors.items()})

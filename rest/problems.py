@@ -92,8 +92,11 @@ class Problem:
             **self.members,
         }
 
+    def content(self) -> bytes:
+        return orjson.dumps(self.body())
+
     def response(self) -> HttpResponse:
-        return HttpResponse(orjson.dumps(self.body()), status=self.status, content_type=PROBLEM_JSON)
+        return HttpResponse(self.content(), status=self.status, content_type=PROBLEM_JSON)
 
 
 def problem_response(error: Exception, context: dict[str, Any]) -> HttpResponse | None:
@@ -134,6 +137,11 @@ def _validation_problem(error: ValidationError) -> Problem:
     detail = " ".join(f"{name}: {reason}" if name else reason for name, reason in reasons.items())
     errors = [{"field": name, "reason": shortened(reason)} for name, reason in reasons.items()]
     return Problem(STATUS_OF_ERROR[ValidationError], detail, {"errors": errors})
+
+
+SERVER_ERROR = Problem(
+    HTTPStatus.INTERNAL_SERVER_ERROR, "The server failed to handle the request. Its log has the details."
+)
 
 
 def method_not_allowed(method: str, *, allowed: Sequence[str]) -> HttpResponse:
@@ -178,7 +186,7 @@ MEANINGS = {
     404: "The model, version, incident or job does not exist.",
     406: "The client does not accept JSON.",
     409: "The version is archived or served elsewhere, or the request contradicts what is stored.",
-    411: "The request has no Content-Length.",
+    408: "The body was not received in time.",
     413: "The body, or an uploaded file, is larger than this server accepts.",
     415: "The Content-Type is not application/json, or multipart/form-data for an upload.",
     422: "A value or a file is not accepted, or the body has the wrong shape. Nothing was done.",
@@ -193,7 +201,7 @@ DETAILS: dict[int, list[tuple[str, dict[str, Any]]]] = {
     404: [("There is no model named 'absent'.", {})],
     406: [("Could not satisfy the request Accept header.", {})],
     409: [("Version 1.0.0 of classifier is archived.", {})],
-    411: [("Send the body with a Content-Length; chunked bodies are not supported.", {})],
+    408: [("The body was not received in time: send it within 10 s, or faster than 32 KiB/s.", {})],
     413: [("The body is larger than this server accepts.", {})],
     415: [('Unsupported media type "text/csv" in request.', {})],
     422: [
@@ -210,7 +218,7 @@ DETAILS: dict[int, list[tuple[str, dict[str, Any]]]] = {
             },
         ),
     ],
-    500: [("The server failed to handle the request. Its log has the details.", {})],
+    500: [(SERVER_ERROR.detail, {})],
     503: [("Model 'classifier' has no version in production.", {})],
 }
 

@@ -41,6 +41,20 @@ class BearerTokenAuthentication(BaseAuthentication):
         return CHALLENGE
 
 
+def has_scope(authorization: str, scope: TokenScope) -> bool:
+    """Return whether a request with this ``Authorization`` header may make a call of `scope`.
+
+    False means only that the usual way has to decide: that it is refused, or why.
+    """
+    if not authorization:
+        return settings.MLMON_API_ACCESS == "open" and scope != TokenScope.REGISTRY
+    scheme, _, token = authorization.partition(" ")
+    known = serving().snapshot().tokens.get(token_digest(token.strip())) if scheme.lower() == "bearer" else None
+    if known is None or not known.is_valid():
+        return False
+    return settings.MLMON_API_ACCESS == "open" or known.scope in (scope, TokenScope.ALL)
+
+
 class HasApiAccess(BasePermission):
     """Allows a call by the view's ``required_scope``: ``predict``, ``read`` (the default) or ``registry``.
 

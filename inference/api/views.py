@@ -17,6 +17,7 @@ from rest_framework.views import APIView
 
 from accounts.models import TokenScope
 from inference.api.authentication import BearerTokenAuthentication
+from inference.api.predictions import prediction_body
 from inference.api.serializers import (
     ObservationItemSerializer,
     ObservationResponseSerializer,
@@ -29,7 +30,6 @@ from inference.api.serializers import (
 from inference.rejections import RequestErrorCode
 from inference.services.observations import ObservationOutcome, ObservationStatus, capture_observations
 from inference.services.prediction import count_refused_request, predict_payload
-from rest.bodies import LengthRequired
 from rest.problems import problem_responses, shortened
 
 IDS = [f"0199f0c2-7a40-7c1e-9d3b-5f0a4f2b000{number}" for number in range(1, 4)]
@@ -71,7 +71,7 @@ class PredictView(APIView):
                 serializers=[PredictResponseSerializer, PredictRowsResponseSerializer],
                 resource_type_field_name=None,
             ),
-            **problem_responses(400, 401, 403, 404, 406, 409, 411, 413, 415, 422, 500, 503),
+            **problem_responses(400, 401, 403, 404, 406, 408, 409, 413, 415, 422, 500, 503),
         },
         examples=[
             OpenApiExample("One row", {"features": [0.1, 0.5, 0.3, 0.8]}, request_only=True),
@@ -85,8 +85,6 @@ class PredictView(APIView):
         ],
     )
     def post(self, request: Request, model_name: str | None = None, version: str | None = None) -> Response:
-        if request.META.get("HTTP_TRANSFER_ENCODING") and not request.META.get("CONTENT_LENGTH"):
-            raise LengthRequired
         if not request.META.get("CONTENT_LENGTH", "0").strip("0"):
             raise ParseError("The body is empty; send a JSON object.")
         payload = request.data
@@ -94,22 +92,7 @@ class PredictView(APIView):
         outcome = predict_payload(
             model_name=model_name or settings.MLMON_DEFAULT_MODEL, payload=payload, version=version
         )
-        labels = outcome.predictions.labels.tolist()
-        confidence = outcome.predictions.confidence
-        confidences = [None] * len(labels) if confidence is None else confidence.tolist()
-        rows = [
-            {"prediction": label, "confidence": one, "prediction_id": prediction_id}
-            for label, one, prediction_id in zip(labels, confidences, outcome.prediction_ids, strict=True)
-        ]
-        if outcome.predictions.score is not None:
-            for row, score in zip(rows, outcome.predictions.score.tolist(), strict=True):
-                row["score"] = score
-        about = {
-            "latency_ms": round(outcome.latency_ms, 3),
-            "model_name": outcome.version.model_name,
-            "model_version": outcome.version.version,
-        }
-        return Response({"predictions": rows, **about} if "rows" in payload else {**rows[0], **about})
+        return Response(prediction_body(outcome, is_batch="rows" in payload))
 
 
 class ObservationsView(APIView):
@@ -141,7 +124,7 @@ class ObservationsView(APIView):
                 serializers=[ObservationResponseSerializer, ObservationsResponseSerializer],
                 resource_type_field_name=None,
             ),
-            **problem_responses(400, 401, 403, 404, 406, 409, 413, 415, 422, 503),
+            **problem_responses(400, 401, 403, 404, 406, 408, 409, 413, 415, 422, 503),
         },
         examples=[
             OpenApiExample(

@@ -140,6 +140,11 @@ def count_refused_request(*, model_name: str, code: RequestErrorCode, reason: st
         count_without_version(UNKNOWN, "rejected")
 
 
+def count_busy_request(*, model_name: str) -> None:
+    """Count a request of a registered model that was refused because too many others wait for the model."""
+    count_without_version(model_name, "error")
+
+
 def _choose_version(
     snapshot: Snapshot, model_name: str, version: str | None, routing_key: Callable[[], str | None]
 ) -> LoadedVersion:

@@ -42,7 +42,7 @@ from rest.codec import OrjsonParser
 from rest.problems import problem_responses
 
 MODELS = Model.objects.prefetch_related("versions__features")
-WRITE_PROBLEMS = (400, 401, 403, 404, 406, 409, 411, 413, 415, 422, 503)
+WRITE_PROBLEMS = (400, 401, 403, 404, 406, 408, 409, 413, 415, 422, 503)
 
 
 class ModelListView(ListAPIView[Model]):

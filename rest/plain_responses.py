@@ -1,0 +1,33 @@
+"""A response as plain data, which any server interface can send."""
+
+from dataclasses import dataclass
+
+from rest.problems import PROBLEM_JSON, Problem
+
+
+@dataclass(frozen=True, slots=True)
+class PlainResponse:
+    """A response.
+
+    Attributes
+    ----------
+    headers
+        Names in lower case.
+    body
+        Empty if `file` is set.
+    file
+        Path of a file that is the body.
+    is_from_django
+        Whether Django's middleware has set its headers: the request's id and the time that it took.
+    """
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes = b""
+    file: str | None = None
+    is_from_django: bool = False
+
+
+def plain_problem(problem: Problem, *headers: tuple[str, str]) -> PlainResponse:
+    """Return the response with a problem."""
+    return PlainResponse(problem.status, (("content-type", PROBLEM_JSON), *headers), problem.content())
