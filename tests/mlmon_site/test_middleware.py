@@ -1,14 +1,12 @@
-"""The middleware: request ids, durations, unread bodies."""
+"""The middleware: request ids and durations."""
 
-import io
 import re
 
 import pytest
-from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
 
-from mlmon_site.middleware import RequestIdentityMiddleware, UnreadBodyMiddleware
+from mlmon_site.middleware import RequestIdentityMiddleware
 
 NEW_IDENTITY = re.compile(r"[0-9a-f]{32}")
 
@@ -39,38 +37,3 @@ def test_a_malformed_id_is_replaced(offered: str) -> None:
 
 def test_the_duration_is_in_seconds() -> None:
     assert 0 <= float(_answered()["X-Process-Time"]) < 1
-
-
-def _sending(body: io.BytesIO, length: str) -> HttpRequest:
-    environ = RequestFactory().get("/").environ
-    return WSGIRequest(environ | {"REQUEST_METHOD": "POST", "CONTENT_LENGTH": length, "wsgi.input": body})
-
-
-def test_the_rest_of_a_rejected_body_is_read() -> None:
-    sent = io.BytesIO(b"x" * 100_000)
-    request = _sending(sent, "100000")
-    UnreadBodyMiddleware(lambda _: HttpResponse(status=404))(request)
-    assert sent.tell() == 100_000
-
-
-def test_a_body_over_the_limit_is_left_unread() -> None:
-    sent = io.BytesIO(b"x" * 100)
-    request = _sending(sent, str(2**20 + 1))
-    UnreadBodyMiddleware(lambda _: HttpResponse(status=413))(request)
-    assert sent.tell() == 0
-
-
-@pytest.mark.parametrize("length", ["", "many", "-1"])
-def test_an_invalid_content_length_is_ignored(length: str) -> None:
-    request = _sending(io.BytesIO(b"body"), length)
-    assert UnreadBodyMiddleware(lambda _: HttpResponse(status=400))(request).status_code == 400
-
-
-def test_a_body_that_the_view_has_read_is_not_read_again() -> None:
-    def view(request: HttpRequest) -> HttpResponse:
-        return HttpResponse(request.body)
-
-    request = RequestFactory().post("/", b"body", content_type="text/plain")
-    response = UnreadBodyMiddleware(view)(request)
-    assert isinstance(response, HttpResponse)
-    assert response.content == request.body == b"body"

@@ -193,6 +193,15 @@ def slow_model(layers: int, width: int) -> onnx.ModelProto:
     return graph_model(nodes, initializers=[constant("shape", [width, width], np.int64)])
 
 
+def slow_row_model(width: int = 4000, steps: int = 300) -> onnx.ModelProto:
+    """Return a model that computes ``width`` sines ``steps`` times for each row: about 10 ms."""
+    names = [f"wide{step}" for step in range(steps + 1)]
+    nodes = [helper.make_node("MatMul", ["X", "ones"], [names[0]])]
+    nodes += [helper.make_node("Sin", [a], [b]) for a, b in itertools.pairwise(names)]
+    nodes.append(helper.make_node("ReduceMean", [names[-1]], ["Y"], axes=[1], keepdims=1))
+    return graph_model(nodes, initializers=[constant("ones", np.ones((1, width)), np.float32)])
+
+
 def parsed(content: bytes) -> onnx.ModelProto:
     """Return the parsed model."""
     model = onnx.ModelProto()
