@@ -274,10 +274,9 @@ def test_each_error_response_is_documented(demo: Client, status: int, options: d
     assert response.json() in _documented(status)
 
 
-def test_the_errors_for_chunked_and_large_bodies_are_documented(demo: Client, settings: Settings) -> None:
+def test_the_error_for_a_large_body_is_documented(demo: Client, settings: Settings) -> None:
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 10
     assert _predicted(demo).json() in _documented(413)
-    assert _predicted(demo, data="", headers={"Transfer-Encoding": "chunked"}).json() in _documented(411)
 
 
 def _wait_for_response(status: int, client: Client, **options: Any) -> None:

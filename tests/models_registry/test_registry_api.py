@@ -664,12 +664,6 @@ def test_many_fields_or_files_are_refused(pipeline: Pipeline, iris: ModelVersion
     problem_of(pipeline.send(REFERENCE, file=[rows_file() for _ in range(200)]), 400)
 
 
-def test_a_chunked_body_is_refused(pipeline: Pipeline, iris: ModelVersion) -> None:
-    chunked = {"Transfer-Encoding": "chunked"}
-    for path, content_type in ((VERSIONS, MULTIPART_CONTENT), (STAGE, "application/json")):
-        problem_of(pipeline.send_bytes(path, b"", content_type, **chunked), 411)
-
-
 def test_half_of_an_upload_is_refused(pipeline: Pipeline, iris: ModelVersion, settings: Settings) -> None:
     before = everything(settings)
     body, content_type = form(file=rows_file())
