@@ -137,7 +137,7 @@ def _flights(models: Path) -> Workload:
         {name: round(value, 4) if isinstance(value, float) else value for name, value in row.items()}
         for row in _spread(table.drop_null())
     ]
-    feed = {
+    feed: dict[str, NDArray[Any]] = {
         name: np.array([[row[name]] for row in rows], DTYPES[datatype]) for name, datatype in FLIGHT_TYPES.items()
     }
     tensors = [

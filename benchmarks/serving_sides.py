@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -127,15 +126,16 @@ def running_mlmon(folder: Path, models: Path, *, with_tokens: bool = False) -> I
     variables = {"MLMON_API_ACCESS": "token"} if with_tokens else {}
     with embedded_run(folder, variables=variables) as run:
         registry = {"Authorization": f"Bearer {_new_token(run, 'registry')}"}
+        caller = {"Authorization": f"Bearer {_new_token(run, 'predict')}"} if with_tokens else {}
+        await_condition(partial(_is_known, run, registry), "The token is not accepted.", seconds=START_SECONDS)
         iris = (models / "classifier.onnx").read_bytes()
         _upload(run, registry, "batch", [("1.0.0", "production", 100)], (models / "batch.onnx").read_bytes())
         shadowed = [("1.0.0", "production", 100), ("2.0.0", "shadow", None)]
         _upload(run, registry, "iris-shadow", shadowed, iris, features=IRIS_FEATURES)
         split = [("1.0.0", "production", 90), ("2.0.0", "production", 10)]
         _upload(run, registry, "iris-canary", split, iris, features=IRIS_FEATURES)
-        headers = {**JSON, "Authorization": f"Bearer {_new_token(run, 'predict')}"} if with_tokens else JSON
         web = run.program("mlmon_site.server").pid
-        side = Side("mlmon", web, run.process.pid, run.port, MLMON_PATHS, headers, run)
+        side = Side("mlmon", web, run.process.pid, run.port, MLMON_PATHS, {**JSON, **caller}, run)
         _await_models(side, ("batch", "iris-shadow", "iris-canary"))
         yield side
 
@@ -146,6 +146,12 @@ def _new_token(run: EmbeddedRun, scope: str) -> str:
     done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=True)
     token: str = json.loads(done.stdout)["token"]
     return token
+
+
+def _is_known(run: EmbeddedRun, headers: Mapping[str, str]) -> bool:
+    """Return whether each web process has read the new token."""
+    responses = (requests.get(f"{run.url}/api/v1/models", headers=headers, timeout=30) for _ in range(STEADY_RESPONSES))
+    return all(response.ok for response in responses)
 
 
 def _upload(
@@ -259,5 +265,3 @@ def _is_healthy(port: int, path: str) -> bool:
         return False
     finally:
         connection.close()
-
-
