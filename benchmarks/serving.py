@@ -24,7 +24,7 @@ from benchmarks.worker import CompetitorUnavailableError, default_environments
 ROUNDS, SECONDS, WARM_UP_SECONDS = 5, 5.0, 3.0
 PACED_RATES = (30, 60)
 # Batches leave work for the archive, which would slow down the next server. Its task starts every 10 s.
-ARCHIVE_QUIET_SECONDS, LONGEST_REST_SECONDS = 12.0, 90.0
+REST_SECONDS, LONGEST_REST_SECONDS = 12.0, 90.0
 DURATION = "Takes about twenty minutes, and longer when it creates the rivals' environments."
 OURS, PLAIN, WITH_TOKENS = "ours", "mlmon", "mlmon_tokens"
 TITLES = {OURS: "mlmon", PLAIN: "mlmon without", **{name: rival.title for name, rival in RIVALS.items()}}
@@ -117,13 +117,20 @@ class ScenarioResult:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What to measure, and for how long."""
+    """What to measure, and for how long.
+
+    Attributes
+    ----------
+    rest_seconds
+        mlmon must be idle for this long after a load of batches.
+    """
 
     scenarios: Sequence[Scenario] = SCENARIOS
     rivals: Sequence[str] = DEFAULT_RIVALS
     rounds: int = ROUNDS
     seconds: float = SECONDS
     warm_up_seconds: float = WARM_UP_SECONDS
+    rest_seconds: float = REST_SECONDS
     environments: Path = field(default_factory=default_environments)
 
 
@@ -143,10 +150,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--warm-up", type=float, default=WARM_UP_SECONDS, help="seconds of load before the first round (%(default)s)"
     )
-    parser.add_argument("--only", nargs="+", metavar="WORD", help="only scenarios whose name has one of these words")
-    parser.add_argument("--rivals", nargs="*", choices=RIVALS, default=DEFAULT_RIVALS, help="default: %(default)s")
     parser.add_argument(
-        "--environments", type=Path, default=default_environments(), help="folder for their environments (%(default)s)"
+        "--rest", type=float, default=REST_SECONDS, help="seconds for which mlmon is idle after batches (%(default)s)"
+    )
+    parser.add_argument("--only", nargs="+", metavar="WORD", help="only scenarios whose name has one of these words")
+    parser.add_argument(
+        "--rivals", nargs="*", choices=RIVALS, default=DEFAULT_RIVALS, metavar="NAME", help=", ".join(RIVALS)
+    )
+    parser.add_argument(
+        "--environments",
+        type=Path,
+        default=default_environments(),
+        metavar="DIR",
+        help="where rivals are installed (%(default)s)",
     )
     parsed = parser.parse_args(arguments)
     scenarios = [one for one in SCENARIOS if not parsed.only or any(word in one.name for word in parsed.only)]
@@ -154,7 +170,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"--only: no scenario has this word. They are: {'; '.join(one.name for one in SCENARIOS)}.")
     progress(DURATION)
     results = measure(
-        Options(scenarios, parsed.rivals, parsed.rounds, parsed.seconds, parsed.warm_up, parsed.environments)
+        Options(
+            scenarios,
+            parsed.rivals,
+            rounds=parsed.rounds,
+            seconds=parsed.seconds,
+            warm_up_seconds=parsed.warm_up,
+            rest_seconds=parsed.rest,
+            environments=parsed.environments,
+        )
     )
     sys.stdout.write(text_of(results))
     write_json(parsed.json, figures_of(results))
@@ -217,7 +241,7 @@ def _scenario_result(scenario: Scenario, sides: Mapping[str, Side], options: Opt
         load = measured(targets[name], side.pid, seconds=seconds, folder=folder, per_second=scenario.per_second)
         after = side.dropped()
         if scenario.kind == "batch" and side.run is not None:
-            wait_until_quiet([side.run_pid], seconds=ARCHIVE_QUIET_SECONDS, at_most=LONGEST_REST_SECONDS)
+            wait_until_quiet([side.run_pid], seconds=options.rest_seconds, at_most=LONGEST_REST_SECONDS)
         return Measurement(load, None if before is None or after is None else after - before)
 
     for name, side in contestants.items():
