@@ -15,6 +15,8 @@ from benchmarks.serving_sides import MLMON_PATHS, Side, WrongPredictionError
 from tests.benchmarks.http_stub import stub_server
 from tests.services.debian_programs import program
 
+pytestmark = pytest.mark.timeout(240)  # the fixture starts all of mlmon
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
@@ -23,7 +25,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("serving")
     absent = folder / "absent.txt"
     absent.write_text("./there-is-no-such-project\n")
-    arguments = ["--only", "strings", "30 a", "shadow", "canary", "--rounds", "2", "--seconds", "1", "--warm-up", "0.5"]
+    arguments = ["--only", "strings", "30 a", "canary", "--rounds", "2", "--seconds", "1", "--warm-up", "0.5"]
     arguments += ["--rest", "0", "--rivals", "fastapi", "--environments", str(folder), "--json", str(folder / "json")]
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(RIVALS, "fastapi", Rival("fastapi", "FastAPI", absent))
@@ -32,9 +34,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return figures
 
 
-@pytest.mark.timeout(240)  # it starts all of mlmon
 def test_every_scenario_is_measured_on_mlmon(run: dict[str, Any]) -> None:
-    assert set(run["scenarios"]) == {"single row, strings", "batch, 30 a second", "shadow", "canary"}
+    assert set(run["scenarios"]) == {"single row, strings", "batch, 30 a second", "canary"}
     for one in run["scenarios"].values():
         ours = one["sides"][OURS]
         assert (ours["errors"], ours["dropped"]) == (0, 0)
@@ -46,10 +47,9 @@ def test_every_scenario_is_measured_on_mlmon(run: dict[str, Any]) -> None:
 
 
 def test_mlmon_is_compared_with_itself(run: dict[str, Any]) -> None:
-    for name in ("shadow", "canary"):
-        ratio = run["scenarios"][name]["ratios"][PLAIN]
-        assert len(ratio["rounds"]) == 2
-        assert ratio["lowest"] <= ratio["median"] <= ratio["highest"]
+    ratio = run["scenarios"]["canary"]["ratios"][PLAIN]
+    assert len(ratio["rounds"]) == 2
+    assert ratio["lowest"] <= ratio["median"] <= ratio["highest"]
 
 
 def test_a_rival_that_cannot_be_installed_is_reported_with_the_reason(run: dict[str, Any]) -> None:
