@@ -71,7 +71,7 @@ class KeepAliveClient:
         head = await reader.readuntil(b"\r\n\r\n")
         first, *lines = head.decode("latin-1").split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-        await reader.readexactly(int(headers["content-length"]))  # every server here sends it with a prediction
+        await reader.readexactly(int(headers.get("content-length", "")))  # each prediction has it
         if headers.get("connection", "").lower() == "close":
             self.close()
         return int(first.split()[1])
