@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from inference.stream import FEATURE_PREFIX, OBSERVATION_FIELDS, OBSERVED_AT_TYPE, stream_key, to_bytes
 from mlmon.schema import Feature
-from mlmon.values import FeatureColumns, observed_table
+from mlmon.values import FeatureColumns, merged_columns, observed_table
 from models_registry.class_scores import scores_column
 
 VERSION_BITS = 16  # of the model version's primary key: an id leads to a few versions instead of all of them
@@ -200,10 +200,8 @@ def sampled(prediction_ids: Sequence[bytes], rate: float) -> NDArray[np.bool_]:
 def packed_table(batches: Sequence[ObservationBatch]) -> pa.Table:
     """Return batches of one version and schema as one table with the columns of `inference.stream.Window`."""
     first = batches[0]
-    columns = {
-        feature.name: np.concatenate([batch.columns[feature.name] for batch in batches]) for feature in first.features
-    }
-    features = observed_table(first.features, columns)
+    features = observed_table(first.features, merged_columns([batch.columns for batch in batches]))
+    ids = pa.py_buffer(b"".join(chain.from_iterable(batch.prediction_ids for batch in batches)))
     observed_at = np.concatenate([np.broadcast_to(batch.observed_at_us, batch.rows) for batch in batches])
     latency = np.concatenate([np.broadcast_to(batch.latency_ms, batch.rows) for batch in batches])
     confidence = np.concatenate(
@@ -211,7 +209,7 @@ def packed_table(batches: Sequence[ObservationBatch]) -> pa.Table:
     )
     predictions = np.concatenate([batch.predictions for batch in batches])
     arrays: list[Any] = [
-        pa.array([one for batch in batches for one in batch.prediction_ids], pa.binary(16)),
+        pa.Array.from_buffers(pa.binary(16), features.num_rows, [None, ids]),
         pa.array(observed_at, OBSERVED_AT_TYPE),
         pa.array(confidence, pa.float64(), from_pandas=True),
         pa.array(latency, pa.float64(), from_pandas=True),
@@ -224,7 +222,7 @@ def packed_table(batches: Sequence[ObservationBatch]) -> pa.Table:
         scores = [np.full((one.rows, classes), unknown) if one.scores is None else one.scores for one in batches]
         arrays.append(scores_column(np.concatenate(scores)))
         fields.append(pa.field("scores", arrays[5].type))
-    arrays.extend(column.combine_chunks() for column in features.columns)
+    arrays.extend(column.chunk(0) for column in features.columns)  # each is one array
     fields.extend(pa.field(FEATURE_PREFIX + field.name, field.type) for field in features.schema)
     return pa.table(arrays, schema=pa.schema(fields))
 

@@ -92,13 +92,19 @@ class RowReader:
             For the first value that the schema refuses: its row, its feature and the reason.
         """
         full_rows = [self._full_row(index, row) for index, row in enumerate(rows)]
-        if self._is_matrix and (matrix := self._plain_matrix(full_rows)) is not None:
-            return MatrixColumns(self._names, matrix)
+        if self._is_matrix and (plain := self._plain_matrix(full_rows)) is not None:
+            return plain
         read: dict[str, Any] = {}
         for index, values in enumerate(zip(*full_rows, strict=True)):
             column = self._plain_column(index, values)
             read[self._names[index]] = column_of_json(self._features[index], values) if column is None else column
         return read
+
+    def columns_of_matrix(self, matrix: NDArray[np.float64]) -> FeatureColumns | None:
+        """Return rows of numbers, shape (rows, features), as columns; None if they need a closer look."""
+        if not self._is_matrix or matrix.shape[1] != len(self._names):
+            return None
+        return MatrixColumns(self._names, matrix) if bool((np.abs(matrix) <= self._plain_limits).all()) else None
 
     def _full_row(self, index: int, row: object) -> list[Any]:
         if type(row) is list and len(row) == len(self._names):
@@ -130,16 +136,15 @@ class RowReader:
             without_value=f"{expected}, got {type_of(row)}",
         )
 
-    def _plain_matrix(self, rows: Sequence[list[Any]]) -> NDArray[np.float64] | None:
-        """Return full rows of float features as a matrix if all values are plain numbers in range; otherwise None."""
+    def _plain_matrix(self, rows: Sequence[list[Any]]) -> FeatureColumns | None:
+        """Return full rows of float features if all values are plain numbers in range; otherwise None."""
         if not _NUMBERS.issuperset(map(type, chain.from_iterable(rows))):
             return None
         try:
             flat = np.fromiter(chain.from_iterable(rows), dtype=np.float64, count=len(rows) * len(self._names))
         except OverflowError:  # a whole number of more than 308 digits
             return None
-        matrix = flat.reshape(len(rows), -1)
-        return matrix if bool((np.abs(matrix) <= self._plain_limits).all()) else None
+        return self.columns_of_matrix(flat.reshape(len(rows), -1))
 
     def _plain_column(self, index: int, values: tuple[Any, ...]) -> NDArray[Any] | None:
         """Return the values of a feature if all are plain; otherwise None."""

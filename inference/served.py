@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from inference.capture import CaptureQueue
 from inference.observations import ObservationBatch
-from mlmon.values import FeatureColumns, MatrixColumns
+from mlmon.values import FeatureColumns, merged_columns
 from models_registry.class_scores import kept_scores
 from models_registry.engine import Predictions
 
@@ -120,17 +120,6 @@ def count_and_capture(
         latency_ms=np.repeat(latency * 1000, rows),
     )
     capture_queue.capture(batch, version.capture)
-
-
-def merged_columns(parts: Sequence[FeatureColumns]) -> FeatureColumns:
-    """Return the columns of several requests to versions with the same features, one below the other."""
-    if len(parts) == 1:
-        return parts[0]
-    matrices = [part for part in parts if isinstance(part, MatrixColumns)]
-    if len(matrices) == len(parts):
-        return MatrixColumns(matrices[0].names, np.concatenate([one.matrix for one in matrices]))
-    merged: dict[str, Any] = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return merged
 
 
 def _merged_predictions(parts: Sequence[Predictions]) -> Predictions:

@@ -13,7 +13,8 @@ from inference import metrics
 from inference.capture import CaptureQueue
 from inference.exceptions import InferenceError
 from inference.observations import new_prediction_ids
-from inference.served import ServedRequest, count_and_capture, merged_columns
+from inference.served import ServedRequest, count_and_capture
+from mlmon.values import merged_columns
 from models_registry.exceptions import PredictionFailedError
 
 if TYPE_CHECKING:

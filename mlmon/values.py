@@ -122,6 +122,17 @@ class MatrixColumns(Mapping[str, NDArray[np.float64]]):
         return len(self.names)
 
 
+def merged_columns(parts: Sequence[FeatureColumns]) -> FeatureColumns:
+    """Return the columns of several parts with the same features, one below the other."""
+    if len(parts) == 1:
+        return parts[0]
+    matrices = [part for part in parts if isinstance(part, MatrixColumns)]
+    if len(matrices) == len(parts):
+        return MatrixColumns(matrices[0].names, np.concatenate([one.matrix for one in matrices]))
+    merged: dict[str, Any] = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return merged
+
+
 def column_of_json(feature: Feature, values: Sequence[object]) -> NDArray[Any]:
     """Return one column of a request's rows as `FeatureColumns` has it.
 
@@ -287,10 +298,13 @@ def observed_table(features: Sequence[Feature], columns: FeatureColumns) -> pa.T
         one; null for a missing value.
     """
     table: dict[str, Any] = {}
+    is_matrix = isinstance(columns, MatrixColumns)
+    if isinstance(columns, MatrixColumns):
+        columns = dict(zip(columns.names, np.ascontiguousarray(columns.matrix.T), strict=True))
     for feature in features:
         values = columns[feature.name]
         if feature.kind is FeatureKind.NUMERIC:
-            table[feature.name] = pa.array(values, type=pa.float64(), from_pandas=True)
+            table[feature.name] = pa.array(values, type=pa.float64(), from_pandas=not is_matrix)  # which has no NaN
         elif values.dtype == np.object_:
             table[feature.name] = pa.array(values, type=pa.string(), from_pandas=True)
         else:

@@ -241,10 +241,9 @@ class Engine:
         return Predictions(labels, class_index, confidence, scores)
 
     def _positions(self, labels: _Tensor) -> NDArray[np.int64]:
-        name_of = label_text if labels.dtype.kind in "fb" else str
-        names = [name_of(label) for label in labels.tolist()]
+        names = map(label_text if labels.dtype.kind in "fb" else str, labels.tolist())
         try:
-            return np.array([self._class_positions[name] for name in names], dtype=np.int64)
+            return np.fromiter(map(self._class_positions.__getitem__, names), dtype=np.int64, count=len(labels))
         except KeyError as error:
             raise PredictionFailedError(
                 f"The model predicted {error.args[0]!r}, which is not one of its classes "

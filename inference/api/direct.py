@@ -8,7 +8,7 @@ through `inference.api.views.PredictView`. Both ways give the same status, heade
 import logging
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Protocol
 
 import orjson
@@ -21,7 +21,8 @@ from django.middleware.security import SecurityMiddleware
 from accounts.models import TokenScope
 from inference.api.authentication import has_scope
 from inference.api.predictions import prediction_body
-from inference.services.prediction import predict_payload
+from inference.plain_batches import FEWEST_BYTES, plain_batch
+from inference.services.prediction import predict_batch, predict_payload
 from rest.codec import json_bytes
 from rest.plain_responses import PlainResponse
 from rest.problems import SERVER_ERROR, problem_response
@@ -70,13 +71,20 @@ def is_ordinary(headers: RequestHeaders, query_string: str) -> bool:
 
 def predict_response(target: Target, body: bytes) -> PlainResponse | None:
     """Return the response to an ordinary request; None if its body is not JSON."""
+    batch = plain_batch(body) if len(body) >= FEWEST_BYTES else None
+    decoded: Any = None
+    if batch is None:
+        try:
+            decoded = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            return None
     try:
-        payload = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None
-    try:
-        outcome = predict_payload(model_name=target.model_name, payload=payload, version=target.version)
-        content = json_bytes(prediction_body(outcome, is_batch="rows" in payload))
+        if batch is None:
+            outcome = predict_payload(model_name=target.model_name, version=target.version, payload=decoded)
+        else:
+            decode = partial(orjson.loads, body)
+            outcome = predict_batch(model_name=target.model_name, version=target.version, batch=batch, payload=decode)
+        content = json_bytes(prediction_body(outcome, is_batch=batch is not None or "rows" in decoded))
         return PlainResponse(200, _headers(_JSON), content)
     except Exception as error:  # the service has counted it, so it must not take the usual way as well
         response = problem_response(error, {})

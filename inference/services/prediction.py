@@ -16,6 +16,7 @@ from inference.exceptions import (
 )
 from inference.metrics import UNKNOWN, count_rejected_without_version, count_without_version
 from inference.observations import id_texts, new_prediction_ids
+from inference.plain_batches import PlainBatch
 from inference.rejections import Rejection, RequestErrorCode
 from inference.rows import routing_key_of, rows_of_payload
 from inference.served import ServedRequest
@@ -47,6 +48,22 @@ def predict_payload(*, model_name: str, payload: Any, version: str | None = None
             rows_of_payload(payload, most_rows=settings.MLMON_MAX_ROWS_PER_REQUEST)
         ),
     )
+
+
+def predict_batch(
+    *, model_name: str, batch: PlainBatch, payload: Callable[[], Any], version: str | None = None
+) -> PredictionOutcome:
+    """Predict the rows of a batch of numbers; `payload` returns the decoded body if the version needs other values."""
+
+    def columns(chosen: LoadedVersion) -> FeatureColumns:
+        is_small = len(batch.matrix) <= settings.MLMON_MAX_ROWS_PER_REQUEST
+        plain = chosen.rows.columns_of_matrix(batch.matrix) if is_small else None
+        if plain is not None:
+            return plain
+        return chosen.rows.columns(rows_of_payload(payload(), most_rows=settings.MLMON_MAX_ROWS_PER_REQUEST))
+
+    key = {"routing_key": batch.routing_key}
+    return predict(model_name=model_name, version=version, routing_key=lambda: routing_key_of(key), columns=columns)
 
 
 def predict(

@@ -109,7 +109,7 @@ def test_while_redis_is_unavailable_the_oldest_are_dropped_and_the_rest_is_writt
     dropped_before = dropped("outage")
     for value in range(150):
         queue.capture(batch([float(value)], model_name="outage"), CaptureRule())
-    assert dropped("outage") - dropped_before == 50
+    await_condition(lambda: dropped("outage") - dropped_before == 50, "not the oldest 50 are dropped", pause=0.01)
     assert pending("outage") == 100
 
     server = start_redis(tmp_path)
