@@ -9,6 +9,18 @@ class PayloadError(InferenceError):
     """The body is valid JSON but does not have the expected form."""
 
 
+class UnreadableBodyError(InferenceError):
+    """The body cannot be taken apart: it is not JSON, or its parts have other lengths than stated."""
+
+
+class LargeBodyError(InferenceError):
+    """The body is larger than allowed once it is decompressed."""
+
+
+class UnsupportedEncodingError(InferenceError):
+    """The body is compressed in a way that is not supported."""
+
+
 class NoVersionLoadedError(InferenceError):
     """The model exists, but none of its versions can predict now."""
 

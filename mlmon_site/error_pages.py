@@ -1,4 +1,4 @@
-"""Responses to errors outside API views: a page for people, problem details for programs."""
+"""Responses to errors outside API views: a page for people, for programs problem details or the protocol's errors."""
 
 from functools import partial
 from http import HTTPStatus
@@ -8,6 +8,7 @@ from django.shortcuts import render
 
 from rest.problems import SERVER_ERROR, Problem
 
+OPEN_INFERENCE_PREFIX = "/v2/"  # errors of this protocol have a form of their own
 PREFIXES_OF_PAGES = ("/admin", "/models/", "/go/")
 
 
@@ -17,6 +18,8 @@ def error_response(
     """Return the response to an error. The handlers below give it to Django, which passes the exception."""
     if request.path.startswith(PREFIXES_OF_PAGES) or request.path == "/":
         return render(request, "error.html", {"status": status, "detail": detail}, status=status)
+    if f"{request.path}/".startswith(OPEN_INFERENCE_PREFIX):
+        return Problem(status, detail).plain_response()
     return Problem(status, detail).response()
 
 

@@ -140,7 +140,7 @@ if SECURE_SSL_REDIRECT:
     SECURE_HSTS_INCLUDE_SUBDOMAINS = True
     SECURE_HSTS_PRELOAD = True
     # Probes and scrapes come from inside the cluster over plain HTTP.
-    SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]
+    SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics|v2/health/(live|ready))$"]
 
 # --- API ------------------------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
+from inference.api.open_inference import unknown_call
 from monitoring.views import search
 
 urlpatterns = [
@@ -20,6 +21,7 @@ urlpatterns = [
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),
     # GET and HEAD only: the page's renderer fails on OPTIONS.
     path("api/docs", SpectacularSwaggerView.as_view(url_name="schema", http_method_names=["get", "head"]), name="docs"),
+    path("v2/<path:rest>", unknown_call),  # behind all calls of the Open Inference Protocol
 ]
 
 handler400 = "mlmon_site.error_pages.bad_request"

@@ -9,8 +9,13 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
 
 from accounts.models import TokenScope, token_digest
+from inference.api import open_inference_shapes as shapes
+from inference.api.open_inference import OpenInferenceView
 from inference.serving import serving
 from inference.stream import redis_client
 from monitoring.metrics.exposition import render_metrics
@@ -60,10 +65,54 @@ def healthz(request: HttpRequest) -> JsonResponse:
 @_read_only
 def readyz(request: HttpRequest) -> JsonResponse:
     """Respond whether the database, Redis and the production models are available."""
-    checks = {"database": _database_problem, "redis": _redis_problem, "models": _model_problem}
-    problems = {name: problem for name, check in checks.items() if (problem := check())}
+    problems = _problems()
     status = HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK
     return JsonResponse({"status": "unavailable" if problems else "ok", "problems": problems}, status=status)
+
+
+class LiveView(OpenInferenceView):
+    """Responds that this process is alive."""
+
+    authentication_classes = []
+    permission_classes = []
+
+    @extend_schema(
+        tags=["Health"],
+        summary="Is this process alive? (Open Inference Protocol)",
+        description="Checks nothing else, as `/healthz`.",
+        auth=[],
+        responses=shapes.LiveSerializer,
+        examples=[shapes.LIVE],
+    )
+    def get(self, request: Request) -> Response:
+        return Response({"live": True})
+
+
+class ServerReadyView(OpenInferenceView):
+    """Responds whether the database, Redis and the production models are available."""
+
+    authentication_classes = []
+    permission_classes = []
+
+    @extend_schema(
+        tags=["Health"],
+        summary="Can this process infer? (Open Inference Protocol)",
+        description="Checks the database, Redis and the production models, as `/readyz`.",
+        auth=[],
+        responses={200: shapes.ReadySerializer, 503: shapes.ReadySerializer},
+        examples=[shapes.READY, shapes.NOT_READY],
+    )
+    def get(self, request: Request) -> Response:
+        if not (problems := _problems()):
+            return Response({"ready": True})
+        text = "; ".join(f"{name}: {problem}" for name, problem in problems.items())
+        return Response({"ready": False, "error": text}, HTTPStatus.SERVICE_UNAVAILABLE)
+
+
+def _problems() -> dict[str, str]:
+    """Return what is not available, by name."""
+    checks = {"database": _database_problem, "redis": _redis_problem, "models": _model_problem}
+    return {name: problem for name, check in checks.items() if (problem := check())}
 
 
 def _database_problem() -> str:

@@ -1,6 +1,5 @@
 """How requests are read and responses written: JSON bodies, query parameters and pages of a list."""
 
-import re
 from collections.abc import Mapping
 from typing import IO, Any
 
@@ -11,6 +10,8 @@ from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.serializers import Serializer
+
+from rest.json_bodies import MalformedJsonError, decoded_json
 
 
 class OrjsonParser(BaseParser):
@@ -24,12 +25,9 @@ class OrjsonParser(BaseParser):
         # `stream` is Django's request. Its `body` enforces the size limit; its `read` would not.
         body = stream.body if hasattr(stream, "body") else stream.read()
         try:
-            return orjson.loads(body)
-        except orjson.JSONDecodeError as error:
-            # orjson stops at the word or behind its sign.
-            number = re.match(r"[-+]?(NaN|Infinity)", error.doc[error.pos :], re.IGNORECASE)
-            hint = f" {number[0]} is not JSON; for a missing value send null." if number else ""
-            raise ParseError(f"The body is not valid JSON: {error}.{hint}") from None
+            return decoded_json(body)
+        except MalformedJsonError as error:
+            raise ParseError(str(error)) from None
 
 
 class OrjsonRenderer(BaseRenderer):

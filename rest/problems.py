@@ -98,11 +98,23 @@ class Problem:
     def response(self) -> HttpResponse:
         return HttpResponse(self.content(), status=self.status, content_type=PROBLEM_JSON)
 
+    def plain_response(self) -> HttpResponse:
+        """Return the response in the form of the Open Inference Protocol: ``{"error": "…"}``."""
+        body = orjson.dumps({"error": shortened(self.detail)})
+        return HttpResponse(body, status=self.status, content_type="application/json")
 
-def problem_response(error: Exception, context: dict[str, Any]) -> HttpResponse | None:
+
+def problem_response(
+    error: Exception, context: dict[str, Any], *, render: Callable[[Problem], HttpResponse] = Problem.response
+) -> HttpResponse | None:
     """Return the response to an exception of an API view; this is REST framework's exception handler.
 
     The body is always JSON, as its media type says, whatever the view's renderers produce (YAML, HTML).
+
+    Parameters
+    ----------
+    render
+        Returns the response in the form of the view's protocol; by default problem details.
     """
     kinds = type(error).__mro__
     if isinstance(error, APIException):
@@ -119,7 +131,7 @@ def problem_response(error: Exception, context: dict[str, Any]) -> HttpResponse 
     if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("%s: %s", type(error).__name__, error, exc_info=error)
     set_rollback()
-    response = problem.response()
+    response = render(problem)
     if problem.status is HTTPStatus.SERVICE_UNAVAILABLE:
         response["Retry-After"] = str(RETRY_AFTER_SECONDS)
     if isinstance(error, APIException):

@@ -79,6 +79,14 @@ class HasApiAccess(BasePermission):
         return can_be_read and is_reader  # a person who may see the pages of the admin
 
 
+class HasDescriptionAccess(HasApiAccess):
+    """Allows to read what a model expects and returns with the scope ``predict`` too, which a caller needs to infer."""
+
+    def has_permission(self, request: Request, view: "APIView") -> bool:
+        is_caller = isinstance(request.user, TokenHolder) and request.user.scope == TokenScope.PREDICT
+        return is_caller or super().has_permission(request, view)
+
+
 class BearerTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     """Describes the bearer token in OpenAPI."""
 

@@ -6,9 +6,12 @@ from typing import Any
 from inference.exceptions import (
     ArchivedVersionError,
     ItemError,
+    LargeBodyError,
     NoVersionLoadedError,
     PayloadError,
     ServedElsewhereError,
+    UnreadableBodyError,
+    UnsupportedEncodingError,
 )
 from mlmon.exceptions import RowValueError
 from rest.problems import register_errors, shortened
@@ -26,6 +29,9 @@ def _members(error: RowValueError | ItemError) -> dict[str, Any]:
 
 register_errors(
     {
+        UnreadableBodyError: HTTPStatus.BAD_REQUEST,
+        LargeBodyError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        UnsupportedEncodingError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
         ArchivedVersionError: HTTPStatus.CONFLICT,
         ServedElsewhereError: HTTPStatus.CONFLICT,
         PayloadError: HTTPStatus.UNPROCESSABLE_ENTITY,

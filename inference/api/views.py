@@ -5,18 +5,13 @@ from typing import Any
 
 from django.conf import settings
 from drf_spectacular.utils import OpenApiExample, PolymorphicProxySerializer, extend_schema
-from rest_framework.exceptions import (
-    AuthenticationFailed,
-    NotAuthenticated,
-    ParseError,
-    PermissionDenied,
-)
+from rest_framework.exceptions import ParseError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.models import TokenScope
-from inference.api.authentication import BearerTokenAuthentication
+from inference.api.counting import CountedView
 from inference.api.predictions import prediction_body
 from inference.api.serializers import (
     ObservationItemSerializer,
@@ -27,9 +22,8 @@ from inference.api.serializers import (
     PredictResponseSerializer,
     PredictRowsResponseSerializer,
 )
-from inference.rejections import RequestErrorCode
 from inference.services.observations import ObservationOutcome, ObservationStatus, capture_observations
-from inference.services.prediction import count_refused_request, predict_payload
+from inference.services.prediction import predict_payload
 from rest.problems import problem_responses, shortened
 
 IDS = [f"0199f0c2-7a40-7c1e-9d3b-5f0a4f2b000{number}" for number in range(1, 4)]
@@ -40,22 +34,8 @@ FIRST = {"prediction": "setosa", "confidence": 0.981, "prediction_id": IDS[0]}
 SECOND = {"prediction": "virginica", "confidence": 0.961, "prediction_id": IDS[1]}
 
 
-class PredictView(APIView):
+class PredictView(CountedView):
     """Predicts one row or many."""
-
-    authentication_classes = [BearerTokenAuthentication]
-    required_scope = TokenScope.PREDICT
-    is_counted = False  # the service counts the request, whatever its outcome
-
-    def handle_exception(self, exc: Exception) -> Response:
-        if not self.is_counted and self.request.method == "POST":
-            is_forbidden = isinstance(exc, NotAuthenticated | AuthenticationFailed | PermissionDenied)
-            count_refused_request(
-                model_name=self.kwargs.get("model_name") or settings.MLMON_DEFAULT_MODEL,
-                code=RequestErrorCode.NOT_PERMITTED if is_forbidden else RequestErrorCode.UNREADABLE,
-                reason=str(exc),
-            )
-        return super().handle_exception(exc)
 
     @extend_schema(
         tags=["Predict"],
