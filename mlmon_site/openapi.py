@@ -21,8 +21,8 @@ TAGS = [
     {"name": "Predict", "description": "Predictions of the models."},
     {
         "name": "Open Inference Protocol",
-        "description": "Predictions for clients of version 2 of that protocol, such as Triton's and KServe's. Its errors "
-        'are `{"error": "…"}`.',
+        "description": "Predictions for clients of version 2 of that protocol, such as those of Triton and KServe. Its "
+        'errors are `{"error": "…"}`.',
     },
     {"name": "Observe", "description": "Ground truth, and predictions made by other servers."},
     {"name": "Drift", "description": "How far the latest predictions are from the reference data."},

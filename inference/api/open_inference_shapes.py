@@ -23,7 +23,7 @@ _MEANINGS = MEANINGS | {
 _ERRORS = {
     405: 'Method "PUT" not allowed.',
     415: 'Content-Type "text/csv" is not supported; send application/json, application/octet-stream or none.',
-    422: 'Input "float_input": expected the shape [rows, 4], got [8].',
+    422: 'Input "features": expected the shape [rows, 4], got [8].',
 }
 
 
@@ -159,7 +159,7 @@ def _tensor(name: str, datatype: str, shape: list[int], **members: Any) -> dict[
     return {"name": name, "datatype": datatype, "shape": shape, **members}
 
 
-INPUT = _tensor("float_input", "FP32", [-1, 4], parameters={"features": FEATURES, "optional": []})
+INPUT = _tensor("features", "FP32", [-1, 4], parameters={"features": FEATURES, "optional": []})
 OUTPUTS = [
     _tensor("prediction", "BYTES", [-1], parameters={"classes": CLASSES}),
     _tensor("confidence", "FP64", [-1]),
@@ -198,7 +198,7 @@ CONFIGURATION = _response(
         "platform": "onnxruntime_onnx",
         "backend": "onnxruntime",
         "max_batch_size": 0,
-        "input": [{"name": "float_input", "data_type": "TYPE_FP32", "dims": [-1, 4]}],
+        "input": [{"name": "features", "data_type": "TYPE_FP32", "dims": [-1, 4]}],
         "output": [
             {"name": "prediction", "data_type": "TYPE_STRING", "dims": [-1]},
             {"name": "confidence", "data_type": "TYPE_FP64", "dims": [-1]},
@@ -208,7 +208,7 @@ CONFIGURATION = _response(
 )
 ONE_INPUT = OpenApiExample(
     "The model's input",
-    {"id": "42", "inputs": [_tensor("float_input", "FP32", [2, 4], data=ROWS)]},
+    {"id": "42", "inputs": [_tensor("features", "FP32", [2, 4], data=ROWS)]},
     request_only=True,
 )
 INPUT_PER_FEATURE = OpenApiExample(
