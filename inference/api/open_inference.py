@@ -81,6 +81,7 @@ class ServerMetadataView(_DescriptionView):
 
 @extend_schema(
     tags=[shapes.TAG],
+    operation_id="v2_models_list",
     summary="List the names of the models",
     description="Names of the models that have a version that is served here.",
     responses={200: shapes.ModelNamesSerializer, **shapes.error_responses(401, 403, 405, 503)},

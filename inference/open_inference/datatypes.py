@@ -75,9 +75,17 @@ def check_json(feature: Feature, datatype: str, values: Sequence[object]) -> Non
         is_whole = not isinstance(value, float) or value.is_integer()
         is_right = type(value) in kinds and (is_whole or datatype.startswith("FP"))
         if not is_right:
-            raise _refused(feature, row, f"expected {_expected(datatype)}", value, RowErrorCode.WRONG_TYPE)
+            expected = f"expected {_expected(datatype)} ({datatype}), got"
+            code, without_value = RowErrorCode.WRONG_TYPE, f"{expected} {type_of(value)}"
+            raise RowValueError(
+                row, feature.name, f"{expected} {shown(value, 60)}", code=code, without_value=without_value
+            )
         if datatype != BYTES and not _is_in_range(datatype, value):
-            raise _refused(feature, row, f"expected a {datatype}", value, RowErrorCode.OUT_OF_RANGE)
+            beyond = f"is beyond the range of {datatype}"
+            code, without_value = RowErrorCode.OUT_OF_RANGE, f"a number {beyond}"
+            raise RowValueError(
+                row, feature.name, f"{shown(value, 60)} {beyond}", code=code, without_value=without_value
+            )
 
 
 def largest(datatype: str) -> float:
@@ -96,15 +104,5 @@ def _is_in_range(datatype: str, value: Any) -> bool:
 
 def _expected(datatype: str) -> str:
     if datatype == BYTES:
-        return "a string (BYTES)"
-    return f"a number ({datatype})" if datatype.startswith("FP") else f"a whole number ({datatype})"
-
-
-def _refused(feature: Feature, row: int, expected: str, value: object, code: RowErrorCode) -> RowValueError:
-    return RowValueError(
-        row,
-        feature.name,
-        f"{expected}, got {shown(value, 60)}",
-        code=code,
-        without_value=f"{expected}, got {type_of(value)}",
-    )
+        return "a string"
+    return "a number" if datatype.startswith("FP") else "a whole number"

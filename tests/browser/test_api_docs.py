@@ -62,7 +62,7 @@ def test_every_operation_returns_200(page: Page, demo_server: "WebServer") -> No
     for operation in _operations(page, demo_server.url):
         expect(_executed(operation)).to_contain_text("200", timeout=TIMEOUT_MS)
         executed += 1
-    assert executed == 14
+    assert executed == 27
 
 
 def test_a_user_who_is_logged_in_sends_ground_truth(page: Page, web_server: "WebServer") -> None:

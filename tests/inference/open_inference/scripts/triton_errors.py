@@ -9,7 +9,7 @@ import tritonclient.http as triton
 
 given = json.load(sys.stdin)
 client = triton.InferenceServerClient(given["url"].removeprefix("http://"))
-raised = {}
+raised: dict[str, dict[str, Any]] = {}
 
 
 def tensor(name: str, values: Any) -> Any:

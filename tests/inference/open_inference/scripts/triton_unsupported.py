@@ -18,7 +18,7 @@ def refused(call: Callable[..., Any], *arguments: Any, **options: Any) -> str:
     try:
         call(*arguments, **options)
     except triton.InferenceServerException as error:
-        return error.message()
+        return str(error.message())
     return "no error"
 
 
