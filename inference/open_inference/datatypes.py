@@ -29,8 +29,9 @@ DATATYPE_OF = {
     TensorType.BOOL: "BOOL",
     TensorType.STRING: BYTES,
 }
+_EXPECTED = {name: "a number" if name.startswith("FP") else "a whole number" for name in DTYPES}
+_EXPECTED |= {"BOOL": "true or false", BYTES: "a string or a whole number"}
 _LENGTH = struct.Struct("<I")
-_NUMBER_TYPES = (bool, int, float)
 
 
 def unpacked_numbers(place: str, datatype: str, data: memoryview) -> NDArray[Any]:
@@ -67,25 +68,26 @@ def packed_strings(distinct: Sequence[str], indices: NDArray[np.int64]) -> bytes
 
 
 def check_json(feature: Feature, datatype: str, values: Sequence[object]) -> None:
-    """Raise RowValueError for the first value of JSON that the datatype cannot have; null is missing in each."""
-    kinds: tuple[type, ...] = (str,) if datatype == BYTES else _NUMBER_TYPES
+    """Raise RowValueError for the first value that the feature can have, but not the datatype; null is always missing.
+
+    A datatype has the values that a tensor of the model would have: a boolean is 1 or 0, a whole number is a string.
+    """
     for row, value in enumerate(values):
         if value is None:
             continue
-        is_whole = not isinstance(value, float) or value.is_integer()
-        is_right = type(value) in kinds and (is_whole or datatype.startswith("FP"))
+        is_whole = not isinstance(value, str) and (not isinstance(value, float) or value.is_integer())
+        if datatype == BYTES:
+            is_right = isinstance(value, str) or (is_whole and not isinstance(value, bool))
+        else:
+            is_right = is_whole or (isinstance(value, float) and datatype.startswith("FP"))
         if not is_right:
-            expected = f"expected {_expected(datatype)} ({datatype}), got"
-            code, without_value = RowErrorCode.WRONG_TYPE, f"{expected} {type_of(value)}"
-            raise RowValueError(
-                row, feature.name, f"{expected} {shown(value, 60)}", code=code, without_value=without_value
-            )
+            expected = f"expected {_EXPECTED[datatype]} ({datatype}), got"
+            reason, without_value = f"{expected} {shown(value, 60)}", f"{expected} {type_of(value)}"
+            raise RowValueError(row, feature.name, reason, code=RowErrorCode.WRONG_TYPE, without_value=without_value)
         if datatype != BYTES and not _is_in_range(datatype, value):
             beyond = f"is beyond the range of {datatype}"
-            code, without_value = RowErrorCode.OUT_OF_RANGE, f"a number {beyond}"
-            raise RowValueError(
-                row, feature.name, f"{shown(value, 60)} {beyond}", code=code, without_value=without_value
-            )
+            reason, without_value = f"{shown(value, 60)} {beyond}", f"a number {beyond}"
+            raise RowValueError(row, feature.name, reason, code=RowErrorCode.OUT_OF_RANGE, without_value=without_value)
 
 
 def largest(datatype: str) -> float:
@@ -100,9 +102,3 @@ def _is_in_range(datatype: str, value: Any) -> bool:
     dtype = DTYPES[datatype]
     least = -largest(datatype) if dtype.kind == "f" else 0 if datatype == "BOOL" else int(np.iinfo(dtype).min)
     return bool(least <= value <= largest(datatype))
-
-
-def _expected(datatype: str) -> str:
-    if datatype == BYTES:
-        return "a string"
-    return "a number" if datatype.startswith("FP") else "a whole number"

@@ -179,19 +179,18 @@ class InputTensor:
         if self.data is not None:
             values = self._flat(self.data)
             is_plain = self.datatype.startswith("FP") and _PLAIN_NUMBERS.issuperset(map(type, values))
-            if not is_plain or max(map(abs, values)) > largest(self.datatype):
-                for index, feature in enumerate(features):
-                    check_json(feature, self.datatype, values[index :: self.width])
-                return self._converted(features, values)
-            matrix: NDArray[Any] = np.array(values, dtype=np.float64).reshape(self.rows, self.width)
-            return RowReader(features).columns_of_matrix(matrix) or self._converted(features, values)
+            plain = None
+            if is_plain and max(map(abs, values)) <= largest(self.datatype):
+                numbers = np.array(values, dtype=np.float64).reshape(self.rows, self.width)
+                plain = RowReader(features).columns_of_matrix(numbers)
+            return plain or self._converted(features, values)
         if self.datatype == BYTES:
             strings = unpacked_strings(self.place, self.binary, self.count)
             return {
                 feature.name: column_of_arrow(feature, pa.array(strings[index :: self.width], pa.binary()), None)
                 for index, feature in enumerate(features)
             }
-        matrix = unpacked_numbers(self.place, self.datatype, self.binary).reshape(self.rows, self.width)
+        matrix: NDArray[Any] = unpacked_numbers(self.place, self.datatype, self.binary).reshape(self.rows, self.width)
         plain = None
         if matrix.dtype.kind == "f":
             plain = RowReader(features).columns_of_matrix(matrix.astype(np.float64))
@@ -201,9 +200,12 @@ class InputTensor:
         }
 
     def _converted(self, features: Sequence[Feature], values: Sequence[object]) -> dict[str, NDArray[Any]]:
-        return {
-            feature.name: column_of_json(feature, values[index :: self.width]) for index, feature in enumerate(features)
-        }
+        columns = {}
+        for index, feature in enumerate(features):
+            column = values[index :: self.width]
+            columns[feature.name] = column_of_json(feature, column)
+            check_json(feature, self.datatype, column)
+        return columns
 
     def _flat(self, data: list[Any]) -> list[Any]:
         """Return the data row by row; it may be a list for each row of a shape with two sizes."""

@@ -9,7 +9,7 @@ import numpy as np
 import tritonclient.http as triton
 
 given = json.load(sys.stdin)
-DTYPES = {"BOOL": bool, "FP16": np.float16, "FP32": np.float32, "FP64": np.float64, "BYTES": np.object_}
+DTYPES: dict[str, Any] = {"BOOL": bool, "FP16": np.float16, "FP32": np.float32, "FP64": np.float64, "BYTES": np.object_}
 DTYPES |= {f"{sign}INT{bits}": np.dtype(f"{sign}int{bits}".lower()) for sign in ("", "U") for bits in (8, 16, 32, 64)}
 
 
