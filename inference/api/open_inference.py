@@ -79,17 +79,17 @@ class ServerMetadataView(_DescriptionView):
         return Response({"name": "mlmon", "version": version, "extensions": EXTENSIONS})
 
 
-@extend_schema(
-    tags=[shapes.TAG],
-    operation_id="v2_models_list",
-    summary="List the names of the models",
-    description="Names of the models that have a version that is served here.",
-    responses={200: shapes.ModelNamesSerializer, **shapes.error_responses(401, 403, 405, 503)},
-    examples=[shapes.NAMES],
-)
 class ModelNamesView(_DescriptionView):
     """Lists the models."""
 
+    @extend_schema(
+        tags=[shapes.TAG],
+        operation_id="v2_models_list",
+        summary="List the names of the models",
+        description="Names of the models that have a version that is served here.",
+        responses={200: shapes.ModelNamesSerializer, **shapes.error_responses(401, 403, 405, 503)},
+        examples=[shapes.NAMES],
+    )
     def get(self, request: Request) -> Response:
         return Response({"models": list(described_versions())})
 

@@ -57,6 +57,7 @@ def test_execute_shows_a_prediction(page: Page, demo_server: "WebServer") -> Non
     expect(predict.locator(".live-responses-table")).to_contain_text('"prediction": "setosa"')
 
 
+@pytest.mark.timeout(300)
 def test_every_operation_returns_200(page: Page, demo_server: "WebServer") -> None:
     executed = 0
     for operation in _operations(page, demo_server.url):
