@@ -18,9 +18,13 @@ def error_response(
     """Return the response to an error. The handlers below give it to Django, which passes the exception."""
     if request.path.startswith(PREFIXES_OF_PAGES) or request.path == "/":
         return render(request, "error.html", {"status": status, "detail": detail}, status=status)
-    if f"{request.path}/".startswith(OPEN_INFERENCE_PREFIX):
-        return Problem(status, detail).plain_response()
-    return Problem(status, detail).response()
+    return problem_for_program(request.path, Problem(status, detail))
+
+
+def problem_for_program(path: str, problem: Problem) -> HttpResponse:
+    """Return the response with a problem in the form of the API that the path belongs to."""
+    is_open_inference = f"{path}/".startswith(OPEN_INFERENCE_PREFIX)
+    return problem.open_inference_response() if is_open_inference else problem.response()
 
 
 # Requests that Django refuses before they reach a view.

@@ -31,8 +31,9 @@ from inference.api.direct import Target, is_ordinary, predict_response, target_o
 from inference.rejections import RequestErrorCode
 from inference.services.prediction import count_busy_request, count_refused_request
 from inference.serving import serving
+from mlmon_site.error_pages import problem_for_program
 from mlmon_site.middleware import accepted_request_id
-from rest.plain_responses import PlainResponse, plain_problem
+from rest.plain_responses import PlainResponse
 from rest.problems import RETRY_AFTER_SECONDS, SERVER_ERROR, Problem
 
 logger = logging.getLogger(__name__)
@@ -89,7 +90,7 @@ class Application:
             return  # the client has gone
         except Exception:
             logger.exception("A request failed.")
-            response = plain_problem(SERVER_ERROR)
+            response = _problem_response(scope, SERVER_ERROR)
         headers = [*response.headers]
         if not response.is_from_django:
             headers.append(("x-request-id", accepted_request_id(scope.headers.get("x-request-id", ""))))
@@ -107,7 +108,7 @@ class Application:
         if self._requests_of_address[address] >= self._most_of_address:
             detail = f"{address} has {self._most_of_address} open requests already. Wait for a response."
             problem = Problem(HTTPStatus.TOO_MANY_REQUESTS, detail)
-            return plain_problem(problem, ("retry-after", str(RETRY_AFTER_SECONDS)))
+            return _problem_response(scope, problem, ("retry-after", str(RETRY_AFTER_SECONDS)))
         self._requests_of_address[address] += 1
         try:
             return await self._respond(scope, transport)
@@ -124,7 +125,7 @@ class Application:
             if target is not None:
                 code, reason = RequestErrorCode.UNREADABLE, error.problem.detail
                 count_refused_request(model_name=target.model_name, code=code, reason=reason)
-            return plain_problem(error.problem, ("connection", "close"))
+            return _problem_response(scope, error.problem, ("connection", "close"))
         length = body.seek(0, os.SEEK_END)
         body.seek(0)
         if target is not None and (queue := self._queue_of(target)) is not None:
@@ -149,7 +150,7 @@ class Application:
     async def _predict(
         self, target: Target, queue: ModelQueue, scope: Any, body: IO[bytes], length: int
     ) -> PlainResponse:
-        is_direct = is_ordinary(scope.headers, scope.query_string)
+        is_direct = not target.is_infer and is_ordinary(scope.headers, scope.query_string)
         content = body.read() if is_direct else b""
         if is_direct and queue.is_quick(target.version, length):
             response = queue.run_quick(target.version, length, partial(predict_response, target, content))
@@ -170,7 +171,13 @@ class Application:
             count_busy_request(model_name=target.model_name)
             detail = f"Model {target.model_name!r} has as many requests as it can take. Try again later."
             problem = Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail)
-            return plain_problem(problem, ("retry-after", str(RETRY_AFTER_SECONDS)))
+            return _problem_response(scope, problem, ("retry-after", str(RETRY_AFTER_SECONDS)))
+
+
+def _problem_response(scope: Any, problem: Problem, *headers: tuple[str, str]) -> PlainResponse:
+    response = problem_for_program(scope.path, problem)
+    content_type = ("content-type", response["Content-Type"])
+    return PlainResponse(response.status_code, (content_type, *headers), response.content)
 
 
 application = Application()

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from rest.problems import PROBLEM_JSON, Problem
-
 
 @dataclass(frozen=True, slots=True)
 class PlainResponse:
@@ -26,8 +24,3 @@ class PlainResponse:
     body: bytes = b""
     file: str | None = None
     is_from_django: bool = False
-
-
-def plain_problem(problem: Problem, *headers: tuple[str, str]) -> PlainResponse:
-    """Return the response with a problem."""
-    return PlainResponse(problem.status, (("content-type", PROBLEM_JSON), *headers), problem.content())

@@ -92,13 +92,10 @@ class Problem:
             **self.members,
         }
 
-    def content(self) -> bytes:
-        return orjson.dumps(self.body())
-
     def response(self) -> HttpResponse:
-        return HttpResponse(self.content(), status=self.status, content_type=PROBLEM_JSON)
+        return HttpResponse(orjson.dumps(self.body()), status=self.status, content_type=PROBLEM_JSON)
 
-    def plain_response(self) -> HttpResponse:
+    def open_inference_response(self) -> HttpResponse:
         """Return the response in the form of the Open Inference Protocol: ``{"error": "…"}``."""
         body = orjson.dumps({"error": shortened(self.detail)})
         return HttpResponse(body, status=self.status, content_type="application/json")

@@ -29,7 +29,8 @@ from rest.problems import SERVER_ERROR, problem_response
 
 logger = logging.getLogger(__name__)
 
-_PATH = re.compile(r"/(?:api/v1/models/([^/%]+)(?:/versions/([^/%]+))?/)?predict")
+_PREDICT = re.compile(r"/(?:api/v1/models/([^/%]+)(?:/versions/([^/%]+))?/)?predict")
+_INFER = re.compile(r"/v2/models/([^/%]+)(?:/versions/([^/%]+))?/infer")
 _JSON = "application/json"
 _ACCEPTED = frozenset({_JSON, "*/*"})
 _OF_PREDICT_VIEW = (("allow", "POST, OPTIONS"),)
@@ -44,16 +45,25 @@ class RequestHeaders(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a request asks to predict: a model, and a version unless the traffic policy is to choose one."""
+    """What a request asks to predict: a model, and a version unless the traffic policy is to choose one.
+
+    Attributes
+    ----------
+    is_infer
+        Whether the request follows the Open Inference Protocol. It always takes the usual way.
+    """
 
     model_name: str
     version: str | None
+    is_infer: bool = False
 
 
 def target_of(path: str) -> Target | None:
     """Return what a path asks to predict, or None if it is the path of another call."""
-    match = _PATH.fullmatch(path)
-    return Target(match[1] or settings.MLMON_DEFAULT_MODEL, match[2]) if match else None
+    if match := _PREDICT.fullmatch(path):
+        return Target(match[1] or settings.MLMON_DEFAULT_MODEL, match[2])
+    match = _INFER.fullmatch(path)
+    return Target(match[1], match[2], is_infer=True) if match else None
 
 
 def is_ordinary(headers: RequestHeaders, query_string: str) -> bool:

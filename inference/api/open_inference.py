@@ -57,7 +57,7 @@ class OpenInferenceView(APIView):
     content_negotiation_class = _AnyAccept
 
     def get_exception_handler(self) -> Callable[..., HttpResponse | None]:
-        return partial(problem_response, render=Problem.plain_response)
+        return partial(problem_response, render=Problem.open_inference_response)
 
 
 class _DescriptionView(OpenInferenceView):
@@ -211,4 +211,4 @@ class InferView(OpenInferenceView, CountedView):
 def unknown_call(request: HttpRequest, rest: str) -> HttpResponse:
     """Return the error of a path that the protocol does not have, or that this server does not implement."""
     advice = next((text for part, text in ADVICE.items() if part in rest.split("/")), "/api/docs lists the calls.")
-    return Problem(HTTPStatus.NOT_FOUND, f"This server has no call {request.path}. {advice}").plain_response()
+    return Problem(HTTPStatus.NOT_FOUND, f"This server has no call {request.path}. {advice}").open_inference_response()

@@ -177,7 +177,7 @@ def test_the_event_loop_runs_neither_sql_nor_django(
     state = serving()
     state.snapshot()
     monkeypatch.setattr(state, "_is_started", True)  # as in a web process, where a thread refreshes the registry
-    begun = []
+    begun: list[object] = []
     request_started.connect(begun.append, weak=False, dispatch_uid="test")
     try:
         with django_assert_num_queries(0):

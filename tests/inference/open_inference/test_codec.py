@@ -17,7 +17,7 @@ import pytest
 from inference.open_inference.messages import InferMessage
 from inference.open_inference.metadata import model_configuration, model_metadata
 from inference.open_inference.outputs import encoded_response, outputs_of
-from inference.rows import columns_of_rows
+from inference.rows import RowReader
 from mlmon.exceptions import RowValueError
 from mlmon.schema import Feature, TaskType, TensorType
 from models_registry.engine import Predictions
@@ -144,7 +144,7 @@ def test_json_tensors_equal_the_rows_of_a_predict_request() -> None:
         for one, kind, values in zip(ONE_OF_EACH, kinds, zip(*rows, strict=True), strict=True)
     ]
     found = message({"inputs": tensors}).columns(ONE_OF_EACH, most_rows=2)
-    for name, expected in columns_of_rows(ONE_OF_EACH, rows).items():
+    for name, expected in RowReader(ONE_OF_EACH).columns(rows).items():
         np.testing.assert_array_equal(found[name], expected)
 
 
