@@ -42,6 +42,7 @@ ROWS_TO_SEE = (
     "accounts.changerecord",
     "accounts.apitoken",
     "inference.capturepolicy",
+    "inference.kserveservice",
     "performance.groundtruth",
     "performance.groundtruthcorrection",
     "performance.groundtruthupload",
@@ -113,6 +114,11 @@ class Action(Enum):
         "Set what is captured, and for how long",
         Role.MODEL_OWNER,
         _all("add change delete", "inference.capturepolicy"),
+    )
+    MAP_KSERVE_SERVICES = (
+        "Say which services of KServe belong to a model",
+        Role.MODEL_OWNER,
+        _all("add change delete", "inference.kserveservice"),
     )
     UPLOAD_GROUND_TRUTH = "Upload ground truth", Role.MODEL_OWNER, ("performance.add_groundtruthupload",)
     MAKE_TOKEN = (

@@ -1,4 +1,4 @@
-"""Capture policies in the admin: which predictions of a model are captured, and for how long."""
+"""Capture policies in the admin, and which services of KServe belong to a model."""
 
 from typing import Any
 
@@ -14,8 +14,9 @@ from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminTextareaWid
 
 from accounts.admin.base import AuditedAdmin, user_of
 from accounts.admin.page_parts import ListField
-from inference.models import SMALLEST_SAMPLING_RATE, CapturePolicy
+from inference.models import SMALLEST_SAMPLING_RATE, CapturePolicy, KServeService
 from inference.services.capture_policies import remove_capture_policy, save_capture_policy
+from inference.services.kserve_services import remove_kserve_service, save_kserve_service
 from models_registry.models import Model
 from models_registry.selectors import feature_names
 
@@ -107,3 +108,27 @@ class CapturePolicyAdmin(AuditedAdmin):
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[CapturePolicy]) -> None:
         for policy in queryset:
             self.delete_model(request, policy)
+
+
+@admin.register(KServeService)
+class KServeServiceAdmin(AuditedAdmin):
+    empty_text = (
+        "A service of KServe belongs to the model of the same name. Add a row for a service with another name, for one "
+        "of several namespaces, or to name the version that it runs."
+    )
+    recorded_by_service = ("add", "change", "delete")
+    fields = ["namespace", "service", "model", "version"]
+    list_display = ["service", "namespace", "model", "version", "created_at"]
+    list_select_related = ["model", "version__model"]
+    list_filter = ["namespace"]
+    search_fields = ["namespace", "service", "model__name"]
+
+    def save_model(self, request: HttpRequest, obj: KServeService, form: Any, change: bool) -> None:
+        save_kserve_service(service=obj, user=user_of(request))
+
+    def delete_model(self, request: HttpRequest, obj: KServeService) -> None:
+        remove_kserve_service(service=obj, user=user_of(request))
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[KServeService]) -> None:
+        for service in queryset:
+            self.delete_model(request, service)

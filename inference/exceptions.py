@@ -72,5 +72,19 @@ class ItemError(InferenceError):
         self.reason = reason
 
 
+class EventError(InferenceError):
+    """An event of KServe's payload logger that cannot be captured.
+
+    Parameters
+    ----------
+    outcome
+        A member of `inference.kserve.events.EventOutcome`.
+    """
+
+    def __init__(self, outcome: str, reason: str) -> None:
+        super().__init__(reason)
+        self.outcome = outcome
+
+
 class ObservationError(ItemError):
     """An invalid observation from another server."""

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from prometheus_client import Counter, Gauge, Histogram
 
+from inference.kserve.events import EventOutcome
 from inference.rejections import Rejection, possible_rejections
 from inference.traffic import CONFIDENCE_EDGES, LATENCY_EDGES, Status, TrafficTally
 from models_registry.engine import Predictions
@@ -86,6 +87,15 @@ CAPTURE_PENDING = Gauge(
     ["model_name"],
     multiprocess_mode="livesum",
 )
+KSERVE_RECEIVED = Counter(
+    "ml_kserve_events_received",
+    "Events received from KServe's payload logger.",
+)
+KSERVE_EVENTS = Counter(
+    "ml_kserve_events",
+    "Events of KServe's payload logger by outcome, counted when it is known.",
+    ["model_name", "outcome"],
+)
 
 
 class VersionMetrics:
@@ -162,3 +172,14 @@ def count_rejected_without_version(model_name: str, rejection: Rejection, tally:
 def _count_rejection(model_name: str, rejection: Rejection, tally: TrafficTally) -> None:
     REJECTED_VALUES.labels(model_name, rejection.feature_name, rejection.reason).inc()
     tally.count_rejection(model_name, rejection)
+
+
+def expect_kserve_events(model_name: str) -> None:
+    """Let the counters of KServe's events exist at 0; `model_name` is a registered name or "unknown"."""
+    for outcome in EventOutcome:
+        KSERVE_EVENTS.labels(model_name, outcome.value)
+
+
+def count_kserve_events(model_name: str, outcome: EventOutcome, events: int = 1) -> None:
+    """Count events of KServe's payload logger; `model_name` is a registered name or "unknown"."""
+    KSERVE_EVENTS.labels(model_name, outcome.value).inc(events)

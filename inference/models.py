@@ -1,6 +1,7 @@
 """Capture policies, the archive of observations, and the traffic of versions by minute and hour, and rejections."""
 
-from django.core.validators import MaxValueValidator, MinValueValidator
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import F, Q
 
@@ -10,6 +11,9 @@ from models_registry.models import Model, ModelVersion
 
 SMALLEST_SAMPLING_RATE = 0.0001
 MOST_RETENTION_DAYS = 36_500
+# Names of namespaces (RFC 1123 labels) and of InferenceServices in Kubernetes.
+LABEL = RegexValidator(r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?\Z", "Use lower-case letters, digits and '-'.")
+SUBDOMAIN = RegexValidator(r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?\Z", "Use lower-case letters, digits, '-' and '.'.")
 NO_ENTRY = "0-0"  # before every entry of a stream
 
 
@@ -67,6 +71,45 @@ class CapturePolicy(models.Model):
 
     def __str__(self) -> str:
         return f"capture policy of {self.model.name}"
+
+
+class KServeService(models.Model):
+    """An InferenceService of KServe whose logged events are predictions of a model.
+
+    A service without a row belongs to the model of its name (`inference.selectors.KServeServices`).
+    """
+
+    namespace = models.CharField(max_length=63, validators=[LABEL], help_text="Kubernetes namespace of the service.")
+    service = models.CharField(
+        max_length=253, validators=[SUBDOMAIN], help_text="Name of the InferenceService (metadata.name)."
+    )
+    model = models.ForeignKey(Model, on_delete=models.CASCADE, related_name="kserve_services")
+    version = models.ForeignKey(
+        ModelVersion,
+        on_delete=models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="kserve_services",
+        help_text="Version that the service runs. Empty: the one in production with the most traffic. The annotation "
+        "mlmon/version of the service overrides both.",
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["namespace", "service"]
+        verbose_name = "KServe service"
+        constraints = [
+            models.UniqueConstraint(fields=["namespace", "service"], name="kserve_service_has_one_model"),
+            models.CheckConstraint(condition=~Q(namespace="") & ~Q(service=""), name="kserve_service_has_a_name"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.service}"
+
+    def clean(self) -> None:
+        if self.version_id and self.version and self.version.model_id != self.model_id:
+            reason = f"{self.version} is a version of another model. Choose a version of the model, or none."
+            raise ValidationError({"version": reason})
 
 
 class ArchivePosition(models.Model):

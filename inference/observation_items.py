@@ -22,6 +22,7 @@ FIELDS = frozenset(
 )
 CLOCK_SKEW = timedelta(minutes=5)  # between a client's clock and the server's
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
 SUM_TOLERANCE = 1e-3  # of the probabilities of a row: servers round them
 LONGEST_LATENCY_MS = 86_400_000.0  # one day: a huge value would dominate the sum of a histogram
 LONGEST_NAME = 100  # of an unknown field in an error message

@@ -2,8 +2,8 @@
 
 import uuid
 from collections import defaultdict
-from collections.abc import Collection, Set
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Container, Mapping, Set
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from itertools import groupby, zip_longest
 from operator import itemgetter
@@ -15,7 +15,15 @@ from django.db.models import F, Max, Q, QuerySet, Sum
 from numpy.typing import NDArray
 
 from inference.archive_format import from_bytes
-from inference.models import ArchivePosition, CapturePolicy, ObservationChunk, RejectionCount, RollupSpan, TrafficRollup
+from inference.models import (
+    ArchivePosition,
+    CapturePolicy,
+    KServeService,
+    ObservationChunk,
+    RejectionCount,
+    RollupSpan,
+    TrafficRollup,
+)
 from inference.stream import rows_seen
 from inference.traffic import FIGURES, Counts, TrafficCounts
 from models_registry.models import Model, ModelVersion
@@ -34,6 +42,43 @@ def capture_policy_of(model: Model) -> CapturePolicy:
         return model.capture_policy
     except CapturePolicy.DoesNotExist:
         return CapturePolicy(model_id=model.pk)
+
+
+@dataclass(frozen=True, slots=True)
+class KServeServices:
+    """Which model is behind an InferenceService of KServe.
+
+    Attributes
+    ----------
+    targets
+        Name and version of the model by namespace and name of the service; "" if no version is named.
+    mapped
+        Names of the models in `targets`.
+    models
+        These, and the models of which a version is served elsewhere.
+    """
+
+    targets: Mapping[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
+    mapped: Set[str] = frozenset()
+    models: Set[str] = frozenset()
+
+    def target(self, namespace: str, service: str, known: Container[str]) -> tuple[str, str] | None:
+        """Return the model and version of a service; None if it has none.
+
+        A service without a row belongs to the model of the same name, in whatever namespace, unless that model has
+        rows: then only these are its services.
+        """
+        by_name = (service, "") if service in known and service not in self.mapped else None
+        return self.targets.get((namespace, service), by_name)
+
+
+def kserve_services() -> KServeServices:
+    """Return the services of KServe whose events belong to a model."""
+    rows = KServeService.objects.values_list("namespace", "service", "model__name", "version__version")
+    targets = {(namespace, service): (name, version or "") for namespace, service, name, version in rows}
+    elsewhere = ModelVersion.objects.filter(artefact="").values_list("model__name", flat=True)
+    mapped = frozenset(name for name, _ in targets.values())
+    return KServeServices(targets, mapped, mapped.union(elsewhere))
 
 
 def archive_position(version_id: int) -> ArchivePosition | None:

@@ -27,6 +27,7 @@ from inference.exceptions import (
     ServedElsewhereError,
 )
 from inference.rows import RowReader
+from inference.selectors import KServeServices
 from inference.served import ServedRequest, ServedRequests
 from inference.shadow import ShadowRunner
 from inference.stream import redis_client
@@ -170,6 +171,7 @@ class Snapshot:
     generation: int = -1
     models: Mapping[str, ServedModel] = field(default_factory=dict)
     tokens: Mapping[str, KnownToken] = field(default_factory=dict)
+    kserve_services: KServeServices = field(default_factory=KServeServices)
 
     def model(self, name: str) -> ServedModel:
         """Return a model by name.
@@ -214,7 +216,10 @@ def take_snapshot(previous: Snapshot, tally: TrafficTally) -> Snapshot:
     for name in previous.models.keys() | models.keys():
         loaded = models[name].versions.values() if name in models else ()
         metrics.MODEL_MEMORY.labels(name).set(sum(version.memory_bytes for version in loaded))
-    return Snapshot(generation=generation, models=models, tokens=tokens)
+    kserve_services = selectors.kserve_services()
+    for name in {metrics.UNKNOWN, *kserve_services.models}:
+        metrics.expect_kserve_events(name)
+    return Snapshot(generation=generation, models=models, tokens=tokens, kserve_services=kserve_services)
 
 
 def _load_model(

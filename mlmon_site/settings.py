@@ -139,8 +139,8 @@ if SECURE_SSL_REDIRECT:
     SECURE_HSTS_SECONDS = int(timedelta(days=365).total_seconds())
     SECURE_HSTS_INCLUDE_SUBDOMAINS = True
     SECURE_HSTS_PRELOAD = True
-    # Probes and scrapes come from inside the cluster over plain HTTP.
-    SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics|v2/health/(live|ready))$"]
+    # Probes, scrapes and the events of KServe come from inside the cluster over plain HTTP.
+    SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics|v2/health/(live|ready)|api/v1/kserve/events)$"]
 
 # --- API ------------------------------------------------------------------------------------------------------------
 
@@ -224,6 +224,11 @@ if len(bytes(VALKEY_SOCKET)) > SOCKET_PATH_LIMIT:
 REDIS_URL = env.str("REDIS_URL", default="") or f"unix://{VALKEY_SOCKET}?db=0"
 MLMON_CAPTURE_QUEUE_ROWS = env.positive_int("MLMON_CAPTURE_QUEUE_ROWS", default=100_000)
 MLMON_CAPTURE_FLUSH_MS = env.positive_int("MLMON_CAPTURE_FLUSH_MS", default=100, most=LONGEST_WAIT_MS)
+MLMON_KSERVE_EVENT_BYTES = env.positive_int("MLMON_KSERVE_EVENT_BYTES", default=2**20)
+MLMON_KSERVE_QUEUE_BYTES = env.positive_int("MLMON_KSERVE_QUEUE_BYTES", default=64 * 2**20)
+MLMON_KSERVE_PAIR_SECONDS = env.positive_int("MLMON_KSERVE_PAIR_SECONDS", default=120, most=LONGEST_TICK_SECONDS)
+MLMON_KSERVE_WAITING_EVENTS = env.positive_int("MLMON_KSERVE_WAITING_EVENTS", default=200_000)
+MLMON_KSERVE_WAITING_BYTES = env.positive_int("MLMON_KSERVE_WAITING_BYTES", default=64 * 2**20)
 MLMON_LIVE_WINDOW_ROWS = env.positive_int("MLMON_LIVE_WINDOW_ROWS", default=100_000)
 MLMON_STREAM_ROWS = env.positive_int("MLMON_STREAM_ROWS", default=1_000_000)
 MLMON_ARCHIVE_TICK_SECONDS = env.positive_int("MLMON_ARCHIVE_TICK_SECONDS", default=10, most=LONGEST_TICK_SECONDS)
@@ -346,6 +351,7 @@ UNFOLD = {
                     _list("Models", "hub", "models_registry.model"),
                     _list("Versions", "deployed_code", "models_registry.modelversion"),
                     _list("Reference data", "dataset", "models_registry.referencedataset"),
+                    _list("KServe services", "cloud_sync", "inference.kserveservice"),
                 ],
             },
             {

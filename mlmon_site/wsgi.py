@@ -12,10 +12,21 @@ from monitoring.metrics.slots import enable_multiprocess_metrics
 
 enable_multiprocess_metrics(settings.MLMON_METRICS_DIR)  # before Django's setup imports the metrics
 
-application = get_wsgi_application()
+django_application = get_wsgi_application()
 
 # These imports need Django to be set up.
+from inference.services.kserve_events import event_receiver, stop_receiving  # noqa: E402
 from inference.serving import serving, stop_serving  # noqa: E402
+from mlmon_site.event_shortcut import EventShortcut  # noqa: E402
 
+
+def stop() -> None:
+    """Process the events that are queued, then write the observations and counts."""
+    stop_receiving()
+    stop_serving()
+
+
+application = EventShortcut(django_application)
 serving().start()
-at_process_end(stop_serving)
+event_receiver().start()
+at_process_end(stop)

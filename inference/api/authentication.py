@@ -1,5 +1,6 @@
 """Who may call the API: holders of tokens with a scope, users of the admin to read, or everyone if access is open."""
 
+import base64
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -26,19 +27,56 @@ class BearerTokenAuthentication(BaseAuthentication):
     """Authenticates ``Authorization: Bearer mlmon_…`` with the process's snapshot, without SQL."""
 
     def authenticate(self, request: Request) -> tuple[TokenHolder, KnownToken] | None:
-        scheme, _, token = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
-        if scheme.lower() != "bearer":
+        token = self.token_in(request.META.get("HTTP_AUTHORIZATION", ""))
+        if token is None:
             return None
-        snapshot = serving().snapshot()
-        if snapshot.generation < 0:
-            raise RegistryUnreadError
-        known = snapshot.tokens.get(token_digest(token.strip()))
-        if known is None or not known.is_valid():
+        known = known_token(token)
+        if known is None:
             raise AuthenticationFailed("The token is unknown, revoked or expired.")
         return TokenHolder(known.name, known.scope), known
 
+    def token_in(self, authorization: str) -> str | None:
+        """Return the token in a header; None if the header has another scheme."""
+        scheme, _, token = authorization.partition(" ")
+        return token.strip() if scheme.lower() == "bearer" else None
+
     def authenticate_header(self, request: Request) -> str:
         return CHALLENGE
+
+
+class PasswordTokenAuthentication(BearerTokenAuthentication):
+    """Authenticates ``Authorization: Basic``, whose password is the token, for a client that only has a URL.
+
+    Clients send a URL's user information in this header, not in the URL, so no log of this server contains it.
+    """
+
+    def token_in(self, authorization: str) -> str | None:
+        scheme, _, credentials = authorization.partition(" ")
+        if scheme.lower() != "basic":
+            return None
+        try:
+            decoded = base64.b64decode(credentials.strip(), validate=True).decode()
+        except ValueError:
+            return ""  # no token has this digest
+        return decoded.partition(":")[2]
+
+    def authenticate_header(self, request: Request) -> str:
+        return 'Basic realm="mlmon"'
+
+
+def known_token(token: str) -> KnownToken | None:
+    """Return the process's record of a token; None if it is unknown, revoked or expired.
+
+    Raises
+    ------
+    RegistryUnreadError
+        The process has not read the tokens yet.
+    """
+    snapshot = serving().snapshot()
+    if snapshot.generation < 0:
+        raise RegistryUnreadError
+    known = snapshot.tokens.get(token_digest(token))
+    return known if known is not None and known.is_valid() else None
 
 
 def has_scope(authorization: str, scope: TokenScope) -> bool:
@@ -95,3 +133,13 @@ class BearerTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-unty
 
     def get_security_definition(self, auto_schema: object) -> dict[str, str]:
         return {"type": "http", "scheme": "bearer"}
+
+
+class PasswordTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """Describes the token as a password in OpenAPI."""
+
+    target_class = "inference.api.authentication.PasswordTokenAuthentication"
+    name = "tokenAsPassword"
+
+    def get_security_definition(self, auto_schema: object) -> dict[str, str]:
+        return {"type": "http", "scheme": "basic"}

@@ -4,7 +4,6 @@ import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -15,7 +14,7 @@ from django.utils import timezone
 
 from inference.capture import count_sampled_out
 from inference.exceptions import NoVersionLoadedError, ObservationError, PayloadError
-from inference.observation_items import EPOCH, ObservationItem, items_of_payload, parse_observation
+from inference.observation_items import EPOCH, MICROSECOND, ObservationItem, items_of_payload, parse_observation
 from inference.observations import Attempt, ObservationBatch, append_new_observations, new_prediction_ids, packed_table
 from inference.rejections import Rejection
 from inference.serving import LoadedVersion, serving
@@ -26,8 +25,6 @@ from models_registry.class_scores import kept_scores
 from models_registry.engine import Predictions
 from models_registry.models import Stage
 from models_registry.schema import ScoreKind
-
-MICROSECOND = timedelta(microseconds=1)
 
 
 class ObservationStatus(StrEnum):
@@ -79,17 +76,44 @@ def capture_observations(*, model_name: str, payload: object) -> CaptureOutcome:
         No item is captured; or all are, if only the reply of Redis was lost.
     """
     items, version_name, is_batch = items_of_payload(payload, most_items=settings.MLMON_MAX_ROWS_PER_REQUEST)
+    version = version_of(model_name, version_name)
+    return CaptureOutcome(version, capture_items(version, items), is_batch)
+
+
+def version_of(model_name: str, version_name: str | None) -> LoadedVersion:
+    """Return the version to which observations belong: the named one, or the model's primary version.
+
+    Raises
+    ------
+    UnknownModelError, UnknownVersionError, ArchivedVersionError, NoVersionLoadedError
+        There is no such version.
+    PayloadError
+        None is named, and it is not clear which one predicted.
+    """
     snapshot = serving().snapshot()
-    if version_name is None:
-        production = snapshot.model(model_name).production
-        if not production:
-            raise NoVersionLoadedError(f"Model {model_name!r} has no version in production; send a version.")
-        if len(production) > 1 and not all(version.is_served_here for version in production):
-            names = ", ".join(sorted(version.version for version in production))
-            raise PayloadError(f'Several versions of {model_name} are in production ({names}). Send the "version" too.')
-        version = production[0]
-    else:
-        version = snapshot.version(model_name, version_name)
+    if version_name is not None:
+        return snapshot.version(model_name, version_name)
+    production = snapshot.model(model_name).production
+    if not production:
+        raise NoVersionLoadedError(f"Model {model_name!r} has no version in production; send a version.")
+    if len(production) > 1 and not all(version.is_served_here for version in production):
+        names = ", ".join(sorted(version.version for version in production))
+        raise PayloadError(f'Several versions of {model_name} are in production ({names}). Send the "version" too.')
+    return production[0]
+
+
+def capture_items(
+    version: LoadedVersion, items: Sequence[object], *, request_of_item: Sequence[int] | None = None
+) -> list[ObservationOutcome]:
+    """Capture the valid ones of a version's observations; return the result for each.
+
+    Parameters
+    ----------
+    items
+        See `inference.observation_items.parse_observation`.
+    request_of_item
+        Number of the request to which each item belongs: its latency counts once. None if each is a request.
+    """
     parsed, outcomes = _parse(items, version)
     distinct: dict[int, ObservationItem] = {}
     ids: set[bytes] = set()
@@ -102,8 +126,8 @@ def capture_observations(*, model_name: str, payload: object) -> CaptureOutcome:
         if item.prediction_id is not None:
             ids.add(item.prediction_id)
     if distinct:
-        outcomes |= _capture(version, distinct)
-    return CaptureOutcome(version, [outcomes[index] for index in range(len(items))], is_batch)
+        outcomes |= _capture(version, distinct, request_of_item or range(len(items)))
+    return [outcomes[index] for index in range(len(items))]
 
 
 def _parse(
@@ -139,17 +163,21 @@ def _parse(
     return parsed, outcomes
 
 
-def _capture(version: LoadedVersion, items: Mapping[int, ObservationItem]) -> dict[int, ObservationOutcome]:
+def _capture(
+    version: LoadedVersion, items: Mapping[int, ObservationItem], request_of_item: Sequence[int]
+) -> dict[int, ObservationOutcome]:
     """Append the items that are new to the live window and count them; return the result for each item."""
     batch = _batch(version, list(items.values()))
     given = {item.prediction_id for item in items.values() if item.prediction_id is not None}
     known = _append_new(version, batch, given)
-    new = batch.select(np.array([one not in known for one in batch.prediction_ids], dtype=np.bool_))
+    is_new = np.array([one not in known for one in batch.prediction_ids], dtype=np.bool_)
+    new = batch.select(is_new)
     class_index = None
     if version.schema.task_type is not TaskType.REGRESSION:
         indices = {name: index for index, name in enumerate(version.schema.classes)}
         class_index = np.array([indices[label] for label in new.predictions.tolist()], dtype=np.int64)
-    latency_ms = np.broadcast_to(new.latency_ms, new.rows)
+    requests = np.array([request_of_item[index] for index in items])[is_new]
+    latency_ms = np.broadcast_to(new.latency_ms, new.rows)[np.unique(requests, return_index=True)[1]]
     version.metrics.count_predictions(
         Predictions(labels=new.predictions, class_index=class_index, confidence=new.confidence, scores=None),
         latency_ms[np.isfinite(latency_ms)] / 1000,

@@ -24,7 +24,12 @@ COUNTS = {"accepted": 1, "duplicate": 0, "corrected": 0, "unknown": 0, "invalid"
 
 
 class FeedbackItemSerializer(serializers.Serializer[object]):
-    prediction_id = serializers.UUIDField(help_text="From the response of the predict call.")
+    prediction_id = serializers.UUIDField(required=False, help_text="From the response of the predict call.")
+    event_id = serializers.CharField(
+        required=False,
+        help_text="Instead of prediction_id, for a model that KServe serves: the ce-id of the request, or ce-id/row "
+        "with the number of the row from 0 if the request has several.",
+    )
     actual = ClassOrNumberField(help_text="The true class, or the true number for a regression.")
     observed_at = serializers.DateTimeField(
         required=False, help_text="When it became known; by default, when it is received."
@@ -72,6 +77,11 @@ class FeedbackView(APIView):
         examples=[
             OpenApiExample("One", ITEM, request_only=True),
             OpenApiExample("A list", [ITEM], request_only=True),
+            OpenApiExample(
+                "The second row of an event of KServe",
+                {"event_id": "order-4711/1", "actual": "setosa"},
+                request_only=True,
+            ),
             OpenApiExample("Result of one item", RESULT, response_only=True),
             OpenApiExample("Results of a list", {"counts": COUNTS, "results": [RESULT]}, response_only=True),
         ],

@@ -13,6 +13,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from inference.archive_format import ChunkDraft
+from inference.kserve.events import LONGEST_ID, prediction_id_of
 from inference.observation_items import given_time, given_uuid
 from inference.prediction_lookup import FoundPrediction, find_predictions, matches
 from inference.services.retention import delete_in_batches
@@ -24,12 +25,13 @@ from models_registry.models import ModelVersion
 from performance.exceptions import GroundTruthError
 from performance.models import GroundTruth, GroundTruthCorrection
 
-FIELDS = frozenset({"prediction_id", "actual", "observed_at"})
+FIELDS = frozenset({"prediction_id", "event_id", "actual", "observed_at"})
 MOST_ATTEMPTS = 5  # of a transaction that competes with another one for the same new id
 FIRST_LOOKUP = timedelta(seconds=30)  # the prediction is in the stream by then
 LAST_LOOKUP = timedelta(days=7)  # a prediction that arrives later is joined when it is archived
 LOOKUP_ROWS = 10_000
 LONGEST_REFUSAL = 1000
+LONGEST_EVENT_ID = LONGEST_ID + 10  # with the number of a row
 JOINED_FIELDS = (
     "actual",
     "observed_at",
@@ -94,12 +96,8 @@ def parse_item(item: object, *, now: datetime) -> GroundTruthItem:
     if unknown := item.keys() - FIELDS:
         name = str(min(unknown, key=str))[:100]
         raise GroundTruthError(name, f"is not a known field; the fields are {', '.join(sorted(FIELDS))}")
-    given_id, label, observed_at = (item.get(name) for name in ("prediction_id", "actual", "observed_at"))
-    if given_id is None:
-        raise GroundTruthError("prediction_id", "is required: the prediction_id in the response of the predict call")
-    prediction_id = given_uuid(given_id)
-    if prediction_id is None:
-        raise GroundTruthError("prediction_id", "must be a UUID, as in the response of the predict call")
+    label, observed_at = item.get("actual"), item.get("observed_at")
+    prediction_id = _prediction_id(item.get("prediction_id"), item.get("event_id"))
     if label is None:
         raise GroundTruthError("actual", "is required: the true class or number")
     try:
@@ -111,6 +109,23 @@ def parse_item(item: object, *, now: datetime) -> GroundTruthItem:
     except ValueError as error:
         raise GroundTruthError("observed_at", str(error)) from None
     return GroundTruthItem(prediction_id=prediction_id, actual=actual, observed_at=observed)
+
+
+def _prediction_id(given_id: object, event_id: object) -> uuid.UUID:
+    """Return the id of the prediction that an item names, by itself or by its event (`inference.kserve.events`)."""
+    if event_id is not None:
+        if given_id is not None:
+            raise GroundTruthError("event_id", "must be left out if the item has a prediction_id")
+        if not isinstance(event_id, str) or not 0 < len(event_id) <= LONGEST_EVENT_ID:
+            reason = f"must be a string of 1 to {LONGEST_EVENT_ID} characters: the ce-id of the event, or ce-id/row"
+            raise GroundTruthError("event_id", reason)
+        return prediction_id_of(event_id)
+    if given_id is None:
+        raise GroundTruthError("prediction_id", "is required: the prediction_id in the response of the predict call")
+    prediction_id = given_uuid(given_id)
+    if prediction_id is None:
+        raise GroundTruthError("prediction_id", "must be a UUID, as in the response of the predict call")
+    return prediction_id
 
 
 def record_ground_truth(*, items: Sequence[object]) -> list[ItemOutcome]:

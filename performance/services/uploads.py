@@ -20,8 +20,7 @@ from performance.exceptions import GroundTruthFileError
 from performance.models import GroundTruthUpload, UploadStatus
 from performance.services.ground_truth import Outcome, record_ground_truth
 
-COLUMNS = ("prediction_id", "actual", "observed_at")
-REQUIRED = frozenset({"prediction_id", "actual"})
+IDS = ("prediction_id", "event_id")  # a file has one of them; the first if it has both
 BATCH_ROWS = 5_000
 PROBLEMS_KEPT = 100
 UPLOAD_QUEUE = UploadQueue(
@@ -37,7 +36,7 @@ def upload_ground_truth(
     Parameters
     ----------
     file, filename
-        CSV or Parquet with the columns ``prediction_id``, ``actual`` and, optionally, ``observed_at``.
+        CSV or Parquet with the columns ``prediction_id`` or ``event_id``, ``actual`` and, optionally, ``observed_at``.
     encoding
         Of a CSV file; "" for UTF-8, or UTF-16 with a byte order mark.
     enqueue
@@ -87,7 +86,8 @@ def _read(upload: GroundTruthUpload) -> None:
     """Store the rows that are not done yet, until the file ends or another worker has claimed the upload."""
     limits = TableLimits(file_bytes=settings.MLMON_MAX_REFERENCE_BYTES, rows=settings.MLMON_MAX_REFERENCE_ROWS)
     table = TableFile(Path(upload.file.path), limits, ReadOptions(encoding=upload.encoding))
-    columns = [name for name in COLUMNS if name in table.column_names or name in REQUIRED]
+    columns = [next((name for name in IDS if name in table.column_names), IDS[0]), "actual"]
+    columns += [name for name in ("observed_at",) if name in table.column_names]
     row = 0
     for rows, fraction in table.raw_rows(columns, labels=["actual"]):
         remaining = iter(rows)

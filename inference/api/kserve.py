@@ -1,0 +1,111 @@
+"""The URL of KServe's payload logger: it queues the event and responds at once."""
+
+from collections.abc import Mapping
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, UnreadablePostError
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated, PermissionDenied
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts.models import TokenScope
+from inference import metrics
+from inference.api.authentication import BearerTokenAuthentication, PasswordTokenAuthentication, known_token
+from inference.exceptions import RegistryUnreadError
+from inference.kserve.events import TYPE_PREFIX, EventOutcome, ReceivedEvent
+from inference.services.kserve_events import event_receiver
+from rest.problems import problem_responses
+
+READ_BYTES = 2**16
+ATTRIBUTES = {
+    "ce-id": "Id of the request and of its response.",
+    "ce-type": f"`{TYPE_PREFIX}request` or `{TYPE_PREFIX}response`.",
+    "ce-namespace": "Kubernetes namespace of the InferenceService.",
+    "ce-inferenceservicename": "Name of the InferenceService.",
+}
+
+
+class KServeEventsView(APIView):
+    """Receives the events of KServe's payload logger."""
+
+    authentication_classes = [BearerTokenAuthentication, PasswordTokenAuthentication]
+    required_scope = TokenScope.PREDICT
+
+    def handle_exception(self, exc: Exception) -> Response:
+        if isinstance(exc, NotAuthenticated | AuthenticationFailed | PermissionDenied):
+            metrics.count_kserve_events(metrics.UNKNOWN, EventOutcome.NOT_PERMITTED)
+        return super().handle_exception(exc)
+
+    def perform_content_negotiation(self, request: Request, force: bool = False) -> tuple[BaseRenderer, str]:
+        """Accept every client: the response has no body."""
+        return super().perform_content_negotiation(request, force=True)
+
+    @extend_schema(
+        tags=["Observe"],
+        summary="Receive an event of KServe's payload logger",
+        description="The `url` of the `logger` of an InferenceService. An event is a request or a response of protocol "
+        "v1 or v2, as a CloudEvent in binary mode (the attributes are headers) or structured mode "
+        "(`application/cloudevents+json`). A request and the response with its id become observations of the model "
+        "that belongs to the service. The response is 202 for every event, also for one that is refused later: the "
+        "counter `ml_kserve_events_total` has the outcomes. The token can be the password of the URL.",
+        parameters=[
+            OpenApiParameter(name, str, OpenApiParameter.HEADER, description=text) for name, text in ATTRIBUTES.items()
+        ],
+        request=OpenApiTypes.OBJECT,
+        responses={202: OpenApiResponse(description="The event was received."), **problem_responses(401, 403, 503)},
+    )
+    def post(self, request: Request) -> HttpResponse:
+        receive_event(request._request)
+        return HttpResponse(status=202)
+
+
+def receive_event(request: HttpRequest) -> None:
+    """Queue the event of a request; count one that is too large, or whose body did not arrive."""
+    length = request.META.get("CONTENT_LENGTH") or "0"
+    if length.isdigit() and int(length) > settings.MLMON_KSERVE_EVENT_BYTES:
+        count_too_large()
+        if int(length) <= settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
+            while request.read(READ_BYTES):  # a client that is still sending would not see the response
+                continue
+        return
+    try:
+        body = request.body
+    except UnreadablePostError:
+        return  # the client has gone
+    event_receiver().receive(ReceivedEvent(event_headers(request.META), body))
+
+
+def count_too_large() -> None:
+    """Count an event whose body is larger than the setting allows."""
+    metrics.KSERVE_RECEIVED.inc()
+    metrics.count_kserve_events(metrics.UNKNOWN, EventOutcome.TOO_LARGE)
+
+
+def event_headers(environ: Mapping[str, object]) -> dict[str, str]:
+    """Return the headers of an event from a WSGI environment, whose strings are bytes as Latin-1 (PEP 3333)."""
+    headers = {
+        name[5:].lower().replace("_", "-"): str(value).encode("latin-1", "replace").decode("utf-8", "replace")
+        for name, value in environ.items()
+        if name.startswith("HTTP_CE_")
+    }
+    headers["content-type"] = str(environ.get("CONTENT_TYPE") or "")
+    return headers
+
+
+def may_send_events(authorization: str) -> bool:
+    """Return whether a request with this header may send events, without SQL."""
+    if not authorization:
+        return settings.MLMON_API_ACCESS == "open"
+    for scheme in (BearerTokenAuthentication(), PasswordTokenAuthentication()):
+        token = scheme.token_in(authorization)
+        if token is not None:
+            try:
+                known = known_token(token)
+            except RegistryUnreadError:
+                return False
+            return known is not None and known.scope in (TokenScope.PREDICT, TokenScope.ALL)
+    return False
