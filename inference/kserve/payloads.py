@@ -16,6 +16,7 @@ import orjson
 
 from inference.exceptions import EventError
 from inference.kserve.events import EventOutcome
+from inference.observation_items import SUM_TOLERANCE
 from mlmon.exceptions import LabelError
 from mlmon.labels import label_string
 from mlmon.schema import Feature, TaskType
@@ -214,6 +215,8 @@ def _predictions_of_tensors(tensors: Sequence[Tensor], schema: ModelSchema, rows
     of_rows = [tensor for tensor in tensors if len(tensor.values) == rows and tensor.rows in (1, rows)]
     scores = [tensor for tensor in tensors if classes > 1 and tensor.rows == rows and tensor.width == classes]
     labels = [tensor for tensor in of_rows if tensor.datatype not in FLOATS] if classes else of_rows
+    if labels:  # a classifier may return other scores beside the class
+        scores = [tensor for tensor in scores if _are_probabilities(tensor)]
     if not labels and not scores:
         labels = of_rows  # the probability of the second of two classes
     if len(labels) > 1 or len(scores) > 1 or not (labels or scores):
@@ -245,6 +248,13 @@ def _prediction(value: Any, schema: ModelSchema) -> dict[str, Any]:
                 )
             return {"prediction": schema.classes[int(np.argmax(value))], "probabilities": value}
     return {"prediction": value}
+
+
+def _are_probabilities(tensor: Tensor) -> bool:
+    if tensor.datatype not in FLOATS or not all(type(value) in (int, float) for value in tensor.values):
+        return False
+    values = np.array(tensor.values, dtype=np.float64).reshape(tensor.rows, tensor.width)
+    return bool((values >= 0).all() and (np.abs(values.sum(axis=1) - 1) <= SUM_TOLERANCE).all())
 
 
 def _is_class(value: float, schema: ModelSchema) -> bool:
