@@ -36,7 +36,9 @@ class KServeEventsView(APIView):
     required_scope = TokenScope.PREDICT
 
     def handle_exception(self, exc: Exception) -> Response:
-        if isinstance(exc, NotAuthenticated | AuthenticationFailed | PermissionDenied):
+        if self.request.method == "POST" and isinstance(
+            exc, NotAuthenticated | AuthenticationFailed | PermissionDenied
+        ):
             metrics.count_kserve_events(metrics.UNKNOWN, EventOutcome.NOT_PERMITTED)
         return super().handle_exception(exc)
 

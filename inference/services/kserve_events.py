@@ -45,7 +45,7 @@ MOST_EVENTS_AT_ONCE = 1_000
 MOST_BYTES_AT_ONCE = 16 * 2**20
 SWEEP_SECONDS = 2.0  # between two removals of halves that wait in vain
 LONGEST_RETRY_SECONDS = 2.0
-STOP_SECONDS = 3.0
+STOP_SECONDS = 2.0  # the server allows 6 s for the whole stop
 
 
 class StoppedError(Exception):
