@@ -41,6 +41,7 @@ LONG_FILES = (
     "test_scrape_server.py",
     "test_cardinality.py",
     "test_delivery.py",
+    "test_kserve.py",
 )
 _run_ends = contextlib.ExitStack()
 

@@ -1,6 +1,6 @@
 """CloudEvents of KServe's payload logger, in binary or structured mode, and the ids of their predictions.
 
-The attributes are those that `pkg/logger/worker.go` of KServe sets (0.7 to 0.17). The logger sends binary mode;
+The attributes are those that `pkg/logger/worker.go` of KServe sets (2021 to 2026). The logger sends binary mode;
 structured mode comes from brokers between the logger and this server.
 """
 

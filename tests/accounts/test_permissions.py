@@ -28,8 +28,9 @@ from accounts.roles import Action, Role
 from accounts.services.tokens import create_token
 from drift.models import DriftCheck, DriftIncident, DriftPolicy
 from drift.services.checks import run_drift_check
-from inference.models import CapturePolicy
+from inference.models import CapturePolicy, KServeService
 from inference.services.capture_policies import save_capture_policy
+from inference.services.kserve_services import save_kserve_service
 from models_registry.models import ModelVersion, ReferenceDataset
 from models_registry.services.references import profile_reference, upload_reference
 from models_registry.services.versions import register_model
@@ -52,6 +53,7 @@ OF_OWNERS = OF_OPERATORS | {
     Action.SET_DRIFT_POLICY,
     Action.SET_PERFORMANCE_POLICY,
     Action.SET_CAPTURE_POLICY,
+    Action.MAP_KSERVE_SERVICES,
     Action.UPLOAD_GROUND_TRUTH,
     Action.MAKE_TOKEN,
 }
@@ -219,6 +221,16 @@ def policy_attempts(world: World) -> Iterator[Attempt]:
             page = address(f"{name}_change", row)
             yield Attempt(action, address(f"{name}_seasonal", row), page=page, asks=True)
         yield Attempt(action, address(f"{name}_delete", row), {"post": "yes"}, asks=True)
+
+
+def kserve_attempts(world: World) -> Iterator[Attempt]:
+    row = KServeService(namespace="team-a", service="iris", model=world.version.model)
+    save_kserve_service(service=row)
+    sent = {"namespace": "team-b", "service": "iris", "model": world.version.model_id, "version": ""}
+    action, name = Action.MAP_KSERVE_SERVICES, "inference_kserveservice"
+    yield Attempt(action, address(f"{name}_add"), sent, page=address(f"{name}_changelist"), asks=True)
+    yield Attempt(action, address(f"{name}_change", row), {**sent, "namespace": "team-c"})
+    yield Attempt(action, address(f"{name}_delete", row), {"post": "yes"}, asks=True)
 
 
 def drift_form() -> dict[str, Any]:

@@ -109,6 +109,7 @@ PAGES = [
     PageKind("rebaselining", "/admin/drift/driftcheck/", is_first_of_list=True, ending="rebaseline"),
     *_table_pages("drift-policy", "drift/driftpolicy", add=True, change=False),
     *_table_pages("capture-policy", "inference/capturepolicy", add=True, change=False),
+    *_table_pages("kserve-service", "inference/kserveservice", add=True, change=False),
     *_table_pages("report", "performance/performancereport", is_custom=True),
     *_table_pages("performance-policy", "performance/performancepolicy", add=True, change=False),
     *_table_pages("ground-truth", "performance/groundtruth"),

@@ -414,8 +414,14 @@ def as_password(token: str) -> str:
 # --- the thread and Redis ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.django_db(transaction=True)  # the thread has its own connection
-def test_events_wait_while_redis_is_unavailable(iris: ModelVersion, redis_client: redis.Redis, tmp_path: Path) -> None:
+@pytest.fixture
+def started_serving(iris: ModelVersion, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The snapshot as in a web process, where threads read it without SQL; it is not refreshed."""
+    monkeypatch.setattr("inference.serving.REFRESH_SECONDS", 3600)  # another connection does not see the test's rows
+    serving().start()
+
+
+def test_events_wait_while_redis_is_unavailable(iris: ModelVersion, started_serving: None, tmp_path: Path) -> None:
     other = start_redis(tmp_path, persistence=KEEPS)
     client = redis.Redis.from_url(other.url)
     receiver = EventReceiver(
@@ -423,7 +429,6 @@ def test_events_wait_while_redis_is_unavailable(iris: ModelVersion, redis_client
         queue_bytes=10**6,
         pause_seconds=0.01,
     )
-    serving().start()
     receiver.start()
     counted = Counted()
     request, response = (ReceivedEvent(*message) for message in made_events(pair(*V1, event_id="a")))
@@ -442,7 +447,7 @@ def test_events_wait_while_redis_is_unavailable(iris: ModelVersion, redis_client
     assert captured(iris)["prediction"] == ["setosa"]
 
 
-def test_the_thread_ends_while_redis_is_unavailable() -> None:
+def test_the_thread_ends_while_redis_is_unavailable(started_serving: None) -> None:
     client = redis.Redis(port=free_port(), socket_connect_timeout=0.1)
     receiver = EventReceiver(
         lambda: PairStore(client, wait_seconds=60, most_halves=100, most_bytes=10**6),
