@@ -299,6 +299,7 @@ GROUPS_OF_ATTEMPTS: Sequence[Callable[[World], Iterator[Attempt]]] = (
     registry_attempts,
     data_attempts,
     policy_attempts,
+    kserve_attempts,
     token_attempts,
     people_attempts,
     schedule_attempts,
