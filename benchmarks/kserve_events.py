@@ -32,6 +32,7 @@ REVERSED_SHARE = 0.05  # responses that are sent before their requests
 LONGEST_SETTLING_SECONDS = 60.0
 DURATION = "Takes a little more than a minute."
 EXAMPLES = 200  # different bodies
+WARM_UP_EVENTS = 400
 
 
 @dataclass(slots=True)
@@ -106,10 +107,13 @@ def run_load(folder: Path, options: Namespace) -> dict[str, Any]:
     metrics = folder / "metrics"
     metrics.mkdir()
     with running_web_server({**os.environ, "MLMON_METRICS_DIR": str(metrics)}, folder, workers=2) as server:
+        warm_up = Namespace(**{**vars(options), "events_per_second": WARM_UP_EVENTS // 2, "seconds": 2.0})
+        _, warmed = asyncio.run(_send_events(server.port, warm_up, seed=0))  # the first capture loads libraries
+        _settled_outcomes(server.url, warmed)
         before = _cpu_seconds(server.process.pid)
-        load, sent = asyncio.run(_send_events(server.port, options))
+        load, sent = asyncio.run(_send_events(server.port, options, seed=1))
         ended_at = time.monotonic()
-        outcomes = _settled_outcomes(server.url, sent)
+        outcomes = _settled_outcomes(server.url, warmed + sent)
         settling_seconds = time.monotonic() - ended_at
         cpu_seconds = _cpu_seconds(server.process.pid) - before
         rows = stream.rows_seen(stream.redis_client(), [version_id])[version_id]
@@ -119,6 +123,7 @@ def run_load(folder: Path, options: Namespace) -> dict[str, Any]:
         "seconds": options.seconds,
         "connections": options.connections,
         "events_sent": sent,
+        "warm_up_events": warmed,
         "statuses": {str(status): count for status, count in sorted(load.statuses.items())},
         "response_ms": {
             "p50": float(np.quantile(response_ms, 0.5)),
@@ -139,6 +144,7 @@ def text_of(figures: Mapping[str, Any]) -> str:
     response = [[name, seconds_text(value / 1000)] for name, value in figures["response_ms"].items()]
     counts = [
         ["sent", f"{figures['events_sent']:,}"],
+        ["before, to warm up", f"{figures['warm_up_events']:,}"],
         *([f"status {status}", f"{count:,}"] for status, count in figures["statuses"].items()),
         *([name, f"{count:,.0f}"] for name, count in figures["outcomes"].items()),
     ]
@@ -171,7 +177,7 @@ def _registered_version() -> int:
     return version.pk
 
 
-async def _send_events(port: int, options: Namespace) -> tuple[Load, int]:
+async def _send_events(port: int, options: Namespace, *, seed: int) -> tuple[Load, int]:
     load = Load()
     idle: asyncio.Queue[_Connection] = asyncio.Queue()
     loop = asyncio.get_running_loop()
@@ -180,7 +186,8 @@ async def _send_events(port: int, options: Namespace) -> tuple[Load, int]:
         idle.put_nowait(connection)
     sent = 0
     start = time.perf_counter() + 0.5
-    for message in _messages(int(options.events_per_second * options.seconds), options.events_per_second):
+    count = int(options.events_per_second * options.seconds)
+    for message in _messages(count, options.events_per_second, seed):
         due = start + sent / options.events_per_second
         if (wait := due - time.perf_counter()) > 0:
             await asyncio.sleep(wait)
@@ -195,9 +202,9 @@ async def _send_events(port: int, options: Namespace) -> tuple[Load, int]:
     return load, sent
 
 
-def _messages(count: int, events_per_second: int) -> Iterator[bytes]:
+def _messages(count: int, events_per_second: int, seed: int) -> Iterator[bytes]:
     """Yield HTTP requests: requests and responses of pairs, some of them in reverse order."""
-    rng = random.Random(1)  # noqa: S311 -- the same events in each run
+    rng = random.Random(seed)  # noqa: S311 -- the same events in each run
     bodies = list(_bodies(rng))
     lag = max(1, int(ANSWER_SECONDS * events_per_second / 2))
     waiting: list[tuple[str, bytes, str]] = []
