@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, UnreadablePostError
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated, PermissionDenied
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
@@ -58,7 +58,14 @@ class KServeEventsView(APIView):
             OpenApiParameter(name, str, OpenApiParameter.HEADER, description=text) for name, text in ATTRIBUTES.items()
         ],
         request=OpenApiTypes.OBJECT,
-        responses={202: OpenApiResponse(description="The event was received."), **problem_responses(401, 403, 503)},
+        responses={
+            202: OpenApiResponse(description="The event was received."),
+            **problem_responses(400, 401, 403, 503),
+        },
+        examples=[
+            OpenApiExample("A request of protocol v1", {"instances": [[5.1, 3.5, 1.4, 0.2]]}, request_only=True),
+            OpenApiExample("A response of protocol v1", {"predictions": ["setosa"]}, request_only=True),
+        ],
     )
     def post(self, request: Request) -> HttpResponse:
         receive_event(request._request)

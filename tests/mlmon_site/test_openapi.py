@@ -114,7 +114,10 @@ def _requests(operation: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _validate_answer(operation: dict[str, Any], response: Any) -> None:
     """Fail if the status, the media type or the body of the response does not match the description."""
-    content = operation["responses"][str(response.status_code)]["content"]
+    content = operation["responses"][str(response.status_code)].get("content")
+    if content is None:
+        assert response.content == b""
+        return
     media_type = response.headers["Content-Type"].partition(";")[0]
     body = response.json() if "json" in media_type else response.content.decode()
     _validate(body, content[media_type]["schema"])
@@ -143,7 +146,7 @@ def test_each_operation_is_described_with_examples(path: str, method: str, opera
     assert operation["tags"][0] in {tag["name"] for tag in DESCRIPTION["tags"]}
     bodies = [operation["requestBody"]] if "requestBody" in operation else []
     for described in [*bodies, *operation["responses"].values()]:
-        for media_type, content in described["content"].items():
+        for media_type, content in described.get("content", {}).items():
             assert list(_examples(content)), media_type
     if operation["tags"] != ["Health"]:
         refusals = [answer for status, answer in operation["responses"].items() if status >= "400"]
@@ -156,7 +159,7 @@ def test_each_operation_is_described_with_examples(path: str, method: str, opera
 def test_each_example_matches_its_schema(path: str, method: str, operation: dict[str, Any]) -> None:
     bodies = [operation["requestBody"]] if "requestBody" in operation else []
     for described in [*bodies, *operation["responses"].values()]:
-        for content in described["content"].values():
+        for content in described.get("content", {}).values():
             for example in _examples(content):
                 _validate(example, content["schema"])
 
@@ -193,11 +196,12 @@ def test_each_request_example_works_unchanged(demo: Client) -> None:
             for options in _requests(operation):
                 address = _address(path, operation, job_id=job_id)
                 response = getattr(demo, method)(address, headers=headers, **options)
-                expected = 404 if ANY_ID.search(path) else 200  # no incident yet: see the next test
+                success = min(int(status) for status in operation["responses"] if status < "300")
+                expected = 404 if ANY_ID.search(path) else success  # no incident yet: see the next test
                 assert response.status_code == expected, (path, options, response.content)
                 _validate_answer(operation, response)
                 sent += 1
-    assert sent == 42
+    assert sent == 44
     # The demo's models are registered already: a write that is repeated changes nothing.
     rows = (Model, ModelVersion, ReferenceDataset)
     assert models == tuple(list(kind._default_manager.values()) for kind in rows)
