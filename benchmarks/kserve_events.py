@@ -62,6 +62,7 @@ class _Connection(asyncio.Protocol):
         self._idle = idle
         self._sent_at = 0.0
         self._received = b""
+        self._is_closed = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -81,7 +82,12 @@ class _Connection(asyncio.Protocol):
         self._idle.put_nowait(self)
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._load.statuses[0] = self._load.statuses.get(0, 0) + 1
+        if not self._is_closed:
+            self._load.statuses[0] = self._load.statuses.get(0, 0) + 1
+
+    def close(self) -> None:
+        self._is_closed = True
+        self._transport.close()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -181,8 +187,10 @@ async def _send_events(port: int, options: Namespace, *, seed: int) -> tuple[Loa
     load = Load()
     idle: asyncio.Queue[_Connection] = asyncio.Queue()
     loop = asyncio.get_running_loop()
+    connections: list[_Connection] = []
     for _ in range(options.connections):
         _, connection = await loop.create_connection(lambda: _Connection(load, idle), "127.0.0.1", port)
+        connections.append(connection)
         idle.put_nowait(connection)
     sent = 0
     start = time.perf_counter() + 0.5
@@ -199,6 +207,9 @@ async def _send_events(port: int, options: Namespace, *, seed: int) -> tuple[Loa
         async with asyncio.timeout(10):
             while sum(load.statuses.values()) < sent:
                 await asyncio.sleep(0.01)
+    for connection in connections:
+        connection.close()
+    await asyncio.sleep(0)  # the loop closes the sockets
     return load, sent
 
 

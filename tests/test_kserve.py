@@ -4,6 +4,7 @@ The events are made with the `cloudevents` package. The expected figures are com
 """
 
 import json
+import signal
 import urllib.error
 import urllib.request
 import uuid
@@ -157,6 +158,16 @@ def test_from_events_to_drift_performance_and_metrics(
     expected = np.mean([one == other for one, other in zip(classified(rows), actual, strict=True)])
     assert _accuracy(logger) == pytest.approx(expected)
     assert logger.counted("ml_model_accuracy", **model) == pytest.approx(expected)
+
+
+def test_term_processes_the_events_that_were_received(
+    version: ModelVersion, web_server: WebServer, redis_client: redis.Redis
+) -> None:
+    rows = iris_rows(40, seed=2)
+    Logger(web_server).send(logged(rows, [f"order-{number}" for number in range(len(rows))]))
+    web_server.process.send_signal(signal.SIGTERM)
+    web_server.process.wait(timeout=20)
+    assert stream.rows_seen(redis_client, [version.pk]) == {version.pk: len(rows)}
 
 
 def _accuracy(logger: Logger) -> float | None:

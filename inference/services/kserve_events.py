@@ -116,12 +116,15 @@ class EventReceiver:
             self._thread.join(STOP_SECONDS)
 
     def _run(self) -> None:
-        while not self._stopped.is_set():
+        is_last = False
+        while not is_last:
             self._wake.wait(SWEEP_SECONDS if self._waiting else None)
             self._wake.clear()
+            is_last = self._stopped.is_set()  # before the flush: what was received until then is processed
             try:
                 self.flush()
-            except StoppedError:
+            except StoppedError as error:
+                logger.error("Events of KServe were lost when the process ended: %s", error)
                 return
             except Exception:
                 logger.exception("Events of KServe could not be processed; the next flush takes the rest.")
@@ -165,7 +168,7 @@ class EventReceiver:
                     raise
                 logger.warning("Redis is unavailable; %d events of KServe are queued: %s", len(self._queue), error)
                 if self._stopped.wait(pause):
-                    raise StoppedError from error
+                    raise StoppedError(str(error)) from error
                 pause = min(LONGEST_RETRY_SECONDS, pause * 2)
 
 
