@@ -3,13 +3,13 @@
 from django.urls import path
 
 from inference.api import open_inference
-from inference.api.kserve import KServeEventsView
+from inference.api.kserve import EVENTS_PATH, KServeEventsView
 from inference.api.views import ObservationsView, PredictView
 
 _MODEL, _VERSION = "v2/models/<str:model_name>", "v2/models/<str:model_name>/versions/<str:version>"
 
 urlpatterns = [
-    path("api/v1/kserve/events", KServeEventsView.as_view(), name="kserve-events"),
+    path(EVENTS_PATH.removeprefix("/"), KServeEventsView.as_view(), name="kserve-events"),
     path("predict", PredictView.as_view(), name="predict-default"),
     path("api/v1/models/<str:model_name>/observations", ObservationsView.as_view(), name="observations"),
     path("api/v1/models/<str:model_name>/predict", PredictView.as_view(), name="predict"),

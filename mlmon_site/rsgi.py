@@ -28,6 +28,7 @@ from mlmon_site.request_bodies import BodyError, BodyLimits
 
 # isort: split
 from inference.api.direct import Target, is_ordinary, predict_response, target_of
+from inference.api.kserve import EVENTS_PATH, count_too_large, receive_directly
 from inference.rejections import RequestErrorCode
 from inference.services.prediction import count_busy_request, count_refused_request
 from inference.serving import serving
@@ -119,15 +120,21 @@ class Application:
 
     async def _respond(self, scope: Any, transport: Any) -> PlainResponse:
         target = target_of(scope.path) if scope.method == "POST" else None
+        is_event = scope.path == EVENTS_PATH and scope.method == "POST"
         try:
             body = await self._limits.read(scope.headers, transport)
         except BodyError as error:
             if target is not None:
                 code, reason = RequestErrorCode.UNREADABLE, error.problem.detail
                 count_refused_request(model_name=target.model_name, code=code, reason=reason)
+            if is_event and error.problem.status is HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+                count_too_large()  # which gets 202 as well: KServe's logger would only report an error
+                return PlainResponse(HTTPStatus.ACCEPTED, (("connection", "close"),))
             return _problem_response(scope, error.problem, ("connection", "close"))
         length = body.seek(0, os.SEEK_END)
         body.seek(0)
+        if is_event and receive_directly(dict(scope.headers.items()), body, length):
+            return PlainResponse(HTTPStatus.ACCEPTED, ())
         if target is not None and (queue := self._queue_of(target)) is not None:
             return await self._predict(target, queue, scope, body, length)
         call = partial(call_django, wsgi.application, scope, body, length)

@@ -12,12 +12,11 @@ from monitoring.metrics.slots import enable_multiprocess_metrics
 
 enable_multiprocess_metrics(settings.MLMON_METRICS_DIR)  # before Django's setup imports the metrics
 
-django_application = get_wsgi_application()
+application = get_wsgi_application()
 
 # These imports need Django to be set up.
 from inference.services.kserve_events import event_receiver, stop_receiving  # noqa: E402
 from inference.serving import serving, stop_serving  # noqa: E402
-from mlmon_site.event_shortcut import EventShortcut  # noqa: E402
 
 
 def stop() -> None:
@@ -26,7 +25,6 @@ def stop() -> None:
     stop_serving()
 
 
-application = EventShortcut(django_application)
 serving().start()
 event_receiver().start()
 at_process_end(stop)

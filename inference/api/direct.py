@@ -74,7 +74,7 @@ def is_ordinary(headers: RequestHeaders, query_string: str) -> bool:
         and not _ACCEPTED.isdisjoint(map(str.strip, headers.get("accept", _JSON).split(",")))
         and headers.get("cookie") is None
         and (not settings.SECURE_SSL_REDIRECT or headers.get("x-forwarded-proto") == "https")
-        and _is_allowed_host(headers.get("host", ""))
+        and is_allowed_host(headers.get("host", ""))
         and has_scope(headers.get("authorization", ""), TokenScope.PREDICT)
     )
 
@@ -106,7 +106,8 @@ def predict_response(target: Target, body: bytes) -> PlainResponse | None:
 
 
 @lru_cache(maxsize=1000)
-def _is_allowed_host(host: str) -> bool:
+def is_allowed_host(host: str) -> bool:
+    """Return whether ALLOWED_HOSTS allows a Host header."""
     domain, _ = split_domain_port(host)
     return bool(domain) and validate_host(domain, settings.ALLOWED_HOSTS)
 

@@ -260,8 +260,9 @@ def _capture(version: LoadedVersion, items: Sequence[Mapping[str, Any]], pair_of
         metrics.count_kserve_events(version.model_name, EventOutcome.PAIRED, 2)
         if version.stage is not Stage.SHADOW:
             is_rejected = counts[ObservationStatus.INVALID] > 0
-            rows = 0 if is_rejected else counts.total()
-            version.metrics.count_request("rejected" if is_rejected else "success", rows=rows)
+            version.metrics.count_request("rejected" if is_rejected else "success")
+            if not is_rejected:
+                version.metrics.count_batch_sizes([counts.total()])
 
 
 def _count_undecodable(version: LoadedVersion, reason: str) -> None:
