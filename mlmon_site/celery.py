@@ -1,23 +1,56 @@
 """The Celery application."""
 
+import gc
+import logging
 import os
 import signal
 import sys
 from typing import Any
 
 from celery import Celery
-from celery.signals import import_modules, worker_init, worker_process_init
+from celery.bootsteps import StartStopStep
+from celery.signals import beat_embedded_init, import_modules, worker_init, worker_process_init
 
 from mlmon_site.database import OutdatedDatabaseError, refuse_outdated_database
-from mlmon_site.processes import die_with_parent
+from mlmon_site.processes import die_with_parent, name_process
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mlmon_site.settings")
+
+logger = logging.getLogger(__name__)
+
+BEAT_POLL_SECONDS = 1.0
 
 app = Celery("mlmon")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 
 _main_process_pid = os.getpid()
+
+
+class KeepBeatRunning(StartStopStep):
+    """Restarts the beat of a worker with the option ``--beat``. Celery itself would continue without one."""
+
+    requires = ("celery.worker.components:Beat", "celery.worker.components:Timer")
+
+    def start(self, worker: Any) -> None:
+        if worker.beat is not None:
+            worker.timer.call_repeatedly(BEAT_POLL_SECONDS, self._restart, (worker,))
+
+    def stop(self, worker: Any) -> None:
+        if worker.beat is not None:
+            worker.beat.stop()
+
+    def _restart(self, worker: Any) -> None:
+        if worker.beat.is_alive():
+            return
+        from celery.beat import EmbeddedService  # imported here because only workers with beat need it
+
+        logger.warning("Beat ended with status %s. Restarting it.", worker.beat.exitcode)
+        worker.beat = EmbeddedService(worker.app)
+        worker.beat.start()
+
+
+app.steps["worker"].add(KeepBeatRunning)
 
 
 @import_modules.connect(sender=app)
@@ -32,12 +65,21 @@ def _refuse_outdated_database(**_: Any) -> None:
 
 
 @worker_init.connect
-def _import_scipy(**_: Any) -> None:
-    """Import SciPy before the pool forks its processes, which then share the memory."""
+def _share_memory(**_: Any) -> None:
+    """Load what all processes of the worker need before they are forked, so that they share its memory."""
     import scipy.stats  # noqa: F401
+
+    gc.collect()
+    gc.freeze()  # a collection in a process would write to, and so copy, the pages of every object that it visits
 
 
 @worker_process_init.connect
 def _die_with_main_process(**_: Any) -> None:
     # A pool process finishes its task after TERM. KILL ends it; the task is acknowledged late, so it is redelivered.
     die_with_parent(signal.SIGKILL, parent_pid=_main_process_pid)
+
+
+@beat_embedded_init.connect
+def _end_beat_with_main_process(**_: Any) -> None:
+    die_with_parent(parent_pid=_main_process_pid)
+    name_process("beat")

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
+PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15  # linux/prctl.h
 ORPHAN_POLL_SECONDS = 1.0
 WAKE_SECONDS = 1.0
 
@@ -36,11 +36,24 @@ def die_with_parent(death_signal: int = signal.SIGTERM, *, parent_pid: int | Non
     if sys.platform != "linux":
         return
     expected = os.getppid() if parent_pid is None else parent_pid
-    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0) != 0:
-        error = ctypes.get_errno()
-        raise OSError(error, os.strerror(error))
+    _prctl(PR_SET_PDEATHSIG, int(death_signal))
     if os.getppid() != expected:
         os.kill(os.getpid(), death_signal)
+
+
+def name_process(name: str) -> None:
+    """Name this process in the output of ``top`` and ``ps -o comm``: at most 15 bytes. Call it in the main thread.
+
+    A forked process has the command line of its parent. Does nothing on other systems than Linux.
+    """
+    if sys.platform == "linux":
+        _prctl(PR_SET_NAME, name.encode())
+
+
+def _prctl(option: int, value: int | bytes) -> None:
+    if ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0) != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
 
 
 def end_when_orphaned(parent_pid: int, *, within_seconds: float) -> None:

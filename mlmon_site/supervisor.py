@@ -71,8 +71,10 @@ class _Child:
 
 
 @contextlib.contextmanager
-def run_lock(path: Path, *, holder: str) -> Iterator[None]:
-    """Hold the lock file `path`, which then contains `holder`. The kernel releases it when the process ends.
+def run_lock(path: Path, *, holder: str) -> Iterator[int]:
+    """Hold the lock file `path`, which then contains `holder`, and yield its descriptor.
+
+    The kernel releases the lock when the process ends.
 
     Raises
     ------
@@ -91,9 +93,16 @@ def run_lock(path: Path, *, holder: str) -> Iterator[None]:
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 break
         os.close(descriptor)  # the holder before deleted this file between our `open` and our `flock`
-    try:
+    with held_lock(path, descriptor):
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, holder.encode(), 0)
+        yield descriptor
+
+
+@contextlib.contextmanager
+def held_lock(path: Path, descriptor: int) -> Iterator[None]:
+    """Delete the lock file `path` at the end of the block, then release its lock, which `descriptor` holds."""
+    try:
         yield
     finally:
         with contextlib.suppress(FileNotFoundError):

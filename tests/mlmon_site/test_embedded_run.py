@@ -16,7 +16,7 @@ import redis
 from inference.stream import rows_seen
 from mlmon_site.valkey import answers
 from tests.mlmon_site.test_settings import PRODUCTION, PROJECT
-from tests.services.embedded_run import EmbeddedRun, embedded_run, kill, start_embedded_run
+from tests.services.embedded_run import EmbeddedRun, Process, embedded_run, kill, start_embedded_run
 from tests.services.processes import await_condition, is_alive
 
 pytestmark = pytest.mark.timeout(240)
@@ -77,14 +77,8 @@ def test_the_web_server_is_bound_to_the_loopback_interface(running: EmbeddedRun)
 
 @pytest.mark.parametrize("word", ["worker", "beat", "mlmon_site.server", "unixsocket"])
 def test_a_killed_program_is_restarted(word: str, running: EmbeddedRun) -> None:
-    victim = running.program(word)
+    victim = _await_program(running, word)
     kill(victim)
-
-    def is_replaced() -> bool:
-        try:
-            return running.program(word).pid != victim.pid
-        except ValueError:  # not started yet
-            return False
 
     def predicts() -> bool:
         try:
@@ -92,9 +86,28 @@ def test_a_killed_program_is_restarted(word: str, running: EmbeddedRun) -> None:
         except OSError:
             return False
 
-    await_condition(is_replaced, seconds=20)
+    await_condition(lambda: not is_alive(victim.pid), "the killed process is still alive", seconds=5)
+    _await_program(running, word)
     await_condition(predicts, seconds=20)
-    assert "was killed by SIGKILL. Restarting in 0.5 s" in running.said
+    if word == "beat":
+        assert "Beat ended with status -9. Restarting it." in (running.folder / "log" / "worker.log").read_text()
+    else:
+        assert "was killed by SIGKILL. Restarting in 0.5 s" in running.said
+
+
+def test_beat_ends_with_its_worker_and_starts_with_the_next(running: EmbeddedRun) -> None:
+    before = _await_program(running, "beat")
+    kill(running.program("worker"))
+    await_condition(lambda: not is_alive(before.pid), "the old beat is still alive", seconds=5)
+    assert _await_program(running, "beat").parent_pid == running.program("worker").pid
+
+
+def test_the_supervisor_has_loaded_no_package(running: EmbeddedRun) -> None:
+    """Its process prepared the database with Django, and would keep that memory."""
+    mapped = Path(f"/proc/{running.process.pid}/maps").read_text()
+    assert "libpython" in mapped or "bin/python" in mapped
+    assert "site-packages" not in mapped
+    assert "sqlite" not in mapped
 
 
 def test_a_killed_web_process_is_replaced_while_the_other_serves(running: EmbeddedRun) -> None:
@@ -169,6 +182,18 @@ def test_every_ending_leaves_no_process_and_keeps_the_data(tmp_path: Path) -> No
         assert third.predict() == 200
         assert third.ended_by(signal.SIGINT) == 128 + signal.SIGINT
         _assert_nothing_left(third)
+
+
+def _await_program(run: EmbeddedRun, word: str) -> Process:
+    """Return the process of a program, which may be about to start."""
+
+    def started() -> Process | None:
+        try:
+            return run.program(word)
+        except ValueError:
+            return None
+
+    return await_condition(started, f"{word} has not been started", seconds=20)
 
 
 def _assert_nothing_left(run: EmbeddedRun) -> None:

@@ -27,6 +27,7 @@ class Process:
 
     pid: int
     parent_pid: int
+    name: str
     command: str
 
 
@@ -77,7 +78,10 @@ class EmbeddedRun:
         return [one for one in _machines_processes() if socket in one.command or marker in _environment(one.pid)]
 
     def program(self, word: str) -> Process:
-        """Return the supervisor's child whose command line has `word`."""
+        """Return the supervisor's child whose command line has `word`, or beat, which is a child of the worker."""
+        if word == "beat":
+            (beat,) = (process for process in self.processes() if process.name == word)
+            return beat
         (found,) = (
             process
             for process in self.processes()
@@ -150,11 +154,10 @@ def _machines_processes() -> Iterator[Process]:
             continue
         with contextlib.suppress(OSError):
             status = (folder / "status").read_text()
-            parent = re.search(r"^PPid:\s*(\d+)", status, flags=re.MULTILINE)
-            is_dead = re.search(r"^State:\s*[ZX]", status, flags=re.MULTILINE)
-            if parent and not is_dead:
+            fields = dict(re.findall(r"^(\w+):\t(.+)$", status, flags=re.MULTILINE))
+            if fields["State"][0] not in "ZX":
                 command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                yield Process(int(folder.name), int(parent[1]), command)
+                yield Process(int(folder.name), int(fields["PPid"]), fields["Name"], command)
 
 
 def _environment(pid: int) -> list[bytes]:

@@ -1,12 +1,9 @@
-"""``manage.py run``: start every part of mlmon on this machine."""
+"""``manage.py run``: prepare the database, then start every part of mlmon on this machine."""
 
-import contextlib
-import http.client
 import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,22 +18,20 @@ from django.db import connections, transaction
 from accounts.management.terminal import TeachingCommand, whole_number
 from mlmon_site import valkey
 from mlmon_site.database import OutdatedDatabaseError, refuse_outdated_database
+from mlmon_site.embedded_run import HOST, Plan, become_supervisor
 from mlmon_site.environment import kept_secret
 from mlmon_site.ports import port_is_free, port_number
-from mlmon_site.supervisor import AlreadyRunningError, Program, StopRequested, Supervisor, run_lock, stop_signals_raise
+from mlmon_site.supervisor import AlreadyRunningError, Program, StopRequested, run_lock, stop_signals_raise
 
-HOST = "127.0.0.1"  # the API of this run is open, so only this machine may reach it
-VALKEY_START_SECONDS = 60.0  # it loads its data first
-WEB_START_SECONDS = 60.0
+RUN_LOCK = "run.lock"  # in var/
 USERNAME = "admin"
 PASSWORD_FILE = "admin_password"  # noqa: S105 -- a file in var/, not a password
 PASSWORD_BYTES = 12
 MOST_WORKERS = 256
 PORT_SECONDS = 2.0  # a killed run may still be ending
-POLL_SECONDS = 0.1
 
 BANNER = """
-mlmon is running, started in {seconds:.1f} s. Press Ctrl-C to stop it.
+mlmon is running, started in {seconds} s. Press Ctrl-C to stop it.
 
   Admin     {url}/admin/
   API       {url}/api/docs
@@ -113,8 +108,8 @@ class Command(TeachingCommand):
         port: int = options["port"]
         holder = f"process {os.getpid()}, http://localhost:{port}"
         try:
-            with stop_signals_raise(), run_lock(settings.VAR_DIR / "run.lock", holder=holder):
-                self._run(port=port, workers=options["workers"])
+            with stop_signals_raise(), run_lock(settings.VAR_DIR / RUN_LOCK, holder=holder) as lock_descriptor:
+                become_supervisor(self._plan(lock_descriptor, port=port, workers=options["workers"]))
         except AlreadyRunningError as error:
             raise CommandError(
                 f"{error} Stop that run first: press Ctrl-C in its terminal, or kill its process."
@@ -123,7 +118,8 @@ class Command(TeachingCommand):
             self._say("Stopped.")
             sys.exit(stop.exit_status)
 
-    def _run(self, *, port: int, workers: int) -> None:
+    def _plan(self, lock_descriptor: int, *, port: int, workers: int) -> Plan:
+        """Prepare everything that needs Django, and return what remains to be run."""
         started_at = time.monotonic()
         try:
             refuse_outdated_database()
@@ -136,28 +132,20 @@ class Command(TeachingCommand):
             time.sleep(0.2)
         logs = settings.VAR_DIR / "log"
         logs.mkdir(exist_ok=True)
-        with self._supervised() as supervisor:
-            if str(settings.REDIS_URL).startswith(f"unix://{settings.VALKEY_SOCKET}"):
-                _start_valkey(supervisor, logs)
-            login = self._prepare()
-            for program in _programs(logs, port=port, workers=workers):
-                supervisor.start(program)
-            self._wait_for_web(supervisor, port)
-            self._say_banner(login, port=port, seconds=time.monotonic() - started_at)
-            while True:
-                supervisor.tend()
-                time.sleep(POLL_SECONDS)
-
-    @contextlib.contextmanager
-    def _supervised(self) -> Iterator[Supervisor]:
-        supervisor = Supervisor(folder=settings.BASE_DIR, say=self._say)
-        try:
-            yield supervisor
-        except StopRequested:
-            self._say("\nStopping beat, worker, web server and Valkey …")
-            raise
-        finally:
-            supervisor.stop()
+        is_embedded = str(settings.REDIS_URL).startswith(f"unix://{settings.VALKEY_SOCKET}")
+        valkey_program = _valkey_program(logs) if is_embedded else None
+        login = self._prepare()
+        return Plan(
+            folder=settings.BASE_DIR,
+            lock_path=settings.VAR_DIR / RUN_LOCK,
+            lock_descriptor=lock_descriptor,
+            valkey=valkey_program,
+            valkey_socket=settings.VALKEY_SOCKET,
+            programs=_programs(logs, port=port, workers=workers),
+            port=port,
+            banner=_banner(login, port=port),
+            started_at=started_at,
+        )
 
     def _prepare(self) -> Login:
         self._say("Preparing the database …")
@@ -168,29 +156,6 @@ class Command(TeachingCommand):
         login = ensure_login(password_path=settings.VAR_DIR / PASSWORD_FILE)
         connections.close_all()
         return login
-
-    def _wait_for_web(self, supervisor: Supervisor, port: int) -> None:
-        self._say("Starting web server, worker and beat …")
-        deadline = time.monotonic() + WEB_START_SECONDS
-        while not _web_responds(port):
-            supervisor.tend()
-            if time.monotonic() > deadline:
-                raise CommandError(
-                    f"The web server does not respond. See {_shown(settings.VAR_DIR / 'log' / 'web.log')}"
-                )
-            time.sleep(0.1)
-
-    def _say_banner(self, login: Login, *, port: int, seconds: float) -> None:
-        self._say(
-            BANNER.format(
-                url=f"http://localhost:{port}",
-                seconds=seconds,
-                login=_described(login),
-                logs=_shown(settings.VAR_DIR / "log"),
-                python=_shown(Path(sys.executable)),
-                replay_options="" if port == 8000 else f" --url http://localhost:{port}",
-            )
-        )
 
     def _say(self, text: str) -> None:
         self.stdout.write(text)
@@ -208,7 +173,7 @@ def ensure_login(*, password_path: Path) -> Login:
     return Login(USERNAME, new_password=password)
 
 
-def _start_valkey(supervisor: Supervisor, logs: Path) -> None:
+def _valkey_program(logs: Path) -> Program:
     socket_path, data_folder = settings.VALKEY_SOCKET, settings.VAR_DIR / "valkey"
     data_folder.mkdir(exist_ok=True)
     # If the path of var/ is too long for a socket, this folder is in the temporary one, under a name others can guess.
@@ -221,40 +186,34 @@ def _start_valkey(supervisor: Supervisor, logs: Path) -> None:
         command = valkey.server_command(socket_path=socket_path, data_folder=data_folder)
     except valkey.EmbeddedServerMissingError as error:
         raise CommandError(str(error)) from error
-    supervisor.start(Program("valkey", command, logs / "valkey.log", stop_seconds=2.0))
-    deadline = time.monotonic() + VALKEY_START_SECONDS
-    while not valkey.answers(socket_path):
-        supervisor.tend()
-        if time.monotonic() > deadline:
-            raise CommandError(f"Valkey does not respond. See {_shown(logs / 'valkey.log')}")
-        time.sleep(0.02)
+    return Program("valkey", command, logs / "valkey.log", stop_seconds=2.0)
 
 
 def _programs(logs: Path, *, port: int, workers: int) -> list[Program]:
     """Return the programs that run beside Valkey. They are stopped in reverse order, all in less than 10 s."""
-    celery = [sys.executable, "-m", "celery", "-A", "mlmon_site.celery"]
     web = [sys.executable, "-m", "mlmon_site.server", "--host", HOST, "--port", str(port), "--workers", str(workers)]
-    worker = [*celery, "worker", "--concurrency", "2", "--loglevel", "INFO", "--without-gossip", "--without-mingle"]
-    beat = [*celery, "beat", "--loglevel", "INFO"]
+    # With one process for tasks, and beat as another child of the worker: they share their parent's memory.
+    worker = [sys.executable, "-m", "celery", "-A", "mlmon_site.celery", "worker", "--beat", "--concurrency", "1"]
+    worker += ["--loglevel", "INFO", "--without-gossip", "--without-mingle"]
     return [
         # Longer than the server allows its workers, which flush their captured predictions.
         Program("web", web, logs / "web.log", stop_seconds=6.5),
         # An interrupted task is redelivered. TERM would wait for the task to end, so KILL is sent if the supervisor
         # dies.
         Program("worker", worker, logs / "worker.log", stop_seconds=2.0, death_signal=signal.SIGKILL),
-        Program("beat", beat, logs / "beat.log", stop_seconds=1.0),
     ]
 
 
-def _web_responds(port: int) -> bool:
-    connection = http.client.HTTPConnection(HOST, port, timeout=2)
-    try:
-        connection.request("GET", "/healthz")
-        return connection.getresponse().status == http.client.OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
+def _banner(login: Login, *, port: int) -> str:
+    """Return the banner, in which only ``{seconds}`` is left to be replaced."""
+    return BANNER.format(
+        seconds="{seconds}",
+        url=f"http://localhost:{port}",
+        login=_described(login),
+        logs=_shown(settings.VAR_DIR / "log"),
+        python=_shown(Path(sys.executable)),
+        replay_options="" if port == 8000 else f" --url http://localhost:{port}",
+    )
 
 
 def _described(login: Login) -> str:
