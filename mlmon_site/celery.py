@@ -32,13 +32,17 @@ class KeepBeatRunning(StartStopStep):
 
     requires = ("celery.worker.components:Beat", "celery.worker.components:Timer")
 
+    def include_if(self, worker: Any) -> bool:
+        return worker.beat is not None
+
     def start(self, worker: Any) -> None:
-        if worker.beat is not None:
-            worker.timer.call_repeatedly(BEAT_POLL_SECONDS, self._restart, (worker,))
+        self._checks = worker.timer.call_repeatedly(BEAT_POLL_SECONDS, self._restart, (worker,))
 
     def stop(self, worker: Any) -> None:
-        if worker.beat is not None:
-            worker.beat.stop()
+        self._checks.cancel()  # the event loop goes on while tasks end
+        worker.beat.stop()
+
+    terminate = stop
 
     def _restart(self, worker: Any) -> None:
         if worker.beat.is_alive():
@@ -65,9 +69,10 @@ def _refuse_outdated_database(**_: Any) -> None:
 
 
 @worker_init.connect
-def _share_memory(**_: Any) -> None:
-    """Load what all processes of the worker need before they are forked, so that they share its memory."""
-    import scipy.stats  # noqa: F401
+def _share_memory(sender: Any, **_: Any) -> None:
+    """Let the processes of the worker share the memory of what is loaded before they are forked."""
+    if sender.concurrency != 1:
+        import scipy.stats  # noqa: F401 -- 30 MB, which a single process loads when a check needs it
 
     gc.collect()
     gc.freeze()  # a collection in a process would write to, and so copy, the pages of every object that it visits

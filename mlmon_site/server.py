@@ -1,15 +1,15 @@
 """The web server: ``python -m mlmon_site.server --port 8000 --workers 2``.
 
-Granian's main process binds the port, monitors the workers and restarts them. Each worker sets up Django after the
-fork, so no model session, connection or thread is shared.
+Granian's main process loads Django and binds the port. It forks, monitors and restarts the workers, which share the
+memory of what it has loaded (docs/adr/0046). Sessions of models, connections and threads begin in each worker.
 """
 
 import argparse
+import gc
 import multiprocessing
 import os
 import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -21,6 +21,7 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import Server
 
+from mlmon_site.database import OutdatedDatabaseError, refuse_outdated_database
 from mlmon_site.ports import port_number
 from mlmon_site.processes import end_when_orphaned, wake_for_signals
 from mlmon_site.scrape_server import ScrapeProcess
@@ -59,9 +60,20 @@ def load_application() -> Any:
     if parent is not None and parent.pid is not None:
         end_when_orphaned(parent.pid, within_seconds=STOP_SECONDS)
     wake_for_signals()
-    from mlmon_site.rsgi import application
+    # Imported already if this process was forked. On systems that spawn processes instead, each loads it here.
+    from mlmon_site import rsgi, wsgi
 
-    return application
+    wsgi.start_process()
+    return rsgi.application
+
+
+def _load_for_workers() -> None:
+    """Load what every worker needs, before they are forked."""
+    from mlmon_site import rsgi as rsgi
+    from mlmon_site import urls as urls
+
+    gc.collect()
+    gc.freeze()  # a collection in a worker would write to, and so copy, the pages of every object that it visits
 
 
 def serve(*, host: str, port: int, workers: int, access_log: bool, scrape_port: int = 0) -> None:
@@ -72,10 +84,14 @@ def serve(*, host: str, port: int, workers: int, access_log: bool, scrape_port: 
     scrape_port
         The port of the scrape server, which works while all workers are busy; 0 starts none.
     """
-    # In a process of its own: this one forks the workers and loads neither the database layer nor a connection.
-    if subprocess.run([sys.executable, "-m", "mlmon_site.database"], check=False).returncode:
-        sys.exit("The web server does not start.")
+    # It closes its connection, so that the workers inherit none.
+    try:
+        refuse_outdated_database()
+    except OutdatedDatabaseError as error:
+        sys.exit(f"The web server does not start. {error}")
     reset_metrics(settings.MLMON_METRICS_DIR)
+    if multiprocessing.get_start_method() == "fork":
+        _load_for_workers()
     server = _Server(
         "mlmon_site.rsgi:application",
         address=host,

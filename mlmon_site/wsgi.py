@@ -1,4 +1,4 @@
-"""The WSGI application of a web process."""
+"""Django in a web process: its WSGI handler, and what each process must start for itself."""
 
 import os
 
@@ -10,8 +10,6 @@ from django.core.wsgi import get_wsgi_application
 from mlmon_site.processes import at_process_end
 from monitoring.metrics.slots import enable_multiprocess_metrics
 
-enable_multiprocess_metrics(settings.MLMON_METRICS_DIR)  # before Django's setup imports the metrics
-
 application = get_wsgi_application()
 
 # These imports need Django to be set up.
@@ -19,12 +17,15 @@ from inference.services.kserve_events import event_receiver, stop_receiving  # n
 from inference.serving import serving, stop_serving  # noqa: E402
 
 
-def stop() -> None:
+def start_process() -> None:
+    """Start what a web process cannot share with the others: files of metrics, model sessions, connections, threads."""
+    enable_multiprocess_metrics(settings.MLMON_METRICS_DIR)
+    serving().start()
+    event_receiver().start()
+    at_process_end(_stop)
+
+
+def _stop() -> None:
     """Process the events that are queued, then write the observations and counts."""
     stop_receiving()
     stop_serving()
-
-
-serving().start()
-event_receiver().start()
-at_process_end(stop)
