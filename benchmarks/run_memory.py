@@ -27,10 +27,9 @@ DURATION = "Takes about a minute and a half."
 # The first pattern that a command line matches gives the process its name.
 _NAMES = {
     "web": r"mlmon_site\.server\b",
-    "beat": r"\bcelery\b.* beat\b",
     "worker": r"\bcelery\b",
     "valkey": r"\bunixsocket\b|valkey|redis-server",
-    "supervisor": r"manage\.py run\b|mlmon_site\.embedded_run\b",
+    "supervisor": r"mlmon_site\.embedded_run\b",
 }
 
 Memory = Mapping[str, Sequence[ProcessMemory]]
@@ -106,6 +105,8 @@ def memory_by_name(run: EmbeddedRun) -> dict[str, list[ProcessMemory]]:
 
 
 def _name(process: Process) -> str:
+    if process.name == "beat":  # its command line is that of the worker, which has forked it
+        return process.name
     return next((name for name, pattern in _NAMES.items() if re.search(pattern, process.command)), process.command)
 
 

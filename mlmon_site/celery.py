@@ -32,15 +32,15 @@ class KeepBeatRunning(StartStopStep):
 
     requires = ("celery.worker.components:Beat", "celery.worker.components:Timer")
 
-    def include_if(self, worker: Any) -> bool:
-        return worker.beat is not None
+    def include_if(self, parent: Any) -> bool:
+        return parent.beat is not None
 
-    def start(self, worker: Any) -> None:
-        self._checks = worker.timer.call_repeatedly(BEAT_POLL_SECONDS, self._restart, (worker,))
+    def start(self, parent: Any) -> None:
+        self._checks = parent.timer.call_repeatedly(BEAT_POLL_SECONDS, self._restart, (parent,))
 
-    def stop(self, worker: Any) -> None:
+    def stop(self, parent: Any) -> None:
         self._checks.cancel()  # the event loop goes on while tasks end
-        worker.beat.stop()
+        parent.beat.stop()
 
     terminate = stop
 

@@ -17,7 +17,7 @@ from inference.stream import rows_seen
 from mlmon_site.valkey import answers
 from tests.mlmon_site.test_settings import PRODUCTION, PROJECT
 from tests.services.embedded_run import EmbeddedRun, Process, embedded_run, kill, start_embedded_run
-from tests.services.processes import await_condition, is_alive
+from tests.services.processes import await_condition, child_pids, is_alive
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -108,6 +108,18 @@ def test_the_supervisor_has_loaded_no_package(running: EmbeddedRun) -> None:
     assert "libpython" in mapped or "bin/python" in mapped
     assert "site-packages" not in mapped
     assert "sqlite" not in mapped
+
+
+@pytest.mark.parametrize("word", ["mlmon_site.server", "worker"])
+def test_the_processes_of_a_program_share_what_it_has_loaded(word: str, running: EmbeddedRun) -> None:
+    """Most of what a forked process has written or would write is still its parent's memory."""
+    main = _await_program(running, word)
+    forked = await_condition(lambda: child_pids(main.pid)[1:] and child_pids(main.pid), seconds=20)
+    for pid in forked:
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        kilobytes = {line.split(":")[0]: int(line.split()[1]) for line in rollup.splitlines()[1:]}
+        assert kilobytes["Shared_Dirty"] > 1.5 * kilobytes["Private_Dirty"]
+        assert kilobytes["Shared_Dirty"] > 50_000
 
 
 def test_a_killed_web_process_is_replaced_while_the_other_serves(running: EmbeddedRun) -> None:

@@ -46,6 +46,30 @@ def test_a_worker_loads_no_large_library_at_start() -> None:
     assert result.stdout == "[]\n"
 
 
+def test_nothing_that_a_fork_breaks_is_created_before_the_workers_are_forked(tmp_path: Path) -> None:
+    """No thread, no connection, no metric with a value and no file of one: the main process loads these modules."""
+    code = (
+        "import threading\n"
+        "from django.conf import settings\n"
+        "from mlmon_site import rsgi, urls\n"
+        "from django.db import connections\n"
+        "from prometheus_client import REGISTRY\n"
+        "print([thread.name for thread in threading.enumerate()])\n"
+        "print([each.connection for each in connections.all(initialized_only=True)])\n"
+        "print({sample.name for family in REGISTRY.collect() for sample in family.samples if 'ml_' in sample.name})\n"
+        "print(settings.MLMON_METRICS_DIR.exists())\n"
+    )
+    environment = {**environment_of_tests(), "MLMON_METRICS_DIR": str(tmp_path / "metrics")}
+    result = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+    threads, found, samples, has_folder = result.stdout.splitlines()
+    assert threads == "['MainThread']"
+    assert set(found.strip("[]").split(", ")) <= {"None", ""}
+    assert samples == "set()"
+    assert has_folder == "False"
+
+
 @pytest.mark.parametrize("module", ["mlmon_site.wsgi", "mlmon_site.celery"])
 def test_matrix_products_use_one_thread(module: str) -> None:
     code = (
