@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from scipy.stats import beta
 
 from benchmarks.false_alarm_streams import CHANGED, PREDICTIONS, QUIET, Columns, Stream
 from mlmon.comparison import compare
@@ -161,3 +162,8 @@ ALARMS: Mapping[Rule, Callable[[ComparisonResult], bool]] = {
     Rule.KS_BONFERRONI: _is_bonferroni_alarm,
     Rule.TUTORIAL: _is_tutorial_alarm,
 }
+
+
+def lower_bound(alarms: int, streams: int) -> float:
+    """Return the lower 95 % bound of the share of streams with an alarm (Clopper and Pearson, 1934), one-sided."""
+    return float(beta.ppf(0.05, alarms, streams - alarms + 1)) if alarms else 0.0

@@ -15,10 +15,10 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from benchmarks.false_alarm_checks import Outcome, Rule, outcome_of
+from benchmarks.false_alarm_checks import Outcome, Rule, lower_bound, outcome_of
 from benchmarks.false_alarm_rivals import RIVALS, rival_shares
 from benchmarks.false_alarm_streams import CHANGED, QUIET
-from benchmarks.report import argument_parser, conditions, lower_bound, progress, table, write_json
+from benchmarks.report import argument_parser, conditions, progress, table, write_json
 from benchmarks.worker import default_environments
 
 SEED = 20_261_130

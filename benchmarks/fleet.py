@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argument_parser("fleet", __doc__, DURATION)
     parser.add_argument("--models", type=int, default=MODELS, help="%(default)s")
     parser.add_argument("--features", type=int, default=FEATURES, help="of each model (%(default)s)")
-    parser.add_argument("--processes", type=int, default=1, help="of the worker; `make run` starts two (%(default)s)")
+    parser.add_argument("--processes", type=int, default=1, help="of the worker (%(default)s)")
     parser.add_argument("--window-rows", type=int, default=WINDOW_ROWS, help="in each live window (%(default)s)")
     parser.add_argument("--reference-rows", type=int, default=REFERENCE_ROWS, help="of each model (%(default)s)")
     parsed = parser.parse_args(arguments)

@@ -19,7 +19,8 @@ import numpy as np
 from scipy.signal import lfilter
 from scipy.special import ndtr
 
-from benchmarks.report import argument_parser, conditions, lower_bound, progress, table, write_json
+from benchmarks.false_alarm_checks import lower_bound
+from benchmarks.report import argument_parser, conditions, progress, table, write_json
 from mlmon.detection.performance import LONG_WINDOW, DropStatus, error_baseline, judge_performance
 
 DURATION = "Takes about eight minutes with 200 streams on two cores."

@@ -13,7 +13,6 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
-from scipy.stats import beta
 
 UNLIMITED_WIDTH = 10_000
 
@@ -42,11 +41,6 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     with console.capture() as capture:
         console.print(drawn)
     return "\n".join(line.rstrip() for line in capture.get().splitlines())
-
-
-def lower_bound(alarms: int, streams: int) -> float:
-    """Return the lower 95 % bound of the share of streams with an alarm (Clopper and Pearson, 1934), one-sided."""
-    return float(beta.ppf(0.05, alarms, streams - alarms + 1)) if alarms else 0.0
 
 
 def seconds_text(seconds: float) -> str:

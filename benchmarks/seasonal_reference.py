@@ -12,7 +12,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.report import argument_parser, conditions, lower_bound, progress, table, write_json
+from benchmarks.false_alarm_checks import lower_bound
+from benchmarks.report import argument_parser, conditions, progress, table, write_json
 from benchmarks.seasonal_streams import CHANGED, QUIET, Outcome, outcomes_of
 
 DURATION = "Takes about forty minutes with 30 streams on one core."

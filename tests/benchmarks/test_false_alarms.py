@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.false_alarm_checks import Outcome, Rule, checked, observed, outcome_of
+from benchmarks.false_alarm_checks import Outcome, Rule, checked, lower_bound, observed, outcome_of
 from benchmarks.false_alarm_streams import (
     CHANGED,
     FIVE,
@@ -19,7 +19,6 @@ from benchmarks.false_alarm_streams import (
     with_missing,
 )
 from benchmarks.false_alarms import figures_of, text_of
-from benchmarks.report import lower_bound
 
 
 def test_a_quiet_stream_is_an_alarm_for_the_common_rule_only() -> None:
