@@ -30,7 +30,7 @@ def test_the_memory_of_a_process_is_what_it_has_written() -> None:
 
 @pytest.mark.timeout(300)
 def test_every_process_of_a_run_is_measured() -> None:
-    results = measured(idle_seconds=1, predictions=10)
+    results = measured(idle_seconds=1)
     counts = {name: len(processes) for name, processes in results.used.items()}
     assert counts == {"supervisor": 1, "valkey": 1, "web": 3, "worker": 2, "beat": 1}
     written = figures_of(results)
