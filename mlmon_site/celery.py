@@ -50,7 +50,10 @@ class KeepBeatRunning(StartStopStep):
         from celery.beat import EmbeddedService  # imported here because only workers with beat need it
 
         logger.warning("Beat ended with status %s. Restarting it.", worker.beat.exitcode)
-        worker.beat = EmbeddedService(worker.app)
+        # As Celery's own step creates it. By default it would not use the schedules of the database.
+        worker.beat = EmbeddedService(
+            worker.app, schedule_filename=worker.schedule_filename, scheduler_cls=worker.scheduler
+        )
         worker.beat.start()
 
 

@@ -90,7 +90,12 @@ def test_a_killed_program_is_restarted(word: str, running: EmbeddedRun) -> None:
     _await_program(running, word)
     await_condition(predicts, seconds=20)
     if word == "beat":
-        assert "Beat ended with status -9. Restarting it." in (running.folder / "log" / "worker.log").read_text()
+        log = running.folder / "log" / "worker.log"
+        await_condition(
+            lambda: "DatabaseScheduler" in log.read_text().partition("Beat ended with status -9. Restarting it.")[2],
+            "beat was not restarted with the schedules of the database",
+            seconds=20,
+        )
     else:
         assert "was killed by SIGKILL. Restarting in 0.5 s" in running.said
 
