@@ -84,13 +84,13 @@ def serve(*, host: str, port: int, workers: int, access_log: bool, scrape_port: 
     scrape_port
         The port of the scrape server, which works while all workers are busy; 0 starts none.
     """
+    reset_metrics(settings.MLMON_METRICS_DIR)  # before anything opens a file of metrics
     if multiprocessing.get_start_method() == "fork":
         _load_for_workers()
     try:
         refuse_outdated_database()  # it closes its connection, so that the workers inherit none
     except OutdatedDatabaseError as error:
         sys.exit(f"The web server does not start. {error}")
-    reset_metrics(settings.MLMON_METRICS_DIR)
     server = _Server(
         "mlmon_site.rsgi:application",
         address=host,

@@ -10,6 +10,8 @@ from django.core.wsgi import get_wsgi_application
 from mlmon_site.processes import at_process_end
 from monitoring.metrics.slots import enable_multiprocess_metrics
 
+enable_multiprocess_metrics(settings.MLMON_METRICS_DIR)  # before Django's setup imports the metrics
+
 application = get_wsgi_application()
 
 # These imports need Django to be set up.
@@ -18,8 +20,7 @@ from inference.serving import serving, stop_serving  # noqa: E402
 
 
 def start_process() -> None:
-    """Start what a web process cannot share with the others: files of metrics, model sessions, connections, threads."""
-    enable_multiprocess_metrics(settings.MLMON_METRICS_DIR)
+    """Start what a web process cannot share with the others: model sessions, connections and threads."""
     serving().start()
     event_receiver().start()
     at_process_end(_stop)

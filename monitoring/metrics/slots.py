@@ -42,10 +42,7 @@ class SlotLock:
 
 
 def enable_multiprocess_metrics(directory: Path) -> None:
-    """Store the metrics of this process in `directory`; call this before any metric has a value.
-
-    A metric without labels has one from its declaration on.
-    """
+    """Store the metrics of this process in `directory`; call this before any metric is declared."""
     directory.mkdir(parents=True, exist_ok=True)
     os.environ[DIRECTORY_VARIABLE] = str(directory)
     values.ValueClass = values.MultiProcessValue(SlotLock(directory).slot)  # type: ignore[no-untyped-call]

@@ -46,28 +46,35 @@ def test_a_worker_loads_no_large_library_at_start() -> None:
     assert result.stdout == "[]\n"
 
 
-def test_nothing_that_a_fork_breaks_is_created_before_the_workers_are_forked(tmp_path: Path) -> None:
-    """No thread, no connection, no metric with a value and no file of one: the main process loads these modules."""
+def test_the_main_process_loads_nothing_that_a_fork_breaks(tmp_path: Path) -> None:
+    """No thread and no connection. Metrics without labels have a value before the fork, and are counted after it."""
     code = (
-        "import threading\n"
-        "from django.conf import settings\n"
+        "import os, threading\n"
         "from mlmon_site import rsgi, urls\n"
+        "from django.conf import settings\n"
         "from django.db import connections\n"
-        "from prometheus_client import REGISTRY\n"
+        "from inference.metrics import KSERVE_RECEIVED\n"
+        "from prometheus_client import CollectorRegistry\n"
+        "from prometheus_client.multiprocess import MultiProcessCollector\n"
         "print([thread.name for thread in threading.enumerate()])\n"
         "print([each.connection for each in connections.all(initialized_only=True)])\n"
-        "print({sample.name for family in REGISTRY.collect() for sample in family.samples if 'ml_' in sample.name})\n"
-        "print(settings.MLMON_METRICS_DIR.exists())\n"
+        "for _ in range(2):\n"
+        "    if not os.fork():\n"
+        "        KSERVE_RECEIVED.inc(3)\n"
+        "        os._exit(0)\n"
+        "    os.wait()\n"
+        "registry = CollectorRegistry()\n"
+        "MultiProcessCollector(registry, str(settings.MLMON_METRICS_DIR))\n"
+        "print(registry.get_sample_value('ml_kserve_events_received_total'))\n"
     )
     environment = {**environment_of_tests(), "MLMON_METRICS_DIR": str(tmp_path / "metrics")}
     result = subprocess.run(
         [sys.executable, "-c", code], env=environment, cwd=PROJECT, capture_output=True, text=True, check=True
     )
-    threads, found, samples, has_folder = result.stdout.splitlines()
+    threads, found, counted = result.stdout.splitlines()
     assert threads == "['MainThread']"
     assert set(found.strip("[]").split(", ")) <= {"None", ""}
-    assert samples == "set()"
-    assert has_folder == "False"
+    assert counted == "6.0"
 
 
 @pytest.mark.parametrize("module", ["mlmon_site.wsgi", "mlmon_site.celery"])
