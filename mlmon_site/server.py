@@ -1,7 +1,7 @@
 """The web server: ``python -m mlmon_site.server --port 8000 --workers 2``.
 
 Granian's main process loads Django and binds the port. It forks, monitors and restarts the workers, which share the
-memory of what it has loaded (docs/adr/0046). Sessions of models, connections and threads begin in each worker.
+memory of what it has loaded (docs/adr/0041). Sessions of models, connections and threads begin in each worker.
 """
 
 import argparse
