@@ -209,7 +209,7 @@ def packed_table(batches: Sequence[ObservationBatch]) -> pa.Table:
     )
     predictions = np.concatenate([batch.predictions for batch in batches])
     arrays: list[Any] = [
-        pa.Array.from_buffers(pa.binary(16), features.num_rows, [None, ids]),
+        pa.Array.from_buffers(pa.binary(16), len(ids) // 16, [None, ids]),
         pa.array(observed_at, OBSERVED_AT_TYPE),
         pa.array(confidence, pa.float64(), from_pandas=True),
         pa.array(latency, pa.float64(), from_pandas=True),

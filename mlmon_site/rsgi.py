@@ -41,7 +41,8 @@ logger = logging.getLogger(__name__)
 
 DJANGO_THREADS = 4
 MODEL_THREADS = 64  # of all models together; they start when they are needed
-DRAIN_SECONDS = 0.5  # from TERM to the end of idle connections, on which a request may be under way
+# From the last response that kept its connection open to a stop: the client may be sending its next request.
+DRAIN_SECONDS = 2.0
 
 
 class Application:
@@ -62,6 +63,7 @@ class Application:
         self._most_of_address = settings.MLMON_MAX_REQUESTS_PER_ADDRESS
         self._requests_of_address: Counter[str] = Counter()
         self._is_draining = False
+        self._last_kept_at = 0.0
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Drain before granian stops: it ends idle connections at once, also those that carry the next request."""
@@ -70,7 +72,8 @@ class Application:
 
         def drain() -> None:
             self._is_draining = True
-            loop.call_later(DRAIN_SECONDS, os.kill, os.getpid(), signal.SIGINT)  # which granian handles
+            pause = max(0.0, self._last_kept_at + DRAIN_SECONDS - time.monotonic())
+            loop.call_later(pause, os.kill, os.getpid(), signal.SIGINT)  # which granian handles
 
         loop.add_signal_handler(signal.SIGTERM, drain)
 
@@ -98,6 +101,8 @@ class Application:
             headers.append(("x-process-time", f"{time.perf_counter() - begun:.6f}"))
         if self._is_draining:
             headers.append(("connection", "close"))
+        else:
+            self._last_kept_at = time.monotonic()
         if response.file:
             transport.response_file(response.status, headers, response.file)
         else:

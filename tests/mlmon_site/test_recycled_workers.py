@@ -5,6 +5,7 @@ import http.client
 import itertools
 import logging
 import os
+import re
 import signal
 import threading
 import time
@@ -103,7 +104,7 @@ def metrics_files(server: ScrapedServer) -> Iterator[Path]:
 
 def started(server: ScrapedServer) -> int:
     """Return how many workers have ever started."""
-    return (server.web.folder / "web.log").read_text().count("Started worker-")
+    return len(re.findall(r"Started worker-\d+$", (server.web.folder / "web.log").read_text(), re.MULTILINE))
 
 
 def begun_at(pid: int) -> int:
