@@ -9,13 +9,13 @@ import gc
 import multiprocessing
 import os
 import signal
-import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from django.conf import settings
-from granian._granian import ListenerSpec
+from granian._granian import ListenerSpec, SocketHolder
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
@@ -36,18 +36,38 @@ STOP_SECONDS = 6
 
 
 class _Server(Server):  # type: ignore[misc, valid-type]  # granian chooses the class by the system
-    """Lets the workers accept from one socket.
+    """Keeps the sockets on which the workers accept, one for each, so that a new worker continues its predecessor's.
 
-    On Linux, granian gives each worker a socket of its own: the kernel then assigns new connections to workers that are
-    busy, and resets those of a worker that ends.
+    On Linux, granian lets each worker open its own, between which the kernel distributes connections. When a worker
+    ended, the connections that it had not accepted yet were reset.
     """
 
     def _init_shared_socket(self) -> None:
-        self._ssp = None
-        self._shd = ListenerSpec(self.bind_addr, self.bind_port, self.backlog).build()
-        self._sfd = self._shd.get_fd()
-        self._sso = socket.socket(fileno=self._sfd)
-        self._sso.set_inheritable(True)
+        self._listeners: list[SocketHolder] = []
+        if multiprocessing.get_start_method() != "fork":
+            super()._init_shared_socket()
+            return
+        self._ssp = self._sso = None
+        specification = ListenerSpec(self.bind_addr, self.bind_port, self.backlog)
+        self._listeners = [specification.build() for _ in range(self.workers)]
+
+    def _drop_shared_socket(self) -> None:
+        super()._drop_shared_socket()
+        self._shd: SocketHolder | None = None
+        self._listeners.clear()
+
+    def _spawn_worker(self, idx: int, target: Any, callback_loader: Any) -> Any:
+        if not self._listeners:
+            return super()._spawn_worker(idx, target, callback_loader)
+        self._shd = self._listeners[idx]
+        return super()._spawn_worker(idx, target, partial(self._load_in_worker, idx, callback_loader))
+
+    def _load_in_worker(self, idx: int, load: Callable[[], Any]) -> Any:
+        # A fork has copies of the other workers' sockets, with which it would keep them open after those have ended.
+        for other, listener in enumerate(self._listeners):
+            if other != idx:
+                os.close(listener.get_fd())
+        return load()
 
 
 def load_application() -> Any:
