@@ -16,10 +16,11 @@ def client_address(peer: str, forwarded_for: str | None, trusted: Sequence[IPv4N
     trusted
         Networks of proxies. Only what a trusted proxy appended is believed.
     """
-    addresses = [*(forwarded_for or "").split(","), peer]
-    while len(addresses) > 1 and _is_in(addresses[-1].strip(), trusted):
+    forwarded = [address.strip() for address in (forwarded_for or "").split(",")]
+    addresses = [*filter(None, forwarded), peer]
+    while len(addresses) > 1 and _is_in(addresses[-1], trusted):
         addresses.pop()
-    return addresses[-1].strip()
+    return addresses[-1]
 
 
 def _is_in(address: str, networks: Sequence[IPv4Network | IPv6Network]) -> bool:

@@ -4,6 +4,7 @@ A slow client costs a connection and what it has sent, but no thread. Large bodi
 """
 
 import asyncio
+import contextlib
 import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -68,7 +69,7 @@ class BodyLimits:
         declared = headers.get("content-length")
         if declared is None and headers.get("transfer-encoding") is None:
             return BytesIO()
-        is_upload = headers.get("content-type", "").startswith("multipart/form-data")
+        is_upload = headers.get("content-type", "").lower().startswith("multipart/form-data")
         most_bytes = self.most_upload_bytes if is_upload else self.most_bytes
         length = int(declared) if declared is not None else None  # the server has checked that it is a number
         if length is not None and length > most_bytes and headers.get("expect") is not None:
@@ -87,19 +88,20 @@ class BodyLimits:
 
     async def _read_chunks(self, transport: Transport, limit: asyncio.Timeout, most_bytes: int) -> IO[bytes]:
         begun, received = asyncio.get_running_loop().time(), 0
-        body = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES)  # noqa: SIM115 -- the request closes it
-        async for chunk in transport:
-            received += len(chunk)
-            if received <= most_bytes:
-                body.write(chunk)
-            elif received > most_bytes + MOST_DISCARDED_BYTES:
-                break
-            limit.reschedule(begun + self.seconds + received / self.bytes_per_second)
-        if received > most_bytes:
-            body.close()
-            raise self._too_large(most_bytes)
-        body.seek(0)
-        return body
+        with contextlib.ExitStack() as stack:
+            body = stack.enter_context(tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES))
+            async for chunk in transport:
+                received += len(chunk)
+                if received <= most_bytes:
+                    body.write(chunk)
+                elif received > most_bytes + MOST_DISCARDED_BYTES:
+                    break
+                limit.reschedule(begun + self.seconds + received / self.bytes_per_second)
+            if received > most_bytes:
+                raise self._too_large(most_bytes)
+            body.seek(0)
+            stack.pop_all()  # whoever responds closes it
+            return body
 
     def _too_large(self, most_bytes: int) -> BodyError:
         return BodyError(
