@@ -257,7 +257,14 @@ class Serving:
 
     A web process calls `start` once; the snapshot is then refreshed in the background, about a second after a change of
     the registry. Otherwise (in a test or a shell), every access compares the generation first.
+
+    Attributes
+    ----------
+    settles_at_once
+        Whether a request is counted and captured before its response; for tests.
     """
+
+    settles_at_once = False
 
     def __init__(self) -> None:
         self._snapshot = Snapshot()
@@ -282,9 +289,9 @@ class Serving:
         return self._snapshot
 
     def record(self, request: ServedRequest) -> None:
-        """Count and capture a request that has been served: with the next flush, or at once outside a web process."""
+        """Count and capture a request that has been served, with the next flush."""
         self._served.add(request)
-        if not self._is_started:
+        if self.settles_at_once:
             self.settle()
 
     def settle(self) -> None:

@@ -183,9 +183,10 @@ def web_server(transactional_db: None, redis_client: "redis.Redis", tmp_path: Pa
 
 
 @pytest.fixture(autouse=True)
-def _fresh_serving() -> Iterator[None]:
+def _fresh_serving(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let each test load its own registry: a rolled back one may repeat a generation number."""
-    from inference.serving import stop_serving
+    from inference.serving import Serving, stop_serving
 
+    monkeypatch.setattr(Serving, "settles_at_once", True)  # so that tests can look at once
     yield
     stop_serving()

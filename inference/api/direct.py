@@ -20,7 +20,6 @@ from django.middleware.security import SecurityMiddleware
 
 from accounts.models import TokenScope
 from inference.api.authentication import has_scope
-from inference.api.predictions import prediction_body
 from inference.plain_batches import FEWEST_BYTES, plain_batch
 from inference.services.prediction import predict_batch, predict_payload
 from rest.codec import json_bytes
@@ -94,7 +93,7 @@ def predict_response(target: Target, body: bytes) -> PlainResponse | None:
         else:
             decode = partial(orjson.loads, body)
             outcome = predict_batch(model_name=target.model_name, version=target.version, batch=batch, payload=decode)
-        content = json_bytes(prediction_body(outcome, is_batch=batch is not None or "rows" in decoded))
+        content = json_bytes(outcome.body(is_batch=batch is not None or "rows" in decoded))
         return PlainResponse(200, _headers(_JSON), content)
     except Exception as error:  # the service has counted it, so it must not take the usual way as well
         response = problem_response(error, {})

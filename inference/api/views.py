@@ -12,7 +12,6 @@ from rest_framework.views import APIView
 
 from accounts.models import TokenScope
 from inference.api.counting import CountedView
-from inference.api.predictions import prediction_body
 from inference.api.serializers import (
     ObservationItemSerializer,
     ObservationResponseSerializer,
@@ -72,7 +71,7 @@ class PredictView(CountedView):
         outcome = predict_payload(
             model_name=model_name or settings.MLMON_DEFAULT_MODEL, payload=payload, version=version
         )
-        return Response(prediction_body(outcome, is_batch="rows" in payload))
+        return Response(outcome.body(is_batch="rows" in payload))
 
 
 class ObservationsView(APIView):

@@ -37,6 +37,25 @@ class PredictionOutcome:
     prediction_ids: list[str]
     latency_ms: float
 
+    def body(self, *, is_batch: bool) -> dict[str, Any]:
+        """Return the response as plain data: one prediction, or a list of them if the request had `rows`."""
+        confidence, score = self.predictions.confidence, self.predictions.score
+        labels = self.predictions.labels.tolist()
+        confidences = [None] * len(labels) if confidence is None else confidence.tolist()
+        rows = [
+            {"prediction": label, "confidence": one, "prediction_id": prediction_id}
+            for label, one, prediction_id in zip(labels, confidences, self.prediction_ids, strict=True)
+        ]
+        if score is not None:
+            for row, one in zip(rows, score.tolist(), strict=True):
+                row["score"] = one
+        about = {
+            "latency_ms": round(self.latency_ms, 3),
+            "model_name": self.version.model_name,
+            "model_version": self.version.version,
+        }
+        return {"predictions": rows, **about} if is_batch else {**rows[0], **about}
+
 
 def predict_payload(*, model_name: str, payload: Any, version: str | None = None) -> PredictionOutcome:
     """Predict the rows of a decoded body: ``{"features": row}`` or ``{"rows": [row, ...]}``; see `predict`."""
