@@ -1,5 +1,6 @@
 """The page of the API: its examples work when a user clicks the buttons."""
 
+import re
 from collections.abc import Iterator
 from io import StringIO
 from typing import TYPE_CHECKING
@@ -58,10 +59,10 @@ def test_execute_shows_a_prediction(page: Page, demo_server: "WebServer") -> Non
 
 
 @pytest.mark.timeout(300)
-def test_every_operation_returns_200(page: Page, demo_server: "WebServer") -> None:
+def test_every_operation_succeeds(page: Page, demo_server: "WebServer") -> None:
     executed = 0
     for operation in _operations(page, demo_server.url):
-        expect(_executed(operation)).to_contain_text("200", timeout=TIMEOUT_MS)
+        expect(_executed(operation)).to_contain_text(re.compile("20[02]"), timeout=TIMEOUT_MS)
         operation.locator(".opblock-summary-control").click()  # the page redraws everything that is open
         executed += 1
     assert executed == 27

@@ -154,14 +154,6 @@ def test_an_invalid_port_is_refused(port: str) -> None:
     assert "must be a whole number from 1 to 65535" in result.stderr or "expected one argument" in result.stderr
 
 
-def test_the_main_process_of_the_server_does_not_load_django() -> None:
-    code = (
-        "import sys, mlmon_site.server; print([name for name in ('django.apps', 'django.db') if name in sys.modules])"
-    )
-    result = subprocess.run(_python(code), cwd=PROJECT, capture_output=True, text=True, check=True)
-    assert result.stdout == "[]\n"
-
-
 def test_the_launcher_starts_fast() -> None:
     started = time.monotonic()
     subprocess.run(bound_command(["true"]), check=True)
