@@ -100,14 +100,17 @@ def test_a_routing_key_stays_on_one_version(classifier: ModelVersion) -> None:
     assert chosen == {"1.0.0", "2.0.0"}
 
 
-def test_an_unexpected_failure_is_a_500(classifier: ModelVersion, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unexpected_failure_is_a_500(monkeypatch: pytest.MonkeyPatch) -> None:
+    uploaded_version("failing")  # other tests expect that the classifier has never failed
+
     def fail(*_: object) -> None:
         raise KeyError("the engine's fault")
 
     monkeypatch.setattr("models_registry.engine.Engine.predict", fail)
-    direct = on_the_event_loop("/predict", json.dumps(ROW).encode())
+    path = "/api/v1/models/failing/predict"
+    direct = on_the_event_loop(path, json.dumps(ROW).encode())
     client = Client(raise_request_exception=False, headers=HEADERS)
-    usual = client.post("/predict", ROW, content_type="application/json")
+    usual = client.post(path, ROW, content_type="application/json")
     assert direct is not None
     assert (direct.status, direct.body) == (usual.status_code, usual.content)
     assert direct.status == 500

@@ -91,7 +91,9 @@ def test_counts_and_capture_are_exact_over_two_processes(
     rows = len(predictions)
     assert counter_files(web_server) == 2
     assert successes(web_server) == rows
-    assert counted(web_server, "ml_batch_size_count", model_name="classifier") == rows
+    await_condition(  # with the next flush of each process
+        lambda: counted(web_server, "ml_batch_size_count", model_name="classifier") == rows, "rows were not counted"
+    )
     await_condition(
         lambda: stream.rows_seen(redis_client, [classifier.pk])[classifier.pk] == rows, "rows were not captured"
     )
