@@ -11,9 +11,10 @@ from typing import TypeVar
 T = TypeVar("T")
 
 QUICK_SECONDS = 0.002
-# After a slow run the model stays off the event loop for this many times its duration, so that slow runs block the loop
-# for at most a thousandth of the time, whatever the model's input is.
-PAUSE_FACTOR = 1000
+# After a slow run the model stays off the event loop for this many times its duration, so that slow runs block the
+# loop for at most a hundredth of the time, whatever the model's input is. With a longer pause, one run with cold caches
+# would keep a quick model in threads for seconds.
+PAUSE_FACTOR = 100
 LONGEST_PAUSE_SECONDS = 600.0
 
 
