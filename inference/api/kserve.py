@@ -16,14 +16,14 @@ from rest_framework.views import APIView
 
 from accounts.models import TokenScope
 from inference import metrics
-from inference.api.authentication import BearerTokenAuthentication, PasswordTokenAuthentication, known_token
+from inference.api.authentication import BearerTokenAuthentication, PasswordTokenAuthentication, has_scope
 from inference.api.direct import is_allowed_host
-from inference.exceptions import RegistryUnreadError
 from inference.kserve.events import TYPE_PREFIX, EventOutcome, ReceivedEvent
 from inference.services.kserve_events import event_receiver
 from rest.problems import problem_responses
 
 EVENTS_PATH = "/api/v1/kserve/events"
+SCHEMES = (BearerTokenAuthentication, PasswordTokenAuthentication)
 ATTRIBUTES = {
     "ce-id": "Id of the request and of its response.",
     "ce-type": f"`{TYPE_PREFIX}request` or `{TYPE_PREFIX}response`.",
@@ -35,7 +35,7 @@ ATTRIBUTES = {
 class KServeEventsView(APIView):
     """Receives the events of KServe's payload logger."""
 
-    authentication_classes = [BearerTokenAuthentication, PasswordTokenAuthentication]
+    authentication_classes = [*SCHEMES]
     required_scope = TokenScope.PREDICT
 
     def handle_exception(self, exc: Exception) -> Response:
@@ -94,7 +94,9 @@ def receive_directly(headers: Mapping[str, str], body: IO[bytes], length: int) -
     bool
         False if the event is not permitted, so that the view has to say why.
     """
-    if not is_allowed_host(headers.get("host", "")) or not _may_send_events(headers.get("authorization", "")):
+    if not is_allowed_host(headers.get("host", "")) or not has_scope(
+        headers.get("authorization", ""), TokenScope.PREDICT, SCHEMES
+    ):
         return False
     if length > settings.MLMON_KSERVE_EVENT_BYTES:
         count_too_large()
@@ -120,18 +122,3 @@ def event_headers(environ: Mapping[str, object]) -> dict[str, str]:
     }
     headers["content-type"] = str(environ.get("CONTENT_TYPE") or "")
     return headers
-
-
-def _may_send_events(authorization: str) -> bool:
-    """Return whether a request with this header may send events, without SQL."""
-    if not authorization:
-        return settings.MLMON_API_ACCESS == "open"
-    for scheme in (BearerTokenAuthentication(), PasswordTokenAuthentication()):
-        token = scheme.token_in(authorization)
-        if token is not None:
-            try:
-                known = known_token(token)
-            except RegistryUnreadError:
-                return False
-            return known is not None and known.scope in (TokenScope.PREDICT, TokenScope.ALL)
-    return False

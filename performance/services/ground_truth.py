@@ -112,7 +112,7 @@ def parse_item(item: object, *, now: datetime) -> GroundTruthItem:
 
 
 def _prediction_id(given_id: object, event_id: object) -> uuid.UUID:
-    """Return the id of the prediction that an item names, by itself or by its event (`inference.kserve.events`)."""
+    """Return the id of the prediction that an item names: by that id, or by its event (`inference.kserve.events`)."""
     if event_id is not None:
         if given_id is not None:
             raise GroundTruthError("event_id", "must be left out if the item has a prediction_id")
