@@ -18,6 +18,7 @@ COPY accounts accounts
 COPY models_registry models_registry
 COPY inference inference
 COPY performance performance
+COPY rollouts rollouts
 COPY drift drift
 COPY monitoring monitoring
 COPY mlmon_site mlmon_site
@@ -26,7 +27,7 @@ COPY docs docs
 # Without the variables of production, collectstatic needs no secret, no database and no Redis.
 RUN MLMON_VAR_DIR=/build/var MLMON_STATIC_ROOT=/srv/mlmon/static \
     /opt/mlmon/bin/python manage.py collectstatic --noinput --verbosity 0 \
-    && /opt/mlmon/bin/python -m compileall -q mlmon rest accounts models_registry inference performance drift monitoring mlmon_site \
+    && /opt/mlmon/bin/python -m compileall -q mlmon rest accounts models_registry inference performance drift rollouts monitoring mlmon_site \
     && chmod -R a+rX /srv/mlmon
 
 # --- the runtime --------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ class TokenScope(models.TextChoices):
     PREDICT = "predict", "predict: predictions, observations and feedback"
     READ = "read", "read: drift, performance, registry and metrics"
     REGISTRY = "registry", "registry: models, versions, reference data and stages"
+    ROLLOUTS = "rollouts", "rollouts: start, pause, roll back and promote rollouts"
     ALL = "all", "all of the API"
 
 

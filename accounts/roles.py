@@ -53,6 +53,9 @@ ROWS_TO_SEE = (
     "monitoring.jobrun",
     "performance.performancepolicy",
     "performance.performancereport",
+    "rollouts.rollout",
+    "rollouts.rolloutinterval",
+    "rollouts.rolloutincident",
     *SCHEDULE_ROWS,
     "auth.user",
     "auth.group",
@@ -66,7 +69,7 @@ class Action(Enum):
     HANDLE_INCIDENTS = (
         "Acknowledge, snooze and close incidents",
         Role.OPERATOR,
-        ("drift.change_driftincident",),
+        ("drift.change_driftincident", "rollouts.change_rolloutincident"),
     )
     RUN_CHECK = "Run a drift check now", Role.OPERATOR, ("drift.add_driftcheck",)
     REGISTER_MODEL = (
@@ -88,6 +91,11 @@ class Action(Enum):
         "Change a version's stage and traffic: promote, roll back, run as shadow, archive",
         Role.MODEL_OWNER,
         ("models_registry.promote_modelversion",),
+    )
+    RUN_ROLLOUTS = (
+        "Plan, start, pause, roll back, promote and cancel rollouts",
+        Role.MODEL_OWNER,
+        _all("add change", "rollouts.rollout"),
     )
     UPLOAD_REFERENCE = "Upload reference data", Role.MODEL_OWNER, ("models_registry.add_referencedataset",)
     ACTIVATE_REFERENCE = (
@@ -122,7 +130,7 @@ class Action(Enum):
     )
     UPLOAD_GROUND_TRUTH = "Upload ground truth", Role.MODEL_OWNER, ("performance.add_groundtruthupload",)
     MAKE_TOKEN = (
-        "Create API tokens with the scopes predict, read and registry; revoke one's own",
+        "Create API tokens with the scopes predict, read, registry and rollouts; revoke one's own",
         Role.MODEL_OWNER,
         ("accounts.add_apitoken",),
     )

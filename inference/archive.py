@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from inference import selectors, stream
 from inference.archive_format import from_bytes, readable_table
 from inference.models import NO_ENTRY
-from inference.stream import OBSERVED_AT_TYPE, Entry, redis_client
+from inference.stream import OBSERVED_AT_TYPE, ROUTING, Entry, redis_client
 
 TIME = "observed_at"
 
@@ -91,8 +91,7 @@ def read_observations(
             part = part.filter(pc.field(TIME) >= pa.scalar(since, OBSERVED_AT_TYPE))
         if until is not None:
             part = part.filter(pc.field(TIME) < pa.scalar(until, OBSERVED_AT_TYPE))
-        if columns is not None:
-            part = part.select([name for name in columns if name in part.column_names])
+        part = _selected(part, columns)
         if parts and part.num_rows and not part.schema.equals(parts[0].schema):
             break
         parts += [part] if part.num_rows else []
@@ -134,11 +133,17 @@ def iterate_archive(
         chunk = here.first() or later.first()
         if chunk is None:
             return
-        table = from_bytes(chunk.payload, columns)
+        table = _selected(from_bytes(chunk.payload, columns), columns)
         skipped = place.row - chunk.first_row if chunk.stream_number == place.stream_number else 0
         first_row = chunk.first_row + max(0, skipped)
         yield ArchivedRows(RowPlace(chunk.stream_number, first_row), table.slice(max(0, skipped)))
         place = RowPlace(chunk.stream_number, chunk.last_row + 1)
+
+
+def _selected(table: pa.Table, columns: Sequence[str] | None) -> pa.Table:
+    """Return those of `columns` that a table has; None is all but the routing, which comes and goes with rollouts."""
+    wanted = [name for name in table.column_names if name != ROUTING] if columns is None else columns
+    return table.select([name for name in wanted if name in table.column_names])
 
 
 def _tables_latest_first(

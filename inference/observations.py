@@ -16,6 +16,7 @@ import pyarrow as pa
 import redis
 from numpy.typing import NDArray
 
+from inference.rollout_counts import ROUTING_FORMAT
 from inference.stream import FEATURE_PREFIX, OBSERVATION_FIELDS, OBSERVED_AT_TYPE, stream_key, to_bytes
 from mlmon.schema import Feature
 from mlmon.values import FeatureColumns, merged_columns, observed_table
@@ -25,6 +26,7 @@ VERSION_BITS = 16  # of the model version's primary key: an id leads to a few ve
 COUNTED_BITS = 46
 VARIANT = 0b10  # of RFC 9562
 
+ROUTING_TYPE = pa.binary(ROUTING_FORMAT.size)
 ATTEMPT_SECONDS = 86_400  # Redis keeps an attempt this long; it is repeated within seconds of Redis' return
 # Number 0 means that the append is never repeated.
 APPEND_SCRIPT = """
@@ -78,6 +80,9 @@ class ObservationBatch:
         Probabilities of the classes (`models_registry.class_scores`), shape (n, classes), or None.
     latency_ms
         Latency of the whole request, or of each row, shape (n,); NaN if unknown.
+    routing
+        How the traffic policy chose the version for each row (`inference.rollout_counts.Routing`), or None for a row
+        without a rollout; None if no row has one.
     """
 
     version_id: int
@@ -90,6 +95,7 @@ class ObservationBatch:
     confidence: NDArray[np.float64] | None
     latency_ms: float | NDArray[np.float64]
     scores: NDArray[np.float32] | None = None
+    routing: Sequence[bytes | None] | None = None
 
     @property
     def rows(self) -> int:
@@ -107,6 +113,9 @@ class ObservationBatch:
             scores=None if self.scores is None else self.scores[rows],
             observed_at_us=observed_at_us[rows] if isinstance(observed_at_us, np.ndarray) else observed_at_us,
             latency_ms=latency_ms[rows] if isinstance(latency_ms, np.ndarray) else latency_ms,
+            routing=None
+            if self.routing is None
+            else [one for one, is_kept in zip(self.routing, rows.tolist(), strict=True) if is_kept],
         )
 
 
@@ -222,6 +231,10 @@ def packed_table(batches: Sequence[ObservationBatch]) -> pa.Table:
         scores = [np.full((one.rows, classes), unknown) if one.scores is None else one.scores for one in batches]
         arrays.append(scores_column(np.concatenate(scores)))
         fields.append(pa.field("scores", arrays[5].type))
+    if any(batch.routing is not None for batch in batches):
+        routing = [one for batch in batches for one in batch.routing or [None] * batch.rows]
+        arrays.append(pa.array(routing, ROUTING_TYPE))
+        fields.append(pa.field("routing", ROUTING_TYPE))
     arrays.extend(column.chunk(0) for column in features.columns)  # each is one array
     fields.extend(pa.field(FEATURE_PREFIX + field.name, field.type) for field in features.schema)
     return pa.table(arrays, schema=pa.schema(fields))

@@ -24,7 +24,7 @@ from inference.observations import VERSION_BITS, version_bits
 from mlmon.values import category_name
 
 SCORE_TYPE = "<f4"
-PREDICTION_COLUMNS = ("prediction_id", "observed_at", "confidence", "prediction", "scores")
+PREDICTION_COLUMNS = ("prediction_id", "observed_at", "confidence", "prediction", "scores", "routing")
 CACHED_BYTES = 64 * 2**20  # of chunks without features; ground truth arrives in the order of time, often singly
 MOST_ROUNDS = 3  # of reading again after chunks were compacted meanwhile
 LATEST_FLUSH = timedelta(minutes=1)  # normally, an observation is in the stream this long after its prediction
@@ -44,6 +44,8 @@ class FoundPrediction:
         Probability of the predicted class, or None.
     scores
         Probabilities of the version's classes as `SCORE_TYPE`, or None if they were not captured.
+    routing
+        How the traffic policy chose the version (`inference.rollout_counts.Routing`), packed; None without a rollout.
     """
 
     version_id: int
@@ -51,6 +53,7 @@ class FoundPrediction:
     prediction: str
     confidence: float | None
     scores: bytes | None
+    routing: bytes | None
 
 
 def find_predictions(prediction_ids: Set[bytes]) -> dict[bytes, FoundPrediction]:
@@ -87,12 +90,14 @@ def matches(table: pa.Table, version_id: int, prediction_ids: Set[bytes]) -> dic
     for row, prediction_id in enumerate(columns["prediction_id"]):
         prediction = columns["prediction"][row]
         scores = columns["scores"][row] if "scores" in columns else None
+        routing = columns["routing"][row] if "routing" in columns else None
         found[prediction_id] = FoundPrediction(
             version_id=version_id,
             predicted_at=columns["observed_at"][row],
             prediction=prediction if isinstance(prediction, str) else category_name(prediction),
             confidence=columns["confidence"][row],
             scores=None if scores is None else np.array(scores, dtype=SCORE_TYPE).tobytes(),
+            routing=routing,
         )
     return found
 

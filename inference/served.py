@@ -44,6 +44,8 @@ class ServedRequest:
         NaN if it was not measured, because the rows were predicted together with those of other requests.
     shadows
         Versions that get a copy.
+    routing
+        How the traffic policy chose the version (`inference.rollout_counts.Routing`), packed; None without a rollout.
     """
 
     version: "LoadedVersion"
@@ -53,6 +55,7 @@ class ServedRequest:
     predicted_at_us: int
     latency_seconds: float
     shadows: "Sequence[LoadedVersion]" = ()
+    routing: bytes | None = None
 
 
 class ServedRequests:
@@ -118,8 +121,14 @@ def count_and_capture(
         confidence=predictions.confidence,
         scores=kept_scores(predictions.scores, version.schema),
         latency_ms=np.repeat(latency * 1000, rows),
+        routing=_routing_of_rows(requests) if version.is_in_rollout else None,
     )
     capture_queue.capture(batch, version.capture)
+
+
+def _routing_of_rows(requests: Sequence[ServedRequest]) -> list[bytes | None]:
+    """Return the routing of each row."""
+    return [request.routing for request in requests for _ in request.prediction_ids]
 
 
 def _merged_predictions(parts: Sequence[Predictions]) -> Predictions:

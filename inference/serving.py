@@ -26,6 +26,7 @@ from inference.exceptions import (
     RegistryUnreadError,
     ServedElsewhereError,
 )
+from inference.rollout_counts import RolloutRule, RolloutTally, ServedRollout, active_rules
 from inference.rows import RowReader
 from inference.selectors import KServeServices
 from inference.served import ServedRequest, ServedRequests
@@ -40,6 +41,7 @@ from models_registry.schema import ModelSchema
 logger = logging.getLogger(__name__)
 
 REFRESH_SECONDS = 1.0
+ROLLOUT_SECONDS = 1.0  # between two appends of the counts of rollouts
 TRAFFIC_SECONDS = 2.0  # between two writes of the counts: a process killed with -9 loses at most this much of them
 
 
@@ -66,6 +68,7 @@ class LoadedVersion:
             self._engine = previous._engine
         self._engine_lock = threading.Lock()
         self.load_error = ""
+        self.is_in_rollout = False
         self.metrics = metrics.VersionMetrics(row.pk, self.model_name, self.version, self.schema, tally)
 
     @property
@@ -115,12 +118,14 @@ class ServedModel:
     production: tuple[LoadedVersion, ...]
     shadows: tuple[LoadedVersion, ...]
     archived: frozenset[str]
+    rollout: ServedRollout | None = None  # while both of its versions get traffic
 
     def route(self, routing_key: str | None) -> LoadedVersion:
         """Return a production version that is served here, chosen by the traffic weights.
 
         With a `routing_key`, the choice depends on the key alone, so that a caller stays on one version as long as the
-        weights stay. Without one, it is random.
+        weights stay. Of two versions, the later one only gains callers while its share grows. Without a key, the choice
+        is random.
 
         Raises
         ------
@@ -144,6 +149,7 @@ class ServedModel:
             salt = self.name.encode()[:16]
             digest = hashlib.blake2b(routing_key.encode(), digest_size=8, person=salt).digest()
             share = int.from_bytes(digest, "big") / 2**64
+        choices.sort(key=lambda version: version.id)
         remaining = share * sum(version.traffic_weight for version in choices)
         for version in choices:
             remaining -= version.traffic_weight
@@ -204,11 +210,13 @@ def take_snapshot(previous: Snapshot, tally: TrafficTally) -> Snapshot:
     """
     generation = current_generation()  # read first: the next refresh sees a change that is made during this read
     rows_of_model: dict[str, list[ModelVersion]] = {name: [] for name in Model.objects.values_list("name", flat=True)}
+    rules = active_rules()
     rows = ModelVersion.objects.select_related("model__capture_policy").prefetch_related("features").order_by("id")
     for row in rows:
         rows_of_model.setdefault(row.model.name, []).append(row)
     models = {
-        name: _load_model(name, versions, previous.models.get(name), tally) for name, versions in rows_of_model.items()
+        name: _load_model(name, versions, previous.models.get(name), tally, rules)
+        for name, versions in rows_of_model.items()
     }
     tokens = {
         one.digest: KnownToken(name=one.name, scope=one.scope, expires_at=one.expires_at) for one in valid_tokens()
@@ -223,13 +231,19 @@ def take_snapshot(previous: Snapshot, tally: TrafficTally) -> Snapshot:
 
 
 def _load_model(
-    name: str, rows: Sequence[ModelVersion], previous: ServedModel | None, tally: TrafficTally
+    name: str,
+    rows: Sequence[ModelVersion],
+    previous: ServedModel | None,
+    tally: TrafficTally,
+    rules: Mapping[int, RolloutRule],
 ) -> ServedModel:
     known = previous.versions if previous else {}
     versions = {
         row.version: LoadedVersion(row, tally, known.get(row.version)) for row in rows if row.stage != Stage.ARCHIVED
     }
+    rule = rules.get(rows[0].model_id) if rows else None
     for version in versions.values():
+        version.is_in_rollout = rule is not None and version.id in (rule.champion_id, rule.challenger_id)
         if version.is_served_here and version.stage != Stage.STAGING:
             try:
                 version.engine()
@@ -249,7 +263,17 @@ def _load_model(
         production=tuple(sorted(production, key=lambda version: (-version.traffic_weight, -version.id))),
         shadows=tuple(one for one in versions.values() if one.stage is Stage.SHADOW and one.is_served_here),
         archived=frozenset(row.version for row in rows if row.stage == Stage.ARCHIVED),
+        rollout=_served_rollout(rule, production),
     )
+
+
+def _served_rollout(rule: RolloutRule | None, production: Sequence[LoadedVersion]) -> ServedRollout | None:
+    """Return the rollout with the weights of this snapshot, if both of its versions get traffic."""
+    if rule is None:
+        return None
+    weights = {version.id: version.traffic_weight for version in production}
+    champion, challenger = weights.get(rule.champion_id, 0), weights.get(rule.challenger_id, 0)
+    return ServedRollout(rule, champion, challenger) if champion and challenger else None
 
 
 class Serving:
@@ -272,6 +296,7 @@ class Serving:
         self._is_started = False
         self._stopped = threading.Event()
         self.tally = TrafficTally()
+        self.rollouts = RolloutTally()
         self.capture_queue = CaptureQueue(
             redis_client,
             queue_rows=settings.MLMON_CAPTURE_QUEUE_ROWS,
@@ -312,6 +337,7 @@ class Serving:
         for name, seconds, work in (
             ("mlmon-registry", REFRESH_SECONDS, self.refresh),
             ("mlmon-traffic", TRAFFIC_SECONDS, lambda: self.tally.flush(redis_client())),
+            ("mlmon-rollouts", ROLLOUT_SECONDS, lambda: self.rollouts.flush(redis_client())),
         ):
             threading.Thread(target=self._repeat, args=(seconds, work), name=name, daemon=True).start()
 
@@ -321,6 +347,7 @@ class Serving:
         self.shadows.stop()
         self.capture_queue.flush_and_stop()
         self._run_or_log(lambda: self.tally.flush(redis_client()))
+        self._run_or_log(lambda: self.rollouts.flush(redis_client()))
 
     def _repeat(self, seconds: float, work: Callable[[], None]) -> None:
         while not self._stopped.wait(seconds):
@@ -336,7 +363,7 @@ class Serving:
             logger.warning("The registry cannot be read; the loaded models stay in use: %s", error)
             connection.close()
         except redis.RedisError as error:
-            logger.warning("Redis did not store the traffic counts; they are kept for the next attempt: %s", error)
+            logger.warning("Redis did not store counts; they are kept for the next attempt: %s", error)
         except Exception:
             logger.exception("A background task of the serving process failed; it is tried again.")
 

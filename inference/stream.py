@@ -18,6 +18,7 @@ from django.conf import settings
 
 READ_BYTES = 2**18  # per read from the socket: an 80 MB window arrives in half the time of the default, 2**16
 FEATURE_PREFIX = "feature."
+ROUTING = "routing"  # column of rows that were captured during a rollout; windows do not have it
 FIRST_PAGE_ENTRIES = 16
 MOST_PAGE_ENTRIES = 256
 PAGE_BYTES = 4 * 2**20  # approximate size of one reply: 80 MB in one reply takes twice as long as in parts of this size
@@ -216,12 +217,16 @@ def _window(entries: Sequence[Entry], most_rows: int) -> Window:
     source = pa.BufferReader(entries[0].payload)
     pa.ipc.read_message(source)
     schema_bytes = entries[0].payload[: source.tell()]
-    schema = pa.ipc.read_schema(pa.py_buffer(schema_bytes))
+    latest_schema = pa.ipc.read_schema(pa.py_buffer(schema_bytes))
+    schema = pa.schema([one for one in latest_schema if one.name != ROUTING], latest_schema.metadata)
     latest_batches: list[list[pa.RecordBatch]] = []
     for entry in entries:
         if entry.payload.startswith(schema_bytes):
-            first = pa.ipc.read_record_batch(pa.py_buffer(entry.payload).slice(len(schema_bytes)), schema)
-            latest_batches.append([first] if first.num_rows == entry.rows else entry.table().to_batches())
+            first = pa.ipc.read_record_batch(pa.py_buffer(entry.payload).slice(len(schema_bytes)), latest_schema)
+            first = first if len(schema) == len(latest_schema) else first.select(schema.names)
+            latest_batches.append(
+                [first] if first.num_rows == entry.rows else entry.table().select(schema.names).to_batches()
+            )
             continue
         table = entry.table()  # another schema, or the same schema written as other bytes
         if not all(table.column_names.count(one.name) == 1 and table.schema.field(one.name) == one for one in schema):

@@ -49,6 +49,7 @@ INSTALLED_APPS = [
     "demo",
     "mlmon_site",
     "monitoring",
+    "rollouts",
     "drift",
     "performance",
     "inference",
@@ -277,6 +278,16 @@ CELERY_BEAT_SCHEDULE = {
         "task": "performance.tasks.measure_performance",
         "schedule": timedelta(seconds=MLMON_PERFORMANCE_TICK_SECONDS),
         "options": {"expires": MLMON_PERFORMANCE_TICK_SECONDS},
+    },
+    "rollout-tick": {
+        "task": "rollouts.tasks.control_rollouts",
+        "schedule": timedelta(seconds=10),
+        "options": {"expires": 10},
+    },
+    "rollout-retention": {
+        "task": "rollouts.tasks.delete_old_rows",
+        "schedule": timedelta(minutes=10),
+        "options": {"expires": 600},
     },
     "traffic-rollup": {
         "task": "inference.tasks.roll_up_traffic",

@@ -33,6 +33,9 @@ class GroundTruth(models.Model):
     prediction = models.TextField(null=True, help_text="The predicted class, or the number as a string.")  # noqa: DJ001 -- None is not an empty class
     confidence = models.FloatField(null=True)
     scores = models.BinaryField(null=True, help_text="Probability of each class, float32, if captured.")
+    routing = models.BinaryField(
+        null=True, help_text="How the traffic policy chose the version, if a rollout was active."
+    )
     refusal = models.CharField(max_length=1000, blank=True, help_text="Why the label does not fit its prediction.")
     next_lookup_at = models.DateTimeField(null=True, help_text="When its prediction is next looked up.")
 

@@ -26,6 +26,7 @@ ACTIONS_OF_SCOPE: dict[TokenScope, tuple[Action, ...]] = {
         Action.UPLOAD_REFERENCE,
         Action.CHANGE_STAGE,
     ),
+    TokenScope.ROLLOUTS: (Action.RUN_ROLLOUTS,),
     TokenScope.ALL: (Action.MANAGE_TOKENS,),
 }
 

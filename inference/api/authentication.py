@@ -101,21 +101,25 @@ def has_scope(
     return settings.MLMON_API_ACCESS == "open" or known.scope in (scope, TokenScope.ALL)
 
 
-class HasApiAccess(BasePermission):
-    """Allows a call by the view's ``required_scope``: ``predict``, ``read`` (the default) or ``registry``.
+SCOPES_OF_CHANGES = frozenset({TokenScope.REGISTRY, TokenScope.ROLLOUTS})  # what people see in the audit trail
 
-    Views of the scope ``registry`` can also be read with the scope ``read``. To write, they need a token even if access
-    is open: the audit trail names it, and no page of another site can make a browser upload something.
+
+class HasApiAccess(BasePermission):
+    """Allows a call by the view's ``required_scope``: ``read`` (the default) or another one.
+
+    Views of the scopes ``registry`` and ``rollouts`` can also be read with the scope ``read``. To write, they need a
+    token even if access is open: the audit trail names it, and no page of another site can make a browser send
+    something.
     """
 
     message = "The token's scope does not allow this call."
 
     def has_permission(self, request: Request, view: "APIView") -> bool:
         scope = getattr(view, "required_scope", TokenScope.READ)
-        is_registry, is_reading = scope == TokenScope.REGISTRY, request.method in SAFE_METHODS
-        if settings.MLMON_API_ACCESS == "open" and (is_reading or not is_registry):
+        is_change, is_reading = scope in SCOPES_OF_CHANGES, request.method in SAFE_METHODS
+        if settings.MLMON_API_ACCESS == "open" and (is_reading or not is_change):
             return True
-        can_be_read = scope == TokenScope.READ or (is_registry and is_reading)
+        can_be_read = scope == TokenScope.READ or (is_change and is_reading)
         if isinstance(request.user, TokenHolder):
             return request.user.scope in (scope, TokenScope.ALL) or (
                 can_be_read and request.user.scope == TokenScope.READ

@@ -18,6 +18,7 @@ from inference.metrics import UNKNOWN, count_rejected_without_version, count_wit
 from inference.observations import id_texts, new_prediction_ids
 from inference.plain_batches import PlainBatch
 from inference.rejections import Rejection, RequestErrorCode
+from inference.rollout_counts import RoutedRequest
 from inference.rows import routing_key_of, rows_of_payload
 from inference.served import ServedRequest
 from inference.serving import LoadedVersion, Snapshot, serving
@@ -119,14 +120,15 @@ def predict(
     started = time.perf_counter()
     state = serving()
     snapshot = state.snapshot()
-    chosen = _choose_version(snapshot, model_name, version, routing_key)
+    chosen, routed = _choose_version(snapshot, model_name, version, routing_key)
     status: Status = "error"
+    is_event = True  # unless the request succeeds, or its rows are refused
     try:
         values = columns(chosen)
         predictions = chosen.engine().predict(values)
-        status = "success"
+        status, is_event = "success", False
     except (PayloadError, RowValueError) as error:
-        status = "rejected"
+        status, is_event = "rejected", False
         chosen.metrics.count_rejection(Rejection.of(error))
         raise
     except NonFinitePredictionError as error:
@@ -137,8 +139,10 @@ def predict(
         chosen.metrics.count_rejection(Rejection.of(refused))
         raise refused from error
     finally:
+        latency_seconds = time.perf_counter() - started
         chosen.metrics.count_request(status)
-    latency_seconds = time.perf_counter() - started
+        if routed is not None and (is_event or status == "success"):
+            state.rollouts.count(routed, is_error=is_event, latency_seconds=latency_seconds)
     prediction_ids = new_prediction_ids(len(predictions.labels), chosen.id)
     state.record(
         ServedRequest(
@@ -149,6 +153,7 @@ def predict(
             predicted_at_us=time.time_ns() // 1000,
             latency_seconds=latency_seconds,
             shadows=snapshot.models[model_name].shadows if version is None else (),
+            routing=None if routed is None else routed.routing(),
         )
     )
     return PredictionOutcome(
@@ -183,15 +188,20 @@ def count_busy_request(*, model_name: str) -> None:
 
 def _choose_version(
     snapshot: Snapshot, model_name: str, version: str | None, routing_key: Callable[[], str | None]
-) -> LoadedVersion:
-    """Return the requested version, or one that the traffic policy chooses; count the request if there is none."""
+) -> tuple[LoadedVersion, RoutedRequest | None]:
+    """Return the requested version, or one that the traffic policy chooses; count the request if there is none.
+
+    The second value is None unless the policy chose a version for an active rollout.
+    """
     try:
         if version is not None:
             chosen = snapshot.version(model_name, version)
             if not chosen.is_served_here:
                 raise ServedElsewhereError(model_name, version)
-            return chosen
-        return snapshot.model(model_name).route(routing_key())
+            return chosen, None
+        model, key = snapshot.model(model_name), routing_key()
+        chosen = model.route(key)
+        return chosen, None if model.rollout is None else model.rollout.routed(chosen.id, key)
     except UnknownModelError:
         count_without_version(UNKNOWN, "rejected")
         raise

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.files.base import File
 from django.db import transaction
+from django.dispatch import Signal
 from django.utils import timezone
 
 from accounts.actors import Actor, account_of
@@ -34,6 +35,9 @@ from models_registry.schema import Declaration
 from models_registry.selectors import other_production_versions
 from models_registry.services.model_files import ModelFiles, copy_files
 from models_registry.services.stored_files import store_file
+
+# Sent in the transaction that archives a `version`. A receiver raises ConflictError to refuse, with the reason.
+version_is_archived = Signal()
 
 
 @transaction.atomic
@@ -285,7 +289,8 @@ def set_stage(
     Raises
     ------
     ConflictError
-        The version is archived, or a weight is given for a stage without traffic.
+        The version is archived, or a weight is given for a stage without traffic, or the version cannot be archived
+        because an upper app uses it (`version_is_archived`).
     """
     current = ModelVersion.objects.select_for_update().select_related("model").get(pk=version.pk)
     if current.stage == Stage.ARCHIVED and stage != Stage.ARCHIVED:
@@ -299,9 +304,12 @@ def set_stage(
     else:
         weight = 0
     before = (current.stage, current.traffic_weight)
-    version.stage, version.traffic_weight = stage, weight
     if before == (stage, weight):
+        version.stage, version.traffic_weight = stage, weight
         return
+    if stage == Stage.ARCHIVED:
+        version_is_archived.send(sender=ModelVersion, version=current)
+    version.stage, version.traffic_weight = stage, weight
     current.stage, current.traffic_weight = stage, weight
     if stage == Stage.PRODUCTION and current.promoted_at is None:
         current.promoted_at = timezone.now()

@@ -41,6 +41,7 @@ JOINED_FIELDS = (
     "prediction",
     "confidence",
     "scores",
+    "routing",
     "refusal",
     "next_lookup_at",
 )
@@ -307,6 +308,7 @@ def _join(row: GroundTruth, prediction: FoundPrediction, version: ModelVersion, 
     row.prediction = prediction.prediction
     row.confidence = prediction.confidence
     row.scores = prediction.scores
+    row.routing = prediction.routing
     row.next_lookup_at = None
     row.changed_at = now
     try:

@@ -11,7 +11,7 @@ from django.utils.html import escape
 from models_registry.models import Model
 from tests.admin_site import model_admins, page_names
 
-OWN_APPS = ("accounts", "models_registry", "inference", "performance", "drift", "monitoring")
+OWN_APPS = ("accounts", "models_registry", "inference", "performance", "drift", "rollouts", "monitoring")
 NAMES = page_names()
 EMPTY_TEXTS = {
     f"{model._meta.app_label}_{model._meta.model_name}": str(getattr(page, "empty_text", ""))

@@ -33,7 +33,17 @@ from tests.mlmon.observed import iris_rows, observe, profiled_reference
 from tests.services.processes import free_port
 
 REPOSITORY = Path(settings.BASE_DIR)
-OURS = ("demo", "mlmon_site", "monitoring", "drift", "performance", "inference", "models_registry", "accounts")
+OURS = (
+    "demo",
+    "mlmon_site",
+    "monitoring",
+    "rollouts",
+    "drift",
+    "performance",
+    "inference",
+    "models_registry",
+    "accounts",
+)
 COMMANDS = {name: app for name, app in get_commands().items() if app in OURS and name != "migrate"}  # Django's own
 WITHOUT_RESULT = {"run"}  # runs until it is stopped
 REFERENCE = REPOSITORY / "demo" / "classifier-reference.csv"

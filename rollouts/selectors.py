@@ -1,0 +1,128 @@
+"""Queries of rollouts, and what serving and the registry ask about them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from django.db.models import Q, QuerySet, Sum
+from numpy.typing import NDArray
+
+from inference.rollout_counts import RolloutRule
+from mlmon.rollout_evidence import limit_log10, log10_evidence
+from models_registry.exceptions import ConflictError
+from models_registry.models import Model, ModelVersion
+from rollouts.exceptions import UnknownRolloutError
+from rollouts.models import ACTIVE_STATES, Rollout, RolloutInterval
+from rollouts.plan import Guardrail, Measure
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The evidence of one guardrail and the counts behind it.
+
+    Attributes
+    ----------
+    measure
+        What was counted.
+    log10_evidence, log10_limit
+        The evidence that the challenger is worse, and the evidence from which it is rolled back.
+    champion_units, challenger_units
+        Requests, labelled predictions, or pairs.
+    champion_events, challenger_events
+        Events.
+    """
+
+    measure: Measure
+    log10_evidence: float
+    log10_limit: float
+    champion_units: int
+    challenger_units: int
+    champion_events: int
+    challenger_events: int
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether the challenger must be rolled back."""
+        return self.log10_evidence >= self.log10_limit
+
+
+def rollout_of(model: Model, rollout_id: int) -> Rollout:
+    """Return a rollout of the model; raise UnknownRolloutError if there is none."""
+    rollout = rollouts().filter(model=model, pk=rollout_id).first()
+    if rollout is None:
+        raise UnknownRolloutError(model.name, rollout_id)
+    return rollout
+
+
+def rollouts() -> QuerySet[Rollout]:
+    """Return all rollouts, the latest first, with what their lists and responses show."""
+    return Rollout.objects.select_related("model", "champion__model", "challenger__model", "incident")
+
+
+def active_rollout_ids() -> list[int]:
+    """Return the ids of running and paused rollouts."""
+    return list(Rollout.objects.filter(state__in=ACTIVE_STATES).order_by("pk").values_list("pk", flat=True))
+
+
+def active_rules() -> Mapping[int, RolloutRule]:
+    """Return what serving must know of active rollouts, by the id of their model."""
+    return {
+        row.model_id: RolloutRule(row.pk, row.champion_id, row.challenger_id, row.latency_limit_seconds)
+        for row in Rollout.objects.filter(state__in=ACTIVE_STATES)
+    }
+
+
+def refuse_archiving(*, version: ModelVersion, **_: object) -> None:
+    """Raise ConflictError if a version belongs to an active rollout."""
+    of_version = Q(champion=version) | Q(challenger=version)
+    rollout = Rollout.objects.filter(of_version, state__in=ACTIVE_STATES).first()
+    if rollout is not None:
+        raise ConflictError(f"{version} belongs to rollout {rollout.pk}, which is {rollout.state}. End it first.")
+
+
+def judgements(rollout: Rollout) -> list[Judgement]:
+    """Return the evidence of each guardrail from the stored counts, in the order of the plan."""
+    guardrails: Sequence[Guardrail] = rollout.guardrails
+    limit = limit_log10(len(guardrails), rollout.alpha)
+    by_measure: dict[str, list[dict[str, Any]]] = {}
+    for row in totals_by_share(rollout):
+        by_measure.setdefault(row["measure"], []).append(row)
+    return [_judgement(one.measure, by_measure.get(one.measure.value, []), limit) for one in guardrails]
+
+
+def totals_by_share(rollout: Rollout) -> QuerySet[RolloutInterval, dict[str, Any]]:
+    """Return units and events by measure and share; intervals with the same share add up without loss of evidence."""
+    rows = RolloutInterval.objects.filter(rollout=rollout).order_by("measure", "challenger_weight", "champion_weight")
+    return rows.values("measure", "champion_weight", "challenger_weight").annotate(
+        **{
+            f"{side}_{what}_sum": Sum(f"{side}_{what}")
+            for side in ("champion", "challenger")
+            for what in ("units", "events")
+        }
+    )
+
+
+def _judgement(measure: Measure, rows: Sequence[dict[str, Any]], limit: float) -> Judgement:
+    def column(name: str) -> NDArray[np.float64]:
+        return np.array([row[name] for row in rows], dtype=np.float64)
+
+    challenger, champion = column("challenger_weight"), column("champion_weight")
+    events = column("champion_events_sum"), column("challenger_events_sum")
+    return Judgement(
+        measure=measure,
+        log10_evidence=log10_evidence(challenger / (challenger + champion), *events) if rows else 0.0,
+        log10_limit=limit,
+        champion_units=int(column("champion_units_sum").sum()),
+        challenger_units=int(column("challenger_units_sum").sum()),
+        champion_events=int(events[0].sum()),
+        challenger_events=int(events[1].sum()),
+    )
+
+
+def challenger_units(rollout: Rollout, measure: Measure) -> int:
+    """Return the challenger's units of one measure in the current step."""
+    rows = RolloutInterval.objects.filter(
+        rollout=rollout, measure=measure.value, challenger_weight=rollout.challenger_weight
+    )
+    return rows.aggregate(total=Sum("challenger_units"))["total"] or 0
