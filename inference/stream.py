@@ -218,15 +218,14 @@ def _window(entries: Sequence[Entry], most_rows: int) -> Window:
     pa.ipc.read_message(source)
     schema_bytes = entries[0].payload[: source.tell()]
     latest_schema = pa.ipc.read_schema(pa.py_buffer(schema_bytes))
-    schema = pa.schema([one for one in latest_schema if one.name != ROUTING], latest_schema.metadata)
+    place = latest_schema.get_field_index(ROUTING)
+    schema = latest_schema if place < 0 else latest_schema.remove(place)
     latest_batches: list[list[pa.RecordBatch]] = []
     for entry in entries:
         if entry.payload.startswith(schema_bytes):
             first = pa.ipc.read_record_batch(pa.py_buffer(entry.payload).slice(len(schema_bytes)), latest_schema)
-            first = first if len(schema) == len(latest_schema) else first.select(schema.names)
-            latest_batches.append(
-                [first] if first.num_rows == entry.rows else entry.table().select(schema.names).to_batches()
-            )
+            found = [first] if first.num_rows == entry.rows else entry.table().to_batches()
+            latest_batches.append(found if place < 0 else [batch.select(schema.names) for batch in found])
             continue
         table = entry.table()  # another schema, or the same schema written as other bytes
         if not all(table.column_names.count(one.name) == 1 and table.schema.field(one.name) == one for one in schema):

@@ -17,6 +17,9 @@ from rollouts.models import ACTIVE_STATES, Rollout, RolloutInterval
 from rollouts.plan import Guardrail, Measure
 
 
+COUNTS = ("champion_units", "challenger_units", "champion_events", "challenger_events")
+
+
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """The evidence of one guardrail and the counts behind it.
@@ -91,16 +94,11 @@ def judgements(rollout: Rollout) -> list[Judgement]:
     return [_judgement(one.measure, by_measure.get(one.measure.value, []), limit) for one in guardrails]
 
 
-def totals_by_share(rollout: Rollout) -> QuerySet[RolloutInterval, dict[str, Any]]:
+def totals_by_share(rollout: Rollout) -> list[dict[str, Any]]:
     """Return units and events by measure and share; intervals with the same share add up without loss of evidence."""
     rows = RolloutInterval.objects.filter(rollout=rollout).order_by("measure", "challenger_weight", "champion_weight")
-    return rows.values("measure", "champion_weight", "challenger_weight").annotate(
-        **{
-            f"{side}_{what}_sum": Sum(f"{side}_{what}")
-            for side in ("champion", "challenger")
-            for what in ("units", "events")
-        }
-    )
+    sums = {f"{name}_sum": Sum(name) for name in COUNTS}
+    return [dict(row) for row in rows.values("measure", "champion_weight", "challenger_weight").annotate(**sums)]
 
 
 def _judgement(measure: Measure, rows: Sequence[dict[str, Any]], limit: float) -> Judgement:

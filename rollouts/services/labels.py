@@ -64,7 +64,7 @@ def _labels_after(rollout: Rollout, place: tuple[datetime, UUID | None]) -> list
 
 def _count(rollout: Rollout, guardrail: Guardrail, labels: Sequence[GroundTruth]) -> None:
     """Count those labels that did not count yet; the caller has locked the rollout."""
-    routings = {label.pk: Routing.of(bytes(label.routing)) for label in labels}
+    routings = {label.pk: Routing.of(bytes(label.routing)) for label in labels if label.routing is not None}
     mine = {_digest(one.pk): one for one in labels if routings[one.pk].rollout_id == rollout.pk}
     new = take_new_units(rollout, LABEL, mine, most=MOST_LABELS)
     first_labels = _first_labels([one for digest, one in mine.items() if digest in new])
