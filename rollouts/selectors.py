@@ -16,7 +16,6 @@ from rollouts.exceptions import UnknownRolloutError
 from rollouts.models import ACTIVE_STATES, Rollout, RolloutInterval
 from rollouts.plan import Guardrail, Measure
 
-
 COUNTS = ("champion_units", "challenger_units", "champion_events", "challenger_events")
 
 
