@@ -1,6 +1,7 @@
 """What the database refuses, and how rows of a rollout stay few."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -157,7 +158,7 @@ def test_thirty_days_have_fewer_than_a_thousand_intervals(champion: ModelVersion
     assert len(intervals) == 120 + 22 * 6 + 29 * 24
     ordered = sorted(intervals)
     assert all(start < end for start, end in ordered)
-    assert all(one[1] == other[0] for one, other in zip(ordered, ordered[1:], strict=False))
+    assert all(one[1] == other[0] for one, other in pairwise(ordered))
     assert all(start <= one < end for one in minutes[:200] for start, end in [rollout.interval_of(one)])
 
 
