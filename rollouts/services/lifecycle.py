@@ -163,9 +163,9 @@ def _locked(rollout: Rollout, allowed: Collection[State], verb: str) -> Rollout:
     """Return the rollout as it is now, locked; raise RolloutStateError unless its state is allowed."""
     current = locked_rollout(rollout.pk)
     if current.state not in allowed:
-        states = " or ".join(State(one).label for one in allowed)
+        states = " or ".join(one.value for one in allowed)
         raise RolloutStateError(
-            f"Rollout {current.pk} is {State(current.state).label}. Only one that is {states} can be {verb}."
+            f"Rollout {current.pk} is {current.state.replace('_', ' ')}. Only one that is {states} can be {verb}."
         )
     return current
 
