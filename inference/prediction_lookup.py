@@ -21,6 +21,7 @@ from inference import selectors, stream
 from inference.archive_format import from_bytes, readable_table
 from inference.models import NO_ENTRY, ObservationChunk
 from inference.observations import VERSION_BITS, version_bits
+from inference.rollout_counts import SHADOW_ROUTING
 from mlmon.values import category_name
 
 SCORE_TYPE = "<f4"
@@ -79,8 +80,30 @@ def find_predictions(prediction_ids: Set[bytes]) -> dict[bytes, FoundPrediction]
     return found
 
 
-def matches(table: pa.Table, version_id: int, prediction_ids: Set[bytes]) -> dict[bytes, FoundPrediction]:
-    """Return the predictions of one version's observations with these ids."""
+def find_copies(version_id: int, prediction_ids: Set[bytes]) -> dict[bytes, FoundPrediction]:
+    """Return what a shadow version predicted for copies of requests, by the prediction ids of the requests.
+
+    Raises
+    ------
+    redis.RedisError, django.db.DatabaseError
+        Redis or the database is unavailable.
+    """
+    if not prediction_ids:
+        return {}
+    position = selectors.archive_position(version_id)
+    found = _in_chunks(prediction_ids, version_id=version_id, of_copies=True)
+    last_entry_id = position.last_entry_id if position else NO_ENTRY
+    return found | _in_stream(prediction_ids - found.keys(), version_id, last_entry_id, of_copies=True)
+
+
+def matches(
+    table: pa.Table, version_id: int, prediction_ids: Set[bytes], *, of_copies: bool = False
+) -> dict[bytes, FoundPrediction]:
+    """Return the predictions of one version's observations with these ids.
+
+    A copy that a shadow version predicted has the id of its request, and is another version's prediction. Only
+    `of_copies` returns them, and nothing else.
+    """
     wanted = pa.array(prediction_ids, pa.binary(16))
     rows = table.filter(pc.is_in(table.column("prediction_id"), value_set=wanted))
     columns: dict[str, list[Any]] = {
@@ -91,6 +114,8 @@ def matches(table: pa.Table, version_id: int, prediction_ids: Set[bytes]) -> dic
         prediction = columns["prediction"][row]
         scores = columns["scores"][row] if "scores" in columns else None
         routing = columns["routing"][row] if "routing" in columns else None
+        if (routing == SHADOW_ROUTING) != of_copies:
+            continue
         found[prediction_id] = FoundPrediction(
             version_id=version_id,
             predicted_at=columns["observed_at"][row],
@@ -102,7 +127,9 @@ def matches(table: pa.Table, version_id: int, prediction_ids: Set[bytes]) -> dic
     return found
 
 
-def _in_stream(prediction_ids: Set[bytes], version_id: int, last_entry_id: str) -> dict[bytes, FoundPrediction]:
+def _in_stream(
+    prediction_ids: Set[bytes], version_id: int, last_entry_id: str, *, of_copies: bool = False
+) -> dict[bytes, FoundPrediction]:
     """Search the entries after `last_entry_id`, the last archived one, for ids that are recent enough."""
     oldest = stream.id_order(last_entry_id)[0] - LATEST_FLUSH.total_seconds() * 1000
     recent = {one for one in prediction_ids if int.from_bytes(one[:6], "big") >= oldest}  # ids begin with milliseconds
@@ -111,13 +138,15 @@ def _in_stream(prediction_ids: Set[bytes], version_id: int, last_entry_id: str) 
         for entry in stream.latest_first(stream.redis_client(), version_id, after=last_entry_id):
             table = readable_table(entry)
             if table is not None:
-                found |= matches(table, version_id, recent)
+                found |= matches(table, version_id, recent, of_copies=of_copies)
             if len(found) == len(recent):
                 break
     return found
 
 
-def _in_chunks(prediction_ids: Iterable[bytes], *, version_id: int | None) -> dict[bytes, FoundPrediction]:
+def _in_chunks(
+    prediction_ids: Iterable[bytes], *, version_id: int | None, of_copies: bool = False
+) -> dict[bytes, FoundPrediction]:
     """Search the chunks of one version, or the chunks of all versions with ids that clients gave."""
     found: dict[bytes, FoundPrediction] = {}
     missing = set(prediction_ids)
@@ -129,7 +158,7 @@ def _in_chunks(prediction_ids: Iterable[bytes], *, version_id: int | None) -> di
             wanted = set(ordered[start : bisect_left(ordered, last.bytes, lo=start) + 1]) & missing
             predictions = predictions_of_chunk(chunk_id) if wanted else None
             if predictions is not None:
-                found |= matches(predictions, owner, wanted)
+                found |= matches(predictions, owner, wanted, of_copies=of_copies)
                 missing -= found.keys()
             has_vanished = has_vanished or (bool(wanted) and predictions is None)
         if not missing or not has_vanished:

@@ -72,17 +72,20 @@ class RolloutRule(NamedTuple):
         Primary keys.
     latency_limit_seconds
         A request that takes longer counts as an event; None without this guardrail.
+    is_shadow
+        Whether the challenger gets copies of the champion's requests; then pairs of predictions are counted.
     """
 
     rollout_id: int
     champion_id: int
     challenger_id: int
     latency_limit_seconds: float | None
+    is_shadow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ServedRollout:
-    """An active rollout with the traffic weights of one snapshot, both above 0."""
+    """An active rollout with the traffic weights of one snapshot, both above 0; equal ones if there are pairs."""
 
     rule: RolloutRule
     champion_weight: int
@@ -93,6 +96,10 @@ class ServedRollout:
         if version_id != self.rule.challenger_id and version_id != self.rule.champion_id:
             return None
         return RoutedRequest(self, version_id == self.rule.challenger_id, None if key is None else unit_of_key(key))
+
+
+PAIR_WEIGHT = 500  # of each version, if both predict every request
+SHADOW_ROUTING = Routing(0, 0, 0, 0).packed()  # of a copy, whose prediction no client received
 
 
 class RoutedRequest(NamedTuple):
@@ -207,6 +214,23 @@ class RolloutTally:
             if counts is None:
                 counts = self._counts[key] = RolloutCounts()
             counts.add(request, measures)
+
+    def count_copies(self, rollout_id: int, **copies: int) -> None:
+        """Count copies of requests for the shadow of a rollout.
+
+        Parameters
+        ----------
+        copies
+            How many were ``predicted``, ``dropped`` or ``failed``, and of how many rows the predictions of both
+            versions were ``compared`` and ``different``.
+        """
+        key = rollout_id, PAIR_WEIGHT, PAIR_WEIGHT
+        with self._lock:
+            counts = self._counts.setdefault(key, RolloutCounts())
+            predicted = copies.pop("predicted", 0)
+            counts.requests = [number + predicted for number in counts.requests]
+            for name, number in copies.items():
+                counts.events.setdefault(name, [0, 0])[1] += number
 
     def flush(self, client: redis.Redis) -> None:
         """Append the counts to the streams.

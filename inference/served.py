@@ -121,7 +121,7 @@ def count_and_capture(
         confidence=predictions.confidence,
         scores=kept_scores(predictions.scores, version.schema),
         latency_ms=np.repeat(latency * 1000, rows),
-        routing=_routing_of_rows(requests) if version.is_in_rollout else None,
+        routing=_routing_of_rows(requests) if version.is_in_rollout or is_shadow else None,
     )
     capture_queue.capture(batch, version.capture)
 

@@ -8,7 +8,7 @@ import logging
 import os
 import random
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -26,7 +26,7 @@ from inference.exceptions import (
     RegistryUnreadError,
     ServedElsewhereError,
 )
-from inference.rollout_counts import RolloutRule, RolloutTally, ServedRollout, active_rules
+from inference.rollout_counts import PAIR_WEIGHT, RolloutRule, RolloutTally, ServedRollout, active_rules
 from inference.rows import RowReader
 from inference.selectors import KServeServices
 from inference.served import ServedRequest, ServedRequests
@@ -263,15 +263,19 @@ def _load_model(
         production=tuple(sorted(production, key=lambda version: (-version.traffic_weight, -version.id))),
         shadows=tuple(one for one in versions.values() if one.stage is Stage.SHADOW and one.is_served_here),
         archived=frozenset(row.version for row in rows if row.stage == Stage.ARCHIVED),
-        rollout=_served_rollout(rule, production),
+        rollout=_served_rollout(rule, versions.values()),
     )
 
 
-def _served_rollout(rule: RolloutRule | None, production: Sequence[LoadedVersion]) -> ServedRollout | None:
-    """Return the rollout with the weights of this snapshot, if both of its versions get traffic."""
+def _served_rollout(rule: RolloutRule | None, versions: Collection[LoadedVersion]) -> ServedRollout | None:
+    """Return the rollout with the weights of this snapshot, if both of its versions get traffic, or copies of it."""
     if rule is None:
         return None
-    weights = {version.id: version.traffic_weight for version in production}
+    weights = {version.id: version.traffic_weight for version in versions}
+    if rule.is_shadow:
+        is_shadow = any(one.id == rule.challenger_id and one.stage is Stage.SHADOW for one in versions)
+        has_pairs = is_shadow and weights.get(rule.champion_id, 0) > 0
+        return ServedRollout(rule, PAIR_WEIGHT, PAIR_WEIGHT) if has_pairs else None
     champion, challenger = weights.get(rule.champion_id, 0), weights.get(rule.challenger_id, 0)
     return ServedRollout(rule, champion, challenger) if champion and challenger else None
 
@@ -304,7 +308,7 @@ class Serving:
             stream_rows=settings.MLMON_STREAM_ROWS,
             before_flush=self.settle,
         )
-        self.shadows = ShadowRunner(self.capture_queue)
+        self.shadows = ShadowRunner(self.capture_queue, self.rollouts)
         self._served = ServedRequests(self.capture_queue, self.shadows.submit)
 
     def snapshot(self) -> Snapshot:

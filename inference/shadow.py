@@ -4,15 +4,17 @@ import logging
 import queue
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from math import nan
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from inference import metrics
 from inference.capture import CaptureQueue
 from inference.exceptions import InferenceError
-from inference.observations import new_prediction_ids
+from inference.rollout_counts import SHADOW_ROUTING, RolloutTally, Routing
 from inference.served import ServedRequest, count_and_capture
 from mlmon.values import merged_columns
 from models_registry.exceptions import PredictionFailedError
@@ -29,12 +31,14 @@ MOST_ROWS_AT_ONCE = 10_000
 class ShadowRunner:
     """One thread that lets shadow versions predict; if it falls behind, it drops copies and never delays requests.
 
-    The requests arrive in groups, one for each flush of the capture queue. Of a group, each version predicts the first
+    A copy is captured under the prediction id of its request, so that one label scores both versions. The requests
+    arrive in groups, one for each flush of the capture queue. Of a group, each version predicts the first
     request alone, which measures its latency, and all others together, which costs much less.
     """
 
-    def __init__(self, capture_queue: CaptureQueue) -> None:
+    def __init__(self, capture_queue: CaptureQueue, rollouts: RolloutTally) -> None:
         self._capture_queue = capture_queue
+        self._rollouts = rollouts
         self._queue: queue.SimpleQueue[Sequence[ServedRequest] | None] = queue.SimpleQueue()
         self._rows = 0  # in the queue
         self._thread: threading.Thread | None = None
@@ -48,6 +52,8 @@ class ShadowRunner:
             if self._rows and self._rows + rows > MOST_QUEUED_ROWS:
                 for request in requests:
                     metrics.SHADOW_DROPPED.labels(request.version.model_name).inc(len(request.shadows))
+                    for version in request.shadows:
+                        self._count_copies(version, [request], "dropped")
                 return
             self._rows += rows
             if self._thread is None:
@@ -91,15 +97,37 @@ class ShadowRunner:
         served = []
         for group in groups:
             try:
-                served.append(_predicted(version, group))
+                served.append(self._compared(version, group))
             except (InferenceError, PredictionFailedError):
                 for request in group:  # one of them fails
                     try:
-                        served.append(_predicted(version, [request]))
+                        served.append(self._compared(version, [request]))
                     except (InferenceError, PredictionFailedError) as error:
+                        self._count_copies(version, [request], "failed")
                         logger.warning("Shadow version %s of %s: %s", version.version, version.model_name, error)
         if served:
             count_and_capture(version, served, self._capture_queue, is_shadow=True)
+
+    def _compared(self, version: "LoadedVersion", requests: Sequence[ServedRequest]) -> ServedRequest:
+        """Return the predictions of a shadow version, and count them and where they differ from the clients'."""
+        served = _predicted(version, requests)
+        self._count_copies(version, requests, "predicted")
+        labels = np.concatenate([request.predictions.labels for request in requests])
+        if version.is_in_rollout and labels.dtype == served.predictions.labels.dtype == object:
+            for rollout_id in _rollout_ids(requests):
+                different = int(np.count_nonzero(labels != served.predictions.labels))
+                self._rollouts.count_copies(rollout_id, compared=len(labels), different=different)
+        return served
+
+    def _count_copies(self, version: "LoadedVersion", requests: Sequence[ServedRequest], outcome: str) -> None:
+        if version.is_in_rollout:
+            for rollout_id, number in _rollout_ids(requests).items():
+                self._rollouts.count_copies(rollout_id, **{outcome: number})
+
+
+def _rollout_ids(requests: Sequence[ServedRequest]) -> Counter[int]:
+    """Return how many of the requests were routed during each rollout."""
+    return Counter(Routing.of(one.routing).rollout_id for one in requests if one.routing is not None)
 
 
 def _predicted(version: "LoadedVersion", requests: Sequence[ServedRequest]) -> ServedRequest:
@@ -112,7 +140,8 @@ def _predicted(version: "LoadedVersion", requests: Sequence[ServedRequest]) -> S
         version=version,
         columns=columns,
         predictions=predictions,
-        prediction_ids=new_prediction_ids(len(predictions.labels), version.id),
+        prediction_ids=[one for request in requests for one in request.prediction_ids],
         predicted_at_us=time.time_ns() // 1000,
         latency_seconds=seconds if len(requests) == 1 else nan,
+        routing=SHADOW_ROUTING,
     )

@@ -90,6 +90,14 @@ class Rollout(models.Model):
         tuple[tuple[Measure, float], ...], default=tuple, help_text="Latest log10 evidence of each guardrail."
     )
     judged_at = models.DateTimeField(null=True)
+    dropped_copies = models.PositiveBigIntegerField(
+        default=0, help_text="Copies that the shadow did not predict, because it fell behind."
+    )
+    failed_copies = models.PositiveBigIntegerField(default=0, help_text="Copies for which the shadow failed.")
+    compared_rows = models.PositiveBigIntegerField(
+        default=0, help_text="Rows of which the predictions of both versions were compared."
+    )
+    different_rows = models.PositiveBigIntegerField(default=0, help_text="Rows in which the predictions differ.")
 
     class Meta:
         ordering = ["-id"]
@@ -127,6 +135,9 @@ class Rollout(models.Model):
                 condition=Q(is_live=False) | Q(state__in=ACTIVE_STATES) | Q(state=State.SUCCEEDED),
                 name="a_rolled_back_challenger_gets_no_requests",
             ),
+            models.CheckConstraint(
+                condition=Q(different_rows__lte=F("compared_rows")), name="no_more_rows_differ_than_were_compared"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -153,6 +164,11 @@ class Rollout(models.Model):
         """Limit of the latency guardrail; None without one."""
         guardrails: tuple[Guardrail, ...] = self.guardrails
         return next((one.limit for one in guardrails if one.measure is Measure.LATENCY), None)
+
+    @property
+    def disagreement_ratio(self) -> float | None:
+        """Share of the compared rows in which a shadow predicts another class; None without any."""
+        return self.different_rows / self.compared_rows if self.compared_rows else None
 
     def interval_of(self, time: datetime) -> tuple[datetime, datetime]:
         """Return the start and the end of the interval that contains a time, which may be shortly before the start."""

@@ -70,7 +70,7 @@ def active_rollout_ids() -> list[int]:
 def active_rules() -> Mapping[int, RolloutRule]:
     """Return what serving must know of active rollouts, by the id of their model."""
     return {
-        row.model_id: RolloutRule(row.pk, row.champion_id, row.challenger_id, row.latency_limit_seconds)
+        row.model_id: RolloutRule(row.pk, row.champion_id, row.challenger_id, row.latency_limit_seconds, row.is_shadow)
         for row in Rollout.objects.filter(state__in=ACTIVE_STATES)
     }
 

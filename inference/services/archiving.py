@@ -26,7 +26,8 @@ from inference.archive_format import ChunkDraft, Merge, merge, readable_table
 from inference.exceptions import ArchiveError
 from inference.models import NO_ENTRY, ArchivePosition, ObservationChunk
 from inference.observations import is_own_id
-from inference.stream import Entry, entry_of, id_order, redis_client, stream_key, to_bytes
+from inference.rollout_counts import SHADOW_ROUTING
+from inference.stream import ROUTING, Entry, entry_of, id_order, redis_client, stream_key, to_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -210,7 +211,8 @@ def chunk_of_draft(version_id: int, stream_number: int, draft: ChunkDraft) -> Ob
     columns = str([(field.name, str(field.type)) for field in draft.table.schema])
     first_prediction_id, last_prediction_id = draft.prediction_ids
     times: Any = pc.min_max(draft.table.column("observed_at")).as_py()
-    ids: list[Any] = draft.table.column("prediction_id").to_pylist()
+    has_copies = ROUTING in draft.table.column_names and SHADOW_ROUTING in draft.table.column(ROUTING).to_pylist()
+    ids: list[Any] = [] if has_copies else draft.table.column("prediction_id").to_pylist()
     return ObservationChunk(
         version_id=version_id,
         stream_number=stream_number,

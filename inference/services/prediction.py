@@ -141,7 +141,8 @@ def predict(
     finally:
         latency_seconds = time.perf_counter() - started
         chosen.metrics.count_request(status)
-        if routed is not None and (is_event or status == "success"):
+        is_counted = routed is not None and not routed.rollout.rule.is_shadow  # pairs are counted by the shadow
+        if routed is not None and is_counted and (is_event or status == "success"):
             state.rollouts.count(routed, is_error=is_event, latency_seconds=latency_seconds)
     prediction_ids = new_prediction_ids(len(predictions.labels), chosen.id)
     state.record(

@@ -55,10 +55,10 @@ def control_rollout(*, rollout_id: int) -> None:
     problem = ""
     try:
         collect_counts(rollout, redis_client())
+        collect_labels(rollout)
     except redis.RedisError as error:
         logger.warning("The counts of rollout %d cannot be read: %s", rollout_id, error)
         problem = NO_COUNTS
-    collect_labels(rollout)
     _decide(rollout_id, problem or challenger_problem(rollout))
 
 

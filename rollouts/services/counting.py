@@ -11,12 +11,14 @@ from datetime import UTC, datetime
 import redis
 from django.db import transaction
 from django.db.models import F
+from django.db.models.expressions import CombinedExpression
 
 from inference.rollout_counts import CountedEntry, forget_counts, read_counts
 from rollouts.models import ACTIVE_STATES, CountedUnit, Rollout, RolloutInterval
 from rollouts.plan import Measure
 
 ENTRIES_AT_ONCE = 500
+COPY_FIELDS = ("dropped_copies", "failed_copies", "compared_rows", "different_rows")
 MOST_KEYS = 200_000  # routing keys that had an event, of one measure; events of later ones are not counted
 
 
@@ -80,7 +82,7 @@ def collect_counts(rollout: Rollout, client: redis.Redis) -> None:
 def _store(rollout: Rollout, entries: Sequence[CountedEntry], position: str) -> bool:
     """Write entries and move the position; return False if it is not `position` any more."""
     unchanged = Rollout.objects.filter(pk=rollout.pk, stream_position=position, state__in=ACTIVE_STATES)
-    if not unchanged.update(stream_position=entries[-1].id):
+    if not unchanged.update(stream_position=entries[-1].id, **_copies(entries)):
         return False
     # Requests are the units of errors, whether errors are a guardrail or not: a step needs their number.
     measures = {
@@ -104,6 +106,16 @@ def _store(rollout: Rollout, entries: Sequence[CountedEntry], position: str) -> 
                     counts.add(measure, weights, at, events=(1 - side, side))
     counts.write()
     return True
+
+
+def _copies(entries: Sequence[CountedEntry]) -> dict[str, CombinedExpression]:
+    """Return what happened to copies for a shadow, as changes of the rollout's row."""
+    changes = {}
+    for name in COPY_FIELDS:
+        number = sum(entry.counts.events.get(name.partition("_")[0], (0, 0))[1] for entry in entries)
+        if number:
+            changes[name] = F(name) + number
+    return changes
 
 
 def take_new_units(rollout: Rollout, what: str, units: Iterable[int], *, most: int) -> set[int]:

@@ -1,18 +1,22 @@
 """Count labelled predictions of a rollout, each label once, with the shares by which its request was routed.
 
 Labels arrive late and out of order. A label counts with the shares at the time of its prediction, which were captured
-with it. Only the first label of a prediction counts; a correction does not.
+with it. Only the first label of a prediction counts; a correction does not. A shadow predicts copies of the champion's
+requests, so one label scores both: of such pairs, those count in which exactly one version is wrong.
 """
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import cast
 from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from inference.prediction_lookup import find_copies
 from inference.rollout_counts import Routing
 from mlmon.exceptions import LabelError
 from mlmon.labels import class_of, number_of
@@ -30,16 +34,23 @@ OVERLAP = timedelta(minutes=2)
 
 
 def collect_labels(rollout: Rollout) -> None:
-    """Write the labels that have arrived for predictions of a rollout; raise DatabaseError if that fails."""
+    """Write the labels that have arrived for predictions of a rollout.
+
+    Raises
+    ------
+    redis.RedisError, django.db.DatabaseError
+        Redis, which may have the copies of a shadow, or the database is unavailable.
+    """
     guardrail = label_guardrail(rollout)
     if guardrail is None:
         return
-    place: tuple[datetime, UUID | None] = (rollout.labels_counted_until or rollout.created_at, None)
-    place = (place[0] - OVERLAP, None)
+    start = (rollout.labels_counted_until or rollout.created_at) - OVERLAP
+    place: tuple[datetime, UUID | None] = (start, None)
     while labels := _labels_after(rollout, place):
+        scored = _scored(rollout, guardrail, labels)
         with transaction.atomic():
             Rollout.objects.select_for_update().get(pk=rollout.pk)
-            _count(rollout, guardrail, labels)
+            _count(rollout, guardrail.measure.value, scored)
             place = (labels[-1].changed_at, labels[-1].pk)
             later = Q(labels_counted_until=None) | Q(labels_counted_until__lt=place[0])
             Rollout.objects.filter(later, pk=rollout.pk).update(labels_counted_until=min(place[0], timezone.now()))
@@ -62,34 +73,71 @@ def _labels_after(rollout: Rollout, place: tuple[datetime, UUID | None]) -> list
     return list(rows.order_by("changed_at", "pk")[:LABELS_AT_ONCE])
 
 
-def _count(rollout: Rollout, guardrail: Guardrail, labels: Sequence[GroundTruth]) -> None:
+@dataclass(frozen=True, slots=True)
+class ScoredLabel:
+    """A label with what it says about both versions; each pair is champion, challenger.
+
+    Attributes
+    ----------
+    digest
+        Of the prediction id.
+    routing
+        How the request was routed.
+    at
+        When it was predicted.
+    units, events
+        1 for a version that predicted, and for one whose prediction is an event; of a pair, only if the other's is not.
+    """
+
+    digest: int
+    routing: Routing
+    at: datetime
+    units: tuple[int, int]
+    events: tuple[int, int]
+
+
+def _scored(rollout: Rollout, guardrail: Guardrail, labels: Sequence[GroundTruth]) -> list[ScoredLabel]:
+    """Return those labels that belong to a rollout, in their order; for a shadow those whose copy is predicted."""
+    routings = {one.pk: Routing.of(bytes(one.routing)) for one in labels if one.routing is not None}
+    mine = [one for one in labels if routings[one.pk].rollout_id == rollout.pk and one.predicted_at is not None]
+    arrived = _arrived_labels(mine)
+    copies = find_copies(rollout.challenger_id, {one.pk.bytes for one in mine}) if rollout.is_shadow else {}
+    scored = []
+    for label in mine:
+        is_challenger, copy = label.version_id == rollout.challenger_id, copies.get(label.pk.bytes)
+        version = rollout.challenger if is_challenger else rollout.champion
+        is_wrong = is_event(guardrail, version, str(label.prediction), arrived[label.pk])
+        if not rollout.is_shadow:
+            units = (0, 1) if is_challenger else (1, 0)
+            events = units if is_wrong else (0, 0)
+        elif copy is None:
+            continue  # it was dropped, or is not captured yet: then it is found when the label is read again
+        else:
+            copy_is_wrong = is_event(guardrail, rollout.challenger, copy.prediction, arrived[label.pk])
+            units, events = (1, 1), (int(is_wrong > copy_is_wrong), int(copy_is_wrong > is_wrong))
+        at = cast(datetime, label.predicted_at)
+        scored.append(ScoredLabel(_digest(label.pk), routings[label.pk], at, units, events))
+    return scored
+
+
+def _count(rollout: Rollout, measure: str, labels: Sequence[ScoredLabel]) -> None:
     """Count those labels that did not count yet; the caller has locked the rollout."""
-    routings = {label.pk: Routing.of(bytes(label.routing)) for label in labels if label.routing is not None}
-    mine = {_digest(one.pk): one for one in labels if routings[one.pk].rollout_id == rollout.pk}
-    new = take_new_units(rollout, LABEL, mine, most=MOST_LABELS)
-    first_labels = _first_labels([one for digest, one in mine.items() if digest in new])
-    counts, events = IntervalCounts(rollout), list[GroundTruth]()
-    for digest in (digest for digest in mine if digest in new):
-        label = mine[digest]
-        side, routing = int(label.version_id == rollout.challenger_id), routings[label.pk]
-        weights, at = (routing.champion_weight, routing.challenger_weight), label.predicted_at
-        assert at is not None  # noqa: S101 -- a joined label has a prediction
-        counts.add(guardrail.measure.value, weights, at, units=(1 - side, side))
-        version = rollout.challenger if side else rollout.champion
-        if is_event(guardrail, version, str(label.prediction), first_labels[label.pk]):
-            events.append(label)
-    units = (routings[one.pk].unit for one in events)
-    new_units = take_new_units(rollout, guardrail.measure.value, units, most=MOST_LABELS)
-    for label in events:  # of a request, or of a routing key, only the first event counts
-        side, routing = int(label.version_id == rollout.challenger_id), routings[label.pk]
-        if routing.unit in new_units and label.predicted_at is not None:
-            new_units.discard(routing.unit)
-            weights = (routing.champion_weight, routing.challenger_weight)
-            counts.add(guardrail.measure.value, weights, label.predicted_at, events=(1 - side, side))
+    new = take_new_units(rollout, LABEL, (one.digest for one in labels), most=MOST_LABELS)
+    labels = [one for one in labels if one.digest in new]
+    # Of a request, or of a routing key, only the first event counts.
+    units = (one.routing.unit for one in labels if any(one.events))
+    new_units = take_new_units(rollout, measure, units, most=MOST_LABELS)
+    counts = IntervalCounts(rollout)
+    for one in labels:
+        is_first = any(one.events) and one.routing.unit in new_units
+        if is_first:
+            new_units.discard(one.routing.unit)
+        weights = (one.routing.champion_weight, one.routing.challenger_weight)
+        counts.add(measure, weights, one.at, units=one.units, events=one.events if is_first else (0, 0))
     counts.write()
 
 
-def _first_labels(labels: Sequence[GroundTruth]) -> Mapping[UUID, Sequence[str]]:
+def _arrived_labels(labels: Sequence[GroundTruth]) -> Mapping[UUID, Sequence[str]]:
     """Return the labels of each prediction in the order in which they arrived."""
     arrived: dict[UUID, list[str]] = {one.pk: [] for one in labels}
     corrections = GroundTruthCorrection.objects.filter(ground_truth__in=list(arrived))

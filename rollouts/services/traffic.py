@@ -3,13 +3,13 @@
 from django.db.models import QuerySet
 
 from accounts.actors import PLATFORM, Actor
+from inference.rollout_counts import PAIR_WEIGHT
 from models_registry.models import Model, ModelVersion, Stage
 from models_registry.services.versions import promote, set_stage
 from rollouts.models import Rollout
 from rollouts.plan import TOTAL_WEIGHT
 
 WEIGHT_OF_ONE = 100  # of a champion that has all of the traffic
-PAIR_WEIGHT = TOTAL_WEIGHT // 2  # champion and shadow both predict each request
 
 
 def locked_rollout(rollout_id: int) -> Rollout:

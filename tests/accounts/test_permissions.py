@@ -47,6 +47,7 @@ OF_OWNERS = OF_OPERATORS | {
     Action.UPLOAD_VERSION,
     Action.EDIT_VERSION,
     Action.CHANGE_STAGE,
+    Action.RUN_ROLLOUTS,
     Action.UPLOAD_REFERENCE,
     Action.ACTIVATE_REFERENCE,
     Action.REBASELINE,
@@ -248,6 +249,9 @@ def token_attempts(world: World) -> Iterator[Attempt]:
     for scope in ("predict", "read", "registry"):
         sent = {"name": scope, "scope": scope, "expires_at_0": "", "expires_at_1": ""}
         yield Attempt(Action.MAKE_TOKEN, add, sent, page=tokens, asks=True)
+    # Whoever may run rollouts may give this scope to a program; model owners may do both.
+    sent = {"name": "rollouts", "scope": "rollouts", "expires_at_0": "", "expires_at_1": ""}
+    yield Attempt(Action.RUN_ROLLOUTS, add, sent, page=tokens, asks=True)
     yield revocation(Action.MAKE_TOKEN, own)
     yield revocation(Action.MANAGE_TOKENS, foreign)
     yield revocation(Action.MANAGE_TOKENS, nobodys)

@@ -1,6 +1,8 @@
 """Sharing a model's traffic between its versions."""
 
 from collections import Counter
+from dataclasses import replace
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -13,7 +15,7 @@ from inference.serving import ServedModel
 
 def served(*weights: int) -> ServedModel:
     versions: Any = tuple(
-        SimpleNamespace(version=f"{number}.0.0", traffic_weight=weight, is_served_here=True)
+        SimpleNamespace(id=number, version=f"{number}.0.0", traffic_weight=weight, is_served_here=True)
         for number, weight in enumerate(weights)
     )
     return ServedModel(name="m", versions=cast(Any, {}), production=versions, shadows=(), archived=frozenset())
@@ -23,6 +25,17 @@ def test_a_key_stays_on_its_version() -> None:
     model = served(50, 50)
     for key in ("user-1", "user-2", "user-3"):
         assert len({model.route(key).version for _ in range(20)}) == 1
+
+
+def test_while_its_share_grows_the_later_version_only_gains_keys() -> None:
+    def keys_of_later(share: int) -> set[str]:
+        # As the snapshot orders them: the version with most traffic first.
+        versions = sorted(served(100 - share, share).production, key=lambda one: -one.traffic_weight)
+        model = replace(served(), production=tuple(versions))
+        return {f"user-{i}" for i in range(500) if model.route(f"user-{i}").version == "1.0.0"}
+
+    sets = [keys_of_later(share) for share in (5, 10, 25, 50, 75, 90)]
+    assert all(less < more for less, more in pairwise(sets))
 
 
 @pytest.mark.parametrize("with_keys", [True, False])

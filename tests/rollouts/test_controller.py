@@ -303,12 +303,13 @@ def test_one_rollout_at_a_time(versions: Any) -> None:
 
 def test_only_possible_transitions_are_made(versions: Any) -> None:
     draft = planned(*versions)
-    for attempt in (
+    attempts: list[Callable[[], Rollout]] = [
         lambda: lifecycle.pause_rollout(rollout=draft, reason="", user=TESTER),
         lambda: lifecycle.resume_rollout(rollout=draft, user=TESTER),
         lambda: lifecycle.roll_back_rollout(rollout=draft, reason="", user=TESTER),
         lambda: lifecycle.promote_rollout(rollout=draft, user=TESTER),
-    ):
+    ]
+    for attempt in attempts:
         with pytest.raises(RolloutStateError, match=f"Rollout {draft.pk} is draft"):
             attempt()
     lifecycle.cancel_rollout(rollout=draft, reason="not needed", user=TESTER)

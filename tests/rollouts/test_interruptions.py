@@ -48,7 +48,7 @@ def failing_at(number: int, *, commands: bool) -> Iterator[list[int]]:
         count()
         return execute(*arguments)
 
-    execute_command = redis.Redis.execute_command
+    execute_command: Any = redis.Redis.execute_command
 
     def command(client: Any, *arguments: Any, **options: Any) -> Any:
         count()
