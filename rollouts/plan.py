@@ -1,10 +1,11 @@
-"""The plan of a rollout: its steps and its guardrails. Pure: neither Django nor the clock."""
+"""The plan of a rollout: its steps and its guardrails, and how it is read from JSON. Pure: no Django, no clock."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
+from typing import Any, TypeVar
 
 from mlmon.schema import TaskType
 from rollouts.exceptions import PlanError
@@ -16,8 +17,12 @@ MOST_STEPS = 20
 MOST_REQUESTS = 10**9
 LONGEST_STEP_SECONDS = 365 * 86_400
 LONGEST_LATENCY_LIMIT_SECONDS = 3600.0
+LARGEST_NUMBER = 10**12
 LARGEST_ALPHA = 0.2
 SMALLEST_ALPHA = 1e-6
+
+
+Choice = TypeVar("Choice", bound=StrEnum)
 
 
 class Kind(StrEnum):
@@ -95,12 +100,126 @@ class Step:
 
 DEFAULT_STEPS = tuple(Step(share) for share in (0.05, 0.1, 0.25, 0.5))
 DEFAULT_GUARDRAILS = (Guardrail(Measure.ERRORS),)
+DEFAULT_ALPHA = 0.01
 
 
-def check_plan(
-    *, kind: Kind, steps: Sequence[Step], guardrails: Sequence[Guardrail], alpha: float, task_type: TaskType
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a person or a program plans.
+
+    Attributes
+    ----------
+    challenger
+        Version of the model that is to replace its primary version.
+    kind
+        Whether it gets a share of the traffic or copies of it.
+    steps
+        With increasing shares.
+    guardrails
+        What must not become worse.
+    alpha
+        Largest probability that a challenger that is no worse is rolled back.
+    promotes_automatically
+        Whether it is promoted after the last step without a person.
+    """
+
+    challenger: str
+    kind: Kind = Kind.CANARY
+    steps: tuple[Step, ...] = DEFAULT_STEPS
+    guardrails: tuple[Guardrail, ...] = DEFAULT_GUARDRAILS
+    alpha: float = DEFAULT_ALPHA
+    promotes_automatically: bool = False
+
+
+def plan_of(document: object) -> Plan:
+    """Return the plan in an object decoded from JSON; raise PlanError, which names the field, if it is malformed.
+
+    `check_plan` checks whether the plan is possible.
+    """
+    given = _object("", document, PLAN_FIELDS)
+    challenger = given.get("challenger")
+    if not isinstance(challenger, str) or not challenger:
+        raise PlanError("challenger", 'Expected the version of the challenger, such as "1.1.0".')
+    kind = _one_of("kind", given.get("kind", Kind.CANARY.value), Kind)
+    fallback = (Step(1.0),) if kind is Kind.SHADOW else DEFAULT_STEPS
+    steps = [_step(f"steps[{place}]", one) for place, one in enumerate(_list("steps", given.get("steps")))]
+    guardrails = [
+        _guardrail(f"guardrails[{place}]", one)
+        for place, one in enumerate(_list("guardrails", given.get("guardrails")))
+    ]
+    promotes_automatically = given.get("promotes_automatically", False)
+    if not isinstance(promotes_automatically, bool):
+        raise PlanError("promotes_automatically", "Expected true or false.")
+    return Plan(
+        challenger=challenger,
+        kind=kind,
+        steps=tuple(steps) if "steps" in given else fallback,
+        guardrails=tuple(guardrails) if "guardrails" in given else DEFAULT_GUARDRAILS,
+        alpha=_number("alpha", given.get("alpha", DEFAULT_ALPHA)),
+        promotes_automatically=promotes_automatically,
+    )
+
+
+PLAN_FIELDS = ("challenger", "kind", "steps", "guardrails", "alpha", "promotes_automatically")
+STEP_FIELDS = ("share", "minimum_requests", "minimum_seconds", "minimum_labels")
+GUARDRAIL_FIELDS = ("measure", "limit")
+
+
+def _step(field: str, value: object) -> Step:
+    given = _object(field, value, STEP_FIELDS)
+    if "share" not in given:
+        raise PlanError(f"{field}.share", "This field is required: a number such as 0.05.")
+    counts = {name: _whole_number(f"{field}.{name}", given[name]) for name in STEP_FIELDS[1:] if name in given}
+    return Step(share=_number(f"{field}.share", given["share"]), **counts)
+
+
+def _guardrail(field: str, value: object) -> Guardrail:
+    given = _object(field, value, GUARDRAIL_FIELDS)
+    measure = _one_of(f"{field}.measure", given.get("measure"), Measure)
+    limit = given.get("limit")
+    return Guardrail(measure, None if limit is None else _number(f"{field}.limit", limit))
+
+
+def _object(field: str, value: object, names: Collection[str]) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise PlanError(field or "body", "Expected an object.")
+    if unknown := sorted(str(name) for name in value if name not in names):
+        name = unknown[0][:100]
+        place = f"{field}.{name}" if field else name
+        raise PlanError(place, f"There is no such field. The fields are: {', '.join(names)}.")
+    return value
+
+
+def _list(field: str, value: object) -> Sequence[object]:
+    if value is None:
+        return ()
+    if not isinstance(value, list) or len(value) > MOST_STEPS:
+        raise PlanError(field, f"Expected a list of at most {MOST_STEPS} objects.")
+    return value
+
+
+def _one_of(field: str, value: object, kind: type[Choice]) -> Choice:
+    for one in kind:
+        if value == one.value:
+            return one
+    raise PlanError(field, f"Expected one of: {', '.join(one.value for one in kind)}.")
+
+
+def _number(field: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > LARGEST_NUMBER:
+        raise PlanError(field, "Expected a number.")
+    return float(value)
+
+
+def _whole_number(field: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > LARGEST_NUMBER:
+        raise PlanError(field, "Expected a whole number.")
+    return value
+
+
+def check_plan(plan: Plan, task_type: TaskType) -> None:
     """Raise PlanError, which names the field, if a plan is not possible."""
+    kind, steps, guardrails, alpha = plan.kind, plan.steps, plan.guardrails, plan.alpha
     if not SMALLEST_ALPHA <= alpha <= LARGEST_ALPHA:
         raise PlanError("alpha", f"Expected a number from {SMALLEST_ALPHA:g} to {LARGEST_ALPHA:g}, got {alpha:g}.")
     _check_guardrails(kind, guardrails, task_type)

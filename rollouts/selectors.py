@@ -27,6 +27,8 @@ class Judgement:
     ----------
     measure
         What was counted.
+    limit
+        Value above which a request is an event; None for the measures without one.
     log10_evidence, log10_limit
         The evidence that the challenger is worse, and the evidence from which it is rolled back.
     champion_units, challenger_units
@@ -36,6 +38,7 @@ class Judgement:
     """
 
     measure: Measure
+    limit: float | None
     log10_evidence: float
     log10_limit: float
     champion_units: int
@@ -85,31 +88,40 @@ def refuse_archiving(*, version: ModelVersion, **_: object) -> None:
 
 def judgements(rollout: Rollout) -> list[Judgement]:
     """Return the evidence of each guardrail from the stored counts, in the order of the plan."""
-    guardrails: Sequence[Guardrail] = rollout.guardrails
-    limit = limit_log10(len(guardrails), rollout.alpha)
-    by_measure: dict[str, list[dict[str, Any]]] = {}
-    for row in totals_by_share(rollout):
-        by_measure.setdefault(row["measure"], []).append(row)
-    return [_judgement(one.measure, by_measure.get(one.measure.value, []), limit) for one in guardrails]
+    return judgements_of([rollout])[rollout.pk]
 
 
-def totals_by_share(rollout: Rollout) -> list[dict[str, Any]]:
-    """Return units and events by measure and share; intervals with the same share add up without loss of evidence."""
-    rows = RolloutInterval.objects.filter(rollout=rollout).order_by("measure", "challenger_weight", "champion_weight")
-    sums = {f"{name}_sum": Sum(name) for name in COUNTS}
-    return [dict(row) for row in rows.values("measure", "champion_weight", "challenger_weight").annotate(**sums)]
+def judgements_of(rollouts: Sequence[Rollout]) -> dict[int, list[Judgement]]:
+    """Return `judgements` by the ids of the rollouts, by one query.
+
+    Intervals with the same share add up without loss of evidence.
+    """
+    shares = ("rollout", "measure", "champion_weight", "challenger_weight")
+    rows = RolloutInterval.objects.filter(rollout__in=rollouts).order_by(*shares).values(*shares)
+    found: dict[tuple[int, str], list[dict[str, Any]]] = {}
+    for row in rows.annotate(**{f"{name}_sum": Sum(name) for name in COUNTS}):
+        found.setdefault((row["rollout"], row["measure"]), []).append(dict(row))
+    result = {}
+    for rollout in rollouts:
+        guardrails: Sequence[Guardrail] = rollout.guardrails
+        limit = limit_log10(len(guardrails), rollout.alpha)
+        result[rollout.pk] = [
+            _judgement(one, found.get((rollout.pk, one.measure.value), []), limit) for one in guardrails
+        ]
+    return result
 
 
-def _judgement(measure: Measure, rows: Sequence[dict[str, Any]], limit: float) -> Judgement:
+def _judgement(guardrail: Guardrail, rows: Sequence[dict[str, Any]], log10_limit: float) -> Judgement:
     def column(name: str) -> NDArray[np.float64]:
         return np.array([row[name] for row in rows], dtype=np.float64)
 
     challenger, champion = column("challenger_weight"), column("champion_weight")
     events = column("champion_events_sum"), column("challenger_events_sum")
     return Judgement(
-        measure=measure,
+        measure=guardrail.measure,
+        limit=guardrail.limit,
         log10_evidence=log10_evidence(challenger / (challenger + champion), *events) if rows else 0.0,
-        log10_limit=limit,
+        log10_limit=log10_limit,
         champion_units=int(column("champion_units_sum").sum()),
         challenger_units=int(column("challenger_units_sum").sum()),
         champion_events=int(events[0].sum()),

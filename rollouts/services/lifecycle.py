@@ -1,6 +1,6 @@
 """What people and programs do with rollouts: plan, start, pause, resume, roll back, promote, cancel."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
@@ -12,23 +12,13 @@ from models_registry.models import Model, ModelVersion, Stage
 from models_registry.selectors import primary_version, version_of
 from rollouts.exceptions import PlanError, RolloutStateError
 from rollouts.models import ACTIVE_STATES, LONGEST_REASON, Rollout, RolloutIncident, State
-from rollouts.plan import Guardrail, Kind, Step, check_plan
+from rollouts.plan import Plan, check_plan
 from rollouts.services import transitions
 from rollouts.services.traffic import edited_by_hand, locked_rollout
 
 
 @transaction.atomic
-def plan_rollout(
-    *,
-    model: Model,
-    challenger: str,
-    kind: Kind,
-    steps: Sequence[Step],
-    guardrails: Sequence[Guardrail],
-    alpha: float = 0.01,
-    promotes_automatically: bool = False,
-    user: Actor,
-) -> Rollout:
+def plan_rollout(*, model: Model, plan: Plan, user: Actor) -> Rollout:
     """Store a draft: the champion is the model's primary version. Nothing changes until it is started.
 
     Raises
@@ -38,24 +28,23 @@ def plan_rollout(
     PlanError
         A field is not possible, or the versions cannot be compared.
     """
-    champion, chosen = primary_version(model), version_of(model, challenger)
+    champion, challenger = primary_version(model), version_of(model, plan.challenger)
     if champion is None:
         raise PlanError("challenger", f"{model} has no version in production. Promote one first.")
-    check_versions(champion, chosen)
-    task_type = TaskType(champion.task_type)
-    check_plan(kind=kind, steps=steps, guardrails=guardrails, alpha=alpha, task_type=task_type)
+    check_versions(champion, challenger)
+    check_plan(plan, TaskType(champion.task_type))
     rollout = Rollout.objects.create(
         model=model,
         champion=champion,
-        challenger=chosen,
-        kind=kind.value,
-        steps=tuple(steps),
-        guardrails=tuple(guardrails),
-        alpha=alpha,
-        promotes_automatically=promotes_automatically,
+        challenger=challenger,
+        kind=plan.kind.value,
+        steps=plan.steps,
+        guardrails=plan.guardrails,
+        alpha=plan.alpha,
+        promotes_automatically=plan.promotes_automatically,
         created_by=account_of(user),
     )
-    record_change(user=user, row=rollout, message=f"Planned: {chosen} against {champion}.")
+    record_change(user=user, row=rollout, message=f"Planned: {challenger} against {champion}.")
     return rollout
 
 

@@ -9,7 +9,7 @@ from inference.serving import serving
 from inference.stream import redis_client
 from models_registry.models import ModelVersion
 from rollouts.models import Rollout
-from rollouts.plan import Guardrail, Kind, Measure, Step
+from rollouts.plan import Guardrail, Kind, Measure, Plan, Step
 from rollouts.services.controller import control_rollout
 from rollouts.services.lifecycle import plan_rollout, start_rollout
 from tests.factories import uploaded_version
@@ -35,15 +35,8 @@ def planned(
     **options: Any,
 ) -> Rollout:
     """Return a draft."""
-    return plan_rollout(
-        model=champion.model,
-        challenger=challenger.version,
-        kind=kind,
-        steps=steps,
-        guardrails=guardrails,
-        user=TESTER,
-        **options,
-    )
+    plan = Plan(challenger.version, kind, tuple(steps), tuple(guardrails), **options)
+    return plan_rollout(model=champion.model, plan=plan, user=TESTER)
 
 
 def running(champion: ModelVersion, challenger: ModelVersion, **options: Any) -> Rollout:
