@@ -9,6 +9,7 @@ PATH_EXAMPLES = {
     "version": "1.0.0",
     "incident_id": 1,
     "job_id": 1,
+    "rollout_id": 1,
 }
 PATH_DESCRIPTIONS = {
     "model_name": "Name of a registered model.",
@@ -16,6 +17,7 @@ PATH_DESCRIPTIONS = {
     "version": "Version of the model.",
     "incident_id": "Id of an incident, from `GET …/incidents`. A new server has none.",
     "job_id": "Id of a job, from the response to the upload.",
+    "rollout_id": "Id of a rollout, from `GET …/rollouts`. A new server has none.",
 }
 TAGS = [
     {"name": "Predict", "description": "Predictions of the models."},
@@ -28,15 +30,17 @@ TAGS = [
     {"name": "Drift", "description": "How far the latest predictions are from the reference data."},
     {"name": "Performance", "description": "Accuracy and other measures, with and without ground truth."},
     {"name": "Registry", "description": "Models, versions and reference data, for CI pipelines."},
+    {"name": "Rollouts", "description": "A new version takes over in steps, unless guardrails find it worse."},
     {"name": "Health", "description": "For Prometheus, load balancers and Kubernetes."},
 ]
 DESCRIPTION = """
-Predictions, drift, performance and the registry of mlmon.
+Predictions, drift, performance, the registry and rollouts of mlmon.
 
-Every example runs as it is on a server with the demo's models (`make run`, or `manage.py load_demo`): open a call and
+Every example runs as it is on a server with the demo's models (`make run`, or `manage.py load_demo`), except that a
+rollout needs a second version, such as `1.1.0` of the classifier: open a call and
 click **Execute**. If the server requires tokens, create one in the admin or with `manage.py create_token` and enter it
 under **Authorize**. People who are logged in to the admin can read without a token. Calls that write to the registry
-always require a token, with the scope `registry` or `all`.
+or change a rollout always require a token, with the scope `registry`, `rollouts` or `all`.
 
 Errors are RFC 9457 problem details. Every response has the headers `X-Request-ID` and `X-Process-Time` (seconds).
 """

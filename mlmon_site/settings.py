@@ -203,6 +203,8 @@ SPECTACULAR_SETTINGS = {
     ],
     "ENUM_NAME_OVERRIDES": {
         "ResultStatusEnum": "drift.api.serializers.RESULT_STATUSES",
+        "RolloutKindEnum": "rollouts.api.serializers.KINDS",
+        "RolloutMeasureEnum": "rollouts.api.serializers.MEASURES",
         "StageEnum": "models_registry.models.Stage",
         "TaskEnum": "models_registry.models.TASKS",
         "ScoreKindEnum": "models_registry.models.SCORE_KINDS",

@@ -17,6 +17,7 @@ urlpatterns = [
     path("", include("drift.urls")),
     path("", include("models_registry.urls")),
     path("", include("performance.urls")),
+    path("", include("rollouts.urls")),
     path("", include("monitoring.urls")),
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),
     # GET and HEAD only: the page's renderer fails on OPTIONS.
