@@ -202,6 +202,7 @@ SPECTACULAR_SETTINGS = {
         "mlmon_site.openapi.complete_description",
     ],
     "ENUM_NAME_OVERRIDES": {
+        "KindEnum": "models_registry.api.serializers.FEATURE_KINDS",
         "ResultStatusEnum": "drift.api.serializers.RESULT_STATUSES",
         "RolloutKindEnum": "rollouts.api.serializers.KINDS",
         "RolloutMeasureEnum": "rollouts.api.serializers.MEASURES",

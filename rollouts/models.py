@@ -6,6 +6,7 @@ from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Q
+from django.utils import timezone
 
 from drift.result_field import ResultField
 from inference.models import NO_ENTRY
@@ -164,6 +165,20 @@ class Rollout(models.Model):
         """Limit of the latency guardrail; None without one."""
         guardrails: tuple[Guardrail, ...] = self.guardrails
         return next((one.limit for one in guardrails if one.measure is Measure.LATENCY), None)
+
+    @property
+    def overdue_seconds(self) -> float | None:
+        """How long a running rollout has stayed in its step after the minimum time; None if it is not running."""
+        if self.state != State.RUNNING or self.step_started_at is None:
+            return None
+        lasted = timezone.now() - self.step_started_at
+        return max(0.0, lasted.total_seconds() - self.step.minimum_seconds)
+
+    @property
+    def has_open_incident(self) -> bool:
+        """Whether it was rolled back automatically, and nobody has acknowledged that."""
+        incident: RolloutIncident | None = getattr(self, "incident", None)
+        return incident is not None and incident.closed_at is None
 
     @property
     def disagreement_ratio(self) -> float | None:

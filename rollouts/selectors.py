@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from django.db.models import Q, QuerySet, Sum
+from django.db.models import Max, Q, QuerySet, Sum
 from numpy.typing import NDArray
 
 from inference.rollout_counts import RolloutRule
 from mlmon.rollout_evidence import limit_log10, log10_evidence
 from models_registry.exceptions import ConflictError
-from models_registry.models import Model, ModelVersion
+from models_registry.models import Model, ModelVersion, Stage
 from rollouts.exceptions import UnknownRolloutError
 from rollouts.models import ACTIVE_STATES, Rollout, RolloutInterval
 from rollouts.plan import Guardrail, Measure
@@ -63,6 +63,14 @@ def rollout_of(model: Model, rollout_id: int) -> Rollout:
 def rollouts() -> QuerySet[Rollout]:
     """Return all rollouts, the latest first, with what their lists and responses show."""
     return Rollout.objects.select_related("model", "champion__model", "challenger__model", "incident")
+
+
+def latest_rollouts() -> list[Rollout]:
+    """Return the latest rollout of each model that has been started, unless its challenger is archived."""
+    started = Rollout.objects.filter(started_at__isnull=False)
+    latest = started.values("model").annotate(latest=Max("pk")).values("latest")
+    of_models = rollouts().filter(pk__in=latest).exclude(challenger__stage=Stage.ARCHIVED)
+    return list(of_models.order_by("model__name"))
 
 
 def active_rollout_ids() -> list[int]:

@@ -24,6 +24,7 @@ from models_registry.models import (
 from models_registry.schema_document import TYPES
 from rest.bodies import NamesField, StrictSerializer, UploadField
 
+FEATURE_KINDS = [kind.value for kind in FeatureKind]
 LARGEST_WEIGHT = 32_767  # of the database column
 MISSING_VALUES_HELP = "Further strings that are missing values in a CSV file, separated by commas or as a JSON list."
 PREDICTION_COLUMN_HELP = (
@@ -102,7 +103,7 @@ class FeatureDocumentSerializer(serializers.Serializer[object]):
     )
     kind = serializers.ChoiceField(
         required=False,
-        choices=[kind.value for kind in FeatureKind],
+        choices=FEATURE_KINDS,
         help_text="How drift is measured; by default `categorical` for boolean and category, otherwise `numeric`.",
     )
     required = serializers.BooleanField(  # type: ignore[assignment]  # a field; the metaclass removes it from the class

@@ -12,6 +12,7 @@ from drift.models import DriftCheck, FeatureDrift
 from mlmon.detection.performance import DropStatus, PerformanceDrop
 from monitoring.models import JobRun
 from performance.models import PerformanceReport
+from rollouts.models import Rollout
 
 Row = TypeVar("Row")
 Value = float | None  # None: the row has no sample
@@ -244,6 +245,55 @@ PERFORMANCE_DROP: MetricGroup[PerformanceDrop] = MetricGroup(
         ),
     ),
 )
+TRAFFIC: MetricGroup[float] = MetricGroup(
+    ("model_name", "model_version"),
+    (
+        StateMetric(
+            "ml_traffic_share",
+            "Share of the requests without a version that the version gets; 0 for a shadow.",
+            lambda share: share,
+        ),
+    ),
+)
+ROLLOUT: MetricGroup[Rollout] = MetricGroup(
+    ("model_name", "state"),
+    (StateMetric("ml_rollout_state", "1 for the state of the model's latest rollout.", lambda rollout: 1),),
+)
+ROLLOUT_EVIDENCE: MetricGroup[tuple[float, float]] = MetricGroup(
+    ("model_name", "guardrail"),
+    (
+        StateMetric(
+            "ml_rollout_log10_evidence",
+            "Log10 of the evidence that the challenger of the latest rollout is worse.",
+            lambda row: row[0],
+        ),
+        StateMetric(
+            "ml_rollout_log10_evidence_limit",
+            "Log10 of the evidence from which the challenger is rolled back.",
+            lambda row: row[1],
+        ),
+    ),
+)
+ROLLOUT_PROGRESS: MetricGroup[Rollout] = MetricGroup(
+    ("model_name",),
+    (
+        StateMetric(
+            "ml_rollout_overdue_seconds",
+            "How long a running rollout has stayed in a step after its minimum time.",
+            lambda rollout: rollout.overdue_seconds,
+        ),
+        StateMetric(
+            "ml_rollout_incident_open",
+            "1 after an automatic rollback, until it is acknowledged or the next rollout starts.",
+            lambda rollout: rollout.has_open_incident,
+        ),
+        StateMetric(
+            "ml_shadow_disagreement_ratio",
+            "Share of the rows for which the shadow of the latest rollout predicts another class.",
+            lambda rollout: rollout.disagreement_ratio,
+        ),
+    ),
+)
 JOB: MetricGroup[JobRun] = MetricGroup(
     ("job_name",),
     (
@@ -272,4 +322,17 @@ SCRAPE: MetricGroup[bool] = MetricGroup(
     ),
 )
 
-GROUPS: tuple[MetricGroup[Any], ...] = (MODEL_VERSION, FEATURE, CHECK, INCIDENT, REPORT, PERFORMANCE_DROP, JOB, SCRAPE)
+GROUPS: tuple[MetricGroup[Any], ...] = (
+    MODEL_VERSION,
+    TRAFFIC,
+    FEATURE,
+    CHECK,
+    INCIDENT,
+    REPORT,
+    PERFORMANCE_DROP,
+    ROLLOUT,
+    ROLLOUT_EVIDENCE,
+    ROLLOUT_PROGRESS,
+    JOB,
+    SCRAPE,
+)

@@ -7,7 +7,8 @@ are the latest.
 
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from prometheus_client.utils import floatToGoString
 
 from drift.models import DriftCheck
 from mlmon.detection.performance import DropStatus
+from mlmon.rollout_evidence import limit_log10
+from models_registry.models import ModelVersion
 from models_registry.selectors import served_versions
 from monitoring import selectors
 from monitoring.metrics import declarations
@@ -33,6 +36,8 @@ from monitoring.models import JobRun
 from monitoring.selectors import LatestCheck
 from performance.models import PerformanceReport
 from performance.selectors import LatestReport, latest_reports_of_served_versions, reports_by_id
+from rollouts.models import Rollout
+from rollouts.selectors import latest_rollouts
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +50,9 @@ Lines = dict[StateMetric[Any], bytes]  # the samples of each metric, one line ea
 
 
 class StateText:
-    """Renders models, drift, performance and jobs; only ``ml_collector_success 0`` if the database is unavailable.
+    """Renders models, drift, performance, rollouts and jobs.
+
+    Without the database, the text has only ``ml_collector_success 0``.
 
     Safe for several threads: the caches are replaced as a whole.
     """
@@ -61,10 +68,10 @@ class StateText:
                 if connection.vendor == "postgresql":
                     with connection.cursor() as cursor:
                         cursor.execute("SET LOCAL statement_timeout = %s", [LONGEST_QUERY_MS])
-                infos = served_versions().values_list("model__name", "version", "framework", "stage")
-                versions = [(declarations.MODEL_VERSION, labels, None) for labels in infos]
+                versions = list(samples_of_versions(list(served_versions())))
+                rollouts = [sample for one in latest_rollouts() for sample in samples_of_rollout(one)]
                 jobs = [(declarations.JOB, (job.job_name,), job) for job in JobRun.objects.all()]
-                parts = [*self._drift(), *self._performance(), lines_of([*versions, *jobs])]
+                parts = [*self._drift(), *self._performance(), lines_of([*versions, *rollouts, *jobs])]
         except DatabaseError as error:
             logger.warning("The scrape lacks the series of the database: %s", error)
             parts = [lines_of([(declarations.SCRAPE, (), False)])]
@@ -95,6 +102,27 @@ class StateText:
                 kept[one] = lines_of(samples_of_report(one, rows[one.pk]))
         self._reports = kept
         return list(self._reports.values())
+
+
+def samples_of_versions(versions: Sequence[ModelVersion]) -> Iterator[Sampled]:
+    """Yield the rows of versions that are not archived; those served elsewhere get no requests here."""
+    totals: Counter[str] = Counter()
+    for one in versions:
+        totals[one.model.name] += one.traffic_weight * one.is_served_here
+    for one in versions:
+        name = one.model.name
+        yield declarations.MODEL_VERSION, (name, one.version, one.framework, one.stage), None
+        if totals[name]:
+            yield declarations.TRAFFIC, (name, one.version), one.traffic_weight * one.is_served_here / totals[name]
+
+
+def samples_of_rollout(rollout: Rollout) -> Iterator[Sampled]:
+    """Yield the rows of the latest rollout of a model; a draft has none."""
+    model_name, limit = rollout.model.name, limit_log10(len(rollout.guardrails), rollout.alpha)
+    yield declarations.ROLLOUT, (model_name, rollout.state), rollout
+    yield declarations.ROLLOUT_PROGRESS, (model_name,), rollout
+    for measure, log10_evidence in rollout.evidence:
+        yield declarations.ROLLOUT_EVIDENCE, (model_name, measure.value), (log10_evidence, limit)
 
 
 def samples_of_check(model_name: str, check: DriftCheck) -> Iterator[Sampled]:

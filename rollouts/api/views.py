@@ -104,7 +104,7 @@ class RolloutActionView(APIView):
         return Response(rollout_body(rollout_of(rollout.model, rollout.pk)))
 
 
-RESPONSES: dict[int, Any] = {200: RolloutSerializer, **problem_responses(*WRITE_PROBLEMS)}
+RESPONSES: dict[Any, Any] = {200: RolloutSerializer, **problem_responses(*WRITE_PROBLEMS)}
 
 
 class StartView(RolloutActionView):

@@ -49,6 +49,7 @@ def test_a_pipeline_rolls_a_version_out(pipeline: Client, versions: Any, monkeyp
     predicted = post(pipeline, "/api/v1/models/iris/predict", ROW)  # open to everyone here
     assert predicted.json()["model_version"] == "1.1.0"
     controlled(rollout)
+    controlled(rollout)
     shown = pipeline.get(body["url"]).json()
     assert (shown["step"], shown["is_live"]) == (1, True)
     assert shown["waiting_for"].startswith("requests of the challenger: 0 of 500; time: ")
@@ -131,7 +132,7 @@ def test_a_body_with_other_fields_is_refused(pipeline: Client, versions: Any) ->
     for action, body in (
         ("start", {"now": True}),
         ("cancel", {"reason": "x" * 1001}),
-        ("cancel", {"reason": 1, "x": 2}),
+        ("cancel", {"x": 2}),
     ):
         response = post(pipeline, f"{url}/{action}", body)
         assert response.status_code in (400, 422), response.content
