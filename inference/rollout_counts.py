@@ -21,7 +21,7 @@ import redis
 
 MOST_ENTRIES = 100_000  # of a stream, if no controller reads it
 MOST_KEYED_EVENTS = 10_000  # of one append; later ones are not counted, whichever version they belong to
-MOST_COUNTS = 1_000  # of a process while Redis is unavailable, each for one rollout and one pair of shares
+MOST_WAITING = 1_000  # appends of a process while Redis is unavailable; later counts are added up
 ATTEMPT_SECONDS = 3600
 KEEP_SECONDS = 7 * 86_400  # of a stream without new counts
 ERRORS, LATENCY = "errors", "latency"
@@ -242,7 +242,6 @@ class RolloutTally:
         """
         with self._flush_lock:
             self._unconfirmed += self._taken()
-            del self._unconfirmed[MOST_COUNTS:]
             while self._unconfirmed:
                 rollout_id, number, content = self._unconfirmed[0]
                 client.register_script(APPEND_SCRIPT)(
@@ -253,7 +252,7 @@ class RolloutTally:
 
     def _taken(self) -> list[tuple[int, int, bytes]]:
         """Take the counts as the contents of appends, unless too many wait already: then they grow further."""
-        if len(self._unconfirmed) >= MOST_COUNTS:
+        if len(self._unconfirmed) >= MOST_WAITING:
             return []
         with self._lock:
             taken, self._counts = self._counts, {}

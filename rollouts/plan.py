@@ -54,6 +54,9 @@ class Measure(StrEnum):
         return self in (Measure.LATENCY, Measure.ABSOLUTE_ERROR)
 
 
+MEASURES_TEXT = ", ".join(one.value for one in Measure)
+
+
 @dataclass(frozen=True, slots=True)
 class Guardrail:
     """A measure by which the challenger must not be worse.

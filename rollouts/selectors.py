@@ -65,6 +65,11 @@ def rollouts() -> QuerySet[Rollout]:
     return Rollout.objects.select_related("model", "champion__model", "challenger__model", "incident")
 
 
+def latest_rollout(model: Model) -> Rollout | None:
+    """Return the latest rollout of a model, draft or not; None if it has none."""
+    return rollouts().filter(model=model).first()
+
+
 def latest_rollouts() -> list[Rollout]:
     """Return the latest rollout of each model that has been started, unless its challenger is archived."""
     started = Rollout.objects.filter(started_at__isnull=False)
