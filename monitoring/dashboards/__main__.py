@@ -10,10 +10,20 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from monitoring.dashboards.drift import DRIFT
 from monitoring.dashboards.performance import CONFIDENCE, PERFORMANCE
 from monitoring.dashboards.platform import MLMON_ITSELF, RESOURCES
+from monitoring.dashboards.rollouts import ROLLOUTS
 from monitoring.dashboards.traffic import LATENCY_AND_TRAFFIC, OVERVIEW
 
 FOLDER = Path(__file__).resolve().parents[1] / "grafana" / "dashboards"
-DASHBOARDS = (OVERVIEW, PERFORMANCE, LATENCY_AND_TRAFFIC, DRIFT, CONFIDENCE, RESOURCES, MLMON_ITSELF)
+DASHBOARDS = (
+    OVERVIEW,
+    PERFORMANCE,
+    LATENCY_AND_TRAFFIC,
+    DRIFT,
+    CONFIDENCE,
+    ROLLOUTS,
+    RESOURCES,
+    MLMON_ITSELF,
+)
 
 
 def main(arguments: Sequence[str] | None = None, folder: Path = FOLDER) -> int:

@@ -23,6 +23,11 @@ class Expression(NamedTuple):
 MAY_BE_EMPTY = {
     ("Resources and GPU", "GPU utilization"): "there is no GPU",
     ("Resources and GPU", "GPU memory used"): "there is no GPU",
+    ("Rollouts", "Evidence that the challenger is worse"): "no rollout has started",
+    ("Rollouts", "States of rollouts"): "no rollout has started",
+    ("Rollouts", "Automatic rollbacks"): "no rollout has started",
+    ("Rollouts", "Overdue steps"): "no rollout has started",
+    ("Rollouts", "Disagreements of shadows"): "no rollout has started",
     ("Performance", "Errors of regressions"): "no regression with ground truth is served",
     ("Performance", "R² of regressions"): "no regression with ground truth is served",
 }
