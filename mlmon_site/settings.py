@@ -365,6 +365,7 @@ UNFOLD = {
                     _list("Models", "hub", "models_registry.model"),
                     _list("Versions", "deployed_code", "models_registry.modelversion"),
                     _list("Reference data", "dataset", "models_registry.referencedataset"),
+                    _list("Rollouts", "alt_route", "rollouts.rollout"),
                     _list("KServe services", "cloud_sync", "inference.kserveservice"),
                 ],
             },

@@ -140,12 +140,21 @@ def promote_rollout(*, rollout: Rollout, user: Actor) -> Rollout:
 
 
 @transaction.atomic
-def acknowledge_incident(*, incident: RolloutIncident, user: Actor) -> None:
-    """Close the incident of an automatic rollback, which ends its alert; a closed one stays as it is."""
+def acknowledge_rollback(*, rollout: Rollout, user: Actor) -> None:
+    """Close the incident of an automatic rollback, which ends its alert; a closed one stays as it is.
+
+    Raises
+    ------
+    RolloutStateError
+        It was not rolled back by a guardrail.
+    """
+    incident = RolloutIncident.objects.filter(rollout=rollout).first()
+    if incident is None:
+        raise RolloutStateError(f"Rollout {rollout.pk} was not rolled back by a guardrail.")
     fields = {"closed_at": timezone.now(), "acknowledged_by": account_of(user)}
     if RolloutIncident.objects.filter(pk=incident.pk, closed_at=None).update(**fields):
         message = "Rollback acknowledged."
-        record_change(user=user, row=incident.rollout, message=message, changes={"Incident": ("open", "closed")})
+        record_change(user=user, row=rollout, message=message, changes={"Incident": ("open", "closed")})
 
 
 def _locked(rollout: Rollout, allowed: Collection[State], verb: str) -> Rollout:

@@ -9,7 +9,7 @@ from django.test import Client
 from accounts.roles import Role
 
 pytestmark = pytest.mark.django_db
-LISTS = 18
+LISTS = 19
 
 
 def links(client: Client) -> list[str]:

@@ -349,7 +349,7 @@ def test_an_incident_closes_when_a_person_acknowledges_it_or_the_next_rollout_st
 
     first = rolled_back()
     assert first.closed_at is None
-    lifecycle.acknowledge_incident(incident=first, user=TESTER)
+    lifecycle.acknowledge_rollback(rollout=first.rollout, user=TESTER)
     first.refresh_from_db()
     assert first.closed_at is not None
     second = rolled_back()

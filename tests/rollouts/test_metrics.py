@@ -81,7 +81,7 @@ def test_an_automatic_rollback_shows_until_it_is_acknowledged(
     assert (shown["ml_rollout_state iris rolled_back"], shown["ml_rollout_incident_open iris"]) == (1.0, 1.0)
     assert shown["ml_rollout_log10_evidence errors iris"] > 2.0
     assert (shown["ml_traffic_share iris 1.0.0"], shown["ml_traffic_share iris 1.1.0"]) == (1.0, 0.0)
-    lifecycle.acknowledge_incident(incident=rollout.incident, user=TESTER)
+    lifecycle.acknowledge_rollback(rollout=rollout, user=TESTER)
     assert samples()["ml_rollout_incident_open iris"] == 0.0
 
 

@@ -12,7 +12,6 @@ from accounts.management.terminal import ExitStatus, TeachingCommand, add_json_o
 from models_registry.models import Model
 from models_registry.selectors import model_named
 from rollouts.api.serializers import RolloutSerializer
-from rollouts.exceptions import RolloutStateError
 from rollouts.models import Rollout
 from rollouts.plan import DEFAULT_STEPS, MEASURES_TEXT, plan_of
 from rollouts.selectors import Judgement, judgements_of, latest_rollout, rollout_of
@@ -104,10 +103,7 @@ def _act(action: str, rollout: Rollout, reason: str) -> None:
     elif action in WITHOUT_REASON:
         WITHOUT_REASON[action](rollout=rollout, user=user)
     elif action == "acknowledge":
-        incident = getattr(rollout, "incident", None)
-        if incident is None:
-            raise RolloutStateError(f"Rollout {rollout.pk} was not rolled back by a guardrail.")
-        lifecycle.acknowledge_incident(incident=incident, user=user)
+        lifecycle.acknowledge_rollback(rollout=rollout, user=user)
 
 
 def _existing(model: Model, rollout_id: int | None) -> Rollout:
