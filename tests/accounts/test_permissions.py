@@ -35,9 +35,12 @@ from models_registry.models import ModelVersion, ReferenceDataset
 from models_registry.services.references import profile_reference, upload_reference
 from models_registry.services.versions import register_model
 from performance.models import PerformancePolicy
+from rollouts.models import RolloutIncident, State
 from tests.admin_site import model_admins, page_names
 from tests.factories import IRIS_FEATURES, iris_onnx, uploaded_version
+from tests.inference.observed import registered_version
 from tests.mlmon.observed import iris_rows, observe, profiled_reference
+from tests.rollouts.rollout_cases import rollout_row
 
 pytestmark = pytest.mark.django_db
 
@@ -241,6 +244,24 @@ def drift_form() -> dict[str, Any]:
     return {"is_enabled": "on", "mode": "verdict", **rows, **thresholds, **inline}
 
 
+def rollout_attempts(world: World) -> Iterator[Attempt]:
+    draft = rollout_row(world.version, world.other, state=State.DRAFT)
+    rows = {"start": draft, "cancel": draft}
+    for state, acts in ((State.RUNNING, ("pause", "promote", "roll_back")), (State.PAUSED, ("resume",))):
+        name = f"{state.value}-model"
+        row = rollout_row(registered_version(name), registered_version(name, "1.1.0"), state=state)
+        rows |= dict.fromkeys(acts, row)
+    for act, row in rows.items():
+        url = address(f"rollouts_rollout_{act}", row)
+        yield Attempt(Action.RUN_ROLLOUTS, url, page=address("rollouts_rollout_change", row), asks=True)
+    worse = rollout_row(world.version, world.other, state=State.ROLLED_BACK)
+    counts = dict.fromkeys(("champion_units", "challenger_units", "champion_events", "challenger_events"), 1)
+    evidence = {"measure": "errors", "log10_evidence": 2.5, "log10_limit": 2.0}
+    RolloutIncident.objects.create(rollout=worse, opened_at=timezone.now(), **evidence, **counts)
+    url = address("rollouts_rollout_acknowledge", worse)
+    yield Attempt(Action.HANDLE_INCIDENTS, url, page=address("rollouts_rollout_change", worse), asks=True)
+
+
 def token_attempts(world: World) -> Iterator[Attempt]:
     own, _ = create_token(name="own", scope="read", user=world.person)
     foreign, _ = create_token(name="foreign", scope="read", user=User.objects.create_user("somebody"))
@@ -304,6 +325,7 @@ GROUPS_OF_ATTEMPTS: Sequence[Callable[[World], Iterator[Attempt]]] = (
     data_attempts,
     policy_attempts,
     kserve_attempts,
+    rollout_attempts,
     token_attempts,
     people_attempts,
     schedule_attempts,

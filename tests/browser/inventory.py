@@ -100,6 +100,7 @@ PAGES = [
     PageKind("version-elsewhere", "/admin/models_registry/modelversion/served-elsewhere/"),
     PageKind("promotion", "/admin/models_registry/modelversion/", is_first_of_list=True, ending="promote"),
     PageKind("history", "/admin/models_registry/modelversion/", is_first_of_list=True, ending="history/"),
+    *_table_pages("rollout", "rollouts/rollout", change=False),
     *_table_pages("reference", "models_registry/referencedataset", add=True, is_custom=True),
     *_table_pages("incident", "drift/driftincident", is_custom=True),
     PageKind("acknowledging", "/admin/drift/driftincident/", is_first_of_list=True, ending="acknowledge"),

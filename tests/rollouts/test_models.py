@@ -1,6 +1,6 @@
 """What the database refuses, and how rows of a rollout stay few."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -8,15 +8,13 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from models_registry.models import Model, ModelVersion
+from models_registry.models import ModelVersion
 from rollouts.models import CountedUnit, Rollout, RolloutIncident, RolloutInterval, State
-from rollouts.plan import Guardrail, Measure, Step
 from rollouts.services.retention import delete_old_rows
 from tests.inference.observed import registered_version
+from tests.rollouts.rollout_cases import NOW, rollout_row
 
 pytestmark = pytest.mark.django_db
-
-NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -27,22 +25,6 @@ def champion() -> ModelVersion:
 @pytest.fixture
 def challenger(champion: ModelVersion) -> ModelVersion:
     return registered_version("m", "1.1.0")
-
-
-def rollout_row(champion: ModelVersion, challenger: ModelVersion, **fields: Any) -> Rollout:
-    state = fields.setdefault("state", State.RUNNING)
-    if state != State.DRAFT:
-        fields.setdefault("started_at", NOW)
-        fields.setdefault("step_started_at", NOW)
-    if state in (State.SUCCEEDED, State.ROLLED_BACK, State.CANCELLED):
-        fields.setdefault("ended_at", NOW)
-    if state not in (State.DRAFT, State.RUNNING):
-        fields.setdefault("reason", "because")
-    model: Model = champion.model
-    guardrails = (Guardrail(Measure.ERRORS),)
-    return Rollout.objects.create(
-        model=model, champion=champion, challenger=challenger, steps=(Step(0.1),), guardrails=guardrails, **fields
-    )
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ import numpy as np
 import onnx
 import pytest
 import redis
+from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from accounts.models import ChangeRecord
@@ -46,12 +47,12 @@ def breaking_iris() -> bytes:
     name = graph.input[0].name
     for node in graph.node:
         node.input[:] = ["checked" if one == name else one for one in node.input]
-    constants = {
+    values: dict[str, NDArray[Any]] = {
         "first": np.array([0], np.int64),
         "most": np.array([1000], np.float32),
         "zero": np.zeros(1, np.float32),
     }
-    graph.initializer.extend(numpy_helper.from_array(values, key) for key, values in constants.items())
+    graph.initializer.extend(numpy_helper.from_array(array, key) for key, array in values.items())
     checks = [
         helper.make_node("Gather", [name, "first"], ["length"], axis=1),
         helper.make_node("Greater", ["length", "most"], ["is_large"]),

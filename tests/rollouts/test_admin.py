@@ -1,0 +1,111 @@
+"""The pages of rollouts: what they show, and the buttons that are possible."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import redis
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+
+from accounts.models import ChangeRecord
+from models_registry.models import ModelVersion
+from rollouts.models import Rollout, RolloutInterval, State
+from rollouts.plan import Guardrail, Kind, Measure, Step
+from tests.rollouts.rollout_cases import planned, running, two_versions
+
+pytestmark = pytest.mark.django_db
+
+BUTTONS = ("start", "pause", "resume", "promote", "roll_back", "cancel", "acknowledge")
+
+
+@pytest.fixture
+def owner(client: Client) -> Client:
+    client.force_login(User.objects.create_superuser("owner"))
+    return client
+
+
+@pytest.fixture
+def versions(redis_client: redis.Redis) -> tuple[ModelVersion, ModelVersion]:
+    return two_versions()
+
+
+def page_of(client: Client, rollout: Rollout) -> str:
+    response = client.get(reverse("admin:rollouts_rollout_change", args=[rollout.pk]))
+    assert response.status_code == 200
+    return str(response.content.decode())
+
+
+def buttons_of(client: Client, rollout: Rollout) -> set[str]:
+    page = page_of(client, rollout)
+    return {one for one in BUTTONS if reverse(f"admin:rollouts_rollout_{one}", args=[rollout.pk]) in page}
+
+
+@pytest.fixture
+def press(owner: Client) -> Callable[[Rollout, str], str]:
+    """Press a button and confirm; return the page that follows."""
+
+    def press(rollout: Rollout, button: str) -> str:
+        url = reverse(f"admin:rollouts_rollout_{button}", args=[rollout.pk])
+        assert owner.get(url).status_code == 200  # asks
+        followed = owner.post(url, follow=True)
+        rollout.refresh_from_db()
+        return str(followed.content.decode())
+
+    return press
+
+
+def test_the_buttons_follow_the_state(owner: Client, versions: Any, press: Callable[[Rollout, str], str]) -> None:
+    rollout = planned(*versions)
+    assert buttons_of(owner, rollout) == {"start", "cancel"}
+    press(rollout, "start")
+    assert buttons_of(owner, rollout) == {"pause", "promote", "roll_back", "cancel"}
+    press(rollout, "pause")
+    assert buttons_of(owner, rollout) == {"resume", "promote", "roll_back", "cancel"}
+    press(rollout, "resume")
+    press(rollout, "roll_back")
+    assert (rollout.state, buttons_of(owner, rollout)) == (State.ROLLED_BACK, set())
+    actors = ChangeRecord.objects.filter(row_type="rollouts.rollout").values_list("actor", flat=True)
+    assert set(actors) == {"tester", "owner"}
+
+
+def test_an_impossible_action_shows_the_reason(
+    owner: Client, versions: Any, press: Callable[[Rollout, str], str]
+) -> None:
+    rollout = planned(*versions)
+    assert f"Rollout {rollout.pk} is draft. Only one that is running can be paused." in press(rollout, "pause")
+    assert "was not rolled back by a guardrail" in press(rollout, "acknowledge")
+    assert rollout.state == State.DRAFT
+
+
+def test_the_page_shows_the_evidence(owner: Client, versions: Any) -> None:
+    guardrails = [Guardrail(Measure.ERRORS), Guardrail(Measure.LATENCY, 0.25)]
+    rollout = running(*versions, guardrails=guardrails, steps=[Step(0.05, minimum_requests=1000)])
+    start, end = rollout.interval_of(rollout.created_at)
+    counts = {"champion_units": 19000, "challenger_units": 1000, "champion_events": 190, "challenger_events": 11}
+    row = {"measure": "errors", "champion_weight": 950, "challenger_weight": 50, "started_at": start, "ended_at": end}
+    RolloutInterval.objects.create(rollout=rollout, **row, **counts)
+    page = page_of(owner, rollout)
+    for text in ("190 of 19,000", "11 of 1,000", "latency over 0.25", "5.0% of the requests", "data-live"):
+        assert text in page, text
+
+
+def test_the_page_of_a_shadow_shows_its_copies(owner: Client, versions: Any) -> None:
+    step = Step(1.0, minimum_labels=1)
+    rollout = running(*versions, kind=Kind.SHADOW, guardrails=[Guardrail(Measure.WRONG_PREDICTIONS)], steps=[step])
+    figures = {"compared_rows": 1000, "different_rows": 125, "dropped_copies": 3, "failed_copies": 4}
+    Rollout.objects.filter(pk=rollout.pk).update(**figures)
+    page = page_of(owner, rollout)
+    assert "Copies: 3 dropped, 4 failed." in page
+    assert "differ in 12.5% of 1,000 rows" in page
+
+
+def test_the_list_needs_few_queries(owner: Client, versions: Any, django_assert_max_num_queries: Any) -> None:
+    for _ in range(5):
+        planned(*versions)
+    owner.get(reverse("admin:rollouts_rollout_changelist"))
+    with django_assert_max_num_queries(15):
+        page = owner.get(reverse("admin:rollouts_rollout_changelist"))
+    assert page.status_code == 200
+    assert page.content.decode().count("iris 1.1.0") >= 5
