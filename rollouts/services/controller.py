@@ -67,7 +67,7 @@ def challenger_problem(rollout: Rollout) -> str:
     challenger: ModelVersion = rollout.challenger
     if not challenger.served_path().is_file():
         return f"the ONNX file of {challenger}, which is missing."
-    if not rollout.is_live:
+    if rollout.state == State.RUNNING and not rollout.is_live:
         try:
             timeout_seconds = settings.MLMON_PREDICTION_TIMEOUT_MS / 1000
             Engine(challenger.served_path(), challenger.schema(), timeout_seconds=timeout_seconds)

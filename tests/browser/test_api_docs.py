@@ -18,8 +18,20 @@ if TYPE_CHECKING:
     from tests.services.web_server import WebServer
 
 TIMEOUT_MS = 20_000  # the first prediction loads the model
-NEEDS_AN_ID = ("api_v1_models_incidents_retrieve", "api_v1_models_jobs_retrieve")
-NEEDS_A_TOKEN = ("api_v1_models_create", "api_v1_models_versions_stage_create")
+NEEDS_AN_ID = (
+    "api_v1_models_incidents_retrieve",
+    "api_v1_models_jobs_retrieve",
+    "api_v1_models_rollouts_retrieve",
+)
+NEEDS_A_TOKEN = (
+    "api_v1_models_create",
+    "api_v1_models_versions_stage_create",
+    "api_v1_models_rollouts_create",
+    *(
+        f"api_v1_models_rollouts_{action}_create"
+        for action in ("start", "pause", "resume", "rollback", "promote", "cancel")
+    ),
+)
 NEEDS_A_FILE = (
     "api_v1_models_versions_create",
     "api_v1_models_versions_reference_create",
@@ -65,7 +77,7 @@ def test_every_operation_succeeds(page: Page, demo_server: "WebServer") -> None:
         expect(_executed(operation)).to_contain_text(re.compile("20[02]"), timeout=TIMEOUT_MS)
         operation.locator(".opblock-summary-control").click()  # the page redraws everything that is open
         executed += 1
-    assert executed == 28
+    assert executed == 29
 
 
 def test_a_user_who_is_logged_in_sends_ground_truth(page: Page, web_server: "WebServer") -> None:

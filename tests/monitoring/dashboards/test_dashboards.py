@@ -72,6 +72,7 @@ def test_the_documented_dashboards_exist() -> None:
         "Overview of models",
         "Performance",
         "Resources and GPU",
+        "Rollouts",
         "mlmon itself",
     ]
     assert len({board["uid"] for board in BOARDS}) == len(BOARDS)
@@ -179,6 +180,7 @@ def test_dashed_lines_are_thresholds() -> None:
         "limit",
         "threshold of {{model_name}}",
         "threshold of {{model_name}} {{feature_name}}",
+        "{{model_name}} {{guardrail}} limit",
     ]
 
 
