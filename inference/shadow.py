@@ -14,7 +14,7 @@ from inference.capture import CaptureQueue
 from inference.exceptions import InferenceError
 from inference.observations import new_prediction_ids
 from inference.served import ServedRequest, count_and_capture
-from mlmon.values import merged_columns
+from mlmon.feature_columns import merged_columns
 from models_registry.exceptions import PredictionFailedError
 
 if TYPE_CHECKING:
