@@ -87,3 +87,7 @@ class MissingExtraError(MlmonError):
 
 class LabelError(MlmonError):
     """Ground truth that no prediction of the model can equal."""
+
+
+class EvidenceInputError(MlmonError):
+    """Counts or settings from which no evidence can be computed. The message names the field and the entry."""
