@@ -214,8 +214,8 @@ def difference_sequence(
 
     The sequence contains the true difference at all times together with probability 1 - alpha (normal mixture: Robbins
     1970; Howard et al. 2021, eq. 14; with an estimated variance: Waudby-Smith et al. 2021). It is asymptotic: None
-    until each version has 100 rows of a rate or 500 of other values, and heavy tails need more (with lognormal values of
-    sigma 1.5 it misses in 7 % of rollouts instead of 5 %). It assumes that the share alone decides which version a
+    until each version has 100 rows of a rate or 500 of other values, and heavy tails need more (with lognormal values
+    of sigma 1.5 it misses in 7 % of rollouts instead of 5 %). It assumes that the share alone decides which version a
     request gets, that requests are independent, and that values have a variance. With routing keys, the rows of a key
     are not independent: pass the mean of each key as one value, from the current share only.
 
