@@ -86,7 +86,9 @@ def log10_evidence_path(
     theta = np.array(RATE_RATIOS, dtype=np.float64)[:, None]
     # c log(p / w) + (k - c) log((1 - p) / (1 - w)) with p = w theta / (1 + w (theta - 1)), without its cancellations.
     ratios = np.cumsum(mine * np.log(theta) - total * np.log1p(share * (theta - 1.0)), axis=1)
-    return np.asarray((np.logaddexp.reduce(ratios, axis=0) - math.log(len(RATE_RATIOS))) / math.log(10.0))
+    largest = ratios.max(axis=0)
+    path: Floats = (largest + np.log(np.exp(ratios - largest).mean(axis=0))) / math.log(10.0)
+    return path
 
 
 def limit_log10(guardrails: int, alpha: float = ALPHA) -> float:

@@ -144,7 +144,7 @@ def test_with_one_share_the_estimate_is_the_difference_of_the_means() -> None:
 
 @pytest.mark.parametrize("discordant", [0.004, 0.05])
 def test_paired_sequences_contain_the_difference_at_all_times(discordant: float) -> None:
-    """Direct simulation of shadows: one version is wrong in `discordant` of the pairs, the challenger in 70 % of them."""
+    """Direct simulation: one version is wrong in `discordant` of the pairs, the challenger in 70 % of these."""
     rng = np.random.default_rng(5)
     truth, missed = 0.4 * discordant, 0
     ends = np.geomspace(100, ROWS, 40).astype(int)
