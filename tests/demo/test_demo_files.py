@@ -1,8 +1,13 @@
 """The files that the demo's training script created, and the steps of the script with part of the data."""
 
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pyarrow as pa
 import pyarrow.csv as pa_csv
@@ -11,9 +16,16 @@ import pytest
 from sklearn.metrics import accuracy_score, roc_auc_score
 
 from demo.flights import CATEGORICAL_FEATURES, FEATURES, FLOAT_FEATURES, split_flights
-from demo.pipelines import classifier_onnx, feature_frame, flight_delay_onnx, onnx_feed, train_classifier
+from demo.pipelines import (
+    classifier_onnx,
+    exchange_inputs,
+    feature_frame,
+    flight_delay_onnx,
+    onnx_feed,
+    train_classifier,
+)
 from demo.pipelines import train_flight_delay as train
-from demo.train import ConversionError, check_conversion, onnx_probabilities
+from demo.train import BETTER_VERSION, BROKEN_VERSION, ConversionError, check_conversion, onnx_probabilities
 
 DEMO = Path(__file__).resolve().parent.parent.parent / "demo"
 LARGEST_TOTAL_BYTES = 4_000_000
@@ -75,6 +87,64 @@ def test_the_performance_of_the_flight_model_is_as_documented(year: pa.Table) ->
         assert accuracy_score(late, scores > 0.5) == pytest.approx(accuracy, abs=5e-4)
 
 
+@pytest.mark.parametrize(
+    ("months", "expected"),
+    [
+        (range(1, 13), {"1.0.0": (0.670, 0.773), BETTER_VERSION: (0.701, 0.780), BROKEN_VERSION: (0.614, 0.347)}),
+        ((6, 7), {"1.0.0": (0.672, 0.700), BETTER_VERSION: (0.734, 0.722), BROKEN_VERSION: (0.654, 0.423)}),
+    ],
+)
+def test_one_later_version_is_better_and_one_is_broken(
+    year: pa.Table, months: Sequence[int], expected: dict[str, tuple[float, float]]
+) -> None:
+    """Oracle: scikit-learn's AUC and accuracy on flights that no version was trained on."""
+    flights = known(year.filter(pa.array(np.isin(year["month"].to_numpy(), months))))
+    late, feed = flights["late"].to_numpy(), onnx_feed(flights)
+    found = {}
+    for version in expected:
+        scores = onnx_probabilities((DEMO / f"flight-delay-{version}.onnx").read_bytes(), feed)[:, 0]
+        found[version] = (float(roc_auc_score(late, scores)), float(accuracy_score(late, scores > 0.5)))
+    for version, measures in expected.items():
+        assert found[version] == pytest.approx(measures, abs=5e-4)
+    assert found[BETTER_VERSION][0] > found["1.0.0"][0] + 0.02
+    assert found[BETTER_VERSION][1] > found["1.0.0"][1] + 0.005
+    assert found[BROKEN_VERSION][1] < found["1.0.0"][1] - 0.2
+
+
+def test_the_broken_version_reads_rain_as_visibility(year: pa.Table) -> None:
+    """Oracle: the better version with the two columns exchanged in the data."""
+    rows = year.slice(0, 5_000)
+    feed = onnx_feed(rows)
+    broken = onnx_probabilities((DEMO / f"flight-delay-{BROKEN_VERSION}.onnx").read_bytes(), feed)
+    feed["precip"], feed["visib"] = feed["visib"], feed["precip"]
+    better = (DEMO / f"flight-delay-{BETTER_VERSION}.onnx").read_bytes()
+    np.testing.assert_array_equal(broken, onnx_probabilities(better, feed))
+    assert np.abs(broken - onnx_probabilities(better, onnx_feed(rows))).max() > 0.1
+
+
+def test_the_versions_accept_the_same_requests() -> None:
+    shapes = [
+        [(each.name, each.type, each.shape) for each in (*session.get_inputs(), *session.get_outputs())]
+        for session in (
+            ort.InferenceSession(DEMO / f"flight-delay-{version}.onnx")
+            for version in ("1.0.0", BETTER_VERSION, BROKEN_VERSION)
+        )
+    ]
+    assert shapes[0] == shapes[1] == shapes[2]
+    assert all(
+        (DEMO / f"flight-delay-{version}.onnx").stat().st_size < 400_000 for version in (BETTER_VERSION, BROKEN_VERSION)
+    )
+
+
+def test_only_inputs_of_the_model_can_be_exchanged() -> None:
+    content = (DEMO / "flight-delay-1.0.0.onnx").read_bytes()
+    with pytest.raises(ValueError, match="no input 'rain'"):
+        exchange_inputs(content, "rain", "visib")
+    assert onnx.load_from_string(exchange_inputs(exchange_inputs(content, "precip", "visib"), "precip", "visib")) == (
+        onnx.load_from_string(content)
+    )
+
+
 def test_the_flight_model_predicts_for_unseen_categories_and_missing_numbers(year: pa.Table) -> None:
     feed = onnx_feed(year.slice(0, 3))
     for name in CATEGORICAL_FEATURES:
@@ -93,6 +163,22 @@ def test_a_converted_flight_model_predicts_the_same_as_scikit_learn(reference: p
     converted = onnx_probabilities(flight_delay_onnx(pipeline), onnx_feed(year))
     # Oracle: scikit-learn. All rows, because one in thousands lies on a threshold that float32 cannot represent.
     assert check_conversion(pipeline.predict_proba(feature_frame(year)), converted) < 1e-6
+
+
+@pytest.mark.parametrize("seed", ["0", "1"])
+def test_files_do_not_depend_on_the_order_of_sets(seed: str) -> None:
+    """Another process, in which sets of strings have another order, writes the operator sets in the same order."""
+    script = "import sys; from demo.pipelines import classifier_onnx, train_classifier as train; "
+    script += "sys.stdout.buffer.write(classifier_onnx(train()))"
+    environment = {**os.environ, "PYTHONHASHSEED": seed}
+    written = subprocess.run(
+        [sys.executable, "-c", script], cwd=DEMO.parent, env=environment, check=True, capture_output=True
+    ).stdout
+    written_opsets, committed = (
+        [(opset.domain, opset.version) for opset in onnx.load_from_string(content).opset_import]
+        for content in (written, (DEMO / "classifier-1.0.0.onnx").read_bytes())
+    )
+    assert written_opsets == committed
 
 
 def test_training_twice_gives_the_same_bytes(reference: pa.Table) -> None:
@@ -124,8 +210,11 @@ def test_splits_are_disjoint_and_even(year: pa.Table) -> None:
         {"month": months, "late": pa.array(np.arange(months.size) % 5 == 0), "number": np.arange(months.size)}
     )
     splits = split_flights(table)
-    parts = [part["number"].to_numpy() for part in (splits.train, splits.reference, splits.held_out, splits.later)]
-    assert [part.size for part in parts] == [7_000, 10_000, 10_000, 9 * 9_000 // 8]
+    parts = [
+        part["number"].to_numpy()
+        for part in (splits.train, splits.reference, splits.held_out, splits.later, splits.later_train)
+    ]
+    assert [part.size for part in parts] == [7_000, 10_000, 10_000, 9 * 9_000 // 8, 9 * 9_000 // 8 * 7]
     assert np.unique(np.concatenate(parts)).size == sum(part.size for part in parts)
     assert all(np.all(np.diff(part) > 0) for part in parts)
     assert np.diff(parts[3]).max() < 16
