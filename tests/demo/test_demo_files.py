@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
+from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, roc_auc_score
 
 from demo.flights import CATEGORICAL_FEATURES, FEATURES, FLOAT_FEATURES, split_flights
@@ -26,6 +27,7 @@ from demo.pipelines import (
 )
 from demo.pipelines import train_flight_delay as train
 from demo.train import BETTER_VERSION, BROKEN_VERSION, ConversionError, check_conversion, onnx_probabilities
+from mlmon.rollout_evidence import limit_log10, log10_evidence_path
 
 DEMO = Path(__file__).resolve().parent.parent.parent / "demo"
 LARGEST_TOTAL_BYTES = 4_000_000
@@ -109,6 +111,36 @@ def test_one_later_version_is_better_and_one_is_broken(
     assert found[BETTER_VERSION][0] > found["1.0.0"][0] + 0.02
     assert found[BETTER_VERSION][1] > found["1.0.0"][1] + 0.005
     assert found[BROKEN_VERSION][1] < found["1.0.0"][1] - 0.2
+
+
+def wrong_predictions(flights: pa.Table, version: str) -> NDArray[np.bool_]:
+    content = (DEMO / f"flight-delay-{version}.onnx").read_bytes()
+    is_late = onnx_probabilities(content, onnx_feed(flights))[:, 0] > 0.5
+    return np.asarray(is_late != flights["late"].to_numpy())
+
+
+def test_labels_roll_the_broken_version_back_soon(year: pa.Table) -> None:
+    """Direct simulation: 30 rollouts over June and July with a share of 5 %, and the limit of three guardrails."""
+    flights = known(year.filter(pa.array(np.isin(year["month"].to_numpy(), (6, 7)))))
+    champion, challenger = wrong_predictions(flights, "1.0.0"), wrong_predictions(flights, BROKEN_VERSION)
+    labelled = []
+    for seed in range(30):
+        belongs = np.random.default_rng(seed).random(flights.num_rows) < 0.05
+        events = np.flatnonzero(np.where(belongs, challenger, champion))
+        path = log10_evidence_path(np.full(events.size, 0.05), ~belongs[events], belongs[events])
+        labelled.append(int(belongs[: events[np.argmax(path >= limit_log10(3))] + 1].sum()))
+        assert path.max() >= limit_log10(3)
+    assert np.median(labelled) < 20
+
+
+def test_a_shadow_shows_that_the_better_version_is_better(year: pa.Table) -> None:
+    flights = known(year.filter(pa.array(year["month"].to_numpy() > 3)))
+    champion, challenger = wrong_predictions(flights, "1.0.0"), wrong_predictions(flights, BETTER_VERSION)
+    pairs = np.flatnonzero(champion != challenger)
+    path = log10_evidence_path(np.full(pairs.size, 0.5), champion[pairs], challenger[pairs], is_better=True)
+    assert path[-1] > limit_log10(3)
+    # demo/README.md: 1,836 flights for one guardrail
+    assert pairs[np.argmax(path >= limit_log10(1))] + 1 == pytest.approx(1836, abs=5)
 
 
 def test_the_broken_version_reads_rain_as_visibility(year: pa.Table) -> None:
