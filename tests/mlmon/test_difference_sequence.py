@@ -121,6 +121,12 @@ def test_a_trend_does_not_look_like_a_difference() -> None:
     assert pooled > found.high
 
 
+def test_shares_have_the_weights_of_cochran_mantel_and_haenszel() -> None:
+    """By hand: differences of .1 and 0 with weights 900 x 100 / 1,000 and 500 x 500 / 1,000."""
+    found = difference_sequence([0.1, 0.5], Sums.of_events([900, 500], [90, 50]), Sums.of_events([100, 500], [20, 50]))
+    assert found.estimate == pytest.approx(0.1 * 90 / (90 + 250))
+
+
 def test_intervals_with_the_same_share_are_one() -> None:
     split = difference_sequence(
         [0.1, 0.5, 0.1], Sums.of_events([900, 500, 400], [9, 5, 8]), Sums.of_events([100, 500, 50], [3, 9, 0])

@@ -135,6 +135,10 @@ def test_a_key_that_moves_to_the_challenger_counts_with_its_conditional_share() 
     assert repeated > 1.2  # counted with its share each time, the same luck counts several times
 
 
+def test_a_key_of_the_challenger_is_no_evidence_at_any_share() -> None:
+    assert [share_of_next_event(share, known=1.0) for share in (0.0, 0.5, 1.0)] == [0.0, 0.0, 0.0]
+
+
 @given(INTERVALS, st.randoms())
 def test_order_and_merging_of_intervals_do_not_matter(intervals: list[tuple[float, int, int]], random: Any) -> None:
     shuffled = random.sample(intervals, len(intervals))
