@@ -45,12 +45,15 @@ class FlightSplits:
         Random samples of January to March: reference data, and flights to replay shuffled.
     later
         April to December: one random flight from each group of `ONE_ROW_IN` consecutive ones.
+    later_train
+        The other flights of April to December, without those that were cancelled or diverted.
     """
 
     train: pa.Table
     reference: pa.Table
     held_out: pa.Table
     later: pa.Table
+    later_train: pa.Table
 
 
 def flight_table() -> pa.Table:
@@ -93,16 +96,21 @@ def split_flights(table: pa.Table) -> FlightSplits:
     months = table["month"].to_numpy()
     drawn = random.permutation(np.flatnonzero(months <= REFERENCE_MONTHS))
     reference, held_out, train = np.split(drawn, [REFERENCE_ROWS, REFERENCE_ROWS + HELD_OUT_ROWS])
-    training_rows = table.take(np.sort(train))
     later = np.flatnonzero(months > REFERENCE_MONTHS)
     # As even in time as every eighth row, but without the risk that the timetable has the same rhythm.
     starts = np.arange(0, later.size - ONE_ROW_IN + 1, ONE_ROW_IN)
+    drawn_later = later[starts + random.integers(0, ONE_ROW_IN, starts.size)]
     return FlightSplits(
-        train=training_rows.filter(training_rows[OUTCOME].is_valid()),
+        train=_with_outcome(table.take(np.sort(train))),
         reference=table.take(np.sort(reference)),
         held_out=table.take(np.sort(held_out)),
-        later=table.take(later[starts + random.integers(0, ONE_ROW_IN, starts.size)]),
+        later=table.take(drawn_later),
+        later_train=_with_outcome(table.take(np.setdiff1d(later, drawn_later))),
     )
+
+
+def _with_outcome(table: pa.Table) -> pa.Table:
+    return table.filter(table[OUTCOME].is_valid())
 
 
 def _data(name: str) -> pa.Table:

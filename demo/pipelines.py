@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import onnx
 import pyarrow as pa
 from numpy.typing import NDArray
 from skl2onnx import to_onnx, update_registered_converter
@@ -44,13 +45,15 @@ def classifier_onnx(pipeline: Pipeline) -> bytes:
     return _onnx(pipeline, [("features", FloatTensorType([None, len(IRIS_FEATURES)]))])
 
 
-def train_flight_delay(flights: pa.Table) -> Pipeline:
+def train_flight_delay(flights: pa.Table, *, trees: int = 100, leaves: int = 15) -> Pipeline:
     """Return a gradient boosting model that predicts ``late`` or ``on_time``. Missing numbers are allowed.
 
     Parameters
     ----------
     flights
         Rows of `demo.flights.flight_table` with an outcome.
+    trees, leaves
+        The number of trees, and of leaves in each.
     """
     encoder = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
     columns = ColumnTransformer(
@@ -60,7 +63,7 @@ def train_flight_delay(flights: pa.Table) -> Pipeline:
         ]
     )
     boosting = HistGradientBoostingClassifier(
-        learning_rate=0.08, max_iter=100, max_leaf_nodes=15, early_stopping=False, random_state=0
+        learning_rate=0.08, max_iter=trees, max_leaf_nodes=leaves, early_stopping=False, random_state=0
     )
     pipeline = Pipeline([("columns", columns), ("boosting", boosting)])
     labels = np.where(flights[OUTCOME].to_numpy(), "late", "on_time")
@@ -87,6 +90,19 @@ def flight_delay_onnx(pipeline: Pipeline) -> bytes:
         options={"zipmap": [True, False, "columns"], "raw_scores": [True, False], "nocl": [True, False]},
     )
     return _onnx(pipeline, [(name, types[name]) for name in FEATURES])
+
+
+def exchange_inputs(content: bytes, first: str, second: str) -> bytes:
+    """Return an ONNX model that reads each of two inputs as the other, as after a change of the order of columns."""
+    model = onnx.load_from_string(content)
+    exchanged = {first: second, second: first}
+    if missing := exchanged.keys() - {value.name for value in model.graph.input}:
+        raise ValueError(f"The model has no input {sorted(missing)[0]!r}.")
+    for node in model.graph.node:
+        names = [exchanged.get(name, name) for name in node.input]
+        node.input[:] = names
+    exchanged_content: bytes = model.SerializeToString()
+    return exchanged_content
 
 
 def feature_frame(flights: pa.Table) -> Any:
@@ -136,7 +152,10 @@ def _round_thresholds_down(boosting: HistGradientBoostingClassifier) -> None:
 
 def _onnx(pipeline: Pipeline, initial_types: list[tuple[str, Any]]) -> bytes:
     # Without zipmap, probabilities are a tensor. mlmon does not serve a list of dictionaries.
-    content: bytes = to_onnx(
-        pipeline, initial_types=initial_types, options={"zipmap": False}, target_opset=OPSETS
-    ).SerializeToString(deterministic=True)
+    model = to_onnx(pipeline, initial_types=initial_types, options={"zipmap": False}, target_opset=OPSETS)
+    # skl2onnx takes the operator sets from a set of strings, whose order changes with PYTHONHASHSEED.
+    opsets = sorted(model.opset_import, key=lambda opset: opset.domain)
+    del model.opset_import[:]
+    model.opset_import.extend(opsets)
+    content: bytes = model.SerializeToString()
     return content

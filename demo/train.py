@@ -20,6 +20,7 @@ from demo.flights import OUTCOME, flight_table, split_flights
 from demo.pipelines import (
     IRIS_FEATURES,
     classifier_onnx,
+    exchange_inputs,
     feature_frame,
     flight_delay_onnx,
     iris_table,
@@ -30,6 +31,10 @@ from demo.pipelines import (
 
 FOLDER = Path(__file__).resolve().parent
 VERSION = "1.0.0"
+# For a rollout: more flights and larger trees; and the same with two columns in the wrong order.
+BETTER_VERSION, BROKEN_VERSION = "1.1.0", "1.2.0-broken"
+BETTER_TREES, BETTER_LEAVES = 150, 31
+EXCHANGED_COLUMNS = ("precip", "visib")
 # Trees sum in float32 in ONNX, and in float64 in scikit-learn.
 PROBABILITY_TOLERANCE = 1e-5
 
@@ -70,7 +75,7 @@ def make_classifier(folder: Path) -> None:
 
 
 def make_flight_delay(folder: Path) -> None:
-    """Write the flight model, its reference data and the extract of the year."""
+    """Write the versions of the flight model, its reference data and the extract of the year."""
     splits = split_flights(flight_table())
     pipeline = train_flight_delay(splits.train)
     content = flight_delay_onnx(pipeline)
@@ -87,6 +92,17 @@ def make_flight_delay(folder: Path) -> None:
         print_performance(
             f"month {month}", splits.later.filter(pa.array(splits.later["month"].to_numpy() == month)), pipeline
         )
+    flights = pa.concat_tables([splits.train, splits.later_train])
+    better = train_flight_delay(flights, trees=BETTER_TREES, leaves=BETTER_LEAVES)
+    content = flight_delay_onnx(better)
+    difference = check_conversion(
+        better.predict_proba(feature_frame(year)), onnx_probabilities(content, onnx_feed(year))
+    )
+    print(f"flight-delay {BETTER_VERSION}: {flights.num_rows:,} training flights, ONNX within {difference:.1e}")
+    _write(folder / f"flight-delay-{BETTER_VERSION}.onnx", content)
+    _write(folder / f"flight-delay-{BROKEN_VERSION}.onnx", exchange_inputs(content, *EXCHANGED_COLUMNS))
+    print_performance("year, 1.0.0", year, pipeline)
+    print_performance("year, 1.1.0", year, better)
 
 
 def print_performance(name: str, flights: pa.Table, pipeline: Pipeline) -> None:

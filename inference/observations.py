@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from inference.rollout_counts import ROUTING_FORMAT
 from inference.stream import FEATURE_PREFIX, OBSERVATION_FIELDS, OBSERVED_AT_TYPE, stream_key, to_bytes
+from mlmon.feature_columns import FeatureColumns, merged_columns
 from mlmon.schema import Feature
-from mlmon.values import FeatureColumns, merged_columns, observed_table
+from mlmon.values import observed_table
 from models_registry.class_scores import scores_column
 
 VERSION_BITS = 16  # of the model version's primary key: an id leads to a few versions instead of all of them

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import chain
+from math import inf
 from types import NoneType
 from typing import Any
 
@@ -10,20 +11,13 @@ from numpy.typing import NDArray
 
 from inference.exceptions import PayloadError
 from mlmon.exceptions import RowErrorCode, RowValueError
+from mlmon.feature_columns import FeatureColumns, MatrixColumns, PlainRows
 from mlmon.schema import Feature, TensorType
-from mlmon.values import (
-    LARGEST,
-    LARGEST_EXACT_INTEGER,
-    LONGEST_STRING,
-    FeatureColumns,
-    MatrixColumns,
-    column_of_json,
-    shown,
-    type_of,
-)
+from mlmon.values import LARGEST, LARGEST_EXACT_INTEGER, LONGEST_STRING, column_of_json, shown, type_of
 
 _FLOATS = (TensorType.FLOAT32, TensorType.FLOAT64)
 _NUMBERS = frozenset({int, float})
+MOST_ROWS_ONE_BY_ONE = 4  # NumPy checks more of them faster
 
 
 def rows_of_payload(payload: object, *, most_rows: int) -> list[Any]:
@@ -61,7 +55,7 @@ def routing_key_of(payload: object) -> str | None:
 class RowReader:
     """Reads the rows of requests as columns of a version's features.
 
-    Plain values, which nearly all requests have, are recognized by their types and limits and converted all at once.
+    Plain values, which nearly all requests have, are recognized by their types and limits and need no conversion.
     `mlmon.values` converts the others feature by feature, and says what is wrong with those that it refuses.
 
     Parameters
@@ -75,7 +69,9 @@ class RowReader:
         self._names = tuple(feature.name for feature in features)
         self._known = frozenset(self._names)
         self._plain_types = [_plain_types(feature) for feature in features]
-        self._plain_limits = np.array([_plain_limit(feature.tensor_type) for feature in features])
+        self._plain_limits = [_plain_limit(feature.tensor_type) for feature in features]
+        self._limits_of_columns = np.array(self._plain_limits)
+        self._strings = tuple(feature.tensor_type is TensorType.STRING for feature in features)
         self._is_matrix = all(feature.tensor_type in _FLOATS for feature in features)
 
     def columns(self, rows: Sequence[Any]) -> FeatureColumns:
@@ -92,19 +88,20 @@ class RowReader:
             For the first value that the schema refuses: its row, its feature and the reason.
         """
         full_rows = [self._full_row(index, row) for index, row in enumerate(rows)]
-        if self._is_matrix and (plain := self._plain_matrix(full_rows)) is not None:
-            return plain
-        read: dict[str, Any] = {}
-        for index, values in enumerate(zip(*full_rows, strict=True)):
-            column = self._plain_column(index, values)
-            read[self._names[index]] = column_of_json(self._features[index], values) if column is None else column
-        return read
+        if self._is_matrix and len(full_rows) > MOST_ROWS_ONE_BY_ONE:
+            matrix = self._plain_matrix(full_rows)
+            if matrix is not None:
+                return matrix
+        if all(map(self._is_plain, full_rows)):
+            return PlainRows(self._names, self._strings, full_rows)
+        by_feature = zip(self._features, zip(*full_rows, strict=True), strict=True)
+        return {feature.name: column_of_json(feature, values) for feature, values in by_feature}
 
     def columns_of_matrix(self, matrix: NDArray[np.float64]) -> FeatureColumns | None:
         """Return rows of numbers, shape (rows, features), as columns; None if they need a closer look."""
         if not self._is_matrix or matrix.shape[1] != len(self._names):
             return None
-        return MatrixColumns(self._names, matrix) if bool((np.abs(matrix) <= self._plain_limits).all()) else None
+        return MatrixColumns(self._names, matrix) if bool((np.abs(matrix) <= self._limits_of_columns).all()) else None
 
     def _full_row(self, index: int, row: object) -> list[Any]:
         if type(row) is list and len(row) == len(self._names):
@@ -136,6 +133,18 @@ class RowReader:
             without_value=f"{expected}, got {type_of(row)}",
         )
 
+    def _is_plain(self, row: list[Any]) -> bool:
+        """Return whether no value of a full row needs a conversion or a closer look."""
+        for value, types, limit in zip(row, self._plain_types, self._plain_limits, strict=True):
+            if type(value) not in types:
+                return False
+            if type(value) is str:
+                if not 0 < len(value) <= LONGEST_STRING or "\0" in value:
+                    return False
+            elif value is not None and not -limit <= value <= limit:
+                return False
+        return True
+
     def _plain_matrix(self, rows: Sequence[list[Any]]) -> FeatureColumns | None:
         """Return full rows of float features if all values are plain numbers in range; otherwise None."""
         if not _NUMBERS.issuperset(map(type, chain.from_iterable(rows))):
@@ -146,32 +155,14 @@ class RowReader:
             return None
         return self.columns_of_matrix(flat.reshape(len(rows), -1))
 
-    def _plain_column(self, index: int, values: tuple[Any, ...]) -> NDArray[Any] | None:
-        """Return the values of a feature if all are plain; otherwise None."""
-        if not self._plain_types[index].issuperset(map(type, values)):
-            return None
-        if self._features[index].tensor_type is TensorType.STRING:
-            strings = [value for value in values if value is not None]
-            if not all(0 < len(value) <= LONGEST_STRING for value in strings) or "\0" in "".join(strings):
-                return None
-            column = np.empty(len(values), dtype=object)
-            column[:] = values
-            return column
-        try:
-            numbers = np.array(values, dtype=np.float64)  # None becomes NaN
-        except OverflowError:
-            return None
-        return None if bool((np.abs(numbers) > self._plain_limits[index]).any()) else numbers
-
 
 def _plain_types(feature: Feature) -> frozenset[type]:
     """Return the types of JSON values that need no conversion for a feature."""
-    if feature.tensor_type is TensorType.STRING:
-        kinds: set[type] = {str}
-    elif feature.tensor_type in _FLOATS:
-        kinds = {int, float}
-    else:
-        kinds = {bool} if feature.tensor_type is TensorType.BOOL else {int}
+    if feature.tensor_type is TensorType.BOOL:
+        return frozenset({bool})
+    if feature.tensor_type not in (TensorType.STRING, *_FLOATS):
+        return frozenset({int})
+    kinds: set[type] = {str} if feature.tensor_type is TensorType.STRING else {int, float}
     return frozenset(kinds if feature.is_required else kinds | {NoneType})
 
 
@@ -179,4 +170,4 @@ def _plain_limit(tensor_type: TensorType) -> float:
     """Return the largest number that certainly is a value of the tensor type."""
     if tensor_type is TensorType.INT64:
         return float(LARGEST_EXACT_INTEGER - 1)  # 2**53 + 1 reads as 2**53
-    return LARGEST.get(tensor_type, np.inf)
+    return LARGEST.get(tensor_type, inf)

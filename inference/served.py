@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from inference.capture import CaptureQueue
 from inference.observations import ObservationBatch
-from mlmon.values import FeatureColumns, merged_columns
+from mlmon.feature_columns import FeatureColumns, merged_columns
 from models_registry.class_scores import kept_scores
 from models_registry.engine import Predictions
 

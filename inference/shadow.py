@@ -16,7 +16,7 @@ from inference.capture import CaptureQueue
 from inference.exceptions import InferenceError
 from inference.rollout_counts import SHADOW_ROUTING, RolloutTally, Routing
 from inference.served import ServedRequest, count_and_capture
-from mlmon.values import merged_columns
+from mlmon.feature_columns import merged_columns
 from models_registry.exceptions import PredictionFailedError
 
 if TYPE_CHECKING:

@@ -211,7 +211,10 @@ class TrafficTally:
 
     def _current(self, version_id: int) -> TrafficCounts:
         """Return the counts of the current minute."""
-        return self._counts.setdefault((self._minute(), version_id), TrafficCounts())
+        key = (self._minute(), version_id)
+        if key not in self._counts:
+            self._counts[key] = TrafficCounts()
+        return self._counts[key]
 
     def _minute(self) -> int:
         return int(self._clock()) // MINUTE_SECONDS * MINUTE_SECONDS

@@ -18,21 +18,14 @@ import pyarrow.compute as pc
 
 from mlmon.csv_files import CsvFile, first_bytes
 from mlmon.exceptions import ReferenceFileError, RowValueError
+from mlmon.feature_columns import FeatureColumns
 from mlmon.parquet_files import BATCH_ROWS, PARQUET_MAGIC, Batches, ParquetFile, ParquetFolder, index_columns
 from mlmon.schema import Feature, FeatureKind, TensorType
 from mlmon.table_options import UNLIMITED as UNLIMITED
 from mlmon.table_options import ReadOptions as ReadOptions
 from mlmon.table_options import TableFormat as TableFormat
 from mlmon.table_options import TableLimits as TableLimits
-from mlmon.values import (
-    MISSING_STRINGS,
-    FeatureColumns,
-    column_of_arrow,
-    is_plain,
-    plain_values,
-    shown,
-    string_bytes,
-)
+from mlmon.values import MISSING_STRINGS, column_of_arrow, is_plain, plain_values, shown, string_bytes
 
 _STRINGS = pa.dictionary(pa.int32(), pa.string())  # each distinct string is checked and converted once
 FIRST_ROWS = 1000  # of a preview of a column

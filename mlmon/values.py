@@ -18,7 +18,7 @@ CSV has no types: see `TextFormat`.
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, TypeAlias
@@ -29,11 +29,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mlmon.exceptions import RowErrorCode, RowValueError
+from mlmon.feature_columns import FeatureColumns, MatrixColumns, PlainRows
 from mlmon.schema import Feature, FeatureKind, TensorType
 
-# By feature name. STRING tensors: object arrays of str, None for a missing value.
-# Every other tensor type: float64, NaN for a missing value.
-FeatureColumns = Mapping[str, NDArray[np.float64] | NDArray[np.object_]]
 _Given: TypeAlias = Callable[[int], object]  # the value of a row as it was given
 
 # Missing in a CSV column of numbers, booleans or times.
@@ -90,47 +88,6 @@ class TextFormat:
 
     decimal_point: str = "."
     missing: frozenset[str] = frozenset()
-
-
-class MatrixColumns(Mapping[str, NDArray[np.float64]]):
-    """`FeatureColumns` that are the columns of one matrix, so that a model with one input needs no other array.
-
-    Parameters
-    ----------
-    names
-        The features, in the order of the matrix's columns.
-    matrix
-        Shape (rows, features), finite and within the range of the features' tensors.
-    """
-
-    __slots__ = ("matrix", "names")
-
-    def __init__(self, names: tuple[str, ...], matrix: NDArray[np.float64]) -> None:
-        self.names = names
-        self.matrix = matrix
-
-    def __getitem__(self, name: str) -> NDArray[np.float64]:
-        try:
-            return self.matrix[:, self.names.index(name)]
-        except ValueError:
-            raise KeyError(name) from None
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.names)
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-
-def merged_columns(parts: Sequence[FeatureColumns]) -> FeatureColumns:
-    """Return the columns of several parts with the same features, one below the other."""
-    if len(parts) == 1:
-        return parts[0]
-    matrices = [part for part in parts if isinstance(part, MatrixColumns)]
-    if len(matrices) == len(parts):
-        return MatrixColumns(matrices[0].names, np.concatenate([one.matrix for one in matrices]))
-    merged: dict[str, Any] = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return merged
 
 
 def column_of_json(feature: Feature, values: Sequence[object]) -> NDArray[Any]:
@@ -299,6 +256,8 @@ def observed_table(features: Sequence[Feature], columns: FeatureColumns) -> pa.T
     """
     table: dict[str, Any] = {}
     is_matrix = isinstance(columns, MatrixColumns)
+    if isinstance(columns, PlainRows):
+        columns = columns.arrays()
     if isinstance(columns, MatrixColumns):
         columns = dict(zip(columns.names, np.ascontiguousarray(columns.matrix.T), strict=True))
     for feature in features:

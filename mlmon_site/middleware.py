@@ -1,8 +1,8 @@
 """Middleware for all requests: timing, request id, NUL characters and the content security policy."""
 
+import os
 import re
 import time
-import uuid
 from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponseBase
@@ -16,7 +16,7 @@ ACCEPTED_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 def accepted_request_id(offered: str) -> str:
     """Return the id that a client offered if it is well formed, else a new one."""
-    return offered if ACCEPTED_REQUEST_ID.fullmatch(offered) else uuid.uuid4().hex
+    return offered if offered and ACCEPTED_REQUEST_ID.fullmatch(offered) else os.urandom(16).hex()
 
 
 class _Middleware:

@@ -40,6 +40,8 @@ from rest.problems import RETRY_AFTER_SECONDS, SERVER_ERROR, Problem
 logger = logging.getLogger(__name__)
 
 DJANGO_THREADS = 4
+# Requests wait for the next flush in their hundreds, and each collection visits all of them.
+COLLECTION_THRESHOLDS = (20_000, 20, 20)
 MODEL_THREADS = 64  # of all models together; they start when they are needed
 # From the last response that kept its connection open to a stop: the client may be sending its next request.
 DRAIN_SECONDS = 2.0
@@ -69,6 +71,7 @@ class Application:
         """Drain before granian stops: it ends idle connections at once, also those that carry the next request."""
         gc.collect()
         gc.freeze()  # what is loaded now stays until the process ends
+        gc.set_threshold(*COLLECTION_THRESHOLDS)
 
         def drain() -> None:
             self._is_draining = True

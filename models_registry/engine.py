@@ -1,6 +1,7 @@
 """Prediction with ONNX Runtime: columns of features in, labels and confidences out, within a time limit."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,8 +11,8 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import DTypeLike, NDArray
 
+from mlmon.feature_columns import FeatureColumns, MatrixColumns, PlainRows, row_count
 from mlmon.schema import TaskType, TensorType
-from mlmon.values import FeatureColumns, MatrixColumns
 from models_registry.class_scores import softmax_of
 from models_registry.exceptions import (
     ArtefactError,
@@ -67,16 +68,29 @@ class Predictions:
 
 @dataclass(frozen=True, slots=True)
 class _Input:
-    """An ONNX input: its element type and the features of its columns, in order. A flat input has rank 1."""
+    """An ONNX input.
+
+    Attributes
+    ----------
+    features
+        Of its columns, in order.
+    places
+        Of these features among all of the schema.
+    is_flat
+        Whether its rank is 1.
+    """
 
     name: str
     tensor_type: TensorType
     features: tuple[str, ...]
+    places: tuple[int, ...]
     is_flat: bool
 
     def tensor(self, columns: FeatureColumns) -> _Tensor:
         """Return the tensor in C order: rows x width, or only rows for a flat input."""
         dtype = _DTYPES[self.tensor_type]
+        if isinstance(columns, PlainRows):
+            return self._tensor_of_rows(columns.rows)
         if isinstance(columns, MatrixColumns) and columns.names == self.features and not self.is_flat:
             return columns.matrix.astype(dtype)  # of floats, all in range
         parts = [columns[name] for name in self.features]
@@ -86,10 +100,10 @@ class _Input:
             values = np.array(parts).T
         if self.tensor_type is TensorType.STRING:
             return np.where(values == _MISSING, "", values)
-        if self.tensor_type in _FLOATS:
-            return values.astype(dtype, order="C")
-        with np.errstate(invalid="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             cast = values.astype(dtype, order="C")
+        if self.tensor_type in _FLOATS:
+            return cast
         wrong = np.argwhere(cast != values)
         if len(wrong):
             row, column = (*wrong[0], 0)[:2]
@@ -98,6 +112,13 @@ class _Input:
                 f"{self.tensor_type}, which cannot hold fractions or missing values."
             )
         return cast
+
+    def _tensor_of_rows(self, rows: Sequence[list[Any]]) -> _Tensor:
+        values: Any = [[row[place] for place in self.places] for row in rows]
+        if self.tensor_type is TensorType.STRING:
+            values = [["" if value is None else value for value in row] for row in values]
+        tensor = np.array(values, dtype=_DTYPES[self.tensor_type])  # None becomes NaN
+        return tensor[:, 0] if self.is_flat else tensor
 
 
 class Engine:
@@ -127,8 +148,8 @@ class Engine:
         self._timeout_seconds = timeout_seconds
         self._inputs = _inputs_of(schema, self._session)
         self._outputs = [name for name in (schema.label_output, schema.score_output) if name]
-        self._first_feature = schema.features[0].name
         self._class_positions = {name: position for position, name in enumerate(schema.classes)}
+        self._label_positions: dict[Any, int] = {}  # by the model's own labels, as far as it has predicted them
         self._class_names = np.array(schema.classes, dtype=np.object_)
         self._interpret = {
             TaskType.REGRESSION: self._regression,
@@ -158,9 +179,8 @@ class Engine:
             An integer tensor cannot hold a value, ONNX Runtime failed, or the output is invalid: a label that is not
             one of the classes, or a result of the wrong shape.
         """
-        rows = len(columns[self._first_feature])
-        with np.errstate(over="ignore"):
-            feed = {each.name: each.tensor(columns) for each in self._inputs}
+        rows = row_count(columns)
+        feed = {each.name: each.tensor(columns) for each in self._inputs}
         options = ort.RunOptions()
         limit = deadline(self._timeout_seconds, partial(setattr, options, "terminate", True))
         try:
@@ -237,35 +257,44 @@ class Engine:
             score = scores[:, 1] if scores.shape[1] == 2 else chosen
             return Predictions(labels, class_index, confidence=None, scores=scores, score=score)
         # In float32 a probability can be 1.0000001.
-        confidence = chosen.clip(0.0, 1.0) if kind is ScoreKind.PROBABILITIES else softmax_of(scores, chosen)
+        is_probability = kind is ScoreKind.PROBABILITIES
+        confidence = np.minimum(np.maximum(chosen, 0.0), 1.0) if is_probability else softmax_of(scores, chosen)
         return Predictions(labels, class_index, confidence, scores)
 
     def _positions(self, labels: _Tensor) -> NDArray[np.int64]:
-        names = map(label_text if labels.dtype.kind in "fb" else str, labels.tolist())
-        try:
-            return np.fromiter(map(self._class_positions.__getitem__, names), dtype=np.int64, count=len(labels))
-        except KeyError as error:
-            raise PredictionFailedError(
-                f"The model predicted {error.args[0]!r}, which is not one of its classes "
-                f"({', '.join(self.schema.classes[:10])})."
-            ) from None
+        values, known = labels.tolist(), self._label_positions
+        for value in set(values).difference(known):
+            name = label_text(value)
+            if name not in self._class_positions:
+                raise PredictionFailedError(
+                    f"The model predicted {name!r}, which is not one of its classes "
+                    f"({', '.join(self.schema.classes[:10])})."
+                )
+            known[value] = self._class_positions[name]
+        return np.array([known[value] for value in values], dtype=np.int64)
 
 
 def _inputs_of(schema: ModelSchema, session: ort.InferenceSession) -> tuple[_Input, ...]:
     ranks = {each.name: len(each.shape) for each in session.get_inputs()}
-    by_input: dict[str, list[tuple[int, str]]] = {}
+    by_input: dict[str, list[tuple[int, int, str]]] = {}
     types: dict[str, TensorType] = {}
-    for feature in schema.features:
-        by_input.setdefault(feature.input_name, []).append((feature.column, feature.name))
+    for place, feature in enumerate(schema.features):
+        by_input.setdefault(feature.input_name, []).append((feature.column, place, feature.name))
         types[feature.input_name] = feature.tensor_type
     for name, places in by_input.items():
         places.sort()
-        if [column for column, _ in places] != list(range(len(places))):
+        if [column for column, _, _ in places] != list(range(len(places))):
             raise ArtefactError(f"The features of input {name!r} do not fill its columns without a gap.")
     if set(ranks) != set(by_input):
         raise ArtefactError("The schema's inputs are not the inputs of the model.")
     return tuple(
-        _Input(name, types[name], tuple(feature for _, feature in places), is_flat=ranks[name] == 1)
+        _Input(
+            name,
+            types[name],
+            tuple(feature for _, _, feature in places),
+            tuple(place for _, place, _ in places),
+            is_flat=ranks[name] == 1,
+        )
         for name, places in by_input.items()
     )
 

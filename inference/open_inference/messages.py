@@ -8,8 +8,9 @@ from typing import Any
 from inference.exceptions import LargeBodyError, PayloadError, UnreadableBodyError, UnsupportedEncodingError
 from inference.open_inference.members import flag_of, object_of, objects_of
 from inference.open_inference.tensors import columns_of_inputs
+from mlmon.feature_columns import FeatureColumns
 from mlmon.schema import Feature
-from mlmon.values import FeatureColumns, shown
+from mlmon.values import shown
 from rest.json_bodies import MalformedJsonError, decoded_json
 
 HEADER_LENGTH = "Inference-Header-Content-Length"

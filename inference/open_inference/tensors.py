@@ -22,8 +22,9 @@ from inference.open_inference.datatypes import (
 from inference.open_inference.members import object_of, objects_of
 from inference.rows import RowReader
 from mlmon.exceptions import RowErrorCode, RowValueError
+from mlmon.feature_columns import FeatureColumns
 from mlmon.schema import Feature
-from mlmon.values import FeatureColumns, column_of_arrow, column_of_json, shown
+from mlmon.values import column_of_arrow, column_of_json, shown
 
 _PLAIN_NUMBERS = frozenset({int, float})
 

@@ -15,7 +15,7 @@ from inference.rejections import RequestErrorCode
 from inference.rows import routing_key_of
 from inference.services.prediction import count_refused_request, predict
 from inference.serving import LoadedVersion, serving
-from mlmon.values import FeatureColumns
+from mlmon.feature_columns import FeatureColumns
 
 
 def infer(

@@ -24,7 +24,7 @@ from inference.served import ServedRequest
 from inference.serving import LoadedVersion, Snapshot, serving
 from inference.traffic import Status
 from mlmon.exceptions import RowErrorCode, RowValueError
-from mlmon.values import FeatureColumns
+from mlmon.feature_columns import FeatureColumns
 from models_registry.engine import Predictions
 from models_registry.exceptions import NonFinitePredictionError, UnknownModelError, UnknownVersionError
 

@@ -19,7 +19,7 @@ VERSION_BODY: dict[str, Any] = {
     "score_kind": "probabilities",
     "remarks": [],
     "features": [{"name": name, "kind": "numeric", "is_required": True, "tensor_type": "float32"} for name in FEATURES],
-    "artefact_sha256": "102259a44d3ce53ca7d3ccd3afa718cc68ec1248cdf04721fabd1602fed4897f",
+    "artefact_sha256": "ee45de72e0b771a1c4cfe54c2d65c8c0045ced9cdb51129745e8faa2d4f7f2c2",
     "artefact_bytes": 665,
     "created_at": "2026-03-01T11:00:01Z",
 }

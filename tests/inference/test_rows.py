@@ -1,12 +1,18 @@
 """Check the rows of a request."""
 
+from typing import Any
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from inference.exceptions import PayloadError
 from inference.rows import RowReader, routing_key_of, rows_of_payload
 from mlmon.exceptions import RowValueError
+from mlmon.feature_columns import merged_columns, row_count
 from mlmon.schema import Feature, FeatureKind, TensorType
+from mlmon.values import column_of_json
 
 
 def feature(name: str, tensor_type: TensorType = TensorType.FLOAT32, *, is_required: bool = True) -> Feature:
@@ -77,6 +83,47 @@ def test_each_tensor_type_accepts_its_own_values(values: dict[str, object], name
     with pytest.raises(RowValueError) as caught:
         RowReader(MIXED).columns([good, good | values])
     assert (caught.value.row, caught.value.feature, caught.value.reason) == (1, name, reason)
+
+
+ODD: st.SearchStrategy[Any] = st.sampled_from(
+    [2**31, 2**53 + 1, 10**39, -(10**309), 1e39, 3.4e38, True, None, "", "a\0", "é" * 1000, "é" * 1001, "7", [1], {}]
+)
+PLAIN: dict[TensorType, st.SearchStrategy[Any]] = {
+    TensorType.FLOAT32: st.floats(-1e38, 1e38) | st.integers(-(2**60), 2**60) | st.none(),
+    TensorType.FLOAT64: st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(10**300), 10**300) | st.none(),
+    TensorType.INT32: st.integers(-(2**31) + 1, 2**31 - 1),
+    TensorType.INT64: st.integers(-(2**53) + 1, 2**53 - 1),
+    TensorType.BOOL: st.booleans(),
+    TensorType.STRING: st.text(min_size=1, max_size=3) | st.none(),
+}
+ONE_OF_EACH = tuple(
+    feature(f"{tensor_type}_{is_required}", tensor_type, is_required=is_required)
+    for tensor_type in TensorType
+    for is_required in (True, False)
+)
+
+
+@given(st.data(), st.integers(1, 6))
+@settings(max_examples=500)
+def test_plain_values_are_read_as_all_others(data: st.DataObject, count: int) -> None:
+    """The oracle is the conversion of each column by `mlmon.values`."""
+    some = data.draw(st.lists(st.sampled_from(ONE_OF_EACH), min_size=1, max_size=3, unique=True))
+    values = [PLAIN[one.tensor_type] if data.draw(st.integers(0, 9)) else ODD for one in some]
+    rows = [list(row) for row in data.draw(st.lists(st.tuples(*values), min_size=count, max_size=count))]
+    by_feature = zip(some, zip(*rows, strict=True), strict=True)
+    try:
+        expected = {one.name: column_of_json(one, column) for one, column in by_feature}
+    except RowValueError:
+        with pytest.raises(RowValueError):
+            RowReader(some).columns(rows)
+        return
+    found = RowReader(some).columns(rows)
+    assert row_count(found) == count
+    for columns in (found, merged_columns([found]), merged_columns([RowReader(some).columns([row]) for row in rows])):
+        assert list(columns) == list(expected)
+        for name, column in expected.items():
+            assert columns[name].dtype == column.dtype
+            np.testing.assert_array_equal(columns[name], column)
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,14 @@ def test_errors_name_the_table() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["mlmon", "mlmon.measures", "mlmon.statistics.counts", "mlmon.statistics.kolmogorov_smirnov"]
+    "name",
+    [
+        "mlmon",
+        "mlmon.measures",
+        "mlmon.rollout_evidence",
+        "mlmon.statistics.counts",
+        "mlmon.statistics.kolmogorov_smirnov",
+    ],
 )
 def test_examples_in_docstrings_hold(name: str) -> None:
     found = doctest.testmod(import_module(name))

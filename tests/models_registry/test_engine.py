@@ -26,6 +26,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
+from mlmon.feature_columns import PlainRows
 from mlmon.schema import Feature, FeatureKind, TaskType, TensorType
 from models_registry.class_scores import softmax_of
 from models_registry.engine import Engine
@@ -138,11 +139,11 @@ def test_a_pipeline_over_mixed_types_predicts_what_scikit_learn_predicts(
     columns = {
         name: column if column.dtype == object else column.astype(np.float64) for name, column in mixed.columns.items()
     }
-
-    predictions = engine.predict(columns)
-
-    assert predictions.labels.tolist() == mixed.pipeline.predict(mixed.frame()).tolist()
-    assert_close(predictions.scores, mixed.pipeline.predict_proba(mixed.frame()))
+    by_row = [[None if value != value else value for value in row] for row in mixed.frame().tolist()]
+    strings = tuple(column.dtype == object for column in columns.values())
+    for predictions in (engine.predict(columns), engine.predict(PlainRows(tuple(columns), strings, by_row))):
+        assert predictions.labels.tolist() == mixed.pipeline.predict(mixed.frame()).tolist()
+        assert_close(predictions.scores, mixed.pipeline.predict_proba(mixed.frame()))
 
 
 def test_five_hundred_features_reach_their_columns(tmp_path: Path) -> None:
@@ -302,6 +303,8 @@ def test_every_element_type_reaches_its_tensor(tmp_path: Path) -> None:
 
     expected = [0.5 + 20 + 300 + 4000 + 10_000 + 600_000, -0.5]
     np.testing.assert_allclose(engine.predict(columns).labels, expected)
+    rows = [[0.5, 2, 3, 4, True, 6], [-0.5, 0, 0, 0, False, 0]]
+    np.testing.assert_allclose(engine.predict(PlainRows(tuple(names), (False,) * 6, rows)).labels, expected)
 
 
 def test_a_missing_string_is_the_empty_string() -> None:
@@ -311,7 +314,11 @@ def test_a_missing_string_is_the_empty_string() -> None:
     )  # fmt: skip
     model = build.graph_model([encoder], inputs=[build.value("X", TensorProto.STRING)])
     engine = Engine(model.SerializeToString(), regression(feature("X", TensorType.STRING)), timeout_seconds=5)
-    assert engine.predict({"X": np.array([None, "a", "b"], dtype=object)}).labels.tolist() == [7.0, 1.0, -1.0]
+    for columns in (
+        {"X": np.array([None, "a", "b"], dtype=object)},
+        PlainRows(("X",), (True,), [[None], ["a"], ["b"]]),
+    ):
+        assert engine.predict(columns).labels.tolist() == [7.0, 1.0, -1.0]
 
 
 @pytest.mark.parametrize("value", [np.nan, 2.5, 3e9], ids=["missing", "fraction", "too large"])
