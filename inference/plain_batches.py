@@ -46,7 +46,8 @@ def plain_batch(body: bytes) -> PlainBatch | None:
         # simdjson flattens lists within lists. Then, or if a row is an object, there are more brackets or braces.
         if set(names) not in _KEYS or len(names) != len(set(names)) or not count:
             return None
-        if body.count(b"[") != count + 1 or body.count(b"{") != 1:
+        characters = np.frombuffer(body, dtype=np.uint8)
+        if np.count_nonzero(characters == ord("[")) != count + 1 or np.count_nonzero(characters == ord("{")) != 1:
             return None
         width = len(rows[0])
         if any(len(row) != width for row in rows):

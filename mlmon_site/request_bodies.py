@@ -14,7 +14,7 @@ from typing import IO, Any, Protocol
 
 from rest.problems import Problem
 
-READ_AT_ONCE_BYTES = 2**16  # smaller bodies usually arrive together with the headers
+READ_AT_ONCE_BYTES = 2**18  # each chunk of a body costs a turn of the event loop
 IN_MEMORY_BYTES = 2_621_440  # as in Django: from here on, a body is in a temporary file
 MOST_DISCARDED_BYTES = 2**26  # of a body that is too large, so that its client reads the response
 
@@ -76,7 +76,9 @@ class BodyLimits:
             raise self._too_large(most_bytes)  # the client has not sent it yet
         try:
             async with asyncio.timeout(self.seconds) as limit:
-                if length is not None and length <= min(READ_AT_ONCE_BYTES, most_bytes):
+                # The fixed time must be enough for a client that is just fast enough.
+                at_once = min(READ_AT_ONCE_BYTES, most_bytes, self.seconds * self.bytes_per_second)
+                if length is not None and length <= at_once:
                     return BytesIO(await transport())
                 return await self._read_chunks(transport, limit, most_bytes)
         except TimeoutError:

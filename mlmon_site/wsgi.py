@@ -4,10 +4,11 @@ import os
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mlmon_site.settings")
 
+import pyarrow as pa
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 
-from mlmon_site.processes import at_process_end
+from mlmon_site.processes import at_process_end, keep_freed_memory
 from monitoring.metrics.slots import enable_multiprocess_metrics
 
 enable_multiprocess_metrics(settings.MLMON_METRICS_DIR)  # before Django's setup imports the metrics
@@ -21,6 +22,8 @@ from inference.serving import serving, stop_serving  # noqa: E402
 
 def start_process() -> None:
     """Start what a web process cannot share with the others: model sessions, connections and threads."""
+    keep_freed_memory()
+    pa.set_memory_pool(pa.system_memory_pool())  # so that this holds for Arrow too
     serving().start()
     event_receiver().start()
     at_process_end(_stop)

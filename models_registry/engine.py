@@ -271,7 +271,7 @@ class Engine:
                     f"({', '.join(self.schema.classes[:10])})."
                 )
             known[value] = self._class_positions[name]
-        return np.array([known[value] for value in values], dtype=np.int64)
+        return np.fromiter(map(known.__getitem__, values), dtype=np.int64, count=len(values))
 
 
 def _inputs_of(schema: ModelSchema, session: ort.InferenceSession) -> tuple[_Input, ...]:
