@@ -123,9 +123,10 @@ class ServedModel:
     def route(self, routing_key: str | None) -> LoadedVersion:
         """Return a production version that is served here, chosen by the traffic weights.
 
-        With a `routing_key`, the choice depends on the key alone, so that a caller stays on one version as long as the
-        weights stay. Of two versions, the later one only gains callers while its share grows. Without a key, the choice
-        is random.
+        With a `routing_key`, the choice depends on the key and on which versions share the traffic, so that a caller
+        stays on one version as long as these and the weights stay. Other versions get other callers: otherwise the same
+        callers would be the first to get each new version. Of two versions, the later one only gains callers while its
+        share grows. Without a key, the choice is random.
 
         Raises
         ------
@@ -143,13 +144,13 @@ class ServedModel:
             raise ServedElsewhereError(self.name)
         if len(choices) == 1:
             return choices[0]
+        choices.sort(key=lambda version: version.id)
         if routing_key is None:
             share = random.random()  # noqa: S311 -- a share of traffic, no secret
         else:
-            salt = self.name.encode()[:16]
-            digest = hashlib.blake2b(routing_key.encode(), digest_size=8, person=salt).digest()
+            ids = ",".join(str(version.id) for version in choices)
+            digest = hashlib.blake2b(f"{ids} {routing_key}".encode(), digest_size=8).digest()
             share = int.from_bytes(digest, "big") / 2**64
-        choices.sort(key=lambda version: version.id)
         remaining = share * sum(version.traffic_weight for version in choices)
         for version in choices:
             remaining -= version.traffic_weight

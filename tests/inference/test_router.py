@@ -38,6 +38,18 @@ def test_while_its_share_grows_the_later_version_only_gains_keys() -> None:
     assert all(less < more for less, more in pairwise(sets))
 
 
+def test_the_next_version_gets_other_keys() -> None:
+    def keys_of_later(later_id: int) -> set[str]:
+        first, later = served(90, 10).production
+        other = cast(Any, SimpleNamespace(**{**vars(later), "id": later_id}))
+        model = replace(served(), production=(first, other))
+        return {f"user-{i}" for i in range(5000) if model.route(f"user-{i}").id == later_id}
+
+    common = len(keys_of_later(1) & keys_of_later(2))
+    # scipy's exact binomial test: independent choices of 10 % have 1 % in common.
+    assert binomtest(common, 5000, 0.01).pvalue > 1e-6
+
+
 @pytest.mark.parametrize("with_keys", [True, False])
 def test_traffic_follows_the_weights(with_keys: bool) -> None:
     model = served(90, 10)
