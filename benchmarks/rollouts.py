@@ -192,7 +192,7 @@ _CONDITIONAL = np.array([[share_of_next_event(share, known) for share in STEPS] 
 
 
 def conditional_share(events: Places, keys: Places, steps: Places, belongs: Flags) -> Counted:
-    """Count with the share given what the key's events have shown, until one belongs to the challenger: mlmon's rule.
+    """Count with the share given what the key's events have shown, until one belongs to the challenger.
 
     Shares rise, so that the first event of each share is all that can be counted.
     """
