@@ -18,7 +18,7 @@ LONGEST_PAUSE_SECONDS = 2.0
 TEMPORARY_STATUS = frozenset({429, 502, 503, 504})
 ADVICE = {
     401: "Set an API token with --token (manage.py create_token creates one).",
-    403: "The token needs the scopes predict and, for drift scores, read.",
+    403: "The token needs the scopes predict and, for drift scores, read; for rollouts all.",
     404: "Run manage.py load_demo there if the demo is not loaded.",
 }
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -65,7 +65,7 @@ class Client:
             raise ReplayError(
                 f"--url: {url!r} is not the address of a server. Use an address such as http://127.0.0.1:8000."
             )
-        self._headers = {"Content-Type": "application/json"}
+        self._headers: dict[str, str] = {}
         if not (token.isascii() and token.isprintable()):
             raise ReplayError("--token: a token has no line breaks or other special characters.")
         if token:
@@ -85,7 +85,7 @@ class Client:
         """Raise ReplayError, without retries, unless an mlmon server responds."""
         address = self._url.geturl()
         try:
-            status, _ = self._exchange("GET", "/healthz", None)
+            status, _ = self._exchange("GET", "/healthz", None, "application/json")
         except (OSError, http.client.HTTPException) as error:
             raise ReplayError(
                 f"No server responds at {address} ({_reason(error)}). Start one with `make run`, or set its address "
@@ -106,6 +106,19 @@ class Client:
         """Return the latest drift report of the model."""
         return self.call("GET", f"/api/v1/models/{MODEL_NAME}/drift")
 
+    def upload(self, path: str, fields: Mapping[str, str], files: Mapping[str, tuple[str, bytes]]) -> dict[str, Any]:
+        """Post a form with files, each with its name and content, as `call` does."""
+        boundary = uuid.uuid4().hex
+        parts = [(f'name="{name}"', value.encode()) for name, value in fields.items()]
+        parts += [(f'name="{name}"; filename="{file}"', content) for name, (file, content) in files.items()]
+        body = b"".join(
+            f"--{boundary}\r\nContent-Disposition: form-data; {about}\r\n\r\n".encode() + content + b"\r\n"
+            for about, content in parts
+        )
+        return self._call(
+            "POST", path, body + f"--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"
+        )
+
     def call(self, method: str, path: str, payload: object = None) -> dict[str, Any]:
         """Return the JSON object that the server returns.
 
@@ -116,27 +129,30 @@ class Client:
         ReplayError
             The server is unavailable for `patience_seconds`, or does not return a JSON object.
         """
+        return self._call(method, path, None if payload is None else orjson.dumps(payload), "application/json")
+
+    def _call(self, method: str, path: str, body: bytes | None, content_type: str) -> dict[str, Any]:
         deadline = time.monotonic() + self._patience_seconds
         pause_seconds = FIRST_PAUSE_SECONDS
         while True:
             error: ReplayError
             try:
-                status, content = self._exchange(method, path, payload)
+                status, content = self._exchange(method, path, body, content_type)
             except (OSError, http.client.HTTPException) as failure:
                 self.close()
                 error = ReplayError(f"{path} was unavailable for {self._patience_seconds:g} s ({_reason(failure)}).")
             else:
                 try:
-                    body = orjson.loads(content)
+                    response = orjson.loads(content)
                 except orjson.JSONDecodeError:
-                    body = None
-                if status != http.client.OK:
-                    detail = body.get("detail") if isinstance(body, dict) else None
+                    response = None
+                if not http.client.OK <= status < http.client.MULTIPLE_CHOICES:
+                    detail = response.get("detail") if isinstance(response, dict) else None
                     error = RefusedError(status, str(detail or "no reason given."))
                     if status not in TEMPORARY_STATUS:
                         raise error
-                elif isinstance(body, dict):
-                    return body
+                elif isinstance(response, dict):
+                    return response
                 else:
                     raise ReplayError(f"{path} did not return a JSON object. Is this an mlmon server?")
             if time.monotonic() + pause_seconds > deadline:
@@ -145,13 +161,13 @@ class Client:
             time.sleep(pause_seconds)
             pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
 
-    def _exchange(self, method: str, path: str, payload: object) -> tuple[int, bytes]:
+    def _exchange(self, method: str, path: str, body: bytes | None, content_type: str) -> tuple[int, bytes]:
         """Return the status and the body of one response."""
         if self._connection is None:
             kind = http.client.HTTPSConnection if self._url.scheme == "https" else http.client.HTTPConnection
             self._connection = kind(self._url.hostname or "", self._url.port, timeout=self._timeout_seconds)
-        body = None if payload is None else orjson.dumps(payload)
-        self._connection.request(method, self._url.path + path, body, self._headers)
+        headers = {**self._headers, "Content-Type": content_type}
+        self._connection.request(method, self._url.path + path, body, headers)
         response = self._connection.getresponse()
         return response.status, response.read()
 
