@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partialmethod
 from typing import Any
 
+import numpy as np
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
@@ -13,9 +14,11 @@ from unfold.decorators import action, display
 from accounts.admin.base import ReadOnlyAdmin, user_of
 from accounts.admin.page_parts import confirmation_page
 from accounts.roles import Action
+from mlmon.rollout_evidence import FEWEST_ROWS_OF_RATE, Difference
+from rollouts.evidence_chart import evidence_chart
 from rollouts.exceptions import RolloutError
 from rollouts.models import ACTIVE_STATES, Rollout, State
-from rollouts.selectors import Judgement, judgements
+from rollouts.selectors import Judgement, evidence_over_time, judgements
 from rollouts.services import lifecycle
 
 CHANGE_URL = "admin:rollouts_rollout_change"
@@ -31,7 +34,12 @@ STATE_LABELS = {
 
 def page_context(rollout: Rollout) -> dict[str, Any]:
     """Return what the page of a rollout shows besides its fields."""
-    return {"sentences": sentences(rollout), "judged": [_figures(one) for one in judgements(rollout)]}
+    past = evidence_over_time(rollout)
+    judged = []
+    for one in judgements(rollout):
+        times, evidence = past.get(one.measure, ([], np.array([])))
+        judged.append(_figures(one) | {"chart": evidence_chart(times, evidence, one.log10_limit)})
+    return {"sentences": sentences(rollout), "judged": judged}
 
 
 def sentences(rollout: Rollout) -> list[str]:
@@ -49,15 +57,24 @@ def sentences(rollout: Rollout) -> list[str]:
     return found
 
 
-def _figures(one: Judgement) -> dict[str, str]:
+def _figures(one: Judgement) -> dict[str, Any]:
     limit = "" if one.limit is None else f" over {one.limit:g}"
     return {
         "name": one.measure.value.replace("_", " ") + limit,
         "champion": f"{one.champion_events:,} of {one.champion_units:,}",
         "challenger": f"{one.challenger_events:,} of {one.challenger_units:,}",
+        "difference": _difference_text(one.difference),
         "evidence": f"{one.log10_evidence:.2f}",
         "limit": f"{one.log10_limit:.2f}",
     }
+
+
+def _difference_text(one: Difference) -> str:
+    if one.estimate is None:
+        return "-"
+    if one.low is None or one.high is None:
+        return f"{one.estimate:+.2%} (no interval before {FEWEST_ROWS_OF_RATE} of each version)"
+    return f"{one.estimate:+.2%} ({one.low:+.2%} to {one.high:+.2%})"
 
 
 @admin.register(Rollout)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,15 @@ from django.db.models import Max, Q, QuerySet, Sum
 from numpy.typing import NDArray
 
 from inference.rollout_counts import RolloutRule
-from mlmon.rollout_evidence import limit_log10, log10_evidence
+from mlmon.rollout_evidence import (
+    Difference,
+    Sums,
+    difference_sequence,
+    limit_log10,
+    log10_evidence,
+    log10_evidence_path,
+    paired_difference_sequence,
+)
 from models_registry.exceptions import ConflictError
 from models_registry.models import Model, ModelVersion, Stage
 from rollouts.exceptions import UnknownRolloutError
@@ -35,6 +44,8 @@ class Judgement:
         Requests, labelled predictions, or pairs.
     champion_events, challenger_events
         Events.
+    difference
+        The challenger's event rate minus the champion's, with its confidence sequence.
     """
 
     measure: Measure
@@ -45,6 +56,7 @@ class Judgement:
     challenger_units: int
     champion_events: int
     challenger_events: int
+    difference: Difference
 
     @property
     def is_worse(self) -> bool:
@@ -119,26 +131,52 @@ def judgements_of(rollouts: Sequence[Rollout]) -> dict[int, list[Judgement]]:
         guardrails: Sequence[Guardrail] = rollout.guardrails
         limit = limit_log10(len(guardrails), rollout.alpha)
         result[rollout.pk] = [
-            _judgement(one, found.get((rollout.pk, one.measure.value), []), limit) for one in guardrails
+            _judgement(one, found.get((rollout.pk, one.measure.value), []), limit, is_shadow=rollout.is_shadow)
+            for one in guardrails
         ]
     return result
 
 
-def _judgement(guardrail: Guardrail, rows: Sequence[dict[str, Any]], log10_limit: float) -> Judgement:
+def evidence_over_time(rollout: Rollout) -> dict[Measure, tuple[list[datetime], NDArray[np.float64]]]:
+    """Return the ends of a rollout's intervals and log10 of the evidence after each, by measure.
+
+    Labels that arrive late change what the evidence is said to have been before.
+    """
+    names = ("ended_at", "champion_weight", "challenger_weight", "champion_events", "challenger_events")
+    found = {}
+    for one in rollout.guardrails:
+        rows = RolloutInterval.objects.filter(rollout=rollout, measure=one.measure.value)
+        columns = list(zip(*rows.order_by("ended_at", "pk").values_list(*names), strict=True))
+        if columns:
+            champion, challenger, *events = (np.array(column, dtype=np.float64) for column in columns[1:])
+            found[one.measure] = (list(columns[0]), log10_evidence_path(challenger / (champion + challenger), *events))
+    return found
+
+
+def _judgement(
+    guardrail: Guardrail, rows: Sequence[dict[str, Any]], log10_limit: float, *, is_shadow: bool
+) -> Judgement:
     def column(name: str) -> NDArray[np.float64]:
         return np.array([row[name] for row in rows], dtype=np.float64)
 
     challenger, champion = column("challenger_weight"), column("champion_weight")
     events = column("champion_events_sum"), column("challenger_events_sum")
+    units = column("champion_units_sum"), column("challenger_units_sum")
+    share = challenger / (challenger + champion)
+    if is_shadow:
+        difference = paired_difference_sequence(Sums.of_pairs(units[0], *events))
+    else:
+        difference = difference_sequence(share, *map(Sums.of_events, units, events))
     return Judgement(
         measure=guardrail.measure,
         limit=guardrail.limit,
-        log10_evidence=log10_evidence(challenger / (challenger + champion), *events) if rows else 0.0,
+        log10_evidence=log10_evidence(share, *events),
         log10_limit=log10_limit,
-        champion_units=int(column("champion_units_sum").sum()),
-        challenger_units=int(column("challenger_units_sum").sum()),
+        champion_units=int(units[0].sum()),
+        challenger_units=int(units[1].sum()),
         champion_events=int(events[0].sum()),
         challenger_events=int(events[1].sum()),
+        difference=difference,
     )
 
 

@@ -1,8 +1,10 @@
 """The pages of rollouts: what they show, and the buttons that are possible."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 import redis
 from django.contrib.auth.models import User
@@ -10,7 +12,9 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.models import ChangeRecord
+from mlmon.rollout_evidence import log10_evidence
 from models_registry.models import ModelVersion
+from rollouts.evidence_chart import evidence_chart
 from rollouts.models import Rollout, RolloutInterval, State
 from rollouts.plan import Guardrail, Kind, Measure, Step
 from tests.rollouts.rollout_cases import planned, running, two_versions
@@ -89,6 +93,43 @@ def test_the_page_shows_the_evidence(owner: Client, versions: Any) -> None:
     page = page_of(owner, rollout)
     for text in ("190 of 19,000", "11 of 1,000", "latency over 0.25", "5.0% of the requests", "data-live"):
         assert text in page, text
+    assert "+0.10% (" in page  # 1.1 % minus 1 %
+    assert "<svg" not in page  # one interval is no line
+
+
+def test_the_page_draws_the_evidence_over_time(owner: Client, versions: Any) -> None:
+    rollout = running(*versions, steps=[Step(0.05, minimum_requests=1000)])
+    start, end = rollout.interval_of(rollout.created_at)
+    row = {"measure": "errors", "champion_weight": 950, "challenger_weight": 50}
+    counts = {"champion_units": 1900, "challenger_units": 90, "champion_events": 19}
+    for minute, events in enumerate((0, 1, 3)):
+        times = {"started_at": start + timedelta(minutes=minute), "ended_at": end + timedelta(minutes=minute)}
+        RolloutInterval.objects.create(rollout=rollout, **row, **times, **counts, challenger_events=events)
+    page = page_of(owner, rollout)
+    after = [log10_evidence([0.05] * n, [19] * n, [0, 1, 3][:n]) for n in (1, 2, 3)]
+    assert f"now {after[-1]:.2f}, highest {max(after):.2f}, limit 2.00" in page
+    assert page.count('<path d="M0.0 ') == 1
+
+
+def test_the_chart_has_the_evidence_below_its_limit() -> None:
+    times = [datetime(2026, 3, 1, 12, minute, tzinfo=UTC) for minute in (0, 10, 40)]
+    chart = evidence_chart(times, np.array([-0.5, 0.5, 1.5]), limit=2.0)
+    assert chart is not None
+    points = [tuple(map(float, point.split())) for point in chart.path[1:].split("L")]
+    # From -0.5 - 0.375 (bottom) to 2 + 0.375 (top): 3.25 in all.
+    assert [across for across, _ in points] == [0.0, 250.0, 1000.0]
+    assert [down for _, down in points] == pytest.approx([160 * (2.375 - y) / 3.25 for y in (-0.5, 0.5, 1.5)], abs=0.1)
+    assert chart.limit_y == pytest.approx(160 * 0.375 / 3.25)
+    assert evidence_chart(times[:1], np.array([1.0]), limit=2.0) is None
+
+
+def test_the_difference_waits_for_enough_requests(owner: Client, versions: Any) -> None:
+    rollout = running(*versions, steps=[Step(0.5, minimum_requests=1000)])
+    start, end = rollout.interval_of(rollout.created_at)
+    row = {"measure": "errors", "champion_weight": 500, "challenger_weight": 500, "started_at": start, "ended_at": end}
+    counts = {"champion_units": 100, "challenger_units": 99, "champion_events": 0, "challenger_events": 1}
+    RolloutInterval.objects.create(rollout=rollout, **row, **counts)
+    assert "+1.01% (no interval before 100 of each version)" in page_of(owner, rollout)
 
 
 def test_the_page_of_a_shadow_shows_its_copies(owner: Client, versions: Any) -> None:
