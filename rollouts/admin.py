@@ -45,7 +45,9 @@ def page_context(rollout: Rollout) -> dict[str, Any]:
 def sentences(rollout: Rollout) -> list[str]:
     """Return what a person must know first."""
     share = "copies of all requests" if rollout.is_shadow else f"{rollout.step.share:.1%} of the requests"
-    found = [f"The challenger gets {share}." if rollout.is_live else "The challenger gets no requests from it."]
+    found = [f"The challenger gets {share}."] if rollout.is_live else []
+    if rollout.is_active and not rollout.is_live:
+        found.append("The challenger gets no requests yet.")
     found += [rollout.reason] if rollout.reason else []
     found += [f"It waits for {rollout.waiting_for}"] if rollout.waiting_for else []
     if rollout.is_shadow:
@@ -92,7 +94,8 @@ class RolloutAdmin(ReadOnlyAdmin):
         ("champion", "challenger"),
         ("alpha", "promotes_automatically"),
         ("created_by", "created_at"),
-        ("started_at", "step_started_at", "ended_at", "judged_at"),
+        ("started_at", "ended_at"),
+        ("step_started_at", "judged_at"),
     ]
     actions_detail = ["start", "pause", "resume", "promote", "roll_back", "cancel", "acknowledge"]
     change_form_outer_before_template = "admin/rollouts/rollout/rollout.html"

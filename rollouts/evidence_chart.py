@@ -37,23 +37,23 @@ class EvidenceChart:
 
 
 def evidence_chart(times: Sequence[datetime], evidence: NDArray[np.float64], limit: float) -> EvidenceChart | None:
-    """Return the chart of a guardrail; None if it has fewer than two intervals.
+    """Return the chart of a guardrail; None if there is no interval.
 
     Parameters
     ----------
     times
-        The ends of the intervals, in ascending order, n of them.
+        The start of the rollout and the ends of the intervals, in ascending order, n of them.
     evidence
-        log10 of the evidence after each interval, shape (n,).
+        log10 of the evidence at these times, shape (n,).
     limit
         log10 of the evidence from which the challenger is rolled back.
     """
-    if len(times) < 2:
+    if len(times) < 2 or times[0] == times[-1]:
         return None
     low, high = min(0.0, float(evidence.min())), max(limit, float(evidence.max()))
     margin = ROOM * (high - low)
     seconds = np.array([(time - times[0]).total_seconds() for time in times])
-    x = WIDTH * seconds / max(seconds[-1], 1.0)
+    x = WIDTH * seconds / seconds[-1]
 
     def height_of(values: NDArray[np.float64]) -> NDArray[np.float64]:
         return HEIGHT * (high + margin - values) / (high - low + 2 * margin)

@@ -138,7 +138,7 @@ def judgements_of(rollouts: Sequence[Rollout]) -> dict[int, list[Judgement]]:
 
 
 def evidence_over_time(rollout: Rollout) -> dict[Measure, tuple[list[datetime], NDArray[np.float64]]]:
-    """Return the ends of a rollout's intervals and log10 of the evidence after each, by measure.
+    """Return the start of a rollout and the ends of its intervals, and log10 of the evidence then, by measure.
 
     Labels that arrive late change what the evidence is said to have been before.
     """
@@ -149,7 +149,9 @@ def evidence_over_time(rollout: Rollout) -> dict[Measure, tuple[list[datetime], 
         columns = list(zip(*rows.order_by("ended_at", "pk").values_list(*names), strict=True))
         if columns:
             champion, challenger, *events = (np.array(column, dtype=np.float64) for column in columns[1:])
-            found[one.measure] = (list(columns[0]), log10_evidence_path(challenger / (champion + challenger), *events))
+            evidence = log10_evidence_path(challenger / (champion + challenger), *events)
+            times = [rollout.started_at or rollout.created_at, *columns[0]]
+            found[one.measure] = (times, np.append(0.0, evidence))
     return found
 
 
