@@ -20,6 +20,7 @@ GUARDRAILS = [{"measure": "errors"}, {"measure": "wrong_predictions"}]
 FLIGHTS_AT_ONCE = 40  # a request each, then their outcomes in one request
 PAUSE_SECONDS = 0.2
 LONGEST_SECONDS = 300.0
+CANCELLED_BECAUSE = "The demo ended before the rollout did."
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +80,15 @@ class RolloutDemo:
         try:
             return [self._rollout(challenger) for challenger in CHALLENGERS]
         finally:
+            if active := self._active_rollout():  # it takes too long, or a person has interrupted the demo
+                self._client.call("POST", f"{MODEL_PATH}/rollouts/{active['id']}/cancel", {"reason": CANCELLED_BECAUSE})
             self._serve_champion()
 
     def _prepare(self) -> None:
         versions = {one["version"] for one in self._client.call("GET", MODEL_PATH)["versions"]}
         if CHAMPION not in versions:
             raise ReplayError(f"{MODEL_NAME} has no version {CHAMPION}. Run manage.py load_demo there.")
-        listed = self._client.call("GET", f"{MODEL_PATH}/rollouts")["results"]
-        if active := next((one for one in listed if one["state"] in ACTIVE), None):
+        if active := self._active_rollout():
             raise ReplayError(
                 f"Rollout {active['id']} of {active['challenger']} is {active['state']}. End it first: "
                 f"manage.py rollout cancel {MODEL_NAME}"
@@ -97,6 +99,10 @@ class RolloutDemo:
             fields = {"version": challenger.version, "optional": "seats,plane_age,wind_speed,precip,visib"}
             self._client.upload(f"{MODEL_PATH}/versions", fields, {"artefact": (challenger.file, content)})
             self._say(f"Uploaded {MODEL_NAME} {challenger.version}: {challenger.about}.")
+
+    def _active_rollout(self) -> dict[str, Any] | None:
+        listed = self._client.call("GET", f"{MODEL_PATH}/rollouts")["results"]
+        return next((one for one in listed if one["state"] in ACTIVE), None)
 
     def _serve_champion(self) -> None:
         self._client.call("POST", f"{MODEL_PATH}/versions/{CHAMPION}/stage", {"stage": "production"})
@@ -118,7 +124,6 @@ class RolloutDemo:
             if state["state"] in ENDED:
                 return state
             if time.monotonic() - begun > LONGEST_SECONDS:
-                self._client.call("POST", f"{path}/cancel", {"reason": "The demo took too long."})
                 raise ReplayError(
                     f"The rollout of {challenger.version} did not end within {LONGEST_SECONDS:.0f} s and is cancelled. "
                     f"It waited for {state['waiting_for'] or 'the controller'}. Is a worker running?"

@@ -11,9 +11,16 @@ import pytest
 import requests
 from django.core.management import CommandError, call_command
 
-from demo.rollouts import progress_line
+from accounts.management.terminal import ExitStatus
+from accounts.models import ApiToken
+from demo.rollouts import CANCELLED_BECAUSE, progress_line
+from models_registry.models import ModelVersion
+from rollouts.models import Rollout
+from tests.factories import uploaded_version
+from tests.rollouts.rollout_cases import running
 from tests.services.embedded_run import embedded_run
 from tests.services.processes import PROJECT, free_port
+from tests.services.web_server import WebServer
 
 
 @pytest.mark.timeout(300)
@@ -55,3 +62,42 @@ def test_progress_is_one_line() -> None:
     rollout = {"state": "running", "is_live": True, "step": 1, "steps": [{"share": 0.1}, {"share": 0.25}]}
     expected = "running with 25% of the requests; log10 of the evidence: wrong predictions 0.5 of 2.3"
     assert progress_line({**rollout, "guardrails": [guardrail]}) == expected
+
+
+class Interrupted(StringIO):
+    """An output at which a person presses Ctrl-C when the first rollout has started."""
+
+    def write(self, text: str) -> int:
+        if "replaces 1.0.0" in text:
+            raise KeyboardInterrupt
+        return super().write(text)
+
+
+def test_an_interrupted_demo_leaves_no_rollout_and_can_be_repeated(web_server: WebServer) -> None:
+    with pytest.raises(CommandError, match="load_demo"):
+        call_command("demo_rollout", url=web_server.url, stdout=StringIO())
+    call_command("load_demo", stdout=StringIO())
+    for number in (1, 2):
+        with pytest.raises(CommandError) as caught:
+            call_command("demo_rollout", url=web_server.url, stdout=Interrupted())
+        assert caught.value.returncode == ExitStatus.INTERRUPTED
+        rollouts = Rollout.objects.all()
+        assert [(one.state, one.reason) for one in rollouts] == [("cancelled", CANCELLED_BECAUSE)] * number
+    versions = ModelVersion.objects.filter(model__name="flight-delay").values_list("version", "stage")
+    assert dict(versions) == {"1.0.0": "production", "1.1.0": "staging", "1.2.0-broken": "staging"}
+    assert all(token.revoked_at for token in ApiToken.objects.all())
+
+
+def test_an_active_rollout_of_somebody_else_is_left_alone(web_server: WebServer) -> None:
+    call_command("load_demo", stdout=StringIO())
+    champion = ModelVersion.objects.get(model__name="flight-delay")
+    onnx = (PROJECT / "demo" / "flight-delay-1.1.0.onnx").read_bytes()
+    optional = ("seats", "plane_age", "wind_speed", "precip", "visib")
+    challenger = uploaded_version(
+        "flight-delay", "3.0.0", onnx=onnx, features=None, optional=optional, production=False
+    )
+    rollout = running(champion, challenger)
+    with pytest.raises(CommandError, match=f"Rollout {rollout.pk} of 3.0.0 is running. End it first"):
+        call_command("demo_rollout", url=web_server.url, stdout=StringIO())
+    rollout.refresh_from_db()
+    assert (rollout.state, rollout.is_live) == ("running", True)

@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.timeout(300)]
 LIMIT_SECONDS = 0.1
 GUARDRAILS = (Guardrail(Measure.ERRORS), Guardrail(Measure.LATENCY, LIMIT_SECONDS))
 STEPS = tuple(Step(share, minimum_requests=60, minimum_seconds=0) for share in (0.05, 0.1, 0.25, 0.5))
-ROUND_REQUESTS = 400  # between two runs of the controller
+ROUND_REQUESTS = 600  # between two runs of the controller
 MOST_ROUNDS = 100
 RATES = (0.001, 0.01, 0.1, 0.3)  # of errors; slow requests are the other way round
 SEED = 20_261_130
