@@ -74,7 +74,12 @@ class Command(TeachingCommand):
                 raise CommandError(message, returncode=ExitStatus.FOUND)
 
     def _say(self, *, is_quiet: bool) -> Callable[[str], None]:
-        return lambda line: None if is_quiet else self.stdout.write(line)
+        def say(line: str) -> None:
+            if not is_quiet:
+                self.stdout.write(line)
+                self.stdout.flush()  # a pipe would show it at the end only
+
+        return say
 
 
 @contextmanager
