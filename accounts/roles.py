@@ -69,8 +69,9 @@ class Action(Enum):
     HANDLE_INCIDENTS = (
         "Acknowledge, snooze and close incidents",
         Role.OPERATOR,
-        ("drift.change_driftincident", "rollouts.change_rolloutincident"),
+        ("drift.change_driftincident",),
     )
+    ACKNOWLEDGE_ROLLBACK = "Acknowledge rollbacks", Role.OPERATOR, ("rollouts.change_rolloutincident",)
     RUN_CHECK = "Run a drift check now", Role.OPERATOR, ("drift.add_driftcheck",)
     REGISTER_MODEL = (
         "Register and describe models; delete one without versions",

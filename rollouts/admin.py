@@ -105,7 +105,7 @@ class RolloutAdmin(ReadOnlyAdmin):
         css = {"all": ["mlmon/figures.css"]}
 
     has_run_permission = partialmethod(ReadOnlyAdmin.is_allowed, Action.RUN_ROLLOUTS)
-    has_operate_permission = partialmethod(ReadOnlyAdmin.is_allowed, Action.HANDLE_INCIDENTS)
+    has_operate_permission = partialmethod(ReadOnlyAdmin.is_allowed, Action.ACKNOWLEDGE_ROLLBACK)
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any = None) -> list[Any]:
         # A request to the URL of another action gets the reason why it is not possible.
@@ -153,7 +153,12 @@ class RolloutAdmin(ReadOnlyAdmin):
     def acknowledge(self, request: HttpRequest, object_id: int) -> HttpResponse:
         changes = ["The alert about the rollback ends."]
         return self.confirm_and_act(
-            request, object_id, "Acknowledge", changes, lifecycle.acknowledge_rollback, needed=Action.HANDLE_INCIDENTS
+            request,
+            object_id,
+            "Acknowledge",
+            changes,
+            lifecycle.acknowledge_rollback,
+            needed=Action.ACKNOWLEDGE_ROLLBACK,
         )
 
     def confirm_and_act(

@@ -44,7 +44,7 @@ from tests.rollouts.rollout_cases import rollout_row
 
 pytestmark = pytest.mark.django_db
 
-OF_OPERATORS = {Action.HANDLE_INCIDENTS, Action.RUN_CHECK}
+OF_OPERATORS = {Action.HANDLE_INCIDENTS, Action.ACKNOWLEDGE_ROLLBACK, Action.RUN_CHECK}
 OF_OWNERS = OF_OPERATORS | {
     Action.REGISTER_MODEL,
     Action.UPLOAD_VERSION,
@@ -259,7 +259,7 @@ def rollout_attempts(world: World) -> Iterator[Attempt]:
     evidence = {"measure": "errors", "log10_evidence": 2.5, "log10_limit": 2.0}
     RolloutIncident.objects.create(rollout=worse, opened_at=timezone.now(), **evidence, **counts)
     url = address("rollouts_rollout_acknowledge", worse)
-    yield Attempt(Action.HANDLE_INCIDENTS, url, page=address("rollouts_rollout_change", worse), asks=True)
+    yield Attempt(Action.ACKNOWLEDGE_ROLLBACK, url, page=address("rollouts_rollout_change", worse), asks=True)
 
 
 def token_attempts(world: World) -> Iterator[Attempt]:
