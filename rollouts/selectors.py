@@ -131,7 +131,7 @@ def judgements_of(rollouts: Sequence[Rollout]) -> dict[int, list[Judgement]]:
         guardrails: Sequence[Guardrail] = rollout.guardrails
         limit = limit_log10(len(guardrails), rollout.alpha)
         result[rollout.pk] = [
-            _judgement(one, found.get((rollout.pk, one.measure.value), []), limit, is_shadow=rollout.is_shadow)
+            judgement(one, found.get((rollout.pk, one.measure.value), []), limit, is_shadow=rollout.is_shadow)
             for one in guardrails
         ]
     return result
@@ -155,7 +155,7 @@ def evidence_over_time(rollout: Rollout) -> dict[Measure, tuple[list[datetime], 
     return found
 
 
-def _judgement(
+def judgement(
     guardrail: Guardrail, rows: Sequence[dict[str, Any]], log10_limit: float, *, is_shadow: bool
 ) -> Judgement:
     def column(name: str) -> NDArray[np.float64]:

@@ -1,8 +1,13 @@
 """Examples of the calls of rollouts: a second version of the demo's classifier."""
 
+from dataclasses import asdict
 from typing import Any
 
 from drf_spectacular.utils import OpenApiExample
+
+from mlmon.rollout_evidence import limit_log10
+from rollouts.plan import DEFAULT_ALPHA, Guardrail, Measure
+from rollouts.selectors import COUNTS, judgement
 
 STEPS: list[dict[str, Any]] = [
     {"share": share, "minimum_requests": 500, "minimum_seconds": 600, "minimum_labels": 0}
@@ -13,14 +18,18 @@ PLAN_BODY: dict[str, Any] = {
     "steps": STEPS,
     "guardrails": [{"measure": "errors"}, {"measure": "latency", "limit": 0.1}],
 }
-NO_EVENTS: dict[str, Any] = {
-    "log10_evidence": 0.0,
-    "log10_limit": 2.301,
-    "champion_units": 0,
-    "challenger_units": 0,
-    "champion_events": 0,
-    "challenger_events": 0,
-}
+SHARE = {"champion_weight": 95, "challenger_weight": 5}
+
+
+def _judged(guardrail: Guardrail, champion: tuple[int, int], challenger: tuple[int, int]) -> dict[str, Any]:
+    """Return what the response says of a guardrail, from the units and the events of each version."""
+    counts = (champion[0], challenger[0], champion[1], challenger[1])
+    row = SHARE | {f"{name}_sum": value for name, value in zip(COUNTS, counts, strict=True)}
+    found = judgement(guardrail, [row], limit_log10(2, DEFAULT_ALPHA), is_shadow=False)
+    return asdict(found) | {"measure": guardrail.measure.value}
+
+
+ERRORS, LATENCY = Guardrail(Measure.ERRORS), Guardrail(Measure.LATENCY, 0.1)
 DRAFT_BODY: dict[str, Any] = {
     "id": 1,
     "url": "/api/v1/models/classifier/rollouts/1",
@@ -34,8 +43,8 @@ DRAFT_BODY: dict[str, Any] = {
     "steps": STEPS,
     "step": 0,
     "guardrails": [
-        {"measure": "errors", "limit": None, **NO_EVENTS},
-        {"measure": "latency", "limit": 0.1, **NO_EVENTS},
+        _judged(ERRORS, (0, 0), (0, 0)),
+        _judged(LATENCY, (0, 0), (0, 0)),
     ],
     "alpha": 0.01,
     "promotes_automatically": False,
@@ -55,26 +64,8 @@ RUNNING_BODY: dict[str, Any] = {
     "state": "running",
     "waiting_for": "requests of the challenger: 212 of 500; time: 418 of 600 seconds",
     "guardrails": [
-        {
-            "measure": "errors",
-            "limit": None,
-            "log10_evidence": -0.12,
-            "log10_limit": 2.301,
-            "champion_units": 4105,
-            "challenger_units": 212,
-            "champion_events": 9,
-            "challenger_events": 0,
-        },
-        {
-            "measure": "latency",
-            "limit": 0.1,
-            "log10_evidence": 0.04,
-            "log10_limit": 2.301,
-            "champion_units": 4105,
-            "challenger_units": 212,
-            "champion_events": 20,
-            "challenger_events": 2,
-        },
+        _judged(ERRORS, (4105, 9), (212, 0)),
+        _judged(LATENCY, (4105, 20), (212, 2)),
     ],
     "is_live": True,
     "started_at": "2026-03-01T11:00:05Z",
