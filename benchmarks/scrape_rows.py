@@ -15,7 +15,7 @@ from models_registry.selectors import served_versions
 from monitoring import selectors
 from monitoring.metrics import declarations
 from monitoring.metrics.declarations import MetricGroup, StateMetric, Value
-from monitoring.metrics.exposition import samples_of_check
+from monitoring.metrics.exposition import samples_of_check, samples_of_versions
 from tests.factories import uploaded_version
 
 SEED = 20_261_123
@@ -48,8 +48,7 @@ def create_checks(models: int, features: int) -> None:
 
 def latest_samples() -> Iterator[tuple[StateMetric[Any], MetricGroup[Any], tuple[str, ...], Value]]:
     """Yield every sample of a scrape, from rows that are read again each time."""
-    infos = served_versions().values_list("model__name", "version", "framework", "stage")
-    rows: list[Any] = [(declarations.MODEL_VERSION, labels, None) for labels in infos]
+    rows: list[Any] = list(samples_of_versions(list(served_versions())))
     latest = selectors.latest_checks_of_primary_versions()
     checks = selectors.checks_with_features([check.pk for check in latest])
     alerting = selectors.versions_with_alerting_incidents()

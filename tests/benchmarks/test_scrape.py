@@ -13,8 +13,8 @@ from benchmarks.timing import Elapsed, Pair, PairedTimes
 def test_all_sides_have_every_series() -> None:
     create_checks(3, 4)
     results = measured(pairs=3)
-    # Four gauges of each feature, ten of each model, one of the collector.
-    assert results.series == 3 * (4 * 4 + 10) + 1
+    # Four gauges of each feature, eleven of each model, one of the collector.
+    assert results.series == 3 * (4 * 4 + 11) + 1
     assert set(results.times) == {"families", "gauges"}
     written = figures_of(results)
     assert json.loads(json.dumps(written)) == written
