@@ -254,6 +254,12 @@ def rollout_attempts(world: World) -> Iterator[Attempt]:
     for act, row in rows.items():
         url = address(f"rollouts_rollout_{act}", row)
         yield Attempt(Action.RUN_ROLLOUTS, url, page=address("rollouts_rollout_change", row), asks=True)
+    uploaded_version("planned")
+    challenger = uploaded_version("planned", "1.1.0", production=False)
+    numbers = {"shares": "5", "minimum_requests": "1", "minimum_seconds": "0", "minimum_labels": "0", "alpha": "0.01"}
+    sent = {"challenger": challenger.pk, "kind": "canary", "guards_errors": "on", **numbers}
+    page = address("rollouts_rollout_changelist")
+    yield Attempt(Action.RUN_ROLLOUTS, address("rollouts_rollout_add"), sent, page=page, asks=True)
     worse = rollout_row(world.version, world.other, state=State.ROLLED_BACK)
     counts = dict.fromkeys(("champion_units", "challenger_units", "champion_events", "challenger_events"), 1)
     evidence = {"measure": "errors", "log10_evidence": 2.5, "log10_limit": 2.0}

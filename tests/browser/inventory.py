@@ -2,13 +2,14 @@
 
 import contextlib
 import json
+import re
 import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Any, Protocol
 from urllib.parse import urljoin
 
 import pyarrow.parquet as pq
@@ -19,6 +20,7 @@ from playwright.sync_api import Page as Tab
 from tests.services.embedded_run import EmbeddedRun, embedded_run
 from tests.services.processes import PROJECT, await_condition
 
+VERSIONS_URL, ROLLOUTS_URL = "/admin/models_registry/modelversion/", "/admin/rollouts/rollout/"
 YEAR = PROJECT / "demo" / "flight-delay-year.parquet"
 QUICK_JOBS = {
     "MLMON_DRIFT_TICK_SECONDS": "2",
@@ -100,7 +102,8 @@ PAGES = [
     PageKind("version-elsewhere", "/admin/models_registry/modelversion/served-elsewhere/"),
     PageKind("promotion", "/admin/models_registry/modelversion/", is_first_of_list=True, ending="promote"),
     PageKind("history", "/admin/models_registry/modelversion/", is_first_of_list=True, ending="history/"),
-    *_table_pages("rollout", "rollouts/rollout", change=False),
+    *_table_pages("rollout", "rollouts/rollout", add=True, is_custom=True),
+    PageKind("rolling-back", "/admin/rollouts/rollout/", is_first_of_list=True, ending="roll_back"),
     *_table_pages("reference", "models_registry/referencedataset", add=True, is_custom=True),
     *_table_pages("incident", "drift/driftincident", is_custom=True),
     PageKind("acknowledging", "/admin/drift/driftincident/", is_first_of_list=True, ending="acknowledge"),
@@ -129,7 +132,7 @@ PAGES = [
 
 @contextlib.contextmanager
 def run_with_history(folder: Path) -> Iterator[EmbeddedRun]:
-    """Run mlmon with its demo, flights and their outcomes, drift, a rejected request, and a file of ground truth."""
+    """Run mlmon with its demo: flights, outcomes, drift, a rejected request, a file of ground truth, and a rollout."""
     with embedded_run(folder / "var", variables=QUICK_JOBS) as run:
         for _ in range(20):
             run.predict()
@@ -139,13 +142,22 @@ def run_with_history(folder: Path) -> Iterator[EmbeddedRun]:
         )
         _send_unusual_flights(run)
         await_condition(lambda: _has_history(run), "there is no report or incident", seconds=90)
-        _upload_ground_truth(run, folder / "outcomes.csv")
+        with requests.Session() as session:
+            _send_form(session, f"{run.url}/admin/login/", username="admin", password=run.password, next="/admin/")
+            _upload_ground_truth(session, run, folder / "outcomes.csv")
+            _start_rollout(session, run)
         yield run
 
 
-def _send_unusual_flights(run: EmbeddedRun) -> None:
+def _flights(count: int) -> list[dict[str, Any]]:
+    """Return the features of the flights after those that were replayed."""
     names = [name for name in pq.read_schema(YEAR).names if name not in ("scheduled_departure", "month", "late")]
-    flights = pq.read_table(YEAR, columns=names).slice(FLIGHTS, UNUSUAL_FLIGHTS).to_pylist()
+    flights: list[dict[str, Any]] = pq.read_table(YEAR, columns=names).slice(FLIGHTS, count).to_pylist()
+    return flights
+
+
+def _send_unusual_flights(run: EmbeddedRun) -> None:
+    flights = _flights(UNUSUAL_FLIGHTS)
     for index, flight in enumerate(flights):
         flight["distance"] *= 1.5
         flight["carrier"] = flight["carrier"] if index % 3 else "ZZ"
@@ -164,14 +176,50 @@ def _has_history(run: EmbeddedRun) -> bool:
     return bool(json.loads(performance)["latest"] and json.loads(incidents)["incidents"])
 
 
-def _upload_ground_truth(run: EmbeddedRun, path: Path) -> None:
+def _upload_ground_truth(session: requests.Session, run: EmbeddedRun, path: Path) -> None:
     """Upload a file with an unknown prediction id and a missing one, through the form."""
     path.write_text(f"prediction_id,actual\n{uuid.uuid4()},late\n,late\n")
-    with requests.Session() as session:
-        _send_form(session, f"{run.url}/admin/login/", username="admin", password=run.password, next="/admin/")
-        with path.open("rb") as file:
-            address = _send_form(session, f"{run.url}/admin/performance/groundtruthupload/add/", files={"file": file})
-        await_condition(lambda: "Invalid rows" in session.get(address, timeout=10).text, seconds=60)
+    with path.open("rb") as file:
+        address = _send_form(session, f"{run.url}/admin/performance/groundtruthupload/add/", files={"file": file})
+    await_condition(lambda: "Invalid rows" in session.get(address, timeout=10).text, seconds=60)
+
+
+def _start_rollout(session: requests.Session, run: EmbeddedRun) -> None:
+    """Start a rollout of a second version of the flights, and wait until its page shows evidence."""
+    version = {"model": _choice(session, f"{VERSIONS_URL}add/", run, "model", "flight-delay"), "version": "1.1.0"}
+    with (PROJECT / "demo" / "flight-delay-1.1.0.onnx").open("rb") as file:
+        _send_form(session, f"{run.url}{VERSIONS_URL}add/", files={"artefact": file}, **version)
+    challenger = _choice(session, f"{ROLLOUTS_URL}add/", run, "challenger", "flight-delay 1.1.0")
+    plan = {"shares": "20, 50", "minimum_requests": "1000", "minimum_seconds": "600", "minimum_labels": "100"}
+    guardrails = {"guards_errors": "on", "guards_wrong_predictions": "on", "latency_limit": "0.1"}
+    page = _send_form(
+        session,
+        f"{run.url}{ROLLOUTS_URL}add/",
+        files=None,
+        challenger=challenger,
+        kind="canary",
+        alpha="0.01",
+        **plan,
+        **guardrails,
+    )
+    _send_form(session, page.replace("/change/", "/start"))
+    row = _flights(1)[0]
+
+    def has_evidence() -> bool:
+        for _ in range(20):
+            run.request("POST", "/api/v1/models/flight-delay/predict", {"features": row})
+        return "<figcaption>Errors" in session.get(page, timeout=10).text
+
+    await_condition(has_evidence, "the rollout's page shows no evidence", seconds=60, pause=0.5)
+
+
+def _choice(session: requests.Session, path: str, run: EmbeddedRun, field: str, text: str) -> str:
+    """Return the value of an option of a select element."""
+    page = session.get(run.url + path, timeout=10).text
+    select = page.partition(f'<select name="{field}"')[2].partition("</select>")[0]
+    found = re.search(rf'<option value="([^"]*)"[^>]*>\s*{re.escape(text)}\s*</option>', select)
+    assert found, f"{path} does not offer {text}"
+    return found[1]
 
 
 def _send_form(session: requests.Session, url: str, *, files: dict[str, IO[bytes]] | None = None, **fields: str) -> str:

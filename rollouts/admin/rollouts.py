@@ -1,24 +1,22 @@
-"""The pages of rollouts: their evidence, and the buttons of people."""
+"""The list of rollouts, the form of a plan, and the buttons of people."""
 
 from collections.abc import Callable
 from functools import partialmethod
 from typing import Any
 
-import numpy as np
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from unfold.decorators import action, display
 
-from accounts.admin.base import ReadOnlyAdmin, user_of
+from accounts.admin.base import AuditedAdmin, user_of
 from accounts.admin.page_parts import confirmation_page
 from accounts.roles import Action
-from mlmon.rollout_evidence import FEWEST_ROWS_OF_RATE, Difference
-from rollouts.evidence_chart import evidence_chart
+from rollouts.admin.plan_form import RolloutPlanForm
+from rollouts.admin.rollout_page import page_context
 from rollouts.exceptions import RolloutError
 from rollouts.models import ACTIVE_STATES, Rollout, State
-from rollouts.selectors import Judgement, evidence_over_time, judgements
 from rollouts.services import lifecycle
 
 CHANGE_URL = "admin:rollouts_rollout_change"
@@ -32,58 +30,11 @@ STATE_LABELS = {
 }
 
 
-def page_context(rollout: Rollout) -> dict[str, Any]:
-    """Return what the page of a rollout shows besides its fields."""
-    past = evidence_over_time(rollout)
-    judged = []
-    for one in judgements(rollout):
-        times, evidence = past.get(one.measure, ([], np.array([])))
-        judged.append(_figures(one) | {"chart": evidence_chart(times, evidence, one.log10_limit)})
-    return {"sentences": sentences(rollout), "judged": judged}
-
-
-def sentences(rollout: Rollout) -> list[str]:
-    """Return what a person must know first."""
-    share = "copies of all requests" if rollout.is_shadow else f"{rollout.step.share:.1%} of the requests"
-    found = [f"The challenger gets {share}."] if rollout.is_live else []
-    if rollout.is_active and not rollout.is_live:
-        found.append("The challenger gets no requests yet.")
-    found += [rollout.reason] if rollout.reason else []
-    found += [f"It waits for {rollout.waiting_for}"] if rollout.waiting_for else []
-    if rollout.is_shadow:
-        found.append(f"Copies: {rollout.dropped_copies:,} dropped, {rollout.failed_copies:,} failed.")
-    if rollout.disagreement_ratio is not None:
-        found.append(f"The predictions differ in {rollout.disagreement_ratio:.1%} of {rollout.compared_rows:,} rows.")
-    if rollout.has_open_incident:
-        found.append("Nobody has acknowledged the rollback yet.")
-    return found
-
-
-def _figures(one: Judgement) -> dict[str, Any]:
-    limit = "" if one.limit is None else f" over {one.limit:g}"
-    return {
-        "name": one.measure.value.replace("_", " ") + limit,
-        "champion": f"{one.champion_events:,} of {one.champion_units:,}",
-        "challenger": f"{one.challenger_events:,} of {one.challenger_units:,}",
-        "difference": _difference_text(one.difference),
-        "evidence": f"{one.log10_evidence:.2f}",
-        "limit": f"{one.log10_limit:.2f}",
-    }
-
-
-def _difference_text(one: Difference) -> str:
-    if one.estimate is None:
-        return "-"
-    if one.low is None or one.high is None:
-        return f"{one.estimate:+.2%} (no interval before {FEWEST_ROWS_OF_RATE} of each version)"
-    return f"{one.estimate:+.2%} ({one.low:+.2%} to {one.high:+.2%})"
-
-
 @admin.register(Rollout)
-class RolloutAdmin(ReadOnlyAdmin):
+class RolloutAdmin(AuditedAdmin):
     empty_text = (
-        "A rollout takes a new version to production in steps, and back if it is worse. Plan one with the API or with "
-        "manage.py rollout. There has been none so far."
+        "A rollout takes a new version to production in steps, and back if it is worse. Plan one here, with the "
+        "API or with manage.py rollout. There has been none so far."
     )
     list_display = ["id", "model", "challenger", "kind", "shown_state", "step_index", "waiting_for", "started_at"]
     list_filter = ["model", "state", "kind"]
@@ -97,6 +48,18 @@ class RolloutAdmin(ReadOnlyAdmin):
         ("started_at", "ended_at"),
         ("step_started_at", "judged_at"),
     ]
+    fieldsets_of_plan: Any = [
+        (None, {"fields": ["challenger", "kind"]}),
+        ("Steps", {"fields": ["shares", "minimum_requests", "minimum_seconds", "minimum_labels"]}),
+        (
+            "Guardrails: what must not become worse",
+            {"fields": ["guards_errors", "latency_limit", "guards_wrong_predictions", "absolute_error_limit", "alpha"]},
+        ),
+        ("At the end", {"fields": ["promotes_automatically"]}),
+    ]
+    forbidden = ("change", "delete")
+    opens_added_row = True
+    recorded_by_service = ("add",)
     actions_detail = ["start", "pause", "resume", "promote", "roll_back", "cancel", "acknowledge"]
     change_form_outer_before_template = "admin/rollouts/rollout/rollout.html"
     page_context = staticmethod(page_context)
@@ -104,8 +67,20 @@ class RolloutAdmin(ReadOnlyAdmin):
     class Media:
         css = {"all": ["mlmon/figures.css"]}
 
-    has_run_permission = partialmethod(ReadOnlyAdmin.is_allowed, Action.RUN_ROLLOUTS)
-    has_operate_permission = partialmethod(ReadOnlyAdmin.is_allowed, Action.ACKNOWLEDGE_ROLLBACK)
+    has_run_permission = partialmethod(AuditedAdmin.is_allowed, Action.RUN_ROLLOUTS)
+    has_operate_permission = partialmethod(AuditedAdmin.is_allowed, Action.ACKNOWLEDGE_ROLLBACK)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Rollout | None = None) -> Any:
+        return self.fieldsets_of_plan if obj is None else super().get_fieldsets(request, obj)
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        if obj is not None:
+            return super().get_form(request, obj, change, **kwargs)
+        # Not built by Django, because a plan has fields that the model lacks and needs the user.
+        return type("Form", (RolloutPlanForm,), {"user": user_of(request)})
+
+    def save_model(self, request: HttpRequest, obj: Rollout, form: Any, change: bool) -> None:
+        self.message_user(request, "The rollout is planned. Nothing changes until you start it.")
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any = None) -> list[Any]:
         # A request to the URL of another action gets the reason why it is not possible.
