@@ -5,8 +5,10 @@ The first row of each table is created as in production. The others are copies, 
 
 import uuid
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
+import numpy as np
 from django.contrib.auth.models import User
 from django.db import connection, models
 from django.test import Client
@@ -19,14 +21,18 @@ from drift.models import DriftCheck, DriftIncident, FeatureDrift
 from drift.services.checks import run_drift_check
 from inference.models import RollupSpan, TrafficRollup
 from inference.traffic import TrafficCounts
-from models_registry.models import ModelVersion
+from models_registry.models import ModelVersion, Stage
 from performance.models import GroundTruth, PerformanceReport, Period
+from rollouts.models import Rollout, RolloutInterval, State
+from rollouts.plan import DEFAULT_STEPS, TOTAL_WEIGHT, Guardrail, Measure
 
 WINDOW_ROWS, REFERENCE_ROWS = 1_000, 2_000
 HOURS_A_DAY = 24
 KEPT_REPORTS_HOURS = 7 * HOURS_A_DAY
 MINUTES_KEPT = 2 * HOURS_A_DAY * 60
 LABELS_A_DAY, CHANGES_A_DAY = 100, 1  # of each version
+ROLLOUT_DAYS, EVENT_RATE, SEED = 30, 0.01, 20_261_201
+GUARDRAILS = (Guardrail(Measure.ERRORS), Guardrail(Measure.LATENCY, 0.1), Guardrail(Measure.WRONG_PREDICTIONS))
 
 
 def create_history(*, model_count: int, feature_count: int, days: int, checks_a_day: int) -> None:
@@ -46,6 +52,7 @@ def create_history(*, model_count: int, feature_count: int, days: int, checks_a_
     _fill_reports(version_ids, days)
     _fill_ground_truth(version_ids, days)
     _fill_changes(version_ids, days)
+    _fill_rollout(first)
     DriftIncident.objects.all().delete()  # of the template; the real checks open their own
     add_windows(version_ids, feature_count, WINDOW_ROWS)
     for version_id in version_ids:
@@ -75,6 +82,7 @@ def pages() -> dict[str, str]:
         "report": f"/admin/performance/performancereport/{report.pk}/change/",
         "version": f"/admin/models_registry/modelversion/{incident.version_id}/change/",
         "reference": f"/admin/models_registry/referencedataset/{incident.last_check.reference_id}/change/",
+        "rollout": f"/admin/rollouts/rollout/{Rollout.objects.latest('pk').pk}/change/",
         "history": f"/admin/models_registry/modelversion/{incident.version_id}/history/",
         "ground truth": f"/admin/performance/groundtruth/{label.pk}/change/",
         "list of checks": "/admin/drift/driftcheck/",
@@ -98,6 +106,7 @@ def history_size() -> dict[str, int]:
             PerformanceReport,
             GroundTruth,
             ChangeRecord,
+            RolloutInterval,
         )
     }
 
@@ -228,6 +237,54 @@ def _fill_changes(version_ids: Sequence[int], days: int) -> None:
         count=days * CHANGES_A_DAY,
         row=row.pk,
     )
+
+
+def _fill_rollout(version_id: int) -> None:
+    """Store a running rollout with `ROLLOUT_DAYS` days of intervals for each guardrail, a quarter in each step."""
+    champion = ModelVersion.objects.select_related("model").get(pk=version_id)
+    challenger = ModelVersion.objects.get(pk=version_id)
+    challenger.pk, challenger.version, challenger.stage, challenger.traffic_weight = None, "1.1.0", Stage.STAGING, 0
+    challenger.save()
+    now = timezone.now()
+    started = now - timedelta(days=ROLLOUT_DAYS)
+    rollout = Rollout.objects.create(
+        model=champion.model,
+        champion=champion,
+        challenger=challenger,
+        steps=DEFAULT_STEPS,
+        guardrails=GUARDRAILS,
+        state=State.RUNNING,
+        step_index=len(DEFAULT_STEPS) - 1,
+        challenger_weight=DEFAULT_STEPS[-1].challenger_weight,
+        is_live=True,
+        started_at=started,
+        step_started_at=now - timedelta(days=ROLLOUT_DAYS / len(DEFAULT_STEPS)),
+        judged_at=now,
+    )
+    rng = np.random.default_rng(SEED)
+    rows, at = [], started
+    while at < now:
+        start, end = rollout.interval_of(at)
+        step = DEFAULT_STEPS[int((at - started) / timedelta(days=ROLLOUT_DAYS) * len(DEFAULT_STEPS))]
+        weights = (TOTAL_WEIGHT - step.challenger_weight, step.challenger_weight)
+        for guardrail in GUARDRAILS:
+            champion_events, challenger_events = (int(rng.binomial(weight, EVENT_RATE)) for weight in weights)
+            rows.append(
+                RolloutInterval(
+                    rollout=rollout,
+                    measure=guardrail.measure.value,
+                    champion_weight=weights[0],
+                    challenger_weight=weights[1],
+                    started_at=start,
+                    ended_at=end,
+                    champion_units=weights[0],
+                    challenger_units=weights[1],
+                    champion_events=champion_events,
+                    challenger_events=challenger_events,
+                )
+            )
+        at = end
+    RolloutInterval.objects.bulk_create(rows)
 
 
 def _insert_copies(model: type[models.Model], source: str, changed: Mapping[str, str], **parameters: Any) -> None:

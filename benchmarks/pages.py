@@ -21,6 +21,7 @@ MODELS, FEATURES, DAYS, CHECKS_A_DAY = 100, 50, 90, 4
 PAIRS = 15
 BUDGET_SECONDS = 30.0
 WANTED_SECONDS = 0.3
+WANTED_SECONDS_OF = {"rollout": 0.2}  # of pages with a limit of their own
 PLAIN_PAGE = "/admin/auth/group/"
 DURATION = "Takes about three minutes, most of them to create the history."
 
@@ -83,30 +84,27 @@ def figures_of(times: dict[str, PairedTimes], size: dict[str, int]) -> dict[str,
         "rows": size,
         "seconds": {name: asdict(one.ours_seconds) for name, one in times.items()},
         "ratios": {name: asdict(one.ratio) for name, one in times.items()},
-        "wanted_seconds": WANTED_SECONDS,
+        "wanted_seconds": {name: WANTED_SECONDS_OF.get(name, WANTED_SECONDS) for name in times},
         **conditions("django", "django-unfold", "psycopg"),
     }
 
 
 def text_of(times: dict[str, PairedTimes], size: dict[str, int]) -> str:
     """Return the results for a person."""
-    headings = [
-        "page",
-        "median",
-        "upper quartile",
-        f"at most {seconds_text(WANTED_SECONDS)}",
-        "ratio to the plain page",
-    ]
-    rows = [
-        [
-            name,
-            seconds_text(one.ours_seconds.median),
-            seconds_text(one.ours_seconds.upper_quartile),
-            "met" if one.ours_seconds.median <= WANTED_SECONDS else "missed",
-            f"{one.ratio.median:.3g}",
-        ]
-        for name, one in times.items()
-    ]
+    headings = ["page", "median", "upper quartile", "at most", "", "ratio to the plain page"]
+    rows = []
+    for name, one in times.items():
+        wanted = WANTED_SECONDS_OF.get(name, WANTED_SECONDS)
+        rows.append(
+            [
+                name,
+                seconds_text(one.ours_seconds.median),
+                seconds_text(one.ours_seconds.upper_quartile),
+                seconds_text(wanted),
+                "met" if one.ours_seconds.median <= wanted else "missed",
+                f"{one.ratio.median:.3g}",
+            ]
+        )
     sizes = ", ".join(f"{count:,} {name}" for name, count in size.items())
     return f"{sizes}\n\n{table(headings, rows)}\n"
 

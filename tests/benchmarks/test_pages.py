@@ -9,6 +9,7 @@ from benchmarks.page_rows import create_history, history_size, logged_in_client,
 from benchmarks.pages import PLAIN_PAGE, figures_of, measured, text_of
 from drift.models import DriftCheck, DriftIncident, FeatureDrift
 from inference.models import TrafficRollup
+from rollouts.models import RolloutInterval
 
 
 @pytest.mark.django_db(transaction=True)
@@ -19,9 +20,11 @@ def test_every_page_responds_with_a_history(redis_client: redis.Redis) -> None:
     assert FeatureDrift.objects.count() == 3 * DriftCheck.objects.count()
     assert TrafficRollup.objects.filter(span_seconds=3600).count() == 2 * (2 * 24 + 1)
     assert DriftIncident.objects.filter(closed_at=None).count() == 1
+    # Two hours by minutes, a day by ten minutes and 29 days by hours, for three guardrails.
+    assert RolloutInterval.objects.count() == 3 * (120 + 22 * 6 + 29 * 24)
     size = history_size()
     times = measured(logged_in_client(), {**pages(), "plain": PLAIN_PAGE}, pairs=3)
-    assert set(times) > {"overview", "model, 90d", "check", "incident"}
+    assert set(times) > {"overview", "model, 90d", "check", "incident", "rollout"}
     written = figures_of(times, size)
     assert json.loads(json.dumps(written)) == written
     assert "overview" in text_of(times, size)
