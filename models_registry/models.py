@@ -24,6 +24,7 @@ SEMANTIC_VERSION_PATTERN = (
 TASKS = [(task.value, task.value) for task in TaskType]
 SCORE_KINDS = [(kind.value, kind.value) for kind in ScoreKind]
 OUTDATED_FORMAT = 0  # of a profile that is to be rebuilt although its format has not changed
+LARGEST_WEIGHT = 32_767  # of the database column
 ENCODING_HELP = (
     "Of a CSV file, such as cp1252 for one of Excel. Empty for UTF-8, and for UTF-16 with a byte order mark."
 )

@@ -1,5 +1,6 @@
 """Models in the admin."""
 
+from functools import partialmethod
 from typing import Any
 
 from django.contrib import admin
@@ -12,6 +13,8 @@ from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from accounts.admin.base import AuditedAdmin, user_of
+from accounts.roles import Action
+from models_registry.admin.traffic_form import share_out_traffic
 from models_registry.models import Model
 from models_registry.services.versions import register_model, save_changed_model
 
@@ -29,6 +32,13 @@ class ModelModelAdmin(AuditedAdmin):
     fixed_fields = ("name", "page", "capture")
     annotations = {"n_versions": Count("versions")}
     recorded_by_service = ("add",)
+    actions_detail = ["share_out_traffic"]
+
+    class Media:
+        css = {"all": ["mlmon/figures.css"]}
+
+    has_change_stage_permission = partialmethod(AuditedAdmin.is_allowed, Action.CHANGE_STAGE)
+    share_out_traffic = share_out_traffic
 
     @display(description="Monitoring")
     def page(self, obj: Model) -> SafeString:

@@ -12,6 +12,7 @@ from mlmon.schema import FeatureKind
 from models_registry.artefacts.report import LONGEST_NAME
 from models_registry.models import (
     ENCODING_HELP,
+    LARGEST_WEIGHT,
     SCORE_KINDS,
     TASKS,
     Model,
@@ -25,7 +26,6 @@ from models_registry.schema_document import TYPES
 from rest.bodies import NamesField, StrictSerializer, UploadField
 
 FEATURE_KINDS = [kind.value for kind in FeatureKind]
-LARGEST_WEIGHT = 32_767  # of the database column
 MISSING_VALUES_HELP = "Further strings that are missing values in a CSV file, separated by commas or as a JSON list."
 PREDICTION_COLUMN_HELP = (
     "Column with the predictions of a version that is served elsewhere; by default detected by its name. Probabilities "

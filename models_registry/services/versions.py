@@ -333,6 +333,32 @@ def promote(*, version: ModelVersion, user: Actor | None = None) -> None:
     set_stage(version=version, stage=Stage.PRODUCTION, traffic_weight=100, user=user)
 
 
+@transaction.atomic
+def split_traffic(*, model: Model, weights: Mapping[int, int], user: Actor | None = None) -> None:
+    """Share out a model's traffic: versions with a weight are in production, those with 0 return to staging.
+
+    Parameters
+    ----------
+    weights
+        By the id of the version. Other versions keep theirs.
+
+    Raises
+    ------
+    ConflictError
+        No version that is served here would have traffic, or a version is archived.
+    """
+    Model.objects.select_for_update().get(pk=model.pk)
+    for version in model.versions.filter(pk__in=weights).order_by("pk"):
+        if weight := weights[version.pk]:
+            set_stage(version=version, stage=Stage.PRODUCTION, traffic_weight=weight, user=user)
+        elif version.stage == Stage.PRODUCTION:
+            set_stage(version=version, stage=Stage.STAGING, user=user)
+    if not any(one.is_served_here for one in model.versions.filter(stage=Stage.PRODUCTION)):
+        raise ConflictError(
+            f"No version of {model} would get requests. Give one a weight, or move it to staging on its own page."
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class FeatureEdit:
     """What people know about a feature and the ONNX file does not: its name, its kind, whether it may be missing."""

@@ -173,6 +173,13 @@ def registry_attempts(world: World) -> Iterator[Attempt]:
         for act in acts:
             url = address(f"models_registry_modelversion_{act}", row)
             yield Attempt(Action.CHANGE_STAGE, url, page=page, asks=True)
+    model = world.version.model
+    weights = {f"version_{world.version.pk}": 3, f"version_{world.other.pk}": 1}
+    url, page = (
+        address("models_registry_model_share_out_traffic", model),
+        address("models_registry_model_change", model),
+    )
+    yield Attempt(Action.CHANGE_STAGE, url, weights, page=page, asks=True)
 
 
 def edits(version: ModelVersion) -> dict[str, Any]:

@@ -98,6 +98,7 @@ PAGES = [
     PageKind("model", "/models/flight-delay?range=1h", is_custom=True),
     PageKind("model-without-traffic", "/models/classifier?range=90d", is_custom=True),
     *_table_pages("registry", "models_registry/model", add=True),
+    PageKind("traffic", "/admin/models_registry/model/", is_first_of_list=True, ending="share_out_traffic"),
     *_table_pages("version", "models_registry/modelversion", add=True),
     PageKind("version-elsewhere", "/admin/models_registry/modelversion/served-elsewhere/"),
     PageKind("promotion", "/admin/models_registry/modelversion/", is_first_of_list=True, ending="promote"),

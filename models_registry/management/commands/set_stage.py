@@ -7,11 +7,10 @@ from django.core.management.base import CommandParser
 
 from accounts.actors import command
 from accounts.management.terminal import TeachingCommand, add_json_option, whole_number
-from models_registry.models import Stage
+from models_registry.models import LARGEST_WEIGHT, Stage
 from models_registry.selectors import version_named
 from models_registry.services.versions import set_stage
 
-LARGEST_WEIGHT = 32_767  # of the database column
 EXAMPLES = """
 examples:
   A challenger that receives a copy of every request and whose predictions are only stored:
