@@ -3,8 +3,10 @@
 from typing import Any
 
 import numpy as np
+import redis
 
 from mlmon.rollout_evidence import FEWEST_ROWS_OF_RATE, Difference
+from rollouts.disagreements import latest_disagreements
 from rollouts.evidence_chart import evidence_chart
 from rollouts.models import Rollout
 from rollouts.selectors import Judgement, evidence_over_time, judgements
@@ -17,7 +19,14 @@ def page_context(rollout: Rollout) -> dict[str, Any]:
     for one in judgements(rollout):
         times, evidence = past.get(one.measure, ([], np.array([])))
         judged.append(_figures(one) | {"chart": evidence_chart(times, evidence, one.log10_limit)})
-    return {"sentences": sentences(rollout), "judged": judged}
+    context = {"sentences": sentences(rollout), "judged": judged}
+    try:
+        examples = latest_disagreements(rollout)
+    except redis.RedisError:
+        return context | {"is_redis_down": True}
+    # Not the dictionary of values itself: a feature may be called "values" or "items".
+    rows = [(one, list(one.values.values())) for one in examples]
+    return context | {"examples": rows, "names": list(examples[0].values) if examples else []}
 
 
 def sentences(rollout: Rollout) -> list[str]:

@@ -5,6 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 import redis
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
 
 from inference import shadow
 from inference.prediction_lookup import find_copies, find_predictions
@@ -17,14 +20,16 @@ from models_registry.models import ModelVersion, Stage
 from models_registry.services.versions import set_stage
 from performance.models import GroundTruth
 from performance.services.ground_truth import record_ground_truth
+from rollouts.disagreements import latest_disagreements
 from rollouts.models import Rollout, RolloutInterval, State
 from rollouts.plan import Guardrail, Kind, Measure, Step
 from rollouts.services import lifecycle
 from tests.rollouts.rollout_cases import ROW, TESTER, controlled, running, two_versions
-from tests.services.processes import await_condition
+from tests.services.processes import await_condition, free_port
 
 pytestmark = pytest.mark.django_db
 
+VIRGINICA = [6.3, 3.3, 6.0, 2.5]
 WRONG = [Guardrail(Measure.WRONG_PREDICTIONS)]
 
 
@@ -61,7 +66,7 @@ def shadowing(versions: Any, *, requests: int = 1000, labels: int = 1) -> Rollou
 
 def send(challenger: ModelVersion, *, rows: int = 1, **options: Any) -> list[str]:
     """Send a request and wait for the prediction of its copy."""
-    payload = {"rows": [ROW["features"]] * rows, **options}
+    payload = {"rows": [options.pop("features", ROW["features"])] * rows, **options}
     ids = predict_payload(model_name="iris", payload=payload).prediction_ids
     wanted = {bytes.fromhex(one.replace("-", "")) for one in ids}
 
@@ -85,6 +90,44 @@ def totals(rollout: Rollout) -> dict[str, tuple[int, int, int, int]]:
         now = row.champion_units, row.challenger_units, row.champion_events, row.challenger_events
         found[row.measure] = tuple(a + b for a, b in zip(before, now, strict=True))  # type: ignore[assignment]
     return found
+
+
+def test_examples_of_disagreements_are_the_latest_requests_of_the_rollout(
+    versions: Any, contrary: set[Engine], client: Client
+) -> None:
+    set_stage(version=versions[1], stage=Stage.SHADOW)
+    contrary.add(challengers_engine())
+    send(versions[1])  # before the rollout
+    rollout = shadowing(versions)
+    assert latest_disagreements(rollout) == []
+    contrary.clear()
+    send(versions[1])
+    contrary.add(challengers_engine())
+    ids = send(versions[1]) + send(versions[1], rows=2)
+    send(versions[1], features=VIRGINICA)  # both predict virginica
+    found = latest_disagreements(rollout)
+    assert [str(one.prediction_id) for one in found] == ids[::-1]
+    assert {(one.champion, one.challenger) for one in found} == {("setosa", "virginica")}
+    assert list(found[0].values.values()) == ["5.1", "3.5", "1.4", "0.2"]
+    assert latest_disagreements(rollout, most=1) == found[:1]
+
+    client.force_login(User.objects.create_superuser("owner"))
+    address = reverse("admin:rollouts_rollout_change", args=[rollout.pk])
+    page = client.get(address).content.decode()
+    assert all(one in page for one in ids)
+    archive_observations(seconds=10)
+    assert latest_disagreements(rollout) == found
+
+
+def test_the_page_says_that_examples_need_redis(
+    versions: Any, client: Client, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    rollout = shadowing(versions)
+    client.force_login(User.objects.create_superuser("owner"))
+    address = reverse("admin:rollouts_rollout_change", args=[rollout.pk])
+    assert "None among the latest captured requests." in client.get(address).content.decode()
+    settings.REDIS_URL = f"redis://127.0.0.1:{free_port()}/0"
+    assert "Redis, which has the latest rows, is unavailable." in client.get(address).content.decode()
 
 
 @pytest.mark.parametrize("is_archived", [False, True])
