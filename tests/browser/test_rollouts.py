@@ -1,4 +1,6 @@
-"""Rollouts in a browser: an owner plans, starts, watches, rolls back and promotes; a viewer only watches."""
+"""Rollouts in a browser: an owner plans, starts, watches, sees a rollback and promotes; a viewer only watches."""
+
+from collections.abc import Callable
 
 import pytest
 import redis
@@ -8,12 +10,13 @@ from django.urls import reverse
 from playwright.sync_api import Page, expect
 
 from models_registry.models import ModelVersion, Stage
-from rollouts.models import Rollout
+from rollouts.models import Rollout, State
 from rollouts.services.controller import control_rollout
 from tests.browser.conftest import PASSWORD
 from tests.browser.tabs import log_in_instead
 from tests.factories import uploaded_version
 from tests.rollouts.rollout_cases import ROW
+from tests.rollouts.worse_challengers import LARGEST_LENGTH, failing_iris
 from tests.services.processes import await_condition
 from tests.services.web_server import WebServer
 
@@ -26,7 +29,7 @@ def versions(transactional_db: None, redis_client: redis.Redis) -> tuple[ModelVe
     for name, role in (("vera", "viewer"), ("otto", "model owner")):
         user = User.objects.create_user(name, password=PASSWORD, is_staff=True)
         user.groups.add(Group.objects.get(name=role))
-    return uploaded_version("iris"), uploaded_version("iris", "1.1.0", production=False)
+    return uploaded_version("iris"), uploaded_version("iris", "1.1.0", onnx=failing_iris(), production=False)
 
 
 def press(page: Page, button: str) -> None:
@@ -50,18 +53,20 @@ def plan(page: Page, web_server: WebServer) -> Rollout:
     return Rollout.objects.latest("pk")
 
 
-def send_requests(web_server: WebServer, rollout: Rollout) -> None:
-    """Send requests until the counts of the challenger have reached the controller."""
+def send_until(
+    has_happened: Callable[[], bool], web_server: WebServer, rollout: Rollout, features: list[float]
+) -> None:
+    """Send requests and run the controller until something has happened."""
+    url = f"{web_server.url}/api/v1/models/iris/predict"
 
-    def are_counted() -> bool:
+    def check() -> bool:
         for _ in range(20):
-            url = f"{web_server.url}/api/v1/models/iris/predict"
-            assert requests.post(url, json=ROW, timeout=10).status_code == 200
+            requests.post(url, json={"features": features}, timeout=10)
         control_rollout(rollout_id=rollout.pk)
         rollout.refresh_from_db()
-        return rollout.judged_at is not None and rollout.intervals.exists()
+        return has_happened()
 
-    await_condition(are_counted, "no request was counted", seconds=20, pause=0.3)
+    await_condition(check, f"the rollout is {rollout.state}", seconds=30, pause=0.3)
 
 
 def test_an_owner_runs_rollouts_and_a_viewer_watches(
@@ -74,8 +79,7 @@ def test_an_owner_runs_rollouts_and_a_viewer_watches(
     assert page.url == url
     press(page, "Start")
     expect(page.get_by_role("heading", name="iris 1.1.0 against iris 1.0.0: running")).to_be_visible()
-    control_rollout(rollout_id=rollout.pk)
-    send_requests(web_server, rollout)
+    send_until(lambda: rollout.is_live and rollout.intervals.exists(), web_server, rollout, ROW["features"])
     # The page refreshes automatically.
     expect(page.get_by_text("The challenger gets 50.0% of the requests.")).to_be_visible(timeout=REFRESH_MS)
     expect(page.get_by_text("Errors: log10 of the evidence")).to_be_visible(timeout=REFRESH_MS)
@@ -90,13 +94,21 @@ def test_an_owner_runs_rollouts_and_a_viewer_watches(
         assert response.status == 403, path
     assert page.request.get(f"{web_server.url}{reverse('admin:rollouts_rollout_add')}").status == 403
 
-    log_in_instead(page, web_server.url, "otto", PASSWORD)
+    # The challenger fails for large flowers: the page that the viewer has open says that it was rolled back.
     page.goto(url)
-    press(page, "Roll back")
-    expect(page.get_by_role("heading", name="iris 1.1.0 against iris 1.0.0: rolled back")).to_be_visible()
+    send_until(lambda: rollout.state == State.ROLLED_BACK, web_server, rollout, [2.0 * LARGEST_LENGTH, 3.5, 1.4, 0.2])
+    title = page.get_by_role("heading", name="iris 1.1.0 against iris 1.0.0: rolled back")
+    expect(title).to_be_visible(timeout=REFRESH_MS)
+    expect(page.get_by_text("Nobody has acknowledged the rollback yet.")).to_be_visible()
     challenger.refresh_from_db()
     assert (challenger.stage, challenger.traffic_weight) == (Stage.STAGING, 0)
 
+    log_in_instead(page, web_server.url, "otto", PASSWORD)
+    page.goto(url)
+    press(page, "Acknowledge")
+    rollout = plan(page, web_server)
+    press(page, "Start")
+    press(page, "Roll back")
     rollout = plan(page, web_server)
     press(page, "Start")
     press(page, "Promote")
