@@ -63,9 +63,9 @@ def check_versions(champion: ModelVersion, challenger: ModelVersion) -> None:
     mine, theirs = (list(one.features.order_by("position")) for one in (challenger, champion))
     if [one.name for one in mine] != [one.name for one in theirs]:
         raise PlanError(field, f"{challenger} has other features than {champion}, so the same requests do not fit it.")
-    for one, other in zip(mine, theirs, strict=True):
-        if one.is_required and not other.is_required:
-            raise PlanError(field, f"{challenger} requires {one.name!r}, which {champion} does not.")
+    if stricter := [one.name for one, other in zip(mine, theirs, strict=True) if one.is_required > other.is_required]:
+        text = f"{challenger} requires {', '.join(stricter)}, which {champion} does not."
+        raise PlanError(field, f"{text} Make them optional on the page of {challenger}.")
 
 
 @transaction.atomic

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from playwright.sync_api import Page as Tab
 from tests.services.embedded_run import EmbeddedRun, embedded_run
 from tests.services.processes import PROJECT, await_condition
 
-VERSIONS_URL, ROLLOUTS_URL = "/admin/models_registry/modelversion/", "/admin/rollouts/rollout/"
+ROLLOUTS_URL = "/admin/rollouts/rollout/"
 YEAR = PROJECT / "demo" / "flight-delay-year.parquet"
 QUICK_JOBS = {
     "MLMON_DRIFT_TICK_SECONDS": "2",
@@ -187,9 +188,10 @@ def _upload_ground_truth(session: requests.Session, run: EmbeddedRun, path: Path
 
 def _start_rollout(session: requests.Session, run: EmbeddedRun) -> None:
     """Start a rollout of a second version of the flights, and wait until its page shows evidence."""
-    version = {"model": _choice(session, f"{VERSIONS_URL}add/", run, "model", "flight-delay"), "version": "1.1.0"}
-    with (PROJECT / "demo" / "flight-delay-1.1.0.onnx").open("rb") as file:
-        _send_form(session, f"{run.url}{VERSIONS_URL}add/", files={"artefact": file}, **version)
+    command = [sys.executable, "manage.py", "upload_version", "flight-delay", "1.1.0", "demo/flight-delay-1.1.0.onnx"]
+    optional = ["--optional", "seats,plane_age,wind_speed,precip,visib"]
+    environment = {"PATH": os.environ["PATH"], "MLMON_VAR_DIR": str(run.folder)}
+    subprocess.run([*command, *optional], cwd=PROJECT, env=environment, check=True, stdout=subprocess.DEVNULL)
     challenger = _choice(session, f"{ROLLOUTS_URL}add/", run, "challenger", "flight-delay 1.1.0")
     plan = {"shares": "20, 50", "minimum_requests": "1000", "minimum_seconds": "600", "minimum_labels": "100"}
     guardrails = {"guards_errors": "on", "guards_wrong_predictions": "on", "latency_limit": "0.1"}
@@ -203,7 +205,7 @@ def _start_rollout(session: requests.Session, run: EmbeddedRun) -> None:
         **plan,
         **guardrails,
     )
-    _send_form(session, page.replace("/change/", "/start"))
+    _send_form(session, page.replace("/change/", "/start/"))
     row = _flights(1)[0]
 
     def has_evidence() -> bool:

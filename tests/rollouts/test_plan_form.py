@@ -9,11 +9,12 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.models import ChangeRecord
+from mlmon.schema import FeatureKind
 from models_registry.models import ModelVersion
-from models_registry.services.versions import promote
+from models_registry.services.versions import FeatureEdit, edit_features, promote
 from rollouts.models import Rollout, State
 from rollouts.plan import DEFAULT_GUARDRAILS, DEFAULT_STEPS, Guardrail, Kind, Measure, Step
-from tests.factories import uploaded_version
+from tests.factories import IRIS_FEATURES, uploaded_version
 from tests.rollouts.rollout_cases import two_versions
 
 pytestmark = pytest.mark.django_db
@@ -146,6 +147,23 @@ def test_impossible_challengers_are_refused(owner: Client, versions: tuple[Model
     promote(version=alone)  # the advice
     other = uploaded_version("alone", "1.1.0", production=False)
     assert owner.post(URL, filled(owner, other)).status_code == 302
+
+
+def test_a_challenger_that_requires_more_is_refused_until_its_features_are_optional(
+    owner: Client, redis_client: redis.Redis
+) -> None:
+    uploaded_version("iris", optional=IRIS_FEATURES[:2])
+    challenger = uploaded_version("iris", "1.1.0", production=False)
+    shown = errors(owner.post(URL, filled(owner, challenger)))
+    assert shown == {
+        "challenger": [
+            f"iris 1.1.0 requires {', '.join(IRIS_FEATURES[:2])}, which iris 1.0.0 does not. Make them optional on the "
+            "page of iris 1.1.0."
+        ]
+    }
+    edits = {place: FeatureEdit(IRIS_FEATURES[place], FeatureKind.NUMERIC, is_required=False) for place in (0, 1)}
+    edit_features(version=challenger, edits=edits)
+    assert owner.post(URL, filled(owner, challenger)).status_code == 302
 
 
 def test_others_may_not_plan(client: Client, versions: tuple[ModelVersion, ModelVersion]) -> None:
