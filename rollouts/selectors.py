@@ -40,6 +40,8 @@ class Judgement:
         Value above which a request is an event; None for the measures without one.
     log10_evidence, log10_limit
         The evidence that the challenger is worse, and the evidence from which it is rolled back.
+    log10_evidence_better
+        The evidence that it is better, by the same test with exchanged roles and the same limit.
     champion_units, challenger_units
         Requests, labelled predictions, or pairs.
     champion_events, challenger_events
@@ -52,6 +54,7 @@ class Judgement:
     limit: float | None
     log10_evidence: float
     log10_limit: float
+    log10_evidence_better: float
     champion_units: int
     challenger_units: int
     champion_events: int
@@ -62,6 +65,11 @@ class Judgement:
     def is_worse(self) -> bool:
         """Whether the challenger must be rolled back."""
         return self.log10_evidence >= self.log10_limit
+
+    @property
+    def is_better(self) -> bool:
+        """Whether the challenger has fewer events than its share explains."""
+        return self.log10_evidence_better >= self.log10_limit
 
 
 def rollout_of(model: Model, rollout_id: int) -> Rollout:
@@ -174,6 +182,7 @@ def judgement(
         limit=guardrail.limit,
         log10_evidence=log10_evidence(share, *events),
         log10_limit=log10_limit,
+        log10_evidence_better=log10_evidence(share, *events, is_better=True),
         champion_units=int(units[0].sum()),
         challenger_units=int(units[1].sum()),
         champion_events=int(events[0].sum()),

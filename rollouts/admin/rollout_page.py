@@ -1,5 +1,6 @@
 """What the page of a rollout shows: sentences, guardrails with their evidence over time."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,11 @@ from rollouts.selectors import Judgement, evidence_over_time, judgements
 def page_context(rollout: Rollout) -> dict[str, Any]:
     """Return what the page of a rollout shows besides its fields."""
     past = evidence_over_time(rollout)
-    judged = []
-    for one in judgements(rollout):
+    found, judged = judgements(rollout), []
+    for one in found:
         times, evidence = past.get(one.measure, ([], np.array([])))
         judged.append(_figures(one) | {"chart": evidence_chart(times, evidence, one.log10_limit)})
-    context = {"sentences": sentences(rollout), "judged": judged}
+    context = {"sentences": sentences(rollout, found), "judged": judged}
     try:
         examples = latest_disagreements(rollout)
     except redis.RedisError:
@@ -29,7 +30,7 @@ def page_context(rollout: Rollout) -> dict[str, Any]:
     return context | {"examples": rows, "names": list(examples[0].values) if examples else []}
 
 
-def sentences(rollout: Rollout) -> list[str]:
+def sentences(rollout: Rollout, judged: Sequence[Judgement]) -> list[str]:
     """Return what a person must know first."""
     share = "copies of all requests" if rollout.is_shadow else f"{rollout.step.share:.1%} of the requests"
     found = [f"The challenger gets {share}."] if rollout.is_live else []
@@ -37,6 +38,7 @@ def sentences(rollout: Rollout) -> list[str]:
         found.append("The challenger gets no requests yet.")
     found += [rollout.reason] if rollout.reason else []
     found += [f"It waits for {rollout.waiting_for}"] if rollout.waiting_for else []
+    found += [f"The challenger is better by {_name(one)}." for one in judged if one.is_better]
     if rollout.is_shadow:
         found.append(f"Copies: {rollout.dropped_copies:,} dropped, {rollout.failed_copies:,} failed.")
     if rollout.disagreement_ratio is not None:
@@ -47,15 +49,20 @@ def sentences(rollout: Rollout) -> list[str]:
 
 
 def _figures(one: Judgement) -> dict[str, Any]:
-    limit = "" if one.limit is None else f" over {one.limit:g}"
     return {
-        "name": one.measure.value.replace("_", " ") + limit,
+        "name": _name(one),
         "champion": f"{one.champion_events:,} of {one.champion_units:,}",
         "challenger": f"{one.challenger_events:,} of {one.challenger_units:,}",
         "difference": _difference_text(one.difference),
         "evidence": f"{one.log10_evidence:.2f}",
+        "better": f"{one.log10_evidence_better:.2f}",
         "limit": f"{one.log10_limit:.2f}",
     }
+
+
+def _name(one: Judgement) -> str:
+    limit = "" if one.limit is None else f" over {one.limit:g}"
+    return one.measure.value.replace("_", " ") + limit
 
 
 def _difference_text(one: Difference) -> str:

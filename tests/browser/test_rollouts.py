@@ -82,7 +82,7 @@ def test_an_owner_runs_rollouts_and_a_viewer_watches(
     send_until(lambda: rollout.is_live and rollout.intervals.exists(), web_server, rollout, ROW["features"])
     # The page refreshes automatically.
     expect(page.get_by_text("The challenger gets 50.0% of the requests.")).to_be_visible(timeout=REFRESH_MS)
-    expect(page.get_by_text("Errors: log10 of the evidence")).to_be_visible(timeout=REFRESH_MS)
+    expect(page.get_by_text("Errors: log10 of the evidence that it is worse")).to_be_visible(timeout=REFRESH_MS)
 
     log_in_instead(page, web_server.url, "vera", PASSWORD)
     page.goto(url)

@@ -97,6 +97,21 @@ def test_the_page_shows_the_evidence(owner: Client, versions: Any) -> None:
     assert page.count('<path d="M0.0 ') == 1  # there is no interval of the latency
 
 
+def test_the_page_says_when_the_challenger_is_better(owner: Client, versions: Any) -> None:
+    rollout = running(*versions, steps=[Step(0.5, minimum_requests=1000)])
+    start, end = rollout.interval_of(rollout.started_at or NOW)
+    row = {"measure": "errors", "champion_weight": 500, "challenger_weight": 500, "started_at": start, "ended_at": end}
+    counts = {"champion_units": 1000, "challenger_units": 1000, "champion_events": 8, "challenger_events": 0}
+    RolloutInterval.objects.create(rollout=rollout, **row, **counts)
+    assert "The challenger is better by" not in page_of(owner, rollout)
+    RolloutInterval.objects.update(champion_events=9)
+    # All k events are the champion's with w = .5: E = mean over theta of (2 theta / (theta + 1))^k, by hand 101 for
+    # k = 9 and 56 for k = 8; the limit is 100.
+    page = page_of(owner, rollout)
+    assert "The challenger is better by errors." in page
+    assert f'<td class="number">{np.log10(101):.2f}</td>' in page
+
+
 def test_the_page_draws_the_evidence_over_time(owner: Client, versions: Any) -> None:
     rollout = running(*versions, steps=[Step(0.05, minimum_requests=1000)])
     start, end = rollout.interval_of(rollout.started_at or NOW)

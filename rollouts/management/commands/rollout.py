@@ -155,13 +155,14 @@ def _lines(rollout: Rollout, judged: list[Judgement]) -> list[Any]:
     lines: list[Any] = [f"Rollout {rollout.pk}, {rollout} against {rollout.champion}: {rollout.state}, {step}"]
     lines += [f"Reason: {rollout.reason}"] if rollout.reason else []
     lines += [f"Waiting for {rollout.waiting_for}"] if rollout.waiting_for else []
-    headings = ["guardrail", "champion", "challenger", "log10 evidence", "limit"]
+    headings = ["guardrail", "champion", "challenger", "log10 worse", "log10 better", "limit"]
     rows = [
         [
             one.measure.value,
             f"{one.champion_events:,} of {one.champion_units:,}",
             f"{one.challenger_events:,} of {one.challenger_units:,}",
             f"{one.log10_evidence:.2f}",
+            f"{one.log10_evidence_better:.2f}",
             f"{one.log10_limit:.2f}",
         ]
         for one in judged
