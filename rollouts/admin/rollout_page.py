@@ -9,7 +9,7 @@ import redis
 from mlmon.rollout_evidence import FEWEST_ROWS_OF_RATE, Difference
 from rollouts.disagreements import latest_disagreements
 from rollouts.evidence_chart import evidence_chart
-from rollouts.models import Rollout
+from rollouts.models import Rollout, State
 from rollouts.selectors import Judgement, evidence_over_time, judgements
 
 
@@ -43,6 +43,8 @@ def sentences(rollout: Rollout, judged: Sequence[Judgement]) -> list[str]:
         found.append(f"Copies: {rollout.dropped_copies:,} dropped, {rollout.failed_copies:,} failed.")
     if rollout.disagreement_ratio is not None:
         found.append(f"The predictions differ in {rollout.disagreement_ratio:.1%} of {rollout.compared_rows:,} rows.")
+    if rollout.state == State.SUCCEEDED and rollout.is_live:
+        found.append("No guardrail watches it any more. Promote it, or share out the traffic on the page of its model.")
     if rollout.has_open_incident:
         found.append("Nobody has acknowledged the rollback yet.")
     return found

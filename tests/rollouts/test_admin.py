@@ -97,6 +97,15 @@ def test_the_page_shows_the_evidence(owner: Client, versions: Any) -> None:
     assert page.count('<path d="M0.0 ') == 1  # there is no interval of the latency
 
 
+def test_the_page_says_that_a_succeeded_challenger_is_unguarded(owner: Client, versions: Any) -> None:
+    rollout = running(*versions)
+    text = "No guardrail watches it any more."
+    assert text not in page_of(owner, rollout)
+    ended = {"state": State.SUCCEEDED, "ended_at": NOW, "reason": "All steps are passed."}
+    Rollout.objects.filter(pk=rollout.pk).update(**ended)
+    assert text in page_of(owner, rollout)
+
+
 def test_the_page_says_when_the_challenger_is_better(owner: Client, versions: Any) -> None:
     rollout = running(*versions, steps=[Step(0.5, minimum_requests=1000)])
     start, end = rollout.interval_of(rollout.started_at or NOW)
