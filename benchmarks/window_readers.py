@@ -15,7 +15,8 @@ from psycopg.types.json import set_json_loads
 from benchmarks.memory import PeakMemory, peak_of
 from inference import stream
 from inference.archive import read_observations
-from inference.observations import append_observations, new_prediction_ids
+from inference.observations import append_observations
+from inference.prediction_ids import new_prediction_ids
 from inference.services.archiving import archive_observations
 from inference.services.compaction import compact_archive
 from inference.stream import redis_client

@@ -18,7 +18,8 @@ import pyarrow as pa
 import redis
 
 from inference import metrics
-from inference.observations import Attempt, ObservationBatch, append_observations, packed_table, sampled
+from inference.observations import Attempt, ObservationBatch, append_observations, packed_table
+from inference.prediction_ids import sampled
 from inference.stream import trim_to_rows
 from mlmon.schema import Feature
 

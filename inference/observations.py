@@ -1,14 +1,7 @@
-"""Observations: the ids and columns of captured predictions, and how they are appended to the live window.
+"""Observations: the columns of captured predictions, and how they are appended to the live window."""
 
-Prediction ids are UUIDs of version 7 (RFC 9562): they sort by time, and they contain the model version.
-"""
-
-import hashlib
-import os
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -16,16 +9,13 @@ import pyarrow as pa
 import redis
 from numpy.typing import NDArray
 
+from inference.prediction_ids import ID_BYTES, PredictionIds
 from inference.rollout_counts import ROUTING_FORMAT
 from inference.stream import FEATURE_PREFIX, OBSERVATION_FIELDS, OBSERVED_AT_TYPE, stream_key, to_bytes
 from mlmon.feature_columns import FeatureColumns, merged_columns
 from mlmon.schema import Feature
 from mlmon.values import observed_table
 from models_registry.class_scores import scores_column
-
-VERSION_BITS = 16  # of the model version's primary key: an id leads to a few versions instead of all of them
-COUNTED_BITS = 46
-VARIANT = 0b10  # of RFC 9562
 
 ROUTING_TYPE = pa.binary(ROUTING_FORMAT.size)
 ATTEMPT_SECONDS = 86_400  # Redis keeps an attempt this long; it is repeated within seconds of Redis' return
@@ -68,7 +58,7 @@ class ObservationBatch:
     version_id, model_name, features
         The version that made the predictions, and the features of its schema.
     prediction_ids
-        One id of 16 bytes for each row.
+        An id for each row.
     observed_at_us
         Unix time in microseconds, for all rows or for each row, shape (n,).
     columns
@@ -89,7 +79,7 @@ class ObservationBatch:
     version_id: int
     model_name: str
     features: Sequence[Feature]
-    prediction_ids: Sequence[bytes]
+    prediction_ids: PredictionIds
     observed_at_us: int | NDArray[np.int64]
     columns: FeatureColumns
     predictions: NDArray[np.object_] | NDArray[np.float64]
@@ -107,7 +97,7 @@ class ObservationBatch:
         latency_ms, observed_at_us = self.latency_ms, self.observed_at_us
         return replace(
             self,
-            prediction_ids=[one for one, is_kept in zip(self.prediction_ids, rows.tolist(), strict=True) if is_kept],
+            prediction_ids=self.prediction_ids.selected(rows),
             columns={name: values[rows] for name, values in self.columns.items()},
             predictions=self.predictions[rows],
             confidence=None if self.confidence is None else self.confidence[rows],
@@ -153,65 +143,11 @@ class Appended:
     known_ids: frozenset[bytes]
 
 
-def new_prediction_ids(count: int, version_id: int) -> list[bytes]:
-    """Return `count` new ids of 16 bytes for predictions of a model version.
-
-    The first 48 bits are Unix milliseconds, the next 12 the fraction of the millisecond (RFC 9562, method 3), and the
-    last 16 the lower bits of the version's primary key. The other 46 count up from a random number, so ids of one call
-    are always distinct, and ids of two calls within a quarter of a microsecond almost always.
-    """
-    milliseconds, nanoseconds = divmod(time.time_ns(), 1_000_000)
-    head = milliseconds << 16 | 0x7000 | nanoseconds * 4096 // 1_000_000
-    tail = VARIANT << 62 | version_id % (1 << VERSION_BITS)
-    start = int.from_bytes(os.urandom(6), "big")
-    if count == 1:
-        return [(head << 64 | tail | start % (1 << COUNTED_BITS) << VERSION_BITS).to_bytes(16)]
-    ids = np.empty((count, 2), dtype=">u8")
-    ids[:, 0] = head
-    counted = (np.uint64(start) + np.arange(count, dtype=np.uint64)) % np.uint64(1 << COUNTED_BITS)
-    ids[:, 1] = np.uint64(tail) | counted << np.uint64(VERSION_BITS)
-    buffer = ids.tobytes()
-    return [buffer[place : place + 16] for place in range(0, len(buffer), 16)]
-
-
-def id_texts(prediction_ids: Sequence[bytes]) -> list[str]:
-    """Return ids of 16 bytes in the form of a UUID."""
-    digits = b"".join(prediction_ids).hex()
-    if len(prediction_ids) == 1:
-        return [f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"]
-    texts = np.full((len(prediction_ids), 36), ord("-"), dtype=np.uint8)
-    table = np.frombuffer(digits.encode(), dtype=np.uint8).reshape(-1, 32)
-    for place, (begin, end) in zip((0, 9, 14, 19, 24), pairwise((0, 8, 12, 16, 20, 32)), strict=True):
-        texts[:, place : place + end - begin] = table[:, begin:end]
-    joined = texts.tobytes().decode("ascii")
-    return [joined[place : place + 36] for place in range(0, len(joined), 36)]
-
-
-def version_bits(prediction_id: bytes) -> int:
-    """Return the lower bits of the version's primary key; an arbitrary number for an id that a client gave."""
-    return int.from_bytes(prediction_id[-2:], "big")
-
-
-def is_own_id(prediction_id: bytes, version_id: int) -> bool:
-    """Return whether an id has the form of the ids that `new_prediction_ids` makes for the version."""
-    return prediction_id[6] >> 4 == 7 and version_bits(prediction_id) == version_id % (1 << VERSION_BITS)
-
-
-def sampled(prediction_ids: Sequence[bytes], rate: float) -> NDArray[np.bool_]:
-    """Return which ids are in the sample, shape (n,): a share `rate` of them.
-
-    The sample depends on a hash of the id alone. An id that is sampled at one rate is sampled at every higher rate.
-    """
-    limit = int(rate * 2**64)
-    digests = (hashlib.blake2b(one, digest_size=8).digest() for one in prediction_ids)
-    return np.array([int.from_bytes(digest, "big") < limit for digest in digests], dtype=np.bool_)
-
-
 def packed_table(batches: Sequence[ObservationBatch]) -> pa.Table:
     """Return batches of one version and schema as one table with the columns of `inference.stream.Window`."""
     first = batches[0]
     features = observed_table(first.features, merged_columns([batch.columns for batch in batches]))
-    ids = pa.py_buffer(b"".join(chain.from_iterable(batch.prediction_ids for batch in batches)))
+    ids = PredictionIds.joined([batch.prediction_ids for batch in batches])
     observed_at = np.concatenate([np.broadcast_to(batch.observed_at_us, batch.rows) for batch in batches])
     latency = np.concatenate([np.broadcast_to(batch.latency_ms, batch.rows) for batch in batches])
     confidence = np.concatenate(
@@ -219,7 +155,7 @@ def packed_table(batches: Sequence[ObservationBatch]) -> pa.Table:
     )
     predictions = np.concatenate([batch.predictions for batch in batches])
     arrays: list[Any] = [
-        pa.Array.from_buffers(pa.binary(16), len(ids) // 16, [None, ids]),
+        pa.Array.from_buffers(pa.binary(ID_BYTES), len(ids), [None, pa.py_buffer(ids.buffer)]),
         pa.array(observed_at, OBSERVED_AT_TYPE),
         pa.array(confidence, pa.float64(), from_pandas=True),
         pa.array(latency, pa.float64(), from_pandas=True),

@@ -20,7 +20,7 @@ from cachetools import LRUCache, cached
 from inference import selectors, stream
 from inference.archive_format import from_bytes, readable_table
 from inference.models import NO_ENTRY, ObservationChunk
-from inference.observations import VERSION_BITS, version_bits
+from inference.prediction_ids import VERSION_BITS, version_bits
 from inference.rollout_counts import SHADOW_ROUTING
 from mlmon.values import category_name
 

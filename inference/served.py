@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from inference.capture import CaptureQueue
 from inference.observations import ObservationBatch
+from inference.prediction_ids import PredictionIds
 from mlmon.feature_columns import FeatureColumns, merged_columns
 from models_registry.class_scores import kept_scores
 from models_registry.engine import Predictions
@@ -51,7 +52,7 @@ class ServedRequest:
     version: "LoadedVersion"
     columns: FeatureColumns
     predictions: Predictions
-    prediction_ids: Sequence[bytes]
+    prediction_ids: PredictionIds
     predicted_at_us: int
     latency_seconds: float
     shadows: "Sequence[LoadedVersion]" = ()
@@ -114,7 +115,7 @@ def count_and_capture(
         version_id=version.id,
         model_name=version.model_name,
         features=version.schema.features,
-        prediction_ids=[one for request in requests for one in request.prediction_ids],
+        prediction_ids=PredictionIds.joined([request.prediction_ids for request in requests]),
         observed_at_us=np.repeat(np.array([request.predicted_at_us for request in requests], dtype=np.int64), rows),
         columns=merged_columns([request.columns for request in requests]),
         predictions=predictions.labels,
@@ -128,7 +129,7 @@ def count_and_capture(
 
 def _routing_of_rows(requests: Sequence[ServedRequest]) -> list[bytes | None]:
     """Return the routing of each row."""
-    return [request.routing for request in requests for _ in request.prediction_ids]
+    return [routing for request in requests for routing in [request.routing] * len(request.prediction_ids)]
 
 
 def _merged_predictions(parts: Sequence[Predictions]) -> Predictions:

@@ -14,6 +14,7 @@ import numpy as np
 from inference import metrics
 from inference.capture import CaptureQueue
 from inference.exceptions import InferenceError
+from inference.prediction_ids import PredictionIds
 from inference.rollout_counts import SHADOW_ROUTING, RolloutTally, Routing
 from inference.served import ServedRequest, count_and_capture
 from mlmon.feature_columns import merged_columns
@@ -140,7 +141,7 @@ def _predicted(version: "LoadedVersion", requests: Sequence[ServedRequest]) -> S
         version=version,
         columns=columns,
         predictions=predictions,
-        prediction_ids=[one for request in requests for one in request.prediction_ids],
+        prediction_ids=PredictionIds.joined([request.prediction_ids for request in requests]),
         predicted_at_us=time.time_ns() // 1000,
         latency_seconds=seconds if len(requests) == 1 else nan,
         routing=SHADOW_ROUTING,

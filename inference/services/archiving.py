@@ -25,7 +25,7 @@ from inference import selectors
 from inference.archive_format import ChunkDraft, Merge, merge, readable_table
 from inference.exceptions import ArchiveError
 from inference.models import NO_ENTRY, ArchivePosition, ObservationChunk
-from inference.observations import is_own_id
+from inference.prediction_ids import is_own_id
 from inference.rollout_counts import SHADOW_ROUTING
 from inference.stream import ROUTING, Entry, entry_of, id_order, redis_client, stream_key, to_bytes
 

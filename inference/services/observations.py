@@ -15,7 +15,8 @@ from django.utils import timezone
 from inference.capture import count_sampled_out
 from inference.exceptions import NoVersionLoadedError, ObservationError, PayloadError
 from inference.observation_items import EPOCH, MICROSECOND, ObservationItem, items_of_payload, parse_observation
-from inference.observations import Attempt, ObservationBatch, append_new_observations, new_prediction_ids, packed_table
+from inference.observations import Attempt, ObservationBatch, append_new_observations, packed_table
+from inference.prediction_ids import PredictionIds, new_prediction_ids
 from inference.rejections import Rejection
 from inference.serving import LoadedVersion, serving
 from inference.stream import redis_client, trim_to_rows
@@ -240,7 +241,7 @@ def _batch(version: LoadedVersion, items: Sequence[ObservationItem]) -> Observat
         version_id=version.id,
         model_name=version.model_name,
         features=schema.features,
-        prediction_ids=[item.prediction_id or own for item, own in zip(items, own_ids, strict=True)],
+        prediction_ids=PredictionIds.of(item.prediction_id or own for item, own in zip(items, own_ids, strict=True)),
         observed_at_us=np.array([(item.observed_at - EPOCH) // MICROSECOND for item in items], dtype=np.int64),
         columns=version.rows.columns([item.features for item in items]),
         predictions=predictions,

@@ -15,8 +15,8 @@ from inference.exceptions import (
     ServedElsewhereError,
 )
 from inference.metrics import UNKNOWN, count_rejected_without_version, count_without_version
-from inference.observations import id_texts, new_prediction_ids
 from inference.plain_batches import PlainBatch
+from inference.prediction_ids import new_prediction_ids
 from inference.rejections import Rejection, RequestErrorCode
 from inference.rollout_counts import RoutedRequest
 from inference.rows import routing_key_of, rows_of_payload
@@ -160,7 +160,7 @@ def predict(
     return PredictionOutcome(
         version=chosen,
         predictions=predictions,
-        prediction_ids=id_texts(prediction_ids),
+        prediction_ids=prediction_ids.texts(),
         latency_ms=latency_seconds * 1000,
     )
 

@@ -24,7 +24,7 @@ from demo.drift_by_period import DriftByPeriod
 from demo.extract import SHUFFLED, read_flights
 from demo.management.commands.replay import drift_table, months, speed
 from drift.services.checks import run_drift_check
-from inference.observations import new_prediction_ids
+from inference.prediction_ids import new_prediction_ids
 from models_registry.models import ModelVersion
 from performance.models import GroundTruth
 from tests.services.processes import free_port

@@ -9,7 +9,8 @@ import redis
 
 from inference import archive_format, stream
 from inference.models import ObservationChunk
-from inference.observations import append_observations, new_prediction_ids
+from inference.observations import append_observations
+from inference.prediction_ids import new_prediction_ids
 from models_registry.models import Model, ModelVersion
 from tests.services.processes import await_condition
 

@@ -13,7 +13,8 @@ from redis.retry import Retry
 
 from inference import stream
 from inference.capture import CaptureQueue, CaptureRule
-from inference.observations import ObservationBatch, new_prediction_ids
+from inference.observations import ObservationBatch
+from inference.prediction_ids import new_prediction_ids
 from mlmon.schema import Feature, FeatureKind, TensorType
 from tests.inference.observed import await_next_millisecond
 from tests.services.processes import await_condition

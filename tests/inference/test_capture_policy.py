@@ -18,7 +18,7 @@ from drift.services.checks import run_drift_check
 from drift.services.latest import latest_drift
 from inference import stream
 from inference.models import CapturePolicy
-from inference.observations import new_prediction_ids, sampled
+from inference.prediction_ids import new_prediction_ids, sampled
 from inference.services import prediction
 from inference.services.capture_policies import remove_capture_policy, save_capture_policy
 from inference.serving import serving

@@ -24,7 +24,8 @@ from accounts.services.tokens import create_token
 from drift.services.checks import run_drift_check
 from inference import stream
 from inference.models import CapturePolicy, ObservationChunk
-from inference.observations import Appended, Attempt, append_new_observations, sampled
+from inference.observations import Appended, Attempt, append_new_observations
+from inference.prediction_ids import sampled
 from inference.services.archiving import archive_observations
 from inference.services.capture_policies import save_capture_policy
 from inference.services.observations import capture_observations

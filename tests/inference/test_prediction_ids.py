@@ -4,7 +4,10 @@ import itertools
 import time
 import uuid
 
-from inference.observations import is_own_id, new_prediction_ids, version_bits
+import numpy as np
+import pytest
+
+from inference.prediction_ids import PredictionIds, is_own_id, new_prediction_ids, version_bits
 
 
 def test_ids_are_version_7_of_rfc_9562_and_contain_the_time() -> None:
@@ -43,3 +46,15 @@ def test_ids_are_distinct_and_sort_by_time_between_calls() -> None:
     flat = [one for batch in batches for one in batch]
     assert len(set(flat)) == len(flat)
     assert all(max(earlier) < min(later) for earlier, later in itertools.pairwise(batches))
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 1000])
+def test_ids_are_a_sequence_whose_texts_are_uuids(count: int) -> None:
+    ids = new_prediction_ids(count, 5)
+    assert len(ids) == count
+    assert ids.texts() == [str(uuid.UUID(bytes=one)) for one in ids]
+    assert [ids[place] for place in range(-count, count)] == [*ids, *ids]
+    assert PredictionIds.of(ids) == ids
+    assert list(PredictionIds.joined([ids, ids])) == [*ids, *ids]
+    kept = np.arange(count) % 3 == 0
+    assert list(ids.selected(kept)) == list(ids)[::3] == list(ids[::3])

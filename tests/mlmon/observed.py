@@ -9,7 +9,8 @@ import pyarrow.csv
 from django.core.files.base import ContentFile
 from numpy.typing import NDArray
 
-from inference.observations import ObservationBatch, append_observations, new_prediction_ids, packed_table
+from inference.observations import ObservationBatch, append_observations, packed_table
+from inference.prediction_ids import new_prediction_ids
 from inference.stream import redis_client
 from models_registry.engine import Engine
 from models_registry.models import ModelVersion, ReferenceDataset
