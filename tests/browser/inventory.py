@@ -213,7 +213,7 @@ def _start_rollout(session: requests.Session, run: EmbeddedRun) -> None:
             run.request("POST", "/api/v1/models/flight-delay/predict", {"features": row})
         return "<figcaption>Errors" in session.get(page, timeout=10).text
 
-    await_condition(has_evidence, "the rollout's page shows no evidence", seconds=60, pause=0.5)
+    await_condition(has_evidence, "the rollout's page shows no evidence", seconds=120, pause=0.5)
 
 
 def _choice(session: requests.Session, path: str, run: EmbeddedRun, field: str, text: str) -> str:

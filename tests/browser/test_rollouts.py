@@ -20,6 +20,8 @@ from tests.rollouts.worse_challengers import LARGEST_LENGTH, failing_iris
 from tests.services.processes import await_condition
 from tests.services.web_server import WebServer
 
+pytestmark = pytest.mark.timeout(300)
+
 BUTTONS = ("Start", "Pause", "Resume", "Promote", "Roll back", "Cancel")
 REFRESH_MS = 15_000  # the page refreshes every five seconds
 
