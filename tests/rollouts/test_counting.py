@@ -19,7 +19,7 @@ from models_registry.exceptions import NonFinitePredictionError, PredictionFaile
 from models_registry.models import ModelVersion, Stage
 from models_registry.services.versions import set_stage
 from rollouts.models import CountedUnit, Rollout, RolloutInterval
-from rollouts.plan import Guardrail, Measure, Step
+from rollouts.plan import SMALLEST_ALPHA, Guardrail, Measure, Step
 from rollouts.services import counting
 from tests.rollouts.rollout_cases import ROW, controlled, flushed, planned, running, two_versions
 
@@ -126,7 +126,8 @@ def test_a_slow_request_is_an_event_of_the_latency_guardrail(
 def test_only_the_first_event_of_a_routing_key_counts(
     versions: Any, send: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rollout = running(*versions, steps=[Step(0.1, minimum_requests=1000)])
+    # The ids of the versions decide how many keys the challenger gets: it must not be rolled back if they are many.
+    rollout = running(*versions, steps=[Step(0.1, minimum_requests=1000)], alpha=SMALLEST_ALPHA)
     failing(monkeypatch, PredictionFailedError("broken"))
     keys = [f"user-{number}" for number in range(40)]
     for _ in range(3):  # in one run of the controller, and in later ones
@@ -146,7 +147,7 @@ def test_keys_beyond_the_bound_do_not_count(
     versions: Any, send: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(counting, "MOST_KEYS", 10)
-    rollout = running(*versions, steps=[Step(0.1, minimum_requests=1000)])
+    rollout = running(*versions, steps=[Step(0.1, minimum_requests=1000)], alpha=SMALLEST_ALPHA)
     failing(monkeypatch, PredictionFailedError("broken"))
     for first in (0, 10, 20):
         for number in range(first, first + 10):

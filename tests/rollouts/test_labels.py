@@ -122,7 +122,11 @@ def test_wrong_rows_of_one_request_are_one_event(rollout: Rollout, send: Callabl
     assert totals(rollout) == [(100, 0, 12, 0, 2)]
 
 
-def test_wrong_predictions_of_one_routing_key_are_one_event(rollout: Rollout, send: Callable[..., list[str]]) -> None:
+def test_wrong_predictions_of_one_routing_key_are_one_event(
+    redis_client: redis.Redis, send: Callable[..., list[str]]
+) -> None:
+    # The ids of the versions decide which of them a key gets: the step lasts whichever it is.
+    rollout = running(*two_versions(), guardrails=WRONG, steps=[Step(0.1, minimum_requests=1000, minimum_labels=1)])
     for _ in range(3):
         for key in ("anna", "ben"):
             label(send(payload={"routing_key": key}), OTHER)
