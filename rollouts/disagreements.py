@@ -55,7 +55,7 @@ def latest_disagreements(rollout: Rollout, *, most: int = MOST_EXAMPLES) -> list
         return []
     # A copy has the prediction id of its request.
     place = pc.index_in(challenger.table["prediction_id"], value_set=champion.table["prediction_id"].combine_chunks())
-    theirs = champion.table["prediction"].take(place)  # null where there is none
+    theirs = champion.table["prediction"].take(place)  # null if the champion's row is not in its window
     is_later = pc.greater_equal(challenger.table["observed_at"], pa.scalar(rollout.started_at))
     is_different = pc.and_(is_later, pc.not_equal(challenger.table["prediction"], theirs))
     found = pc.indices_nonzero(is_different)[-most:]  # nulls are zero

@@ -2,13 +2,18 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from django import forms
+from django.contrib import messages
 from django.db.models import Model
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from unfold.admin import ModelAdmin
+
+if TYPE_CHECKING:
+    from accounts.admin.base import AuditedAdmin
 
 Row = TypeVar("Row")
 
@@ -85,6 +90,31 @@ class Panels(Generic[Row]):
     def of(self, row: Row) -> list[Panel]:
         """Return the panels of a row's page."""
         return [make(row) for make in self.makers]
+
+
+def confirm_and_act(
+    model_admin: "AuditedAdmin",
+    request: HttpRequest,
+    object_id: object,
+    *,
+    button: str,
+    changes: Sequence[str],
+    act: Callable[[Any], object],
+    refusal: type[Exception],
+    done: str,
+) -> HttpResponse:
+    """Ask for confirmation, then call `act` with the row; the row's page shows `done`, or the text of a `refusal`."""
+    row = model_admin.row_or_404(request, object_id)
+    if request.method != "POST":
+        title = f"{button}: {row}"
+        return confirmation_page(model_admin, request, row=row, title=title, changes=changes, button=button)
+    try:
+        act(row)
+    except refusal as error:
+        model_admin.message_user(request, str(error), messages.ERROR)
+    else:
+        model_admin.message_user(request, done)
+    return redirect(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", object_id)
 
 
 def confirmation_page(

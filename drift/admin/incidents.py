@@ -5,17 +5,16 @@ from datetime import timedelta
 from functools import partial, partialmethod
 from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
 from django.utils import timezone
 from unfold.decorators import action, display
 
 from accounts.admin.base import ConditionFilter
-from accounts.admin.page_parts import confirmation_page
+from accounts.admin.page_parts import confirm_and_act
 from accounts.roles import Action
 from drift.admin.actions import CheckedVersionAdmin
 from drift.admin.incident_page import incident_context
@@ -25,7 +24,6 @@ from drift.rendering.states import ACKNOWLEDGED, CLOSED, NEW, SNOOZED, state_of
 from drift.services.incidents import acknowledge_incident, close_incident, snooze_incident
 
 MOST_NAMES = 3
-CHANGE_URL = "admin:drift_driftincident_change"
 STATE_LABELS = {NEW.text: "danger", ACKNOWLEDGED.text: "warning", SNOOZED.text: "info", CLOSED.text: "success"}
 
 
@@ -144,14 +142,13 @@ class DriftIncidentAdmin(CheckedVersionAdmin):
         """Ask for confirmation, then call the service; the incident's page shows its errors."""
         if not self.has_operate_permission(request):
             raise PermissionDenied
-        incident = self.row_or_404(request, object_id)
-        if request.method != "POST":
-            title = f"{button}: {incident}"
-            return confirmation_page(self, request, row=incident, title=title, changes=changes, button=button)
-        try:
-            act(incident=incident, user=request.user)
-        except DriftError as error:
-            self.message_user(request, str(error), messages.ERROR)
-        else:
-            self.message_user(request, done)
-        return redirect(CHANGE_URL, object_id)
+        return confirm_and_act(
+            self,
+            request,
+            object_id,
+            button=button,
+            changes=changes,
+            act=lambda incident: act(incident=incident, user=request.user),
+            refusal=DriftError,
+            done=done,
+        )

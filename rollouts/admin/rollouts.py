@@ -4,14 +4,13 @@ from collections.abc import Callable
 from functools import partialmethod
 from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
 from unfold.decorators import action, display
 
 from accounts.admin.base import AuditedAdmin, user_of
-from accounts.admin.page_parts import confirmation_page
+from accounts.admin.page_parts import confirm_and_act
 from accounts.roles import Action
 from rollouts.admin.plan_form import RolloutPlanForm
 from rollouts.admin.rollout_page import page_context
@@ -19,7 +18,6 @@ from rollouts.exceptions import RolloutError
 from rollouts.models import ACTIVE_STATES, Rollout, State
 from rollouts.services import lifecycle
 
-CHANGE_URL = "admin:rollouts_rollout_change"
 STATE_LABELS = {
     State.DRAFT.label: "info",
     State.RUNNING.label: "warning",
@@ -150,17 +148,16 @@ class RolloutAdmin(AuditedAdmin):
         """Ask for confirmation, then call the service; the rollout's page shows its errors."""
         if not self.is_allowed(needed, request):
             raise PermissionDenied
-        rollout = self.row_or_404(request, object_id)
-        if request.method != "POST":
-            title = f"{button}: {rollout}"
-            return confirmation_page(self, request, row=rollout, title=title, changes=changes, button=button)
-        try:
-            act(rollout=rollout, user=user_of(request), **arguments)
-        except RolloutError as error:
-            self.message_user(request, str(error), messages.ERROR)
-        else:
-            self.message_user(request, f"{button}: done.")
-        return redirect(CHANGE_URL, object_id)
+        return confirm_and_act(
+            self,
+            request,
+            object_id,
+            button=button,
+            changes=changes,
+            act=lambda rollout: act(rollout=rollout, user=user_of(request), **arguments),
+            refusal=RolloutError,
+            done=f"{button}: done.",
+        )
 
 
 def _possible(rollout: Rollout) -> set[str]:

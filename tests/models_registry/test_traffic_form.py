@@ -2,7 +2,6 @@
 
 import pytest
 import redis
-from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
@@ -16,12 +15,6 @@ from tests.factories import uploaded_version
 from tests.rollouts.rollout_cases import running
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def owner(client: Client) -> Client:
-    client.force_login(User.objects.create_superuser("owner"))
-    return client
 
 
 @pytest.fixture
@@ -44,16 +37,16 @@ def stored(versions: tuple[ModelVersion, ...]) -> list[tuple[str, int]]:
 
 
 def test_weights_share_out_the_traffic_and_0_ends_it(
-    owner: Client, versions: tuple[ModelVersion, ModelVersion]
+    admin_client: Client, versions: tuple[ModelVersion, ModelVersion]
 ) -> None:
     page = page_of(versions[0].model)
-    assert "Now in production, 100.0% of the requests." in owner.get(page).content.decode()
-    followed = owner.post(page, sent(versions, 2, 1), follow=True)
+    assert "Now in production, 100.0% of the requests." in admin_client.get(page).content.decode()
+    followed = admin_client.post(page, sent(versions, 2, 1), follow=True)
     assert "Of the requests for iris, 1.0.0 gets 66.7%, 1.1.0 gets 33.3%." in followed.content.decode()
     assert stored(versions) == [(Stage.PRODUCTION, 2), (Stage.PRODUCTION, 1)]
-    assert owner.post(page, sent(versions, 0, 1)).status_code == 302
+    assert admin_client.post(page, sent(versions, 0, 1)).status_code == 302
     assert stored(versions) == [(Stage.STAGING, 0), (Stage.PRODUCTION, 1)]
-    records = ChangeRecord.objects.filter(actor="owner", row_type="models_registry.modelversion").order_by("id")
+    records = ChangeRecord.objects.filter(actor="admin", row_type="models_registry.modelversion").order_by("id")
     assert [one.message for one in records] == [
         "Stage changed from production, weight 100 to production, weight 2.",
         "Stage changed from staging, weight 0 to production, weight 1.",
@@ -72,31 +65,31 @@ def test_weights_share_out_the_traffic_and_0_ends_it(
     ],
 )
 def test_impossible_weights_change_nothing(
-    owner: Client, versions: tuple[ModelVersion, ModelVersion], weights: tuple[object, object], reason: str
+    admin_client: Client, versions: tuple[ModelVersion, ModelVersion], weights: tuple[object, object], reason: str
 ) -> None:
-    response = owner.post(page_of(versions[0].model), sent(versions, *weights))
+    response = admin_client.post(page_of(versions[0].model), sent(versions, *weights))
     assert response.status_code == 200
     assert reason in response.content.decode()
     assert stored(versions) == [(Stage.PRODUCTION, 100), (Stage.STAGING, 0)]
 
 
 def test_only_versions_that_can_have_requests_are_offered(
-    owner: Client, versions: tuple[ModelVersion, ModelVersion]
+    admin_client: Client, versions: tuple[ModelVersion, ModelVersion]
 ) -> None:
     shadow, archived = (uploaded_version("iris", number, production=False) for number in ("2.0.0", "3.0.0"))
     set_stage(version=shadow, stage=Stage.SHADOW)
     set_stage(version=archived, stage=Stage.ARCHIVED)
-    fields = owner.get(page_of(versions[0].model)).context["adminform"].form.fields
+    fields = admin_client.get(page_of(versions[0].model)).context["adminform"].form.fields
     assert [one.label for one in fields.values()] == ["Weight of 1.0.0", "Weight of 1.1.0"]
     elsewhere = register_model(name="elsewhere")
     document = {"task": "regression", "features": [{"name": "x", "type": "number"}]}
     register_external_version(model=elsewhere, version="1.0.0", document=document)
-    assert "No version of this model can get requests" in owner.get(page_of(elsewhere)).content.decode()
+    assert "No version of this model can get requests" in admin_client.get(page_of(elsewhere)).content.decode()
 
 
-def test_a_running_rollout_pauses(owner: Client, versions: tuple[ModelVersion, ModelVersion]) -> None:
+def test_a_running_rollout_pauses(admin_client: Client, versions: tuple[ModelVersion, ModelVersion]) -> None:
     rollout = running(*versions)
-    assert owner.post(page_of(rollout.model), sent(versions, 1, 1)).status_code == 302
+    assert admin_client.post(page_of(rollout.model), sent(versions, 1, 1)).status_code == 302
     control_rollout(rollout_id=rollout.pk)
     rollout.refresh_from_db()
     assert rollout.state == State.PAUSED

@@ -24,12 +24,6 @@ LABELS = {"guards_wrong_predictions": "on", "minimum_labels": "100"}
 
 
 @pytest.fixture
-def owner(client: Client) -> Client:
-    client.force_login(User.objects.create_superuser("owner"))
-    return client
-
-
-@pytest.fixture
 def versions(redis_client: redis.Redis) -> tuple[ModelVersion, ModelVersion]:
     return two_versions()
 
@@ -57,8 +51,10 @@ def errors(response: Any) -> dict[str, list[str]]:
     return shown
 
 
-def test_the_form_as_it_is_plans_the_defaults(owner: Client, versions: tuple[ModelVersion, ModelVersion]) -> None:
-    response = owner.post(URL, filled(owner, versions[1]))
+def test_the_form_as_it_is_plans_the_defaults(
+    admin_client: Client, versions: tuple[ModelVersion, ModelVersion]
+) -> None:
+    response = admin_client.post(URL, filled(admin_client, versions[1]))
     rollout = Rollout.objects.get()
     assert response.status_code == 302
     page = reverse("admin:rollouts_rollout_change", args=[rollout.pk])
@@ -69,11 +65,11 @@ def test_the_form_as_it_is_plans_the_defaults(owner: Client, versions: tuple[Mod
     assert not rollout.promotes_automatically
     assert rollout.created_by is not None
     records = ChangeRecord.objects.filter(row_type="rollouts.rollout")
-    assert [(one.actor, one.message) for one in records] == [("owner", "Planned: iris 1.1.0 against iris 1.0.0.")]
-    assert "Nothing changes until you start it." in owner.get(page).content.decode()
+    assert [(one.actor, one.message) for one in records] == [("admin", "Planned: iris 1.1.0 against iris 1.0.0.")]
+    assert "Nothing changes until you start it." in admin_client.get(page).content.decode()
 
 
-def test_each_step_can_have_its_own_numbers(owner: Client, versions: tuple[ModelVersion, ModelVersion]) -> None:
+def test_each_step_can_have_its_own_numbers(admin_client: Client, versions: tuple[ModelVersion, ModelVersion]) -> None:
     changed = {
         "shares": "1, 12.5%, 50",
         "minimum_requests": "100,200, 300",
@@ -85,16 +81,16 @@ def test_each_step_can_have_its_own_numbers(owner: Client, versions: tuple[Model
         "alpha": "0.05",
         "promotes_automatically": "on",
     }
-    assert owner.post(URL, filled(owner, versions[1], **changed)).status_code == 302
+    assert admin_client.post(URL, filled(admin_client, versions[1], **changed)).status_code == 302
     rollout = Rollout.objects.get()
     assert list(rollout.steps) == [Step(0.01, 100, 0, 0), Step(0.125, 200, 0, 0), Step(0.5, 300, 0, 40)]
     assert list(rollout.guardrails) == [Guardrail(Measure.LATENCY, 0.25), Guardrail(Measure.WRONG_PREDICTIONS)]
     assert (rollout.alpha, rollout.promotes_automatically) == (0.05, True)
 
 
-def test_a_shadow_has_one_step(owner: Client, versions: tuple[ModelVersion, ModelVersion]) -> None:
+def test_a_shadow_has_one_step(admin_client: Client, versions: tuple[ModelVersion, ModelVersion]) -> None:
     changed = {"kind": "shadow", "guards_errors": "", **LABELS}
-    assert owner.post(URL, filled(owner, versions[1], **changed)).status_code == 302
+    assert admin_client.post(URL, filled(admin_client, versions[1], **changed)).status_code == 302
     assert list(Rollout.objects.get().steps) == [Step(1.0, minimum_labels=100)]
 
 
@@ -127,34 +123,36 @@ def test_a_shadow_has_one_step(owner: Client, versions: tuple[ModelVersion, Mode
     ],
 )
 def test_each_error_is_beside_its_field(
-    owner: Client,
+    admin_client: Client,
     versions: tuple[ModelVersion, ModelVersion],
     changed: dict[str, str],
     field: str,
     reason: str,
 ) -> None:
-    shown = errors(owner.post(URL, filled(owner, versions[1], **changed)))
+    shown = errors(admin_client.post(URL, filled(admin_client, versions[1], **changed)))
     assert list(shown) == [field]
     assert reason in shown[field][0]
     assert not Rollout.objects.exists()
 
 
-def test_impossible_challengers_are_refused(owner: Client, versions: tuple[ModelVersion, ModelVersion]) -> None:
-    shown = errors(owner.post(URL, filled(owner, versions[0])))
+def test_impossible_challengers_are_refused(admin_client: Client, versions: tuple[ModelVersion, ModelVersion]) -> None:
+    shown = errors(admin_client.post(URL, filled(admin_client, versions[0])))
     assert shown == {"challenger": ["iris 1.0.0 is the champion. Choose another version."]}
     alone = uploaded_version("alone", production=False)
-    assert "has no version in production. Promote one first." in str(errors(owner.post(URL, filled(owner, alone))))
+    assert "has no version in production. Promote one first." in str(
+        errors(admin_client.post(URL, filled(admin_client, alone)))
+    )
     promote(version=alone)  # the advice
     other = uploaded_version("alone", "1.1.0", production=False)
-    assert owner.post(URL, filled(owner, other)).status_code == 302
+    assert admin_client.post(URL, filled(admin_client, other)).status_code == 302
 
 
 def test_a_challenger_that_requires_more_is_refused_until_its_features_are_optional(
-    owner: Client, redis_client: redis.Redis
+    admin_client: Client, redis_client: redis.Redis
 ) -> None:
     uploaded_version("iris", optional=IRIS_FEATURES[:2])
     challenger = uploaded_version("iris", "1.1.0", production=False)
-    shown = errors(owner.post(URL, filled(owner, challenger)))
+    shown = errors(admin_client.post(URL, filled(admin_client, challenger)))
     assert shown == {
         "challenger": [
             f"iris 1.1.0 requires {', '.join(IRIS_FEATURES[:2])}, which iris 1.0.0 does not. Make them optional on the "
@@ -163,7 +161,7 @@ def test_a_challenger_that_requires_more_is_refused_until_its_features_are_optio
     }
     edits = {place: FeatureEdit(IRIS_FEATURES[place], FeatureKind.NUMERIC, is_required=False) for place in (0, 1)}
     edit_features(version=challenger, edits=edits)
-    assert owner.post(URL, filled(owner, challenger)).status_code == 302
+    assert admin_client.post(URL, filled(admin_client, challenger)).status_code == 302
 
 
 def test_others_may_not_plan(client: Client, versions: tuple[ModelVersion, ModelVersion]) -> None:
