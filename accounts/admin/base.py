@@ -35,6 +35,28 @@ def _overflow_as_bad_request() -> Iterator[None]:
         raise BadRequest("A number is too large.") from error
 
 
+class ServiceForm(forms.ModelForm):  # type: ignore[type-arg]  # of any model
+    """A form that adds a row with a service as the last step of its validation, so that errors are beside the fields.
+
+    Its fields need not be those of the model. A subclass calls the service in `_post_clean` and sets `created`.
+
+    Attributes
+    ----------
+    user
+        Who adds the row; `AuditedAdmin` sets it.
+    created
+        The row that the service stored.
+    """
+
+    user: Any = None
+    created: Any = None
+
+    def save(self, commit: bool = True) -> Any:
+        """Return the row that the service stored."""
+        self.save_m2m = self._save_m2m  # type: ignore[method-assign,attr-defined]
+        return self.created
+
+
 class AuditedAdmin(ModelAdmin):
     """Write each addition, change and deletion to the audit trail, and show a row's changes as its history.
 
@@ -54,6 +76,8 @@ class AuditedAdmin(ModelAdmin):
         Values that the query adds to each row, by name, for columns.
     fixed_fields
         Fields of the form that are read-only once the row exists.
+    service_form
+        The form that adds a row, if Django cannot build it from the model.
     page_context
         A static method that returns what the template of a row's page gets besides Django's context.
     """
@@ -64,6 +88,7 @@ class AuditedAdmin(ModelAdmin):
     recorded_by_service: Collection[str] = ()
     annotations: Mapping[str, Any] = {}
     fixed_fields: Collection[str] = ()
+    service_form: type[ServiceForm] | None = None
     object_history_template: Any = "admin/changes_of_row.html"
     page_context: Callable[[Any], dict[str, Any]] | None = None
 
@@ -99,6 +124,11 @@ class AuditedAdmin(ModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).annotate(**self.annotations)
+
+    def get_form(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:  # UserAdmin has no `change`
+        if obj is None and self.service_form is not None:
+            return type("Form", (self.service_form,), {"user": user_of(request)})
+        return super().get_form(request, obj, **kwargs)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return [*super().get_readonly_fields(request, obj), *(self.fixed_fields if obj else ())]

@@ -11,6 +11,7 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
+from accounts.admin.base import ServiceForm
 from models_registry.exceptions import ArtefactError, CheckFileError, UndeclaredOutputError
 from models_registry.models import SCORE_KINDS, TASKS, ModelVersion
 from models_registry.schema import Declaration
@@ -28,7 +29,7 @@ class _FilesField(forms.FileField):
         return [super(_FilesField, self).clean(each, initial) for each in data or [None]]
 
 
-class VersionUploadForm(forms.ModelForm[ModelVersion]):
+class VersionUploadForm(ServiceForm):
     """Upload an ONNX file; validation inspects it, so that the error appears beside the field."""
 
     artefact = _FilesField(
@@ -78,9 +79,6 @@ class VersionUploadForm(forms.ModelForm[ModelVersion]):
             "notes": UnfoldAdminTextareaWidget(attrs={"rows": 3}),
         }
 
-    user: Any = None
-    uploaded: ModelVersion | None = None
-
     def _post_clean(self) -> None:
         """Upload as the last step of validation: after it, the form would find the row a duplicate of itself."""
         super()._post_clean()  # type: ignore[misc]
@@ -93,7 +91,7 @@ class VersionUploadForm(forms.ModelForm[ModelVersion]):
         )
         declared = Declaration.of(data["task"], data["scores"], classes)
         try:
-            self.uploaded = upload_version(
+            self.created = upload_version(
                 model=data["model"],
                 version=data["version"],
                 files=data["artefact"],
@@ -112,8 +110,3 @@ class VersionUploadForm(forms.ModelForm[ModelVersion]):
             self.add_error("artefact", str(error))
         except ValidationError as error:
             self.add_error(None, error)
-
-    def save(self, commit: bool = True) -> Any:
-        """Return the row that the service saved."""
-        self.save_m2m = self._save_m2m  # type: ignore[method-assign,attr-defined]
-        return self.uploaded

@@ -193,6 +193,7 @@ class ModelVersionAdmin(AuditedAdmin):
     forbidden = ("delete",)  # archive it instead; its history and observations refer to it
     opens_added_row = True
     recorded_by_service = ("add",)
+    service_form = VersionUploadForm
 
     has_change_stage_permission = partialmethod(AuditedAdmin.is_allowed, Action.CHANGE_STAGE)
     has_upload_permission = partialmethod(AuditedAdmin.is_allowed, Action.UPLOAD_VERSION)
@@ -223,12 +224,6 @@ class ModelVersionAdmin(AuditedAdmin):
 
     def get_inlines(self, request: HttpRequest, obj: ModelVersion | None) -> Any:
         return self.inlines if obj else []
-
-    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        if obj is not None:
-            return super().get_form(request, obj, change, **kwargs)
-        # Not built by Django, because the upload has fields that the model lacks and needs the user.
-        return type("Form", (VersionUploadForm,), {"user": user_of(request)})
 
     def save_model(self, request: HttpRequest, obj: ModelVersion, form: Any, change: bool) -> None:
         if change:

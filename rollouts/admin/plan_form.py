@@ -7,6 +7,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget, UnfoldBooleanSwitchWidget
 
+from accounts.admin.base import ServiceForm
 from accounts.admin.page_parts import ListField
 from models_registry.models import ModelVersion, Stage
 from rollouts.exceptions import PlanError
@@ -68,7 +69,7 @@ def _number(label: str, help_text: str, *, initial: float | None = None) -> form
     )
 
 
-class RolloutPlanForm(forms.ModelForm[Rollout]):
+class RolloutPlanForm(ServiceForm):
     """Plan a rollout; the service checks it as part of the validation, so that its error appears beside the field."""
 
     challenger = forms.ModelChoiceField(
@@ -118,9 +119,6 @@ class RolloutPlanForm(forms.ModelForm[Rollout]):
         model = Rollout
         fields: list[str] = []
 
-    user: Any = None
-    planned: Rollout | None = None
-
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         versions = ModelVersion.objects.exclude(stage=Stage.ARCHIVED).select_related("model")
@@ -146,7 +144,7 @@ class RolloutPlanForm(forms.ModelForm[Rollout]):
                 "alpha": data["alpha"],
                 "promotes_automatically": data["promotes_automatically"],
             }
-            self.planned = plan_rollout(model=challenger.model, plan=plan_of(document), user=self.user)
+            self.created = plan_rollout(model=challenger.model, plan=plan_of(document), user=self.user)
         except PlanError as error:
             name, place, member = _parts(error.field)
             if name == "steps":
@@ -172,11 +170,6 @@ class RolloutPlanForm(forms.ModelForm[Rollout]):
             for place, step in enumerate(steps):
                 step[name] = values[place % len(values)]
         return steps
-
-    def save(self, commit: bool = True) -> Any:
-        """Return the row that the service saved."""
-        self.save_m2m = self._save_m2m  # type: ignore[method-assign,attr-defined]
-        return self.planned
 
 
 def _parts(field: str) -> tuple[str, int | None, str]:

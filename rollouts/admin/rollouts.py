@@ -58,6 +58,7 @@ class RolloutAdmin(AuditedAdmin):
     forbidden = ("change", "delete")
     opens_added_row = True
     recorded_by_service = ("add",)
+    service_form = RolloutPlanForm
     actions_detail = ["start", "pause", "resume", "promote", "roll_back", "cancel", "acknowledge"]
     change_form_outer_before_template = "admin/rollouts/rollout/rollout.html"
     page_context = staticmethod(page_context)
@@ -70,12 +71,6 @@ class RolloutAdmin(AuditedAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: Rollout | None = None) -> Any:
         return self.fieldsets_of_plan if obj is None else super().get_fieldsets(request, obj)
-
-    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        if obj is not None:
-            return super().get_form(request, obj, change, **kwargs)
-        # Not built by Django, because a plan has fields that the model lacks and needs the user.
-        return type("Form", (RolloutPlanForm,), {"user": user_of(request)})
 
     def save_model(self, request: HttpRequest, obj: Rollout, form: Any, change: bool) -> None:
         self.message_user(request, "The rollout is planned. Nothing changes until you start it.")
